@@ -1,0 +1,24 @@
+"""``python -m slackoff``: a known verb goes to the command line tool, everything else to Hydra."""
+
+import os
+import sys
+
+VERBS = ("status", "report")
+
+
+def main() -> None:
+    """Entry point of ``python -m slackoff`` and of the ``slackoff`` command."""
+    os.environ.setdefault("WANDB_MODE", "offline")
+    os.environ.setdefault("WANDB_SILENT", "true")
+    if len(sys.argv) > 1 and sys.argv[1] in VERBS:
+        from slackoff.cli import app
+
+        app(prog_name="slackoff")
+    else:
+        from slackoff.hydra_app import run
+
+        run()
+
+
+if __name__ == "__main__":
+    main()

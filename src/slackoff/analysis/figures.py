@@ -1,0 +1,160 @@
+"""The figures of a study. Each function takes frames and returns a matplotlib Figure made without pyplot."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from slackoff.analysis.groups import in_order
+from slackoff.analysis.labels import Entry, label_ends, label_points
+from slackoff.analysis.panels import TITLES, bars, draw_measure, draw_points, lines
+from slackoff.analysis.style import house_style, ordered_colours, positions
+from slackoff.analysis.summary import DO_NOTHING, label_columns
+from slackoff.analysis.wording import at
+from slackoff.metrics.columns import COLUMNS
+
+_MOST_NAMES = 6
+"""Up to this many groups are named where their lines end, more in a legend below."""
+
+_TRAINING = {
+    "train/loss": "Training loss",
+    "test/e_r": TITLES["e_r"],
+    "test/removal_share": TITLES["removal_share"],
+    "test/e_b": TITLES["e_b"],
+    "test/psnr_rgb": TITLES["psnr_rgb"],
+    "test/ssim_rgb": TITLES["ssim_rgb"],
+}
+
+
+def curves(table: pd.DataFrame, axis: str, points: pd.DataFrame | None = None) -> Figure:
+    """E_R with its oracle, removal share, E_B, PSNR and SSIM against the main axis, with 95 % intervals.
+
+    `table` is a `study_table` of one test set; `points`, a `cell_means`, adds an open circle for each cell
+    where several share a value. Values without results keep their place on the axis and are marked there.
+    """
+    groups = lines(table, axis)
+    named = 1 < len(groups) <= _MOST_NAMES
+    values = in_order(table.loc[table["output"] != DO_NOTHING, axis])
+    with house_style():
+        figure = Figure(figsize=(10, 6.8), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
+        grid = figure.add_gridspec(2, 2)
+        halves = grid[1, 1].subgridspec(2, 1)
+        places = [grid[0, 0], grid[0, 1], grid[1, 0], halves[0], halves[1]]
+        for measure, place in zip(TITLES, places, strict=True):
+            ax = figure.add_subplot(place)
+            draw_measure(ax, table, axis, measure, room=0.22 if named else 0.0)
+            if points is not None and len(points):
+                draw_points(ax, points, values, axis, measure)
+        figure.axes[3].set_xlabel("")
+        figure.axes[3].tick_params(labelbottom=False)
+        if named:
+            for ax, measure in zip(figure.axes[:3], TITLES, strict=False):
+                label_ends(ax, _ends(table, axis, measure))
+        elif len(groups) > 1:
+            _legend(figure, figure.axes[0])
+    return figure
+
+
+def training(steps: pd.DataFrame, cells: pd.DataFrame, axis: str) -> Figure:
+    """Loss and test measures against the training step, one line per cell, coloured by its axis value."""
+    logged = [name for name in _TRAINING if name in steps and steps[name].notna().any()]
+    columns = min(3, max(1, len(logged)))
+    rows = max(1, -(-len(logged) // columns))
+    with house_style():
+        figure = Figure(figsize=(11, 2.9 * rows + 0.3), layout="constrained")
+        for number, name in enumerate(logged):
+            ax = figure.add_subplot(rows, columns, number + 1)
+            label_ends(ax, _draw_steps(ax, steps, cells, axis, name))
+    return figure
+
+
+def tradeoff(table: pd.DataFrame, axis: str) -> Figure:
+    """Removal share against E_B: what each network removes, and what that costs the background."""
+    groups = lines(table, axis)
+    with house_style():
+        figure = Figure(figsize=(7, 4.8), layout="constrained")
+        ax = figure.add_subplot()
+        labels: list[Entry] = []
+        for line in groups:
+            rows = line.rows.dropna(subset=["e_b", "removal_share"])
+            x, y = rows["e_b"], rows["removal_share"]
+            ax.plot(x, y, color=line.colour, linewidth=1, alpha=0.4, linestyle=line.style)
+            spread = {"xerr": bars(rows, "e_b"), "yerr": bars(rows, "removal_share")}
+            ax.errorbar(x, y, **spread, fmt=line.marker, color=line.colour, elinewidth=1.1, label=line.name)
+            named = rows if len(groups) == 1 else rows.iloc[[0, -1]] if len(rows) else rows
+            labels += [
+                (row["e_b"], row["removal_share"], at(axis, row[axis]), line.colour) for _, row in named.iterrows()
+            ]
+        ax.margins(0.14)
+        ax.grid(True, axis="both")
+        ax.set_xlabel("$E_B$: error outside the rain (grey levels), further left is better")
+        ax.set_ylabel("removal share, higher is better")
+        ax.set_title("What is removed, and what it costs the background")
+        if len(groups) > 1:
+            _legend(figure, ax)
+        everything = table[["e_b", "removal_share"]].dropna().itertuples(index=False, name=None)
+        label_points(ax, labels, list(everything))
+    return figure
+
+
+def split(table: pd.DataFrame, axis: str) -> list[tuple[str, pd.DataFrame]]:
+    """Parts of a study table that make one readable figure each, with the name of each part.
+
+    Test sets are kept apart; a table of very many groups is split along its labels, the first one first.
+    """
+    labels = label_columns(table, axis)
+    label = "test set" if "test set" in labels else labels[0] if len(labels) > 1 else None
+    if label is None or (label != "test set" and len(lines(table, axis)) <= _MOST_NAMES):
+        return [("", table)]
+    parts = []
+    for value in table[label].dropna().unique():
+        part = table[(table[label] == value) | (table[label].isna())].drop(columns=label)
+        parts += [(" ".join([str(value), name]).strip(), inner) for name, inner in split(part, axis)]
+    return parts
+
+
+def _draw_steps(ax: Axes, steps: pd.DataFrame, cells: pd.DataFrame, axis: str, name: str) -> list[Entry]:
+    """Draws one logged measure; returns where the lines end, one entry per axis value."""
+    values = in_order(cells[axis])
+    shades = ordered_colours(len(values))
+    ends = []
+    for value, shade in zip(values, shades, strict=True):
+        end = None
+        for cell in cells.loc[cells[axis] == value, "id"]:
+            rows = steps.loc[steps["cell"] == cell, ["step", name]].dropna()
+            ax.plot(rows["step"], rows[name], color=shade, linewidth=1.5, marker="" if len(rows) > 1 else "o")
+            end = rows.iloc[-1] if len(rows) else end
+        if end is not None:
+            ends.append((float(end["step"]), float(end[name]), at(axis, value), shade))
+    ax.set_title(_TRAINING[name])
+    measure = name.split("/")[1]
+    ax.set_ylabel(COLUMNS[measure].unit if measure in COLUMNS else "")
+    if measure == "loss":
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:g}"))
+        ax.yaxis.set_minor_locator(NullLocator())
+    ax.set_xlabel("training step")
+    last = max((end[0] for end in ends), default=1.0)
+    ticks = [tick for tick in MaxNLocator(4, integer=True).tick_values(0, last) if 0 <= tick <= last]
+    ax.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
+    ax.set_xlim(0, last * 1.3)
+    return ends
+
+
+def _ends(table: pd.DataFrame, axis: str, measure: str) -> list[Entry]:
+    """Where the line of each group ends, with its name and colour."""
+    place = positions(in_order(table.loc[table["output"] != DO_NOTHING, axis]))
+    ends = []
+    for line in lines(table, axis):
+        rows = line.rows.dropna(subset=[measure])
+        if len(rows):
+            last = rows.iloc[-1]
+            ends.append((place[last[axis]], float(last[measure]), line.name, line.colour))
+    return ends
+
+
+def _legend(figure: Figure, ax: Axes) -> None:
+    handles, names = ax.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False, fontsize=9)

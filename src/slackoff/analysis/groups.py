@@ -1,0 +1,138 @@
+"""How the cells of a study are compared: along its main axis, within groups that agree in everything else.
+
+Cells of one group with the same value of the main axis are repeats with other training seeds.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from slackoff.analysis.frames import Frames
+from slackoff.analysis.statistics import Interval, difference_interval, mean_interval
+from slackoff.metrics.columns import for_averaging
+
+SEED = "seed"
+REMOVED = "removed_rms"
+"""Not in the record: removal share times oracle E_R, the RMS (grey levels) of the rain that was taken out."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The cells that differ only in the main axis (and in their seed), on one test set.
+
+    `labels` names what the group has in common where a study has several groups: {"network": "unet", ...}.
+    `cells` holds all its cells, `images` the results of those that are done.
+    """
+
+    axis: str
+    labels: dict[str, Any]
+    cells: pd.DataFrame
+    images: pd.DataFrame
+
+    @property
+    def name(self) -> str:
+        """'network = unet, rain = medium'; empty where the study has one group only."""
+        return ", ".join(f"{key} = {value}" for key, value in self.labels.items())
+
+    @cached_property
+    def values(self) -> list[Any]:
+        """All values of the main axis, done or not: numbers sorted, names in the study's order."""
+        return in_order(self.cells[self.axis])
+
+    @cached_property
+    def done(self) -> list[Any]:
+        """Those values for which there are results."""
+        present = set(self.images[self.axis].map(_plain))
+        return [value for value in self.values if value in present]
+
+    @cached_property
+    def _images(self) -> list[str]:
+        return sorted(self.images["image"].astype(str).unique())
+
+    @cached_property
+    def sources(self) -> NDArray[Any] | None:
+        """(n,) the photograph of each test image, in the column order of `table`; None if not recorded."""
+        if "source" not in self.images:
+            return None
+        named = self.images.drop_duplicates("image").set_index("image")["source"]
+        return named.reindex(self._images).astype(str).to_numpy()
+
+    def table(self, value: Any, measure: str) -> NDArray[np.float64]:
+        """(S, n) values of `measure` of the S cells at this value of the main axis; NaN where there is none.
+
+        The n columns are the test images of the whole group, so tables of two values pair up column by
+        column.
+        """
+        rows = self.images[self.images[self.axis] == value]
+        if rows.empty or (
+            measure not in self.images and not (measure == REMOVED and {"removal_share", "e_r_oracle"} <= {*rows})
+        ):
+            return np.full((max(1, rows["cell"].nunique()), len(self._images)), np.nan)
+        values = rows["removal_share"] * rows["e_r_oracle"] if measure == REMOVED else rows[measure]
+        rows = rows[["cell", "image"]].assign(value=for_averaging(measure, values))
+        return rows.pivot(index="cell", columns="image", values="value").reindex(columns=self._images).to_numpy()
+
+    def level(self, value: Any, measure: str) -> Interval:
+        """Mean of `measure` at one value of the main axis."""
+        return mean_interval(self.table(value, measure), self.sources)
+
+    def change(self, start: Any, end: Any, measure: str) -> Interval:
+        """Paired change of `measure` from `start` to `end`, over the same images; positive where it rises."""
+        return difference_interval(self.table(end, measure), self.table(start, measure), self.sources)
+
+
+def groups(frames: Frames) -> list[Group]:
+    """The groups of a study, one for each combination of its other axes and each test set."""
+    axis = frames.study.axis
+    others = other_axes(frames)
+    test_sets = list(frames.images["test_set"].unique()) if len(frames.images) else [None]
+    found = []
+    for labels in _combinations(frames.cells, others):
+        cells, images = _where(frames.cells, labels), _where(frames.images, labels)
+        for test_set in test_sets:
+            here = images if test_set is None else images[images["test_set"] == test_set]
+            named = labels | ({"test set": test_set} if len(test_sets) > 1 else {})
+            found.append(Group(axis, named, cells, here))
+    return found
+
+
+def other_axes(frames: Frames) -> list[str]:
+    """The axes in which cells differ, besides the main one and the seed."""
+    axes = [axis for axis in frames.study.axes if axis not in (frames.study.axis, SEED)]
+    return [axis for axis in axes if frames.cells[axis].nunique(dropna=False) > 1]
+
+
+def in_order(values: Iterable[Any]) -> list[Any]:
+    """The distinct axis values as plain Python values: numbers sorted, names as they come."""
+    distinct = list(dict.fromkeys(_plain(value) for value in values))
+    return sorted(distinct) if all(is_number(value) for value in distinct) else distinct
+
+
+def is_number(value: Any) -> bool:
+    """Whether an axis value is a number (True and False are names)."""
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
+def _combinations(cells: pd.DataFrame, others: list[str]) -> Iterator[dict[str, Any]]:
+    if not others:
+        yield {}
+        return
+    for row in cells[others].drop_duplicates().to_dict("records"):
+        yield {str(key): _plain(value) for key, value in row.items()}
+
+
+def _where(frame: pd.DataFrame, labels: dict[str, Any]) -> pd.DataFrame:
+    for axis, value in labels.items():
+        frame = frame[frame[axis].isna() if pd.isna(value) else frame[axis] == value]
+    return frame
+
+
+def _plain(value: Any) -> Any:
+    """A Python value from a frame: 8 from numpy's int64 or from the 8.0 of a column with gaps."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return int(value) if isinstance(value, float) and value.is_integer() else value

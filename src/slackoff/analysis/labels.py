@@ -1,0 +1,103 @@
+"""Names written beside lines and points, placed so that they do not overlap."""
+
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+
+Entry = tuple[float, float, str, Any]
+"""x and y in the units of the axes, text, colour."""
+
+FONT_POINTS = 8.5
+_GAP = 1.25 * FONT_POINTS
+_ASIDE = [(1, -1), (-1, 1), (1, 1), (-1, -1), (1, 0), (-1, 0), (0, 1), (0, -1)]
+
+
+def label_ends(ax: Axes, entries: Sequence[Entry]) -> None:
+    """Writes each text to the right of its point, moved up or down where texts would overlap.
+
+    Call it when the limits of the axes are final.
+    """
+    figure = ax.get_figure()
+    if not entries or not isinstance(figure, Figure):
+        return
+    figure.draw_without_rendering()
+    height = ax.get_window_extent().height / figure.dpi * 72
+    shares = [ax.transAxes.inverted().transform(ax.transData.transform((x, y)))[1] for x, y, *_ in entries]
+    for (x, _, text, colour), y in zip(entries, apart([height * y for y in shares], _GAP, height), strict=True):
+        place = ax.transData.inverted().transform(ax.transAxes.transform((0, y / height)))[1]
+        _write(ax, (x, place), (6, 0), text, colour, va="center", in_layout=False)
+
+
+def label_points(ax: Axes, entries: Sequence[Entry], others: Sequence[tuple[float, float]] = ()) -> None:
+    """Writes each text beside its point, on the side that is free; leaves out a text that fits on none.
+
+    `others` are points without a text that none may cover.
+
+    Call it when the limits of the axes are final.
+    """
+    figure = ax.get_figure()
+    if not entries or not isinstance(figure, Figure):
+        return
+    figure.draw_without_rendering()
+    points = figure.dpi / 72
+    at = [ax.transData.transform((x, y)) for x, y, *_ in entries]
+    covered = [*at, *(ax.transData.transform(point) for point in others)]
+    taken = [Bbox.from_bounds(x - 5 * points, y - 5 * points, 10 * points, 10 * points) for x, y in covered]
+    for (x, y, text, colour), place in zip(entries, at, strict=True):
+        width, height = 0.62 * FONT_POINTS * len(text) * points, _GAP * points
+        for distance, (right, up) in product((7, 16), _ASIDE):
+            left = place[0] + right * distance * points - width * (1 - right) / 2
+            bottom = place[1] + up * distance * points - height * (1 - up) / 2
+            box = Bbox.from_bounds(left, bottom, width, height)
+            if not any(box.overlaps(other) for other in taken):
+                taken.append(box)
+                sides = {-1: ("right", "top"), 0: ("center", "center"), 1: ("left", "bottom")}
+                alignment = {"ha": sides[right][0], "va": sides[up][1]}
+                _write(ax, (x, y), (right * distance, up * distance), text, colour, **alignment)
+                break
+
+
+def apart(wanted: Sequence[float], gap: float, height: float) -> list[float]:
+    """Positions as near to those wanted as a gap between neighbours allows, inside 0 .. height where they
+    fit.
+
+    Neighbours that are too close are joined into a block, which is centred on the mean of what its members
+    want.
+    """
+    order = sorted(range(len(wanted)), key=lambda index: wanted[index])
+    blocks: list[tuple[float, int]] = []
+    for index in order:
+        centre, count = wanted[index], 1
+        while blocks and centre - blocks[-1][0] < gap * (count + blocks[-1][1]) / 2:
+            before, number = blocks.pop()
+            centre = (centre * count + before * number) / (count + number)
+            count += number
+        blocks.append((centre, count))
+    spread = []
+    for centre, count in blocks:
+        half = gap * count / 2
+        middle = min(max(centre, half), max(height - half, half))
+        spread += [middle - half + gap * (place + 0.5) for place in range(count)]
+    result = [0.0] * len(wanted)
+    for index, place in zip(order, spread, strict=True):
+        result[index] = place
+    return result
+
+
+def _write(
+    ax: Axes, point: tuple[float, float], offset: tuple[float, float], text: str, colour: Any, **options: Any
+) -> None:
+    ax.annotate(
+        text,
+        point,
+        xytext=offset,
+        textcoords="offset points",
+        color=colour,
+        fontsize=FONT_POINTS,
+        annotation_clip=False,
+        **options,
+    )

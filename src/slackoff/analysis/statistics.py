@@ -1,0 +1,145 @@
+"""Bootstrap intervals over test images, and over training seeds where a study has several; rank correlation.
+
+The design behind the numbers: S networks that differ only in their training seed are tested on the same n
+images, which gives an (S, n) table per cell group. An image can be hard for all networks and a seed bad on
+all images, so the two are crossed, and both are resampled, with replacement and independently: the pigeonhole
+bootstrap (Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1, 2007), which errs on the wide
+side. With S = 1 it is the plain percentile bootstrap over images, and the interval then holds nothing about
+other training seeds. With few seeds it is still too narrow in that direction, so figures also show each seed
+as a point.
+
+Images that were cut from one photograph are not independent: where `sources` names the photograph of each
+image, whole photographs are resampled. All resampling is seeded; the same table gives the same interval on
+every machine.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+LEVEL = 0.95
+RESAMPLES = 4000
+MIN_UNITS = 5
+"""Fewest independent test images (or photographs) from which an interval is taken as deciding anything: the
+percentile bootstrap of four values or fewer covers far less than it says."""
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its 95 % percentile interval; all three NaN where there was nothing to average.
+
+    `images` counts the test images used, `skipped` those left out because a value was missing (for E_R: no
+    rain there), `units` the independent ones among those used (photographs where known, else images), `seeds`
+    the networks. `low` and `high` are NaN with fewer than two units: one image says nothing about the next.
+    """
+
+    mean: float
+    low: float
+    high: float
+    images: int = 0
+    skipped: int = 0
+    units: int = 0
+    seeds: int = 0
+
+    @property
+    def sign(self) -> int:
+        """+1 or -1 where the interval lies above or below 0 and rests on at least MIN_UNITS units, else 0."""
+        if self.units < MIN_UNITS or not (self.low > 0 or self.high < 0):
+            return 0
+        return 1 if self.low > 0 else -1
+
+
+def mean_interval(values: ArrayLike, sources: ArrayLike | None = None) -> Interval:
+    """Mean of `values`, (n,) or (S, n) for S training seeds, with its interval.
+
+    An image with a missing value for any seed is left out for all. `sources`: (n,) names of the photographs.
+    """
+    table = _table(values)
+    used = _complete(table)
+    weights = _image_weights(used, sources)
+    table = table[:, used]
+    return _interval(_mean(table), _resample(table, weights, stream=1), used, weights, len(table))
+
+
+def difference_interval(first: ArrayLike, second: ArrayLike, sources: ArrayLike | None = None) -> Interval:
+    """Mean of `first` - `second` with its interval, paired: both are of the same images, column by column.
+
+    Each is (n,) or (S, n); the numbers of seeds may differ. An image that misses a value in either is left
+    out of both. Images are resampled together, seeds each on their own.
+    """
+    a, b = _table(first), _table(second)
+    if a.shape[1] != b.shape[1]:
+        raise ValueError(f"paired tables need the same images, got {a.shape[1]} and {b.shape[1]}")
+    used = _complete(a) & _complete(b)
+    weights = _image_weights(used, sources)
+    a, b = a[:, used], b[:, used]
+    means = _resample(a, weights, stream=1) - _resample(b, weights, stream=2)
+    return _interval(_mean(a) - _mean(b), means, used, weights, min(len(a), len(b)))
+
+
+def spearman(x: ArrayLike, y: ArrayLike) -> float:
+    """Spearman's rank correlation of the finite pairs, NaN with fewer than two or where one is constant."""
+    pairs = np.array([x, y], dtype=np.float64)
+    pairs = pairs[:, _complete(pairs)]
+    if pairs.shape[1] < 2 or (np.ptp(pairs, axis=1) == 0).any():
+        return float("nan")
+    return float(stats.spearmanr(pairs[0], pairs[1]).statistic)
+
+
+def _complete(table: Array) -> NDArray[np.bool_]:
+    """(n,): the columns without a missing value."""
+    return np.asarray(np.isfinite(table).all(axis=0), dtype=np.bool_)
+
+
+def _table(values: ArrayLike) -> Array:
+    return np.atleast_2d(np.asarray(values, dtype=np.float64))
+
+
+@lru_cache(maxsize=64)
+def _counts(units: int, stream: int) -> Array:
+    """(RESAMPLES, units): how often each unit is drawn per resample, the same for all tables of a size."""
+    generator = np.random.default_rng([units, stream])
+    return generator.multinomial(units, np.full(units, 1 / units), size=RESAMPLES).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class _Weights:
+    per_image: Array
+    units: int
+
+
+def _image_weights(used: NDArray[np.bool_], sources: ArrayLike | None) -> _Weights:
+    """(RESAMPLES, images used): how often each image is drawn, whole photographs together where known."""
+    images = int(used.sum())
+    if images == 0:
+        return _Weights(np.ones((1, 0)), 0)
+    if sources is None:
+        return _Weights(_counts(images, 0), images)
+    names, codes = np.unique(np.asarray(sources).astype(str)[used], return_inverse=True)
+    return _Weights(_counts(len(names), 0)[:, codes], len(names))
+
+
+def _resample(table: Array, weights: _Weights, stream: int) -> Array:
+    """(RESAMPLES,): mean of the (S, n) table in each resample of its seeds and images."""
+    if weights.units == 0:
+        return np.full(1, np.nan)
+    seeds = len(table)
+    per_seed = _counts(seeds, stream) if seeds > 1 else np.ones((1, 1))
+    sums = ((per_seed @ table) * weights.per_image).sum(axis=1)
+    return sums / (weights.per_image.sum(axis=1) * seeds)
+
+
+def _mean(table: Array) -> float:
+    return float(table.mean()) if table.size else float("nan")
+
+
+def _interval(point: float, means: Array, used: NDArray[np.bool_], weights: _Weights, seeds: int) -> Interval:
+    images = int(used.sum())
+    tail = 100 * (1 - LEVEL) / 2
+    low, high = np.percentile(means, [tail, 100 - tail]) if weights.units >= 2 else (np.nan, np.nan)
+    return Interval(point, float(low), float(high), images, len(used) - images, weights.units, seeds)

@@ -1,0 +1,90 @@
+"""A study: the named set of cells that one question needs, as `study.json` states it."""
+
+import difflib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slackoff.errors import SlackoffError
+
+
+@dataclass(frozen=True)
+class Study:
+    """What `study.json` says, and where the study lies.
+
+    `axis` is the axis that the curves are drawn against; `cells` holds one (cell id, axes) pair per model, in
+    the order of the study. Texts that the file does not give are empty.
+    """
+
+    name: str
+    axis: str
+    cells: tuple[tuple[str, dict[str, Any]], ...]
+    folder: Path
+    runs: Path
+    title: str = ""
+    question: str = ""
+    experiment: str = ""
+    size: str = ""
+    created_at: str = ""
+    command: str = ""
+    paper: str = ""
+
+    @property
+    def axes(self) -> list[str]:
+        """Names of all axes, the main one first, the others in the order in which cells name them."""
+        return list(dict.fromkeys([self.axis, *(name for _, axes in self.cells for name in axes)]))
+
+
+def find_study(study_or_folder: str | Path, runs: str | Path = "runs") -> Study:
+    """Reads a study by its name under `runs`/studies, or by the folder that holds its `study.json`.
+
+    Raises SlackoffError when there is no such study (with the closest name and the names there are) or when
+    its `study.json` cannot be used.
+    """
+    folder = Path(study_or_folder)
+    if (folder / "study.json").is_file():
+        return _read(folder, folder.resolve().parent.parent)
+    folder = Path(runs) / "studies" / str(study_or_folder)
+    if (folder / "study.json").is_file():
+        return _read(folder, Path(runs))
+    raise SlackoffError(_not_found(str(study_or_folder), Path(runs) / "studies"))
+
+
+def _not_found(name: str, studies: Path) -> str:
+    known = sorted(path.parent.name for path in studies.glob("*/study.json"))
+    if not known:
+        return (
+            f"There is no study '{name}' and {studies} holds none: run one first, "
+            "for example `python -m slackoff +experiment=patchcount -m`, or name another folder of runs."
+        )
+    starting = [study for study in known if name and study.startswith(name)]
+    close = starting or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    suggestion = f"did you mean '{close[0]}'? " if close else ""
+    return f"There is no study '{name}' in {studies}: {suggestion}The studies there are: {', '.join(known)}."
+
+
+def _read(folder: Path, runs: Path) -> Study:
+    path = folder / "study.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        cells = tuple((str(cell["id"]), _scalars(cell["axes"])) for cell in content["cells"])
+        axis = str(content["axis"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise SlackoffError(
+            f"{path} is damaged ({type(error).__name__}: {error}): run the study's command again to rewrite it."
+        ) from error
+    without = [identity for identity, axes in cells if axis not in axes]
+    if without or not cells:
+        what = f"its cell {without[0]} has no axis '{axis}'" if without else "it lists no cells"
+        raise SlackoffError(f"{path} is of no use, {what}: run the study's command again to rewrite it.")
+    texts = {key: str(content.get(key) or "") for key in Study.__dataclass_fields__ if key in _TEXTS}
+    return Study(axis=axis, cells=cells, folder=folder, runs=runs, **{"name": folder.name, **texts})
+
+
+_TEXTS = ("title", "question", "experiment", "size", "created_at", "command", "paper")
+
+
+def _scalars(axes: dict[str, Any]) -> dict[str, Any]:
+    """Axis values that a frame can group by: a list or mapping becomes its JSON text."""
+    return {key: json.dumps(value) if isinstance(value, list | dict) else value for key, value in axes.items()}

@@ -1,0 +1,97 @@
+"""How numbers, measures and axes are written in sentences, tables and figures."""
+
+import math
+from typing import Any
+
+from slackoff.analysis.statistics import Interval
+from slackoff.metrics.columns import COLUMNS
+
+MINUS = "\N{MINUS SIGN}"
+NO_NUMBER = "\N{EN DASH}"
+
+_SYMBOLS = {"patch_count": "N"}
+_LABELS = {"patch_count": "number of training patches N", "rain": "training rain range"}
+_DECIMALS = {"grey levels": 1, "dB": 2}
+_MOST_DECIMALS = 5
+
+
+def symbol(axis: str) -> str:
+    """Short name of an axis, for '… = 8': N for the patch count, else the axis' own name."""
+    return _SYMBOLS.get(axis, axis.replace("_", " "))
+
+
+def axis_label(axis: str) -> str:
+    """Long name of an axis, for the axis of a figure."""
+    return _LABELS.get(axis, axis.replace("_", " "))
+
+
+def at(axis: str, value: Any) -> str:
+    """'N = 8'."""
+    return f"{symbol(axis)} = {value}"
+
+
+def listing(items: list[str]) -> str:
+    """'a, b and c'."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def plain_label(measure: str) -> str:
+    """Label of a measure without its threshold: 'E_R', 'removal share', 'PSNR'."""
+    label = COLUMNS[measure].label.split(" (")[0]
+    return label if label[:2].isupper() or "_" in label else label.lower()
+
+
+def name(measure: str) -> str:
+    """The measure as the subject of a sentence: 'E_R', 'the removal share'."""
+    label = plain_label(measure)
+    return f"the {label}" if label.islower() else label
+
+
+def decimals(measure: str) -> int:
+    """Decimals that a table shows of a measure: 1 of grey levels, 2 of dB and shares, 3 of SSIM."""
+    return 3 if measure.startswith("ssim") else _DECIMALS.get(COLUMNS[measure].unit, 2)
+
+
+def number(value: float, places: int) -> str:
+    """A number with a true minus sign; a dash where there is none."""
+    if not math.isfinite(value):
+        return NO_NUMBER
+    text = f"{value:.{places}f}"
+    return text.replace("-", MINUS) if float(text) else text.lstrip("-")
+
+
+def amount(interval: Interval, measure: str, first: bool = False) -> str:
+    """'12.3 (11.0 to 13.5)', or with `first` '12.3 grey levels (95 % interval 11.0 to 13.5)'.
+
+    Shows more decimals than a table where a bound would otherwise read as 0 and hide on which side of 0 it
+    lies.
+    """
+    places = decimals(measure)
+    bounds = [bound for bound in (interval.low, interval.high) if math.isfinite(bound)]
+    while places < _MOST_DECIMALS and any(bound and not round(bound, places) for bound in bounds):
+        places += 1
+    mean = number(interval.mean, places)
+    if not bounds:
+        return f"{mean} (no interval)"
+    unit = f" {COLUMNS[measure].unit}" if first and COLUMNS[measure].unit else ""
+    words = "95 % interval " if first else ""
+    return f"{mean}{unit} ({words}{number(interval.low, places)} to {number(interval.high, places)})"
+
+
+def signed(interval: Interval, measure: str) -> str:
+    """'+0.6, 0.1 to 1.1', for use inside brackets."""
+    plus = "+" if interval.mean > 0 else ""
+    return plus + amount(interval, measure).replace(" (", ", ").rstrip(")")
+
+
+def flipped(interval: Interval) -> Interval:
+    """The interval of the opposite: a change of -2 (-3 to -1) as a fall of 2 (1 to 3)."""
+    return Interval(
+        -interval.mean,
+        -interval.high,
+        -interval.low,
+        interval.images,
+        interval.skipped,
+        interval.units,
+        interval.seeds,
+    )

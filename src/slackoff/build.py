@@ -1,0 +1,145 @@
+"""From config nodes to objects: the only place that calls ``hydra.utils.instantiate``."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from numpy.typing import NDArray
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from torch import nn
+
+from slackoff.backgrounds import ImageSource, Split, cached_bank, split_images
+from slackoff.data import RainyData
+from slackoff.errors import SlackoffError
+from slackoff.evaluation import Evaluator
+from slackoff.seeding import derive_seed
+from slackoff.tasks import SupervisedTask
+
+ALLOWED_TARGETS = ("slackoff.", "torch.nn.", "torchmetrics.", "timm.", "kornia.")
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+
+
+class Backgrounds(NamedTuple):
+    """An image source and which of its images are for training and for testing."""
+
+    source: ImageSource
+    split: Split
+
+
+def build(node: DictConfig, key: str, **extra: Any) -> Any:
+    """Make the object that a config node describes; its ``name`` is a label and not an argument.
+
+    Args:
+        node: a node with ``_target_``.
+        key: where the node stands in the config, for messages.
+        extra: further arguments.
+
+    Raises:
+        SlackoffError: a target outside ``ALLOWED_TARGETS``, arguments that do not fit, or the object's own refusal.
+    """
+    _refuse_foreign_targets(node, key)
+    arguments = {name: node[name] for name in node if name != "name"}
+    try:
+        return instantiate(arguments, **extra, _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, SlackoffError):
+            raise cause from None
+        raise SlackoffError(f"{key} cannot be built: {cause or error}") from error
+
+
+def build_backgrounds(config: DictConfig) -> Backgrounds:
+    """The images that ``background`` names, split into training and test images."""
+    source = build(config.background.source, "background.source")
+    return Backgrounds(source, split_images(source, config.background.held_out))
+
+
+def build_bank(config: DictConfig, backgrounds: Backgrounds) -> NDArray[np.uint8]:
+    """The patch bank: uint8, (N, P, P, 3), from the cache under ``runs/banks``."""
+    node = config.background
+    if not isinstance(node.patch_count, int) or node.patch_count < 1:
+        raise SlackoffError(f"background.patch_count={node.patch_count} is no count: give a whole number from 1 up")
+    folder = Path(config.runs) / "banks"
+    return cached_bank(
+        folder,
+        backgrounds.source,
+        backgrounds.split.train,
+        node.patch_size_px,
+        node.patch_count,
+        node.seed,
+        key="runs",
+    )
+
+
+def build_evaluator(config: DictConfig, backgrounds: Backgrounds) -> Evaluator:
+    """The test images with their protocol."""
+    node = config.evaluation
+    images = build(node.test_set, "evaluation.test_set").load(backgrounds.source, backgrounds.split.test)
+    protocol = build(node.protocol, "evaluation.protocol")
+    return Evaluator(node.name, images, protocol, node.quick_count, node.picture_count)
+
+
+def build_network(config: DictConfig) -> nn.Module:
+    """The network, its weights drawn from the cell's seed."""
+    torch.manual_seed(derive_seed(config.seed, "network"))
+    return build(config.network, "network")
+
+
+def build_task(config: DictConfig, network: nn.Module) -> SupervisedTask:
+    """The training regime around a network."""
+    return build(config.task, "task", network=network, steps=config.schedule.steps)
+
+
+def build_data(config: DictConfig, bank: NDArray[np.uint8]) -> RainyData:
+    """The batch stream over a patch bank."""
+    return RainyData(
+        bank,
+        build(config.rain, "rain"),
+        config.schedule.batch_size,
+        config.seed,
+        config.fixed_rain_per_patch,
+        config.trainer.channels_last,
+    )
+
+
+def check(config: DictConfig) -> None:
+    """Find every mistake in a cell's config that can be found without training.
+
+    Raises:
+        SlackoffError: naming the first one.
+    """
+    for key in ("steps", "batch_size", "evaluate_every", "checkpoint_every", "log_every"):
+        value = config.schedule[key]
+        if not isinstance(value, int) or value < 1:
+            raise SlackoffError(f"schedule.{key}={value} is no count: give a whole number from 1 up")
+    if config.trainer.precision not in PRECISIONS:
+        raise SlackoffError(
+            f"trainer.precision={config.trainer.precision} is not known: choose one of {', '.join(PRECISIONS)}"
+        )
+    rain = build(config.rain, "rain")
+    if config.background.patch_size_px <= rain.kernel_side // 2:
+        raise SlackoffError(
+            f"background.patch_size_px={config.background.patch_size_px} is too small for "
+            f"rain.length={list(rain.length)}: patches must be larger than {rain.kernel_side // 2} px"
+        )
+    backgrounds = build_backgrounds(config)
+    build_bank(config, backgrounds)
+    build_evaluator(config, backgrounds)
+    with torch.device("meta"):
+        build_task(config, build_network(config))
+
+
+def _refuse_foreign_targets(node: Any, key: str) -> None:
+    if isinstance(node, ListConfig):
+        for item in node:
+            _refuse_foreign_targets(item, key)
+    if not isinstance(node, DictConfig):
+        return
+    for name, value in ((str(name), value) for name, value in node.items()):
+        if name == "_target_" and not str(value).startswith(ALLOWED_TARGETS):
+            raise SlackoffError(f"{key}._target_={value} is refused: a target starts with {', '.join(ALLOWED_TARGETS)}")
+        if not OmegaConf.is_missing(node, name):
+            _refuse_foreign_targets(value, f"{key}.{name}")

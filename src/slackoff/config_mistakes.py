@@ -1,0 +1,61 @@
+"""Turn Hydra's and OmegaConf's errors into one sentence with a suggestion."""
+
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+
+def explain(error: Exception, arguments: Sequence[str], conf: Path) -> str:
+    """Say what is wrong with a command line.
+
+    Args:
+        error: what Hydra or OmegaConf raised.
+        arguments: the command line.
+        conf: the config tree.
+    """
+    text = str(error)
+    if found := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
+        group, wrong = found.groups()
+        known = [path.stem for path in sorted((conf / group).glob("*.yaml"))]
+        return f"There is no {group} '{wrong}': {_suggest(wrong, known)}"
+    if found := re.search(r"Could not (?:override|find|append) '?(?:key )?([\w./@]+)", text):
+        wrong = found.group(1)
+        return f"There is no config key '{wrong}': {_suggest(wrong, _known_keys(wrong, arguments, conf))}"
+    return " ".join(text.split())
+
+
+def _suggest(wrong: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(wrong, known, n=1, cutoff=0.4)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    listed = f"the choices are {', '.join(known)}" if 0 < len(known) <= 12 else "see python -m slackoff --help"
+    return f"{listed}."
+
+
+def _known_keys(wrong: str, arguments: Sequence[str], conf: Path) -> list[str]:
+    """All keys and groups of the config that the rest of the command line gives."""
+    rest = [item for item in arguments if "=" in item and not item.startswith("-")]
+    rest = [item for item in rest if item.partition("=")[0].lstrip("+~") != wrong and "," not in item]
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
+            config = compose("config", rest)
+    except HydraException:
+        return []
+    groups = [path.name for path in sorted(conf.iterdir()) if path.is_dir()]
+    return [*groups, *_keys(config)]
+
+
+def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
+    for key in map(str, config):
+        yield f"{prefix}{key}"
+        if not OmegaConf.is_missing(config, key) and not OmegaConf.is_interpolation(config, key):
+            value = config[key]
+            if isinstance(value, DictConfig):
+                yield from _keys(value, f"{prefix}{key}.")

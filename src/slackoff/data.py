@@ -1,0 +1,149 @@
+"""The batch stream: batch k is a pure function of (cell seed, k), made on the training device."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+
+from slackoff.errors import SlackoffError
+from slackoff.rain import RainRange, add_rain, render_streaks
+from slackoff.seeding import derive_seed
+
+
+class RainyBatch(NamedTuple):
+    """One training batch, float32 in [0, 1] on the training device.
+
+    ``background`` B and ``rainy`` O = clip(B + R): (N, 3, P, P); ``rain`` R: (N, 1, P, P).
+    """
+
+    background: Tensor
+    rain: Tensor
+    rainy: Tensor
+
+
+class BatchStream:
+    """Random access to the training batches of one cell.
+
+    Patches are drawn uniformly with replacement. Nothing is stored between calls, so resuming is exact and several
+    ranks see slices of the same global batch.
+
+    Args:
+        bank: the backgrounds, uint8, (N, 3, P, P), on the training device.
+        rain_range: what rain is drawn from.
+        batch_size: images of the global batch.
+        seed: the cell's seed.
+        fixed_rain_per_patch: give each patch one rain layer for good instead of new rain at each use (an ablation;
+            the paper's argument needs new rain).
+        channels_last: memory format of the images.
+    """
+
+    def __init__(
+        self,
+        bank: Tensor,
+        rain_range: RainRange,
+        batch_size: int,
+        seed: int,
+        fixed_rain_per_patch: bool = False,
+        channels_last: bool = True,
+    ) -> None:
+        self.bank = bank
+        self.rain_range = rain_range
+        self.patch_size: tuple[int, int] = (bank.shape[-2], bank.shape[-1])
+        self.batch_size = batch_size
+        self.seed = seed
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.rain_bank = self._render_bank() if fixed_rain_per_patch else None
+
+    def batch(self, step: int, rank: int = 0, world_size: int = 1) -> RainyBatch:
+        """Make the batch of a step, or one rank's share of it: the images rank, rank + world_size, ..."""
+        generator = self._generator("batch", step)
+        part = slice(rank, None, world_size)
+        count = (self.batch_size,)
+        index = torch.randint(len(self.bank), count, generator=generator, device=self.bank.device)
+        if self.rain_bank is not None:
+            rain = self.rain_bank[index[part]].float() / 255.0
+        else:
+            rain = render_streaks(self.rain_range, self.batch_size, *self.patch_size, generator, part)
+        background = (self.bank[index[part]].float() / 255.0).contiguous(memory_format=self.memory_format)
+        return RainyBatch(background, rain, add_rain(background, rain))
+
+    def _generator(self, *path: int | str) -> Generator:
+        return Generator(self.bank.device).manual_seed(derive_seed(self.seed, *path))
+
+    def _render_bank(self, chunk: int = 256) -> Tensor:
+        """One rain layer for each patch: uint8, (N, 1, P, P). Layer i depends on (seed, i // chunk) alone."""
+        layers = []
+        for start in range(0, len(self.bank), chunk):
+            generator = self._generator("fixed rain", start)
+            rain = render_streaks(self.rain_range, chunk, *self.patch_size, generator)
+            layers.append((rain * 255.0).round().byte())
+        return torch.cat(layers)[: len(self.bank)]
+
+
+class RainyData(LightningDataModule):
+    """Feeds a ``BatchStream`` to Lightning: the loader yields step numbers, batches are made on the device.
+
+    Args:
+        bank: the backgrounds, uint8, (N, P, P, 3), on the host (may be a read-only memory map).
+        rain_range, batch_size, seed, fixed_rain_per_patch, channels_last: as in ``BatchStream``.
+
+    Raises:
+        SlackoffError: the batch size cannot be shared equally between the ranks.
+    """
+
+    def __init__(
+        self,
+        bank: NDArray[np.uint8],
+        rain_range: RainRange,
+        batch_size: int,
+        seed: int,
+        fixed_rain_per_patch: bool = False,
+        channels_last: bool = True,
+    ) -> None:
+        super().__init__()
+        self.bank = bank
+        self.options: dict[str, Any] = {
+            "rain_range": rain_range,
+            "batch_size": batch_size,
+            "seed": seed,
+            "fixed_rain_per_patch": fixed_rain_per_patch,
+            "channels_last": channels_last,
+        }
+        self.stream: BatchStream | None = None
+
+    def setup(self, stage: str) -> None:
+        assert self.trainer is not None
+        ranks = self.trainer.world_size
+        if self.options["batch_size"] % ranks:
+            raise SlackoffError(
+                f"schedule.batch_size={self.options['batch_size']} cannot be shared by {ranks} ranks: "
+                f"choose a multiple of {ranks}"
+            )
+        bank = torch.from_numpy(np.array(self.bank)).permute(0, 3, 1, 2).contiguous()
+        self.stream = BatchStream(bank.to(self.trainer.strategy.root_device), **self.options)
+
+    def train_dataloader(self) -> "StepNumbers":
+        return StepNumbers(self)
+
+    def on_after_batch_transfer(self, batch: int, dataloader_idx: int) -> RainyBatch:
+        assert self.trainer is not None
+        assert self.stream is not None
+        return self.stream.batch(batch, self.trainer.global_rank, self.trainer.world_size)
+
+
+class StepNumbers:
+    """The endless run of step numbers from the step that training stands at, also after a resume."""
+
+    def __init__(self, data: RainyData) -> None:
+        self.data = data
+
+    def __iter__(self) -> Iterator[int]:
+        assert self.data.trainer is not None
+        step = self.data.trainer.global_step
+        while True:
+            yield step
+            step += 1

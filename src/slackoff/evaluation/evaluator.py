@@ -1,0 +1,117 @@
+"""Measure a network on a test set: one row an image, means for the curves, a few pictures."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torchmetrics import Metric, MetricCollection
+
+from slackoff.evaluation.test_sets import EvaluationImage
+from slackoff.metrics.classes import BackgroundError, RainError
+from slackoff.metrics.columns import for_averaging
+from slackoff.metrics.protocol import Protocol
+
+
+class Evaluation(NamedTuple):
+    """What one evaluation found.
+
+    ``rows``: a frame with one row an image (``test_set``, ``image``, ``height``, ``width`` and the protocol's
+    columns); ``means``: mean of each measure over the images that have it, and the pooled E_R and E_B;
+    ``pictures``: image name to uint8 (H, W, 3) arrays named rainy, output and background.
+    """
+
+    rows: pd.DataFrame
+    means: dict[str, float]
+    pictures: dict[str, dict[str, NDArray[np.uint8]]]
+
+
+class Evaluator:
+    """Runs a network in float32 over test images, one at a time, on whatever device it is on.
+
+    Args:
+        name: of the test set, for the rows.
+        images: the test images.
+        protocol: what is measured.
+        quick_count: how many of the images, spread evenly, the evaluations during training use.
+        picture_count: of how many images, spread evenly, pictures are kept.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        images: Sequence[EvaluationImage],
+        protocol: Protocol,
+        quick_count: int,
+        picture_count: int,
+    ) -> None:
+        self.name = name
+        self.images = list(images)
+        self.protocol = protocol
+        self.quick = _spread(len(self.images), quick_count)
+        self.pictured = _spread(len(self.images), picture_count)
+
+    def quick_means(self, network: nn.Module) -> dict[str, float]:
+        """The means over the quick part of the test set."""
+        return self._measure(network, self.quick, frozenset()).means
+
+    def evaluate(self, network: nn.Module) -> Evaluation:
+        """Measure every image and keep the pictures."""
+        return self._measure(network, range(len(self.images)), frozenset(self.pictured))
+
+    @torch.no_grad()
+    def _measure(self, network: nn.Module, numbers: Sequence[int], pictured: frozenset[int]) -> Evaluation:
+        device = next(network.parameters()).device
+        pooled = self._pooled_metrics().to(device)
+        was_training = network.training
+        network.eval()
+        rows, pictures = [], {}
+        for number in numbers:
+            image = self.images[number]
+            background, rain, rainy = (x[None].to(device) for x in (image.background, image.rain, image.rainy))
+            output = network(rainy).float()
+            measures = self.protocol.measure(output, background, rain, rainy)
+            pooled.update(output, background, rain, rainy)
+            height, width = rainy.shape[-2:]
+            row = {"test_set": self.name, "image": image.name, "height": height, "width": width}
+            rows.append(row | {key: value.item() for key, value in measures.items()})
+            if number in pictured:
+                shown = {"rainy": rainy, "output": output, "background": background}
+                pictures[image.name] = {key: _to_pixels(value[0]) for key, value in shown.items()}
+        network.train(was_training)
+        frame = pd.DataFrame(rows)
+        means = {key: _mean(frame, key) for key in self.protocol.columns()}
+        means |= {key: value.item() for key, value in pooled.compute().items()}
+        return Evaluation(frame, means, pictures)
+
+    def _pooled_metrics(self) -> MetricCollection:
+        """E_R and E_B over the pixels of all images at once; every rank measures all images, so nothing is synced."""
+        options: dict[str, Any] = {
+            "threshold": self.protocol.headline,
+            "average": "pooled",
+            "quantise": self.protocol.quantise,
+            "sync_on_compute": False,
+        }
+        metrics: dict[str, Metric | MetricCollection] = {
+            "e_r_pooled": RainError(**options),
+            "e_b_pooled": BackgroundError(**options),
+        }
+        return MetricCollection(metrics, compute_groups=False)
+
+
+def _mean(frame: pd.DataFrame, key: str) -> float:
+    values = for_averaging(key, frame[key])
+    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+
+
+def _spread(total: int, count: int) -> list[int]:
+    """``count`` of the numbers 0 .. total - 1, evenly spread, in order."""
+    return sorted(set(np.linspace(0, total - 1, min(count, total)).round().astype(int).tolist()))
+
+
+def _to_pixels(image: Tensor) -> NDArray[np.uint8]:
+    """float (3, H, W) in about [0, 1] to uint8 (H, W, 3)."""
+    return (image.clamp(0, 1) * 255.0).round().byte().permute(1, 2, 0).cpu().numpy()

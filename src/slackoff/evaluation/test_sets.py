@@ -1,0 +1,130 @@
+"""Where test images come from: thin rain on held-out backgrounds, or a folder of (rainy, clean) pairs."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+
+from slackoff.backgrounds import ImageSource, held_out_crops
+from slackoff.errors import SlackoffError
+from slackoff.evaluation.pairs import find_pairs, read_pair
+from slackoff.metrics.functional import rain_from_pair
+from slackoff.rain import ThinRain, add_rain
+from slackoff.seeding import derive_seed
+
+
+class EvaluationImage(NamedTuple):
+    """One test image, float32 in [0, 1]: (3, H, W) each, ``rain`` (1, H, W)."""
+
+    name: str
+    background: Tensor
+    rain: Tensor
+    rainy: Tensor
+
+
+class ImageSet(Protocol):
+    """What a config node ``evaluation.test_set`` builds."""
+
+    def fingerprint(self) -> str:
+        """Hexadecimal digest of the files the set is made from, beside the held-out backgrounds; part of identity."""
+
+    def load(self, source: ImageSource, held_out: Sequence[int]) -> list[EvaluationImage]:
+        """Make the images, in a fixed order."""
+
+
+@dataclass(frozen=True)
+class ThinRainOnHeldOut:
+    """R100-like rain on crops of the backgrounds that were held out from training.
+
+    Args:
+        count: number of test images.
+        size_px: side of each crop.
+        seed: of the choice of crops and of the rain; not the training seed.
+        rain: the generator.
+    """
+
+    count: int
+    size_px: int
+    seed: int
+    rain: ThinRain
+
+    def fingerprint(self) -> str:
+        return ""
+
+    def load(self, source: ImageSource, held_out: Sequence[int]) -> list[EvaluationImage]:
+        """See ``ImageSet``.
+
+        Raises:
+            SlackoffError: no image is held out, or the held-out ones cannot give ``count`` crops.
+        """
+        if not held_out:
+            raise SlackoffError(
+                "No background is held out for this test set: set background.held_out to a share such as 0.1, "
+                "or use evaluation=rain100l with evaluation.root=..."
+            )
+        crops = held_out_crops(source, held_out, self.size_px, self.count, self.seed)
+        images = []
+        for number, crop in enumerate(crops):
+            generator = Generator().manual_seed(derive_seed(self.seed, "test rain", number))
+            background = to_tensor(crop.pixels)
+            rain = self.rain.render(self.size_px, self.size_px, generator)[0]
+            images.append(EvaluationImage(crop.name, background, rain, add_rain(background, rain)))
+        return images
+
+
+@dataclass(frozen=True)
+class PairFolder:
+    """A folder of (rainy, clean) pairs, such as Rain100L.
+
+    Args:
+        root: the folder; see docs/datasets.md for the layouts.
+        count: take only the first so many pairs; None takes all.
+        crop_px: measure only the centre square of this side; None measures whole images.
+    """
+
+    root: str
+    count: int | None = None
+    crop_px: int | None = None
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        for pair in find_pairs(self.root, "evaluation.root"):
+            digest.update(pair.name.encode() + b"\0")
+            for path in (pair.rainy_path, pair.clean_path):
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+        return digest.hexdigest()
+
+    def load(self, source: ImageSource, held_out: Sequence[int]) -> list[EvaluationImage]:
+        """See ``ImageSet``; the backgrounds are not used.
+
+        Raises:
+            SlackoffError: see ``find_pairs`` and ``read_pair``; or a pair is smaller than ``crop_px``.
+        """
+        images = []
+        for pair in find_pairs(self.root, "evaluation.root")[: self.count]:
+            rainy, clean = (self._crop(pixels, pair.name) for pixels in read_pair(pair))
+            o, b = to_tensor(rainy), to_tensor(clean)
+            images.append(EvaluationImage(pair.name, b, rain_from_pair(o[None], b[None])[0], o))
+        return images
+
+    def _crop(self, pixels: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+        if self.crop_px is None:
+            return pixels
+        height, width = pixels.shape[:2]
+        if min(height, width) < self.crop_px:
+            raise SlackoffError(
+                f"The pair {name} in {self.root} is {height}x{width}, smaller than evaluation.crop_px={self.crop_px}: "
+                "lower it, or set it to null for whole images"
+            )
+        top, left = (height - self.crop_px) // 2, (width - self.crop_px) // 2
+        return pixels[top : top + self.crop_px, left : left + self.crop_px]
+
+
+def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
+    """uint8 (H, W, 3) to float32 (3, H, W) in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1).float() / 255.0

@@ -1,0 +1,66 @@
+"""The Hydra side of the command line: one config or a multirun of them, and mistakes in one sentence."""
+
+import os
+import sys
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from slackoff.errors import SlackoffError
+
+
+def config_folder() -> Path:
+    """The Hydra tree: inside the installed package, or at the root of a checkout."""
+    shipped = Path(__file__).parent / "conf"
+    return shipped if shipped.is_dir() else Path(__file__).parents[2] / "conf"
+
+
+def run() -> None:
+    """Compose the command line's config and run it; exit code 1 if a cell failed, 2 for a mistake, 130 for Ctrl-C."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let exceptions through to the lines below
+    sys.argv[1:] = overrides_last(sys.argv[1:])
+    if "-m" not in sys.argv and "--multirun" not in sys.argv:
+        _hint_at_multirun()
+    try:
+        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(_single)()
+    except SlackoffError as error:
+        _stop(str(error))
+    except (HydraException, OmegaConfBaseException) as error:
+        from slackoff.config_mistakes import explain
+
+        _stop(explain(error, sys.argv[1:], config_folder()))
+    except KeyboardInterrupt:
+        print("stopped; the same command again goes on from the last checkpoints", file=sys.stderr)
+        sys.exit(130)
+
+
+def overrides_last(arguments: list[str]) -> list[str]:
+    """Move overrides behind flags: Hydra's parser does not take overrides on both sides of a flag such as -m."""
+    overrides = [item for item in arguments if item[0:1] != "-" and ("=" in item or item.startswith("~"))]
+    return [*(item for item in arguments if item not in overrides), *overrides]
+
+
+def _single(config: DictConfig) -> None:
+    """A command without -m: one cell, through the same path as a sweep."""
+    from slackoff.sweep.slots import make_slots
+    from slackoff.sweep.study import run_study
+
+    overrides = list(HydraConfig.get().overrides.task)
+    if run_study([config], [overrides], make_slots(), Console()):
+        sys.exit(1)
+
+
+def _hint_at_multirun() -> None:
+    flags = any(argument.startswith("-") for argument in sys.argv[1:])
+    if not flags and any(argument.startswith("+experiment=") for argument in sys.argv[1:]):
+        print("One cell of the study; add -m for all of them.", file=sys.stderr)
+
+
+def _stop(sentence: str) -> None:
+    print(f"error: {sentence}", file=sys.stderr)
+    sys.exit(2)

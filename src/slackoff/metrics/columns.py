@@ -1,0 +1,107 @@
+"""What every per-image figure is called, measured in and good for. Tables and reports read it; no torch."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+THRESHOLDS: tuple[float, ...] = (0, 10, 20, 50)
+"""Grey levels above which a pixel counts as rain; the paper states none, so several are reported."""
+
+HEADLINE_THRESHOLD: float = 10
+"""The threshold behind the short names `e_r`, `e_b`, the residual and the removal share."""
+
+PSNR_CAP_DB: float = 100.0
+"""Identical images have an infinite PSNR; an average over images counts them as this many dB."""
+
+
+class Column(NamedTuple):
+    """One per-image figure.
+
+    `label` and `unit` are for axes and table heads (`unit` is empty for a plain number), `better` says which
+    direction is good (None where neither is: references that no network can change), `explanation` is one
+    line, and `cap` is the value at which single images are clipped before an average is taken (None: not
+    clipped).
+    """
+
+    label: str
+    unit: str
+    better: Literal["higher", "lower"] | None
+    explanation: str
+    cap: float | None = None
+
+
+_GREY = "grey levels"
+
+_MASKED = {
+    "e_r": Column(
+        "E_R",
+        _GREY,
+        "higher",
+        "RMS change of the input inside the rain; also rises when the picture is spoilt.",
+    ),
+    "e_b": Column("E_B", _GREY, "lower", "RMS error against the background on the rain-free pixels."),
+    "e_r_oracle": Column("E_R oracle", _GREY, None, "E_R of the perfect output, the background itself."),
+}
+
+_HEADLINE_ONLY = {
+    "residual_rms": Column("Residual RMS", _GREY, "lower", "RMS error against the background inside the rain."),
+    "removal_share": Column(
+        "Removal share",
+        "",
+        "higher",
+        "Share of the rain layer taken out, a shift of the whole picture discounted.",
+    ),
+    "removal_share_oracle": Column("Removal share oracle", "", None, "Removal share of the background itself."),
+    "leftover_rms": Column(
+        "Leftover RMS",
+        _GREY,
+        "lower",
+        "RMS change inside the rain that is neither rain taken out nor an overall shift.",
+    ),
+}
+
+_FIDELITY = {
+    "psnr_rgb": Column("PSNR (RGB)", "dB", "higher", "PSNR over the three channels, no border cropped.", PSNR_CAP_DB),
+    "ssim_rgb": Column("SSIM (RGB)", "", "higher", "SSIM, mean of the three channels, 11x11 Gaussian window."),
+    "psnr_y": Column("PSNR (Y)", "dB", "higher", "PSNR on BT.601 luma; not comparable with RGB.", PSNR_CAP_DB),
+    "ssim_y": Column("SSIM (Y)", "", "higher", "SSIM on BT.601 luma; not comparable with RGB."),
+    "psnr_rgb_input": Column("PSNR of input (RGB)", "dB", None, "PSNR of the untouched rainy image.", PSNR_CAP_DB),
+    "ssim_rgb_input": Column("SSIM of input (RGB)", "", None, "SSIM of the untouched rainy image."),
+}
+
+
+def measure_columns(
+    thresholds: Sequence[float] = THRESHOLDS, headline: float = HEADLINE_THRESHOLD
+) -> dict[str, Column]:
+    """All per-image figures of a protocol, in the order of the record: name -> `Column`.
+
+    `thresholds` are in grey levels and give the names `e_r_t10`, `e_b_t10`, `e_r_oracle_t10`, ...; the short
+    names are those of `headline`.
+    """
+    columns = {
+        f"{name}_t{threshold:g}": _at(column, threshold)._replace(label=f"{column.label} (R > {threshold:g})")
+        for name, column in _MASKED.items()
+        for threshold in thresholds
+    }
+    columns |= {name: _at(column, headline) for name, column in (_MASKED | _HEADLINE_ONLY).items()}
+    return columns | _FIDELITY
+
+
+def _at(column: Column, threshold: float) -> Column:
+    return column._replace(explanation=f"{column.explanation} Rain: R > {threshold:g} of 255.")
+
+
+COLUMNS: dict[str, Column] = measure_columns()
+"""The figures of the default protocol."""
+
+
+def for_averaging(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    """Per-image values of column `name` as float64, ready for a mean: clipped to the column's cap, NaN kept.
+
+    Without it, one perfect image makes the mean PSNR of a test set infinite.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    cap = _FIDELITY[name].cap if name in _FIDELITY else None
+    return array if cap is None else np.minimum(array, cap)

@@ -1,0 +1,129 @@
+"""The choices behind a number, under a name: compare two tables only when their protocols are the same."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from slackoff.errors import SlackoffError
+from slackoff.metrics import fidelity, functional
+from slackoff.metrics.columns import HEADLINE_THRESHOLD, THRESHOLDS, Column, measure_columns
+
+_KEY = "evaluation.protocol.thresholds"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How test images are measured. Built from the config node `evaluation.protocol`.
+
+    `thresholds`: grey levels above which a pixel is rain, kept in rising order; `headline`: the one of them
+    behind the short names; `quantise`: round images (not the rain layer) to 8 bit first, as if they had been
+    saved and read back. Raises `SlackoffError` for thresholds outside [0, 255), repeated or missing ones, or
+    another headline.
+    """
+
+    name: str = "slackoff-v1"
+    thresholds: tuple[float, ...] = THRESHOLDS
+    headline: float = HEADLINE_THRESHOLD
+    quantise: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "thresholds", _checked_thresholds(self.thresholds))
+        if self.headline not in self.thresholds:
+            listed = ", ".join(f"{t:g}" for t in self.thresholds)
+            raise SlackoffError(
+                f"evaluation.protocol.headline is {self.headline!r}, which is not one of {_KEY} "
+                f"({listed}): add it there or choose one of them."
+            )
+
+    def columns(self) -> dict[str, Column]:
+        """Name -> meaning of what `measure` returns, in the same order."""
+        return measure_columns(self.thresholds, self.headline)
+
+    def describe(self) -> str:
+        """One line for table captions and records; the same settings always give the same text."""
+        listed = ", ".join(f"{t:g}" for t in self.thresholds)
+        depth = "8-bit" if self.quantise else "float"
+        return (
+            f"{self.name}: rain R > {listed} of 255 (headline {self.headline:g}); {depth} images; "
+            "all figures per image, then mean; PSNR peak 255, no crop, on RGB and on BT.601 Y (16..235); "
+            "SSIM 11x11 Gaussian, sigma 1.5, where the window fits"
+        )
+
+    @torch.no_grad()
+    def measure(self, output: Tensor, background: Tensor, rain: Tensor, rainy: Tensor) -> dict[str, Tensor]:
+        """Every figure of `columns()` for a batch: name -> float32 (N,), NaN where a figure is not defined.
+
+        `output`, `background`, `rainy` are float (N, 3, H, W), `rain` is (N, 1, H, W), all in [0, 1], on one
+        device. `rain` is the layer before clipping, where it is known; else `functional.rain_from_pair`.
+        """
+        _check_shapes(output, background, rain, rainy)
+        if self.quantise:
+            output, background, rainy = map(functional.quantise, (output, background, rainy))
+        figures = self._masked_errors(output, background, rain, rainy)
+        figures |= self._removal(output, background, rain, rainy)
+        figures |= _fidelity(output, background, rainy)
+        return {name: figures[name] for name in self.columns()}
+
+    def _masked_errors(self, output: Tensor, background: Tensor, rain: Tensor, rainy: Tensor) -> dict[str, Tensor]:
+        change = functional.squared_error(output, rainy)
+        error = functional.squared_error(output, background)
+        visible_rain = functional.squared_error(background, rainy)
+        figures: dict[str, Tensor] = {}
+        for threshold in self.thresholds:
+            mask = functional.rain_mask(rain, threshold)
+            at_threshold = {
+                "e_r": functional.root_mean(*functional.masked_sums(change, mask)),
+                "e_b": functional.root_mean(*functional.masked_sums(error, ~mask)),
+                "e_r_oracle": functional.root_mean(*functional.masked_sums(visible_rain, mask)),
+            }
+            figures |= {f"{name}_t{threshold:g}": values for name, values in at_threshold.items()}
+            if threshold == self.headline:
+                figures |= at_threshold
+                figures["residual_rms"] = functional.root_mean(*functional.masked_sums(error, mask))
+        return figures
+
+    def _removal(self, output: Tensor, background: Tensor, rain: Tensor, rainy: Tensor) -> dict[str, Tensor]:
+        mask = functional.rain_mask(rain, self.headline)
+        share, leftover = functional.removal_share(output, rainy, rain, mask)
+        oracle, _ = functional.removal_share(background, rainy, rain, mask)
+        return {"removal_share": share, "leftover_rms": leftover, "removal_share_oracle": oracle}
+
+
+def _fidelity(output: Tensor, background: Tensor, rainy: Tensor) -> dict[str, Tensor]:
+    return {
+        "psnr_rgb": fidelity.psnr(output, background),
+        "ssim_rgb": fidelity.ssim(output, background),
+        "psnr_y": fidelity.psnr(output, background, "y"),
+        "ssim_y": fidelity.ssim(output, background, "y"),
+        "psnr_rgb_input": fidelity.psnr(rainy, background),
+        "ssim_rgb_input": fidelity.ssim(rainy, background),
+    }
+
+
+def _check_shapes(output: Tensor, background: Tensor, rain: Tensor, rainy: Tensor) -> None:
+    count, channels, height, width = background.shape
+    if channels != 3 or output.shape != background.shape or rainy.shape != background.shape:
+        raise ValueError(
+            "output, background and rainy are all (N, 3, H, W), got "
+            f"{tuple(output.shape)}, {tuple(background.shape)}, {tuple(rainy.shape)}"
+        )
+    if rain.shape != (count, 1, height, width):
+        raise ValueError(f"rain is {(count, 1, height, width)} beside these images, got {tuple(rain.shape)}")
+
+
+def _checked_thresholds(given: object) -> tuple[float, ...]:
+    values = given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    thresholds = sorted(_checked_threshold(value) for value in values)
+    if not thresholds:
+        raise SlackoffError(f"{_KEY} is empty: give at least one threshold in grey levels, e.g. [10].")
+    if len({f"{threshold:g}" for threshold in thresholds}) < len(thresholds):
+        raise SlackoffError(f"{_KEY} repeats a value in {thresholds}: list each threshold once.")
+    return tuple(thresholds)
+
+
+def _checked_threshold(value: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < functional.GREY_LEVELS:
+        return value
+    raise SlackoffError(f"{_KEY} has {value!r}: give numbers of grey levels from 0 to below 255, e.g. [0, 10].")

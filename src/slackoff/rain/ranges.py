@@ -1,0 +1,81 @@
+"""What a training rain range is, and one draw of parameters from it (Table 1 of "Networks are Slacking Off")."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from slackoff.errors import SlackoffError
+
+MAX_LENGTH = 60
+
+
+class RainParameters(NamedTuple):
+    """One rain layer's parameters for each image of a batch; four int64 tensors of shape (N,).
+
+    ``quantity`` in hundredths of a grey level of the seed threshold (250 keeps 0.98 % of the pixels as seeds),
+    ``width`` in px (odd), ``length`` in px of the kernel's side (not of the streak, see ``line_kernels``),
+    ``angle_deg`` in degrees from vertical, positive counter-clockwise.
+    """
+
+    quantity: Tensor
+    width: Tensor
+    length: Tensor
+    angle_deg: Tensor
+
+
+@dataclass(frozen=True)
+class RainRange:
+    """A training rain range: ``quantity``, ``length`` and ``angle_deg`` as [low, high], both ends included.
+
+    Raises:
+        SlackoffError: a range is empty or reversed, or a value lies outside what the generator can draw.
+    """
+
+    quantity: Sequence[int]
+    width: Sequence[int]
+    length: Sequence[int]
+    angle_deg: Sequence[int]
+    legacy_scale: bool = True
+
+    def __post_init__(self) -> None:
+        for key, low, high in (("quantity", 1, 25600), ("length", 1, MAX_LENGTH), ("angle_deg", -90, 90)):
+            _check_ends(f"rain.{key}", getattr(self, key), low, high)
+        if not self.width:
+            raise SlackoffError("rain.width is empty: give at least one odd width, for example [5, 7, 9]")
+        for width in self.width:
+            if width not in (1, 3, 5, 7, 9):
+                raise SlackoffError(f"rain.width holds {width}: a width is one of 1, 3, 5, 7, 9 px")
+        if max(self.width) // 2 >= min(self.length):
+            raise SlackoffError(
+                f"rain.width {max(self.width)} does not fit rain.length {min(self.length)}: "
+                "the shortest length must be more than half the largest width"
+            )
+
+    @property
+    def kernel_side(self) -> int:
+        """Side of the smallest even square that holds every line kernel of this range, px."""
+        return self.length[1] + self.length[1] % 2
+
+    def sample(self, count: int, generator: Generator) -> RainParameters:
+        """Draw the parameters of ``count`` rain layers, uniformly, on the generator's device."""
+        device = generator.device
+
+        def between(ends: Sequence[int]) -> Tensor:
+            return torch.randint(ends[0], ends[1] + 1, (count,), generator=generator, device=device)
+
+        quantity = between(self.quantity)
+        index = torch.randint(len(self.width), (count,), generator=generator, device=device)
+        width = torch.tensor(list(self.width), device=device)[index]
+        return RainParameters(quantity, width, between(self.length), between(self.angle_deg))
+
+
+def _check_ends(key: str, ends: Sequence[int], low: int, high: int) -> None:
+    if len(ends) != 2:
+        raise SlackoffError(f"{key} is {list(ends)}: give two numbers, [low, high]")
+    if ends[0] > ends[1]:
+        raise SlackoffError(f"{key} is reversed: {list(ends)} has low > high; write [{ends[1]}, {ends[0]}]")
+    if ends[0] < low or ends[1] > high:
+        raise SlackoffError(f"{key} is {list(ends)}: both ends must lie in [{low}, {high}]")

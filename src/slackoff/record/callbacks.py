@@ -1,0 +1,136 @@
+"""What happens beside the training steps of a cell: status, checkpoints, evaluations, the watch for NaN."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+
+from slackoff.errors import SlackoffError
+from slackoff.evaluation import Evaluator
+from slackoff.record.checkpoint import LAST
+from slackoff.record.status import Status
+
+_STATUS_INTERVAL_S = 0.5
+
+
+class NonFiniteLossError(SlackoffError):
+    """The loss of a cell became NaN or infinite; the weights after that step are worth nothing."""
+
+
+class StatusCallback(Callback):
+    """Keeps ``status.json`` at the present step, twice a second at most.
+
+    Args:
+        status: the cell's status.
+        folder: the cell's folder.
+        process_start: ``time.time()`` when the cell's process started, for the time to the first step.
+    """
+
+    def __init__(self, status: Status, folder: Path, process_start: float) -> None:
+        self.status, self.folder, self.process_start = status, folder, process_start
+        self.written = 0.0
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        if self.status.seconds_to_first_step is None:
+            self.status.seconds_to_first_step = round(time.time() - self.process_start, 2)
+        self.status.step = trainer.global_step
+        if time.monotonic() - self.written > _STATUS_INTERVAL_S and trainer.is_global_zero:
+            self.status.write(self.folder)
+            self.written = time.monotonic()
+
+
+class LossGuard(Callback):
+    """Remembers on the device whether every loss so far was finite; asks for the answer every so many steps only."""
+
+    def __init__(self, checkpoints: Path, every: int) -> None:
+        self.checkpoints, self.every = checkpoints, every
+        self.bad_step: Tensor | None = None
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        loss = outputs["loss"].detach()
+        if self.bad_step is None:
+            self.bad_step = torch.full((), -1, device=loss.device)
+        new = (self.bad_step < 0) & ~torch.isfinite(loss)
+        self.bad_step = torch.where(new, trainer.global_step, self.bad_step)
+        if trainer.global_step % self.every == 0:
+            self.check()
+
+    def check(self) -> None:
+        """Stop here if a loss was not finite.
+
+        Raises:
+            NonFiniteLossError: naming the step and the last good checkpoint.
+        """
+        step = -1 if self.bad_step is None else int(self.bad_step)
+        if step < 0:
+            return
+        last = self.checkpoints / LAST
+        good = f"the last good checkpoint is {last}" if last.exists() else "no checkpoint was written before"
+        raise NonFiniteLossError(
+            f"The loss became NaN or infinite at step {step}; {good}: "
+            "lower task.learning_rate or set trainer.precision=32-true"
+        )
+
+
+class CheckpointCallback(Callback):
+    """Writes a checkpoint every so many steps, never one of weights that a bad loss has spoilt."""
+
+    def __init__(self, folder: Path, every: int, guard: LossGuard) -> None:
+        self.folder, self.every, self.guard = folder, every, guard
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.global_step % self.every == 0:
+            self.guard.check()
+            trainer.save_checkpoint(self.folder / LAST)
+
+
+class EvaluationCallback(Callback):
+    """Measures the network on part of the test set every so many steps and logs the means as ``test/...``."""
+
+    def __init__(self, evaluator: Evaluator, every: int) -> None:
+        self.evaluator, self.every = evaluator, every
+        self.seconds = 0.0
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        if trainer.global_step % self.every:
+            return
+        started = time.monotonic()
+        network = module.network
+        assert isinstance(network, nn.Module)
+        means = self.evaluator.quick_means(network)
+        self.seconds += time.monotonic() - started
+        log_all(trainer, {f"test/{key}": value for key, value in means.items()})
+
+
+class TrainingLogger(Callback):
+    """Logs what the training step returned, the learning rate and the rate of training (evaluations left out)."""
+
+    def __init__(self, evaluation: EvaluationCallback, every: int) -> None:
+        self.evaluation, self.every = evaluation, every
+        self.mark = (0, 0.0)
+
+    def on_train_start(self, trainer: Trainer, *_: Any) -> None:
+        self.mark = (trainer.global_step, time.monotonic() - self.evaluation.seconds)
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, *_: Any) -> None:
+        step = trainer.global_step
+        if step % self.every:
+            return
+        clock = time.monotonic() - self.evaluation.seconds
+        steps, seconds = step - self.mark[0], clock - self.mark[1]
+        self.mark = (step, clock)
+        values = {f"train/{name}": float(value) for name, value in outputs.items()}
+        values["train/learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
+        values["train/steps_per_second"] = steps / seconds if seconds > 0 else 0.0
+        log_all(trainer, values)
+
+
+def log_all(trainer: Trainer, values: dict[str, float]) -> None:
+    """Give values to every logger at the trainer's present step."""
+    for logger in trainer.loggers:
+        logger.log_metrics(values, trainer.global_step)

@@ -1,0 +1,87 @@
+"""The status file of a cell: who it is, how far it got, what went wrong."""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+
+from slackoff.errors import SlackoffError
+from slackoff.record.atomic import write_json
+
+LOCK = "cell.lock"
+"""Held by the process that trains the cell; the system lets it go when that process dies, however it dies."""
+
+State = Literal["pending", "running", "done", "failed", "interrupted"]
+
+
+@dataclass
+class Status:
+    """``status.json``. Times are ISO 8601 in UTC, durations in seconds.
+
+    ``train_seconds`` counts the training that led to the result: steps that were trained twice count once.
+    """
+
+    id: str
+    label: dict[str, Any]
+    steps_total: int
+    state: State = "pending"
+    attempts: int = 0
+    step: int = 0
+    started_at: str | None = None
+    finished_at: str | None = None
+    train_seconds: float = 0.0
+    evaluate_seconds: float = 0.0
+    seconds_to_first_step: float | None = None
+    last_error: str | None = None
+    wandb_id: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def write(self, folder: Path) -> None:
+        write_json(folder / "status.json", asdict(self))
+
+
+def read_status(folder: Path) -> Status | None:
+    """Read a cell's status; None where the cell has none yet.
+
+    Raises:
+        SlackoffError: the file is damaged.
+    """
+    path = folder / "status.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        known = {item.name for item in fields(Status)}
+        return Status(**{key: value for key, value in content.items() if key in known})
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise SlackoffError(
+            f"{path} is damaged ({error}): remove the folder {folder} to train that cell anew"
+        ) from error
+
+
+def observed_status(folder: Path) -> Status | None:
+    """The status as it is in truth: ``running`` becomes ``interrupted`` where no process trains the cell any more.
+
+    Raises:
+        SlackoffError: as for ``read_status``.
+    """
+    status = read_status(folder)
+    if status is not None and status.state == "running" and not _is_locked(folder / LOCK):
+        status.state = "interrupted"
+    return status
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def now() -> str:
+    """The present moment, ISO 8601, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,88 @@
+"""A whole study: plan, train, write ``study.json``, report."""
+
+import hashlib
+import shlex
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.console import Console
+
+from slackoff.record.atomic import write_json
+from slackoff.sweep.driver import run_cells
+from slackoff.sweep.plan import Cell, plan
+from slackoff.sweep.slots import Slot
+
+
+def run_study(
+    configs: Sequence[DictConfig], overrides: Sequence[Sequence[str]], slots: Sequence[Slot], console: Console
+) -> int:
+    """Run the cells that the configs ask for, then draw the study.
+
+    Args:
+        configs: one composed config a job.
+        overrides: the overrides of each job.
+        slots: places for processes.
+        console: for progress and the table.
+
+    Returns:
+        The number of cells that failed.
+
+    Raises:
+        SlackoffError: a mistake found before training.
+    """
+    cells = plan(configs, overrides)
+    statuses = run_cells(cells, slots, console)
+    folder = _write_study(cells)
+    failed = sum(status.state != "done" for status in statuses)
+    if failed < len(cells):
+        _report(folder, console, bool(cells[0].config.logger.wandb), str(cells[0].config.logger.project))
+    if failed:
+        console.print(
+            f"{failed} of {len(cells)} cells failed; each folder holds log.txt and error.txt. The same command again "
+            "trains only these.",
+            style="red",
+        )
+    return failed
+
+
+def _write_study(cells: Sequence[Cell]) -> Path:
+    """Write ``study.json`` under a name that says what it is and changes with the set of cells."""
+    config = cells[0].config
+    digest = hashlib.sha256("".join(sorted(cell.id for cell in cells)).encode()).hexdigest()[:6]
+    parts = (config.study.name, config.size, config.background.name, config.evaluation.name)
+    name = "-".join([*dict.fromkeys(str(part) for part in parts), digest])
+    folder = Path(config.runs) / "studies" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(
+        folder / "study.json",
+        {
+            "name": name,
+            "experiment": config.study.name,
+            "title": config.study.title,
+            "question": config.study.question,
+            "paper": config.study.paper,
+            "size": config.size,
+            "axis": str(config.study.axis).rsplit(".", 1)[-1],
+            "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": shlex.join(["python", "-m", "slackoff", *sys.argv[1:]]),
+            "cells": [{"id": cell.id, "axes": cell.axes} for cell in cells],
+        },
+    )
+    return folder
+
+
+def _report(folder: Path, console: Console, wandb: bool, project: str) -> None:
+    from slackoff.analysis import load, report  # pandas and matplotlib: not needed while cells train
+    from slackoff.analysis.tables import print_table
+
+    frames = load(folder)
+    page = report.build(folder)
+    print_table(frames, console)
+    console.print(f"Report: {page}", soft_wrap=True)
+    if wandb:
+        from slackoff.record.publish import publish_study
+
+        publish_study(folder, frames.cells, frames.images, frames.study.axis, project)

@@ -1,0 +1,42 @@
+"""What tests of several rooms share: composed configs, small records, the folders of real data."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+os.environ.setdefault("WANDB_MODE", "offline")
+os.environ.setdefault("WANDB_SILENT", "true")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def conf() -> Path:
+    """The Hydra tree."""
+    from slackoff.hydra_app import config_folder
+
+    return config_folder()
+
+
+@pytest.fixture
+def composed(conf: Path, tmp_path: Path) -> Callable[..., DictConfig]:
+    """Compose a cell's config at smoke size, records under the test's own folder, W&B left out."""
+
+    def compose_cell(*overrides: str) -> DictConfig:
+        fixed = ["size=smoke", "network=unet_tiny", "background.patch_count=4", f"runs={tmp_path}/runs"]
+        with initialize_config_dir(str(conf), version_base="1.3"):
+            return compose("config", [*fixed, "logger.wandb=false", *overrides])
+
+    return compose_cell
+
+
+def shared_data(name: str) -> Path:
+    """A folder of real images beside the checkout; the test is skipped where it is absent."""
+    folder = SHARED / "data" / name
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is absent: this test needs real images")
+    return folder

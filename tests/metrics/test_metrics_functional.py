@@ -1,0 +1,207 @@
+"""Rain and background error against NumPy, and the cases whose answer is known without computing."""
+
+import math
+
+import metrics_reference as reference
+import numpy as np
+import pytest
+import torch
+
+from slackoff.metrics import functional
+
+THRESHOLDS = [0, 10, 20, 50]
+
+
+def smooth_scene(strength: float = 40.0):
+    """A grey ramp with rain on half of its columns, far from clipping: background, rain, rainy, mask."""
+    background = torch.linspace(0.3, 0.6, 32).expand(2, 3, 32, 32).clone()
+    rain = torch.zeros(2, 1, 32, 32)
+    rain[..., ::2] = torch.linspace(0.5, 1.0, 32).view(32, 1) * strength / 255
+    return background, rain, background + rain, functional.rain_mask(rain, 10)
+
+
+def test_quantise_is_numpy_rounding_and_idempotent():
+    image = torch.from_numpy(np.random.default_rng(1).uniform(-0.2, 1.2, (1, 3, 40, 40))).float()
+    expected = np.rint(np.clip(image.numpy(), 0, 1) * 255)
+    once = functional.quantise(image)
+    np.testing.assert_allclose(once.numpy() * 255, expected, atol=1e-4)
+    assert torch.equal(functional.quantise(once), once)
+    assert functional.quantise(image.bfloat16()).dtype == torch.float32
+
+
+def test_rain_mask_is_the_integer_comparison_for_every_level_and_threshold():
+    levels = np.arange(256)
+    rain = torch.from_numpy(levels / 255).float().view(1, 1, 1, 256)
+    from_subtraction = (torch.arange(256) / 255).float().view(1, 1, 1, 256)
+    for threshold in range(255):
+        expected = levels > threshold
+        assert np.array_equal(functional.rain_mask(rain, threshold).numpy().ravel(), expected)
+        assert np.array_equal(functional.rain_mask(from_subtraction, threshold).numpy().ravel(), expected)
+
+
+def test_rain_mask_of_a_pair_is_that_of_its_integers():
+    """O - B of 8-bit images in float32 is off the grid by its own rounding."""
+    background, rain = np.meshgrid(np.arange(256), np.arange(256))
+    rainy = np.minimum(background + rain, 255)
+    tensors = [torch.from_numpy(x / 255).float().expand(1, 3, 256, 256) for x in (rainy, background)]
+    layer = functional.rain_from_pair(*tensors)
+    for threshold in [0, 1, 10, 20, 50, 200]:
+        mask = functional.rain_mask(layer, threshold)[0, 0].numpy()
+        assert np.array_equal(mask, rainy - background > threshold)
+
+
+def test_rain_from_pair_takes_the_strongest_channel_and_no_negative_rain():
+    background = torch.tensor([0.9, 0.2, 0.5]).view(1, 3, 1, 1)
+    rainy = torch.tensor([1.0, 0.5, 0.7]).view(1, 3, 1, 1)
+    assert functional.rain_from_pair(rainy, background).item() == pytest.approx(0.3)
+    assert functional.rain_from_pair(background, rainy).item() == 0
+
+
+def test_rain_mask_refuses_three_channels():
+    with pytest.raises(ValueError, match="rain layer"):
+        functional.rain_mask(torch.zeros(1, 3, 4, 4), 10)
+
+
+@pytest.mark.parametrize("threshold", THRESHOLDS)
+def test_errors_match_numpy(batch, threshold):
+    mask = functional.rain_mask(batch.rain, threshold)
+    found = {
+        "rain": functional.rain_error(batch.output, batch.rainy, mask),
+        "oracle": functional.oracle_rain_error(batch.background, batch.rainy, mask),
+        "background": functional.background_error(batch.output, batch.background, mask),
+        "residual": functional.residual_rms(batch.output, batch.background, mask),
+    }
+    for index in range(4):
+        output, background, rain, rainy = batch.arrays(index)
+        where = reference.mask_of(rain, threshold)
+        expected = {
+            "rain": reference.rain_error(output, rainy, where),
+            "oracle": reference.rain_error(background, rainy, where),
+            "background": reference.background_error(output, background, where),
+            "residual": reference.residual_rms(output, background, where),
+        }
+        for name, value in expected.items():
+            assert found[name].dtype == torch.float32
+            assert found[name][index].item() == pytest.approx(value, rel=1e-5), name
+
+
+@pytest.mark.parametrize("threshold", THRESHOLDS)
+def test_removal_share_matches_numpy(batch, threshold):
+    mask = functional.rain_mask(batch.rain, threshold)
+    share, leftover = functional.removal_share(batch.output, batch.rainy, batch.rain, mask)
+    for index in range(4):
+        output, _, rain, rainy = batch.arrays(index)
+        expected = reference.removal_share(output, rainy, rain, reference.mask_of(rain, threshold))
+        assert (share[index].item(), leftover[index].item()) == pytest.approx(expected, rel=1e-5)
+
+
+def test_untouched_input_scores_zero(batch):
+    for threshold in THRESHOLDS:
+        mask = functional.rain_mask(batch.rain, threshold)
+        background_error = functional.background_error(batch.rainy, batch.background, mask)
+        assert (functional.rain_error(batch.rainy, batch.rainy, mask) == 0).all()
+        assert (background_error <= threshold).all()
+        share, leftover = functional.removal_share(batch.rainy, batch.rainy, batch.rain, mask)
+        assert (share == 0).all()
+        assert (leftover == 0).all()
+    assert (functional.background_error(batch.rainy, batch.background, batch.rain > 0) == 0).all()
+
+
+def test_perfect_output_reaches_the_oracle(batch):
+    mask = functional.rain_mask(batch.rain, 10)
+    assert (functional.background_error(batch.background, batch.background, mask) == 0).all()
+    assert (functional.residual_rms(batch.background, batch.background, mask) == 0).all()
+    found = functional.rain_error(batch.background, batch.rainy, mask)
+    for index in range(4):
+        _, background, rain, rainy = batch.arrays(index)
+        visible = (rainy - background)[rain > 10]
+        assert found[index].item() == pytest.approx(math.sqrt(np.mean(visible**2)), rel=1e-6)
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.5, 0.25])
+def test_share_is_the_removed_part_of_unclipped_rain(strength):
+    _, rain, rainy, mask = smooth_scene()
+    share, leftover = functional.removal_share(rainy - strength * rain, rainy, rain, mask)
+    assert share.tolist() == pytest.approx([strength] * 2, abs=1e-5)
+    assert leftover.tolist() == pytest.approx([0] * 2, abs=1e-4)
+
+
+def test_share_ignores_a_shift_per_channel_that_e_r_takes_for_removal():
+    _, rain, rainy, mask = smooth_scene()
+    shift = torch.tensor([30.0, 20.0, 10.0]).view(1, 3, 1, 1) / 255
+    share, leftover = functional.removal_share(rainy - shift, rainy, rain, mask)
+    assert share.tolist() == pytest.approx([0, 0], abs=1e-5)
+    assert leftover.tolist() == pytest.approx([0, 0], abs=1e-4)
+    expected = math.sqrt((30**2 + 20**2 + 10**2) / 3)
+    assert functional.rain_error(rainy - shift, rainy, mask).tolist() == pytest.approx([expected] * 2, rel=1e-5)
+    both, _ = functional.removal_share(rainy - shift - 0.5 * rain, rainy, rain, mask)
+    assert both.tolist() == pytest.approx([0.5, 0.5], abs=1e-5)
+
+
+def test_share_takes_lower_contrast_for_partial_removal():
+    """A documented limit: 0.7 O dims the rain with everything else, and counts as 0.3 removed."""
+    _, rain, _, mask = smooth_scene()
+    rainy = 0.5 + rain.expand(2, 3, 32, 32)
+    share, _ = functional.removal_share(0.7 * rainy, rainy, rain, mask)
+    assert share.tolist() == pytest.approx([0.3, 0.3], abs=1e-5)
+
+
+def test_leftover_sees_damage_that_is_no_rain(batch):
+    mask = functional.rain_mask(batch.rain, 10)
+    noise = torch.randn(batch.rainy.shape, generator=torch.Generator().manual_seed(0)) * 12 / 255
+    share, leftover = functional.removal_share(batch.rainy + noise, batch.rainy, batch.rain, mask)
+    assert share.abs().max() < 0.03
+    assert leftover.tolist() == pytest.approx([12] * 4, rel=0.05)
+
+
+def test_images_without_rain_or_without_rain_free_pixels_are_nan(batch):
+    rain = batch.rain.clone()
+    rain[0] = 0
+    rain[1] = 0.5
+    mask = functional.rain_mask(rain, 10)
+    rain_error = functional.rain_error(batch.output, batch.rainy, mask)
+    background_error = functional.background_error(batch.output, batch.background, mask)
+    share, leftover = functional.removal_share(batch.output, batch.rainy, rain, mask)
+    assert rain_error.isnan().tolist() == [True, False, False, False]
+    assert background_error.isnan().tolist() == [False, True, False, False]
+    assert share.isnan().tolist() == leftover.isnan().tolist() == [True, True, False, False]
+
+
+def test_a_broken_output_is_nan_everywhere(batch):
+    """A network that gives NaN must not look like an empty mask."""
+    output = batch.output.clone()
+    output[0, 0, 0, 0] = math.nan
+    mask = torch.ones_like(batch.rain, dtype=torch.bool)
+    sums, count = functional.error_sums(functional.quantise(output), batch.rainy, mask)
+    assert sums[0].isnan()
+    assert count[0] == 24 * 31
+
+
+def test_sums_give_the_pooled_error(batch):
+    mask = functional.rain_mask(batch.rain, 20)
+    sums, count = functional.error_sums(batch.output, batch.rainy, mask)
+    everything = []
+    for index in range(4):
+        output, _, rain, rainy = batch.arrays(index)
+        everything.append((output - rainy)[rain > 20].ravel())
+    pooled = functional.root_mean(sums.sum(), count.sum()).item()
+    assert pooled == pytest.approx(reference.rms(np.concatenate(everything)), rel=1e-6)
+    assert pooled != pytest.approx(functional.root_mean(sums, count).mean().item(), rel=1e-4)
+
+
+def test_mismatched_shapes_are_refused(batch):
+    with pytest.raises(ValueError, match="different shape"):
+        functional.squared_error(batch.output, batch.rainy[..., :-1])
+    with pytest.raises(ValueError, match="bool mask"):
+        functional.error_sums(batch.output, batch.rainy, batch.rain)
+    with pytest.raises(ValueError, match="bool mask"):
+        functional.error_sums(batch.output, batch.rainy, batch.rainy > 0.5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_agrees_with_the_cpu(batch):
+    mask = functional.rain_mask(batch.rain, 10)
+    here = functional.removal_share(batch.output, batch.rainy, batch.rain, mask)
+    there = functional.removal_share(*(x.cuda() for x in (batch.output, batch.rainy, batch.rain, mask)))
+    for first, second in zip(here, there, strict=True):
+        torch.testing.assert_close(first, second.cpu())

@@ -1,0 +1,166 @@
+"""One protocol, all columns: their names, their values, and what it refuses."""
+
+import math
+
+import metrics_reference as reference
+import pytest
+import torch
+from metrics_scenes import random_batch
+from omegaconf import OmegaConf
+
+from slackoff.errors import SlackoffError
+from slackoff.metrics import fidelity, functional
+from slackoff.metrics.protocol import Protocol
+
+RECORD_COLUMNS = [
+    *(f"{name}_t{t}" for name in ("e_r", "e_b", "e_r_oracle") for t in (0, 10, 20, 50)),
+    *("e_r", "e_b", "e_r_oracle"),
+    *("residual_rms", "removal_share", "removal_share_oracle", "leftover_rms"),
+    *("psnr_rgb", "ssim_rgb", "psnr_y", "ssim_y", "psnr_rgb_input", "ssim_rgb_input"),
+]
+
+
+def test_columns_are_those_of_the_record(batch):
+    protocol = Protocol()
+    figures = protocol.measure(*batch)
+    assert list(figures) == RECORD_COLUMNS == list(protocol.columns())
+    assert all(values.shape == (4,) and values.dtype == torch.float32 for values in figures.values())
+
+
+def test_every_column_has_the_value_of_its_definition(batch):
+    figures = Protocol().measure(*batch)
+    for index in range(4):
+        output, background, rain, rainy = batch.arrays(index)
+        expected = {}
+        for t in (0, 10, 20, 50):
+            mask = reference.mask_of(rain, t)
+            expected[f"e_r_t{t}"] = reference.rain_error(output, rainy, mask)
+            expected[f"e_b_t{t}"] = reference.background_error(output, background, mask)
+            expected[f"e_r_oracle_t{t}"] = reference.rain_error(background, rainy, mask)
+        mask = reference.mask_of(rain, 10)
+        share, leftover = reference.removal_share(output, rainy, rain, mask)
+        expected |= {name: expected[f"{name}_t10"] for name in ("e_r", "e_b", "e_r_oracle")}
+        expected |= {
+            "residual_rms": reference.residual_rms(output, background, mask),
+            "removal_share": share,
+            "leftover_rms": leftover,
+            "removal_share_oracle": reference.removal_share(background, rainy, rain, mask)[0],
+            "psnr_rgb": reference.psnr(output, background),
+            "psnr_y": reference.psnr(reference.luma(output), reference.luma(background)),
+            "psnr_rgb_input": reference.psnr(rainy, background),
+        }
+        for name, value in expected.items():
+            assert figures[name][index].item() == pytest.approx(value, rel=1e-4), name
+    torch.testing.assert_close(figures["ssim_rgb"], fidelity.ssim(batch.output, batch.background))
+    torch.testing.assert_close(figures["ssim_y"], fidelity.ssim(batch.output, batch.background, "y"))
+    torch.testing.assert_close(figures["ssim_rgb_input"], fidelity.ssim(batch.rainy, batch.background))
+
+
+def test_identity_and_perfect_output(batch):
+    untouched = Protocol().measure(batch.rainy, batch.background, batch.rain, batch.rainy)
+    perfect = Protocol().measure(batch.background, batch.background, batch.rain, batch.rainy)
+    for t in (0, 10, 20, 50):
+        assert (untouched[f"e_r_t{t}"] == 0).all()
+        assert (untouched[f"e_b_t{t}"] <= t).all()
+        assert (perfect[f"e_b_t{t}"] == 0).all()
+        assert torch.equal(perfect[f"e_r_t{t}"], perfect[f"e_r_oracle_t{t}"])
+    assert torch.equal(untouched["psnr_rgb"], untouched["psnr_rgb_input"])
+    assert (untouched["removal_share"] == 0).all()
+    assert torch.equal(perfect["removal_share"], perfect["removal_share_oracle"])
+    assert perfect["psnr_rgb"].tolist() == [math.inf] * 4
+
+
+def test_identity_bounds_also_hold_off_the_8_bit_grid():
+    """B and R that were never rounded: both pictures are, the rain layer is not."""
+    generator = torch.Generator().manual_seed(3)
+    background = torch.rand(2, 3, 30, 30, generator=generator)
+    rain = torch.rand(2, 1, 30, 30, generator=generator).pow(4)
+    rain[..., ::3] = 0
+    rainy = (background + rain).clamp(0, 1)
+    figures = Protocol().measure(rainy, background, rain, rainy)
+    for t in (0, 10, 20, 50):
+        assert (figures[f"e_r_t{t}"] == 0).all()
+        assert (figures[f"e_b_t{t}"] <= t).all()
+
+
+def test_pictures_are_rounded_as_if_saved(batch):
+    nudged = batch.output + 0.4 / 255
+    rounded, as_is = Protocol(), Protocol(quantise=False)
+    others = batch[1:]
+    assert torch.equal(rounded.measure(nudged, *others)["e_b"], rounded.measure(batch.output, *others)["e_b"])
+    assert not torch.equal(as_is.measure(nudged, *others)["e_b"], as_is.measure(batch.output, *others)["e_b"])
+
+
+def test_image_without_rain_has_nan_only_where_rain_is_needed(batch):
+    rain = batch.rain.clone()
+    rain[0] = 0
+    figures = Protocol().measure(batch.output, batch.background, rain, batch.rainy)
+    undefined = {name for name, values in figures.items() if values[0].isnan()}
+    assert undefined == {name for name in RECORD_COLUMNS if name.startswith(("e_r", "removal", "residual", "leftover"))}
+    assert not any(values[1:].isnan().any() for values in figures.values())
+
+
+def test_other_thresholds_rename_the_columns(batch):
+    protocol = Protocol(name="mine", thresholds=(30, 2.5), headline=2.5)
+    figures = protocol.measure(*batch)
+    assert list(figures)[:6] == [
+        "e_r_t2.5",
+        "e_r_t30",
+        "e_b_t2.5",
+        "e_b_t30",
+        "e_r_oracle_t2.5",
+        "e_r_oracle_t30",
+    ]
+    assert torch.equal(figures["e_r"], figures["e_r_t2.5"])
+    mask = functional.rain_mask(batch.rain, 2.5)
+    torch.testing.assert_close(figures["residual_rms"], functional.residual_rms(batch.output, batch.background, mask))
+
+
+def test_description_is_stable_and_tells_settings_apart():
+    assert Protocol().describe() == (
+        "slackoff-v1: rain R > 0, 10, 20, 50 of 255 (headline 10); 8-bit images; "
+        "all figures per image, then mean; PSNR peak 255, no crop, on RGB and on BT.601 Y (16..235); "
+        "SSIM 11x11 Gaussian, sigma 1.5, "
+        "where the window fits"
+    )
+    others = [
+        Protocol(quantise=False),
+        Protocol(headline=20),
+        Protocol(thresholds=(10,)),
+        Protocol(name="v2"),
+    ]
+    assert len({protocol.describe() for protocol in [Protocol(), *others]}) == 5
+    assert Protocol(thresholds=(50, 10, 0, 20)) == Protocol()
+
+
+def test_thresholds_come_from_a_config_list():
+    assert Protocol(thresholds=OmegaConf.create([0, 10])).thresholds == (0, 10)
+
+
+@pytest.mark.parametrize(
+    "thresholds", [(), (10, 10), (10, 10.0), (-1, 10), (10, 255), ("a", 10), (10, math.nan), "10", True]
+)
+def test_bad_thresholds_name_the_key(thresholds):
+    with pytest.raises(SlackoffError, match=r"^evaluation\.protocol\.thresholds "):
+        Protocol(thresholds=thresholds)
+
+
+def test_headline_must_be_among_the_thresholds():
+    with pytest.raises(SlackoffError, match=r"^evaluation\.protocol\.headline is 15,.*\(0, 10, 20, 50\)"):
+        Protocol(headline=15)
+
+
+def test_wrong_shapes_are_refused(batch):
+    with pytest.raises(ValueError, match="rain is"):
+        Protocol().measure(batch.output, batch.background, batch.rainy, batch.rainy)
+    with pytest.raises(ValueError, match="all \\(N, 3, H, W\\)"):
+        Protocol().measure(batch.output[..., 1:], batch.background, batch.rain, batch.rainy)
+
+
+def test_batching_does_not_change_a_figure():
+    batch = random_batch(3, seed=9)
+    together = Protocol().measure(*batch)
+    for index in range(3):
+        alone = Protocol().measure(*(x[index : index + 1] for x in batch))
+        for name, values in alone.items():
+            torch.testing.assert_close(values[0], together[name][index], msg=name)

@@ -1,0 +1,143 @@
+"""Killed at any step, the same command again ends with the weights of an undisturbed run."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from slackoff.record.checkpoint import WholeFileCheckpointIO
+from slackoff.record.loggers import read_lines
+from slackoff.record.status import read_status
+from slackoff.sweep.driver import _prepare
+from slackoff.sweep.plan import Cell, plan
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def prepared(composed, *overrides: str) -> Cell:
+    (cell,) = plan([composed("schedule.checkpoint_every=6", *overrides)], [[]])
+    _prepare(cell)
+    return cell
+
+
+def start(cell: Cell) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "slackoff.cell", str(cell.folder)]
+    return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def kill_once(process: subprocess.Popen[bytes], condition) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, "the cell ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def measures(cell: Cell) -> list[dict]:
+    """What was logged, without the clock."""
+    clocks = ("elapsed_s", "train/steps_per_second")
+    return [{key: value for key, value in row.items() if key not in clocks} for row in read_lines(cell.folder / "steps.jsonl")]
+
+
+@pytest.mark.parametrize("task", ["supervised"])
+def test_kill_and_resume_gives_the_same_weights_bit_for_bit(composed, task):
+    undisturbed = prepared(composed, f"task={task}")
+    assert start(undisturbed).wait() == 0
+    weights = load_file(undisturbed.folder / "network.safetensors")
+    rows = measures(undisturbed)
+    (undisturbed.folder / "network.safetensors").unlink()
+
+    folder = undisturbed.folder.with_name("killed")
+    undisturbed.folder.rename(undisturbed.folder.with_name("undisturbed"))
+    killed = Cell(undisturbed.id, undisturbed.config, folder, undisturbed.label, undisturbed.axes)
+    _prepare(killed)
+    checkpoint = folder / "checkpoints" / "last.ckpt"
+    kill_once(start(killed), checkpoint.exists)
+    status = read_status(folder)
+    assert status is not None
+    assert status.state == "running"
+    assert not (folder / "network.safetensors").exists()
+    assert start(killed).wait() == 0
+
+    resumed = load_file(folder / "network.safetensors")
+    assert resumed.keys() == weights.keys()
+    for name, value in weights.items():
+        assert torch.equal(value, resumed[name]), name
+    assert measures(killed) == rows
+    status = read_status(folder)
+    assert status is not None
+    assert (status.state, status.attempts) == ("done", 2)
+
+
+def test_a_truncated_checkpoint_is_passed_over_for_the_previous_one_and_said(composed):
+    cell = prepared(composed)
+    assert start(cell).wait() == 0
+    weights = load_file(cell.folder / "network.safetensors")
+    last = cell.folder / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:-2000])
+    assert start(cell).wait() == 0
+    status = read_status(cell.folder)
+    assert status is not None
+    assert any("last.ckpt is truncated or damaged" in note for note in status.notes)
+    assert any("previous.ckpt, step 12" in note for note in status.notes)
+    again = load_file(cell.folder / "network.safetensors")
+    assert all(torch.equal(weights[name], again[name]) for name in weights)
+
+
+@pytest.mark.parametrize("foreign", [{"weights": torch.zeros(3)}, {"slackoff_cell": "other", "global_step": 3}])
+def test_a_checkpoint_that_is_not_ours_is_refused(composed, foreign):
+    cell = prepared(composed)
+    last = cell.folder / "checkpoints" / "last.ckpt"
+    last.parent.mkdir()
+    torch.save(foreign, last)
+    assert start(cell).wait() == 1
+    status = read_status(cell.folder)
+    assert status is not None
+    assert status.state == "failed"
+    assert "last.ckpt was not written by slackoff for cell" in str(status.last_error)
+    assert torch.load(last, weights_only=True).keys() == foreign.keys()
+
+
+def test_nan_loss_stops_the_cell_and_names_step_and_checkpoint(composed):
+    cell = prepared(composed, "task.learning_rate=1e30", "trainer.precision=32-true", "schedule.log_every=1")
+    assert start(cell).wait() == 1
+    status = read_status(cell.folder)
+    assert status is not None
+    assert "The loss became NaN or infinite at step" in str(status.last_error)
+    assert "no checkpoint was written before" in str(status.last_error)
+    assert "task.learning_rate" in str(status.last_error)
+    assert "NonFiniteLossError" in (cell.folder / "error.txt").read_text()
+
+
+def test_saving_keeps_the_previous_checkpoint_and_leaves_no_partial_files(tmp_path: Path):
+    plugin = WholeFileCheckpointIO("cell")
+    for step in (1, 2, 3):
+        plugin.save_checkpoint({"global_step": step}, tmp_path / "last.ckpt")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["last.ckpt", "previous.ckpt"]
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True) == {"global_step": 3, "slackoff_cell": "cell"}
+    assert torch.load(tmp_path / "previous.ckpt", weights_only=True)["global_step"] == 2
+
+
+def test_a_failed_save_keeps_both_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    plugin = WholeFileCheckpointIO("cell")
+    for step in (1, 2):
+        plugin.save_checkpoint({"global_step": step}, tmp_path / "last.ckpt")
+
+    def full_disk(content: object, path: Path) -> None:
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        plugin.save_checkpoint({"global_step": 3}, tmp_path / "last.ckpt")
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 2
+    assert torch.load(tmp_path / "previous.ckpt", weights_only=True)["global_step"] == 1
+    assert len(list(tmp_path.iterdir())) == 2
