@@ -19,7 +19,21 @@ from slackoff.seeding import derive_seed
 from slackoff.tasks import SupervisedTask
 
 ALLOWED_TARGETS = ("slackoff.", "torch.nn.", "torchmetrics.", "timm.", "kornia.")
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+CHOICES = {
+    "trainer.precision": ("32-true", "bf16-mixed", "16-mixed"),
+    "trainer.accelerator": ("auto", "cpu", "gpu"),
+    # Words such as "no" come as text, and any text is true.
+    **dict.fromkeys(("fixed_rain_per_patch", "trainer.channels_last", "logger.wandb"), (True, False)),
+}
+LEAST_COUNTS = {
+    **dict.fromkeys(
+        (f"schedule.{key}" for key in ("steps", "batch_size", "evaluate_every", "checkpoint_every", "log_every")), 1
+    ),
+    "background.patch_count": 1,
+    "background.patch_size_px": 1,
+    "evaluation.quick_count": 1,
+    "evaluation.picture_count": 0,
+}
 
 
 class Backgrounds(NamedTuple):
@@ -38,8 +52,11 @@ def build(node: DictConfig, key: str, **extra: Any) -> Any:
         extra: further arguments.
 
     Raises:
-        SlackoffError: a target outside ``ALLOWED_TARGETS``, arguments that do not fit, or the object's own refusal.
+        SlackoffError: no target or one outside ``ALLOWED_TARGETS``, arguments that do not fit, or the object's own
+            refusal.
     """
+    if "_target_" not in node:
+        raise SlackoffError(f"{key} has no _target_: name the class to make")
     _refuse_foreign_targets(node, key)
     arguments = {name: node[name] for name in node if name != "name"}
     try:
@@ -48,7 +65,7 @@ def build(node: DictConfig, key: str, **extra: Any) -> Any:
         cause = error.__cause__
         if isinstance(cause, SlackoffError):
             raise cause from None
-        raise SlackoffError(f"{key} cannot be built: {cause or error}") from error
+        raise SlackoffError(f"{key} cannot be built: {' '.join(str(cause or error).split())}") from error
 
 
 def build_backgrounds(config: DictConfig) -> Backgrounds:
@@ -60,8 +77,6 @@ def build_backgrounds(config: DictConfig) -> Backgrounds:
 def build_bank(config: DictConfig, backgrounds: Backgrounds) -> NDArray[np.uint8]:
     """The patch bank: uint8, (N, P, P, 3), from the cache under ``runs/banks``."""
     node = config.background
-    if not isinstance(node.patch_count, int) or node.patch_count < 1:
-        raise SlackoffError(f"background.patch_count={node.patch_count} is no count: give a whole number from 1 up")
     folder = Path(config.runs) / "banks"
     return cached_bank(
         folder,
@@ -78,7 +93,7 @@ def build_evaluator(config: DictConfig, backgrounds: Backgrounds) -> Evaluator:
     """The test images with their protocol."""
     node = config.evaluation
     images = build(node.test_set, "evaluation.test_set").load(backgrounds.source, backgrounds.split.test)
-    protocol = build(node.protocol, "evaluation.protocol")
+    protocol = build(node.protocol, "evaluation.protocol", name=node.protocol.name)
     return Evaluator(node.name, images, protocol, node.quick_count, node.picture_count)
 
 
@@ -111,14 +126,7 @@ def check(config: DictConfig) -> None:
     Raises:
         SlackoffError: naming the first one.
     """
-    for key in ("steps", "batch_size", "evaluate_every", "checkpoint_every", "log_every"):
-        value = config.schedule[key]
-        if not isinstance(value, int) or value < 1:
-            raise SlackoffError(f"schedule.{key}={value} is no count: give a whole number from 1 up")
-    if config.trainer.precision not in PRECISIONS:
-        raise SlackoffError(
-            f"trainer.precision={config.trainer.precision} is not known: choose one of {', '.join(PRECISIONS)}"
-        )
+    _check_plain_values(config)
     rain = build(config.rain, "rain")
     if config.background.patch_size_px <= rain.kernel_side // 2:
         raise SlackoffError(
@@ -129,7 +137,26 @@ def check(config: DictConfig) -> None:
     build_bank(config, backgrounds)
     build_evaluator(config, backgrounds)
     with torch.device("meta"):
-        build_task(config, build_network(config))
+        task = build_task(config, build_network(config))
+    try:
+        task.configure_optimizers()
+    except (TypeError, ValueError, IndexError) as error:
+        raise SlackoffError(f"task does not give an optimiser: {error}") from error
+
+
+def _check_plain_values(config: DictConfig) -> None:
+    for key, least in LEAST_COUNTS.items():
+        value = OmegaConf.select(config, key)
+        if type(value) is not int or value < least:
+            raise SlackoffError(f"{key}={value} is no count: give a whole number from {least} up")
+    for key in ("seed", "background.seed"):
+        value = OmegaConf.select(config, key)
+        if type(value) is not int:
+            raise SlackoffError(f"{key}={value} is no seed: give a whole number")
+    for key, choices in CHOICES.items():
+        value = OmegaConf.select(config, key)
+        if value not in choices:
+            raise SlackoffError(f"{key}={value} is not known: choose one of {', '.join(map(str, choices))}")
 
 
 def _refuse_foreign_targets(node: Any, key: str) -> None:

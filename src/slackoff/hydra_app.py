@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import hydra
@@ -26,14 +28,25 @@ def run() -> None:
     sys.argv[1:] = overrides_last(sys.argv[1:])
     if "-m" not in sys.argv and "--multirun" not in sys.argv:
         _hint_at_multirun()
-    try:
+    with _mistakes_in_one_sentence():
         hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(_single)()
+
+
+@contextmanager
+def _mistakes_in_one_sentence() -> Iterator[None]:
+    try:
+        yield
     except SlackoffError as error:
         _stop(str(error))
     except (HydraException, OmegaConfBaseException) as error:
         from slackoff.config_mistakes import explain
 
         _stop(explain(error, sys.argv[1:], config_folder()))
+    except OSError as error:
+        _stop(
+            f"{error.filename or 'A file'} cannot be used ({error.strerror}): make it writable, free space, "
+            "or choose another place with runs=..."
+        )
     except KeyboardInterrupt:
         print("stopped; the same command again goes on from the last checkpoints", file=sys.stderr)
         sys.exit(130)
@@ -51,8 +64,9 @@ def _single(config: DictConfig) -> None:
     from slackoff.sweep.study import run_study
 
     overrides = list(HydraConfig.get().overrides.task)
-    if run_study([config], [overrides], make_slots(), Console()):
-        sys.exit(1)
+    with _mistakes_in_one_sentence():  # here, because Hydra adds lines of its own to what leaves a job
+        if run_study([config], [overrides], make_slots(), Console()):
+            sys.exit(1)
 
 
 def _hint_at_multirun() -> None:

@@ -1,6 +1,8 @@
 """Writes a record as a sweep would leave it, with results whose means are known exactly."""
 
+import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from PIL import Image
+
+from slackoff.analysis import Frames
+
+MakeFrames = Callable[..., Frames]
+"""The fixture frames_of: cells and the name of the main axis to frames."""
+
+EditImages = Callable[["Cell", Callable[[pd.DataFrame], pd.DataFrame]], None]
+"""The fixture edit_images: changes the results of a cell on disk."""
 
 ORACLE_E_R = 40.0
 ORACLE_SHARE = 0.96
@@ -56,12 +66,12 @@ class Cell:
     @property
     def id(self) -> str:
         text = json.dumps(self.axes, sort_keys=True)
-        return f"{abs(hash_of(text)):012x}"[:12]
+        return f"{hash_of(text):012x}"
 
 
 def hash_of(text: str) -> int:
     """The same number for the same text in every process."""
-    return int.from_bytes(text.encode()[:64].ljust(64, b"\0"), "big") % (2**47 - 115)
+    return int(hashlib.sha256(text.encode()).hexdigest()[:12], 16)
 
 
 def image_rows(cell: Cell) -> pd.DataFrame:

@@ -44,7 +44,10 @@ def kill_once(process: subprocess.Popen[bytes], condition) -> None:
 def measures(cell: Cell) -> list[dict]:
     """What was logged, without the clock."""
     clocks = ("elapsed_s", "train/steps_per_second")
-    return [{key: value for key, value in row.items() if key not in clocks} for row in read_lines(cell.folder / "steps.jsonl")]
+    return [
+        {key: value for key, value in row.items() if key not in clocks}
+        for row in read_lines(cell.folder / "steps.jsonl")
+    ]
 
 
 @pytest.mark.parametrize("task", ["supervised"])

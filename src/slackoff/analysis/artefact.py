@@ -83,6 +83,7 @@ def _part(e_r: Interval, removed: Interval) -> str:
     percent = 100 * removed.mean / e_r.mean
     overstates = "; the larger part is change that does not follow the rain, so E_R overstates the effect"
     return (
-        f"The rain taken out (removal share x oracle E_R) falls by {amount(removed, 'e_r')} grey levels, "
+        f"The rain taken out (removal share \N{MULTIPLICATION SIGN} oracle E_R) falls by "
+        f"{amount(removed, 'e_r')} grey levels, "
         f"{percent:.0f} % of the fall of E_R{overstates if percent < 50 else ''}."
     )

@@ -32,9 +32,9 @@ def shared(configs: dict[str, dict[str, str]]) -> dict[str, str]:
 
 
 def different(configs: dict[str, dict[str, str]]) -> dict[str, list[str]]:
-    """The keys that differ between configs, with their distinct values in the order of the cells."""
+    """The keys that differ between configs, with their distinct values: numbers sorted, texts in the order of cells."""
     every = _values(configs)
-    return {key: list(dict.fromkeys(values)) for key, values in every.items() if len(set(values)) > 1}
+    return {key: _sorted(values) for key, values in every.items() if len(set(values)) > 1}
 
 
 def environments(frames: Frames) -> list[tuple[dict[str, str], int]]:
@@ -54,6 +54,14 @@ def environments(frames: Frames) -> list[tuple[dict[str, str], int]]:
 def _values(configs: dict[str, dict[str, str]]) -> dict[str, list[str]]:
     keys = sorted({key for config in configs.values() for key in config})
     return {key: [config.get(key, _ABSENT) for config in configs.values()] for key in keys}
+
+
+def _sorted(values: list[str]) -> list[str]:
+    distinct = list(dict.fromkeys(values))
+    try:
+        return sorted(distinct, key=float)
+    except ValueError:
+        return distinct
 
 
 def _flat(content: Any, prefix: str = "") -> dict[str, str]:

@@ -9,8 +9,9 @@ from slackoff.analysis.frames import Frames
 
 @dataclass(frozen=True)
 class Cost:
-    """`device_hours`: training and evaluation of all cells added up; `wall_hours`: from the first start to the
-    last end, NaN while nothing has ended; `per_cell`: one row per cell, seconds and training steps per second."""
+    """`device_hours`: training and evaluation of all cells added up; `wall_hours`: from the first start to
+    the last end, NaN while nothing has ended; `per_cell`: one row per cell, seconds and training steps per
+    second."""
 
     device_hours: float
     wall_hours: float

@@ -1,12 +1,14 @@
 """The figures of a study. Each function takes frames and returns a matplotlib Figure made without pyplot."""
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from slackoff.analysis.groups import in_order
+from slackoff.analysis.groups import TEST_SET, in_order
 from slackoff.analysis.labels import Entry, label_ends, label_points
 from slackoff.analysis.panels import TITLES, bars, draw_measure, draw_points, lines
 from slackoff.analysis.style import house_style, ordered_colours, positions
@@ -49,6 +51,7 @@ def curves(table: pd.DataFrame, axis: str, points: pd.DataFrame | None = None) -
         figure.axes[3].set_xlabel("")
         figure.axes[3].tick_params(labelbottom=False)
         if named:
+            figure.draw_without_rendering()
             for ax, measure in zip(figure.axes[:3], TITLES, strict=False):
                 label_ends(ax, _ends(table, axis, measure))
         elif len(groups) > 1:
@@ -63,9 +66,13 @@ def training(steps: pd.DataFrame, cells: pd.DataFrame, axis: str) -> Figure:
     rows = max(1, -(-len(logged) // columns))
     with house_style():
         figure = Figure(figsize=(11, 2.9 * rows + 0.3), layout="constrained")
+        ends = []
         for number, name in enumerate(logged):
             ax = figure.add_subplot(rows, columns, number + 1)
-            label_ends(ax, _draw_steps(ax, steps, cells, axis, name))
+            ends.append(_draw_steps(ax, steps, cells, axis, name))
+        figure.draw_without_rendering()
+        for ax, entries in zip(figure.axes, ends, strict=True):
+            label_ends(ax, entries)
     return figure
 
 
@@ -93,24 +100,26 @@ def tradeoff(table: pd.DataFrame, axis: str) -> Figure:
         ax.set_title("What is removed, and what it costs the background")
         if len(groups) > 1:
             _legend(figure, ax)
+        figure.draw_without_rendering()
         everything = table[["e_b", "removal_share"]].dropna().itertuples(index=False, name=None)
         label_points(ax, labels, list(everything))
     return figure
 
 
-def split(table: pd.DataFrame, axis: str) -> list[tuple[str, pd.DataFrame]]:
-    """Parts of a study table that make one readable figure each, with the name of each part.
+def split(table: pd.DataFrame, axis: str) -> list[tuple[dict[str, Any], pd.DataFrame]]:
+    """Parts of a study table that make one readable figure each, and the labels that all rows of a part
+    share.
 
     Test sets are kept apart; a table of very many groups is split along its labels, the first one first.
     """
     labels = label_columns(table, axis)
-    label = "test set" if "test set" in labels else labels[0] if len(labels) > 1 else None
-    if label is None or (label != "test set" and len(lines(table, axis)) <= _MOST_NAMES):
-        return [("", table)]
+    label = TEST_SET if TEST_SET in labels else labels[0] if len(labels) > 1 else None
+    if label is None or (label != TEST_SET and len(lines(table, axis)) <= _MOST_NAMES):
+        return [({}, table)]
     parts = []
     for value in table[label].dropna().unique():
-        part = table[(table[label] == value) | (table[label].isna())].drop(columns=label)
-        parts += [(" ".join([str(value), name]).strip(), inner) for name, inner in split(part, axis)]
+        part = table[(table[label] == value) | table[label].isna()].drop(columns=label)
+        parts += [({label: value} | inner, rows) for inner, rows in split(part, axis)]
     return parts
 
 

@@ -16,7 +16,13 @@ from slackoff.analysis.frames import Frames
 from slackoff.analysis.statistics import Interval, difference_interval, mean_interval
 from slackoff.metrics.columns import for_averaging
 
+Rows = NDArray[np.int64]
+
 SEED = "seed"
+
+TEST_SET = "test set"
+"""Label of groups that differ in their test set only."""
+
 REMOVED = "removed_rms"
 """Not in the record: removal share times oracle E_R, the RMS (grey levels) of the rain that was taken out."""
 
@@ -62,20 +68,36 @@ class Group:
         named = self.images.drop_duplicates("image").set_index("image")["source"]
         return named.reindex(self._images).astype(str).to_numpy()
 
+    @cached_property
+    def _places(self) -> dict[Any, tuple[Rows, Rows, Rows]]:
+        """Axis value -> where each of its results stands: row in `images`, cell (0 .. S - 1), image (0 .. n - 1)."""
+        images = np.searchsorted(self._images, self.images["image"].astype(str).to_numpy(dtype=str))
+        found = {}
+        for value, rows in self.images.reset_index(drop=True).groupby(self.axis, sort=False):
+            at = rows.index.to_numpy()
+            found[_plain(value)] = (at, pd.factorize(rows["cell"])[0], images[at])
+        return found
+
     def table(self, value: Any, measure: str) -> NDArray[np.float64]:
         """(S, n) values of `measure` of the S cells at this value of the main axis; NaN where there is none.
 
-        The n columns are the test images of the whole group, so tables of two values pair up column by
-        column.
+        The n columns are the test images of the whole group, so tables of two values pair up column by column.
         """
-        rows = self.images[self.images[self.axis] == value]
-        if rows.empty or (
-            measure not in self.images and not (measure == REMOVED and {"removal_share", "e_r_oracle"} <= {*rows})
-        ):
-            return np.full((max(1, rows["cell"].nunique()), len(self._images)), np.nan)
-        values = rows["removal_share"] * rows["e_r_oracle"] if measure == REMOVED else rows[measure]
-        rows = rows[["cell", "image"]].assign(value=for_averaging(measure, values))
-        return rows.pivot(index="cell", columns="image", values="value").reindex(columns=self._images).to_numpy()
+        if value not in self._places:
+            return np.full((1, len(self._images)), np.nan)
+        at, cells, images = self._places[value]
+        table = np.full((cells.max() + 1, len(self._images)), np.nan)
+        results = self._results(measure)
+        if results is not None:
+            table[cells, images] = results[at]
+        return table
+
+    def _results(self, measure: str) -> NDArray[np.float64] | None:
+        """A measure of all images, ready for averaging; None where the record does not have it."""
+        if measure == REMOVED:
+            share, oracle = self._results("removal_share"), self._results("e_r_oracle")
+            return None if share is None or oracle is None else share * oracle
+        return for_averaging(measure, self.images[measure]) if measure in self.images else None
 
     def level(self, value: Any, measure: str) -> Interval:
         """Mean of `measure` at one value of the main axis."""
@@ -96,7 +118,7 @@ def groups(frames: Frames) -> list[Group]:
         cells, images = _where(frames.cells, labels), _where(frames.images, labels)
         for test_set in test_sets:
             here = images if test_set is None else images[images["test_set"] == test_set]
-            named = labels | ({"test set": test_set} if len(test_sets) > 1 else {})
+            named = labels | ({TEST_SET: test_set} if len(test_sets) > 1 else {})
             found.append(Group(axis, named, cells, here))
     return found
 

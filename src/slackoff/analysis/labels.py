@@ -5,7 +5,6 @@ from itertools import product
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 Entry = tuple[float, float, str, Any]
@@ -19,17 +18,13 @@ _ASIDE = [(1, -1), (-1, 1), (1, 1), (-1, -1), (1, 0), (-1, 0), (0, 1), (0, -1)]
 def label_ends(ax: Axes, entries: Sequence[Entry]) -> None:
     """Writes each text to the right of its point, moved up or down where texts would overlap.
 
-    Call it when the limits of the axes are final.
+    Call it when limits and layout are final, after `figure.draw_without_rendering()`.
     """
-    figure = ax.get_figure()
-    if not entries or not isinstance(figure, Figure):
-        return
-    figure.draw_without_rendering()
-    height = ax.get_window_extent().height / figure.dpi * 72
+    height = ax.get_window_extent().height / _pixels_per_point(ax)
     shares = [ax.transAxes.inverted().transform(ax.transData.transform((x, y)))[1] for x, y, *_ in entries]
     for (x, _, text, colour), y in zip(entries, apart([height * y for y in shares], _GAP, height), strict=True):
         place = ax.transData.inverted().transform(ax.transAxes.transform((0, y / height)))[1]
-        _write(ax, (x, place), (6, 0), text, colour, va="center", in_layout=False)
+        _write(ax, (x, place), (6, 0), text, colour, va="center")
 
 
 def label_points(ax: Axes, entries: Sequence[Entry], others: Sequence[tuple[float, float]] = ()) -> None:
@@ -37,13 +32,9 @@ def label_points(ax: Axes, entries: Sequence[Entry], others: Sequence[tuple[floa
 
     `others` are points without a text that none may cover.
 
-    Call it when the limits of the axes are final.
+    Call it when limits and layout are final, after `figure.draw_without_rendering()`.
     """
-    figure = ax.get_figure()
-    if not entries or not isinstance(figure, Figure):
-        return
-    figure.draw_without_rendering()
-    points = figure.dpi / 72
+    points = _pixels_per_point(ax)
     at = [ax.transData.transform((x, y)) for x, y, *_ in entries]
     covered = [*at, *(ax.transData.transform(point) for point in others)]
     taken = [Bbox.from_bounds(x - 5 * points, y - 5 * points, 10 * points, 10 * points) for x, y in covered]
@@ -59,6 +50,12 @@ def label_points(ax: Axes, entries: Sequence[Entry], others: Sequence[tuple[floa
                 alignment = {"ha": sides[right][0], "va": sides[up][1]}
                 _write(ax, (x, y), (right * distance, up * distance), text, colour, **alignment)
                 break
+
+
+def _pixels_per_point(ax: Axes) -> float:
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    return figure.dpi / 72
 
 
 def apart(wanted: Sequence[float], gap: float, height: float) -> list[float]:
@@ -99,5 +96,6 @@ def _write(
         color=colour,
         fontsize=FONT_POINTS,
         annotation_clip=False,
+        in_layout=False,
         **options,
     )

@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import nan
 from pathlib import Path
 
 import pandas as pd
@@ -86,9 +87,7 @@ def _one_cell_each(frames: Frames, group: Group) -> dict[str, Path]:
 
 def _common_images(folders: list[Path], group: Group) -> list[str]:
     """Names of the group's test images of which every cell has kept all three pictures."""
-    kept = [
-        {path.parent.name for path in folder.glob("*/output.png") if _complete(path.parent)} for folder in folders
-    ]
+    kept = [{path.parent.name for path in folder.glob("*/output.png") if _complete(path.parent)} for folder in folders]
     return sorted(set.intersection(*kept) & set(group.images["image"].astype(str))) if kept else []
 
 
@@ -106,13 +105,14 @@ def _strip(group: Group, cells: dict[str, Path], image: str) -> Strip:
         Output(name, photo_uri(path / image / "output.png"), _numbers(rows.loc[path.parent.name]))
         for name, path in cells.items()
     ]
-    references = f"E_R oracle {number(first['e_r_oracle'], 1)}, PSNR of input {number(first['psnr_rgb_input'], 1)} dB"
+    oracle, untouched = number(first.get("e_r_oracle", nan), 1), number(first.get("psnr_rgb_input", nan), 1)
+    references = f"E_R oracle {oracle}, PSNR of input {untouched} dB"
     pictures = photo_uri(folder / "rainy.png"), photo_uri(folder / "background.png")
     return Strip(image, group.name, *pictures, width, height, references, outputs)
 
 
 def _numbers(row: pd.Series) -> str:
     return (
-        f"E_R {number(row['e_r'], 1)}, removal share {number(row['removal_share'], 2)}, "
-        f"PSNR {number(row['psnr_rgb'], 1)} dB"
+        f"E_R {number(row.get('e_r', nan), 1)}, removal share {number(row['removal_share'], 2)}, "
+        f"PSNR {number(row.get('psnr_rgb', nan), 1)} dB"
     )

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from slackoff.analysis.frames import Frames
-from slackoff.analysis.groups import Group, groups
+from slackoff.analysis.groups import TEST_SET, Group, groups
 from slackoff.analysis.statistics import Interval, mean_interval
 
 MEASURES = ("e_r", "removal_share", "e_b", "psnr_rgb", "ssim_rgb")
@@ -29,7 +29,7 @@ def study_table(frames: Frames) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     table[frames.study.axis] = table[frames.study.axis].convert_dtypes()
     nothing = table[table["output"] == DO_NOTHING]
-    labels = [column for column in label_columns(table, frames.study.axis) if column != "test set"]
+    labels = [column for column in label_columns(table, frames.study.axis) if column != TEST_SET]
     numbers = nothing.drop(columns=labels).round(6).drop_duplicates()
     if len(numbers) < len(nothing):
         table = table.drop(nothing.index.difference(numbers.index))

@@ -43,8 +43,8 @@ class RainRange:
     def __post_init__(self) -> None:
         for key, low, high in (("quantity", 1, 25600), ("length", 1, MAX_LENGTH), ("angle_deg", -90, 90)):
             _check_ends(f"rain.{key}", getattr(self, key), low, high)
-        if not self.width:
-            raise SlackoffError("rain.width is empty: give at least one odd width, for example [5, 7, 9]")
+        if not isinstance(self.width, Sequence) or not self.width:
+            raise SlackoffError(f"rain.width is {self.width}: give at least one odd width, for example [5, 7, 9]")
         for width in self.width:
             if width not in (1, 3, 5, 7, 9):
                 raise SlackoffError(f"rain.width holds {width}: a width is one of 1, 3, 5, 7, 9 px")
@@ -73,8 +73,8 @@ class RainRange:
 
 
 def _check_ends(key: str, ends: Sequence[int], low: int, high: int) -> None:
-    if len(ends) != 2:
-        raise SlackoffError(f"{key} is {list(ends)}: give two numbers, [low, high]")
+    if not isinstance(ends, Sequence) or len(ends) != 2 or not all(isinstance(end, int) for end in ends):
+        raise SlackoffError(f"{key} is {ends}: give two whole numbers, [low, high]")
     if ends[0] > ends[1]:
         raise SlackoffError(f"{key} is reversed: {list(ends)} has low > high; write [{ends[1]}, {ends[0]}]")
     if ends[0] < low or ends[1] > high:

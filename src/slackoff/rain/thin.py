@@ -6,6 +6,7 @@ with a shared kernel, as in the training rain. Its defaults were set so that cov
 resemble those of 60 Rain100L pairs; the figures stand in docs/datasets.md.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,7 +32,7 @@ class ThinRain:
             exponentially around it and cut at 220.
 
     Raises:
-        SlackoffError: a pair is reversed or not positive where it must be.
+        SlackoffError: not a pair, or one that is reversed or not positive where it must be.
     """
 
     streaks_per_megapixel: tuple[float, float] = (1000.0, 4000.0)
@@ -43,11 +44,14 @@ class ThinRain:
 
     def __post_init__(self) -> None:
         for key in ("streaks_per_megapixel", "length_px", "width_px", "angle_deg", "brightness"):
-            low, high = getattr(self, key)
+            ends, name = getattr(self, key), f"evaluation.test_set.rain.{key}"
+            if not isinstance(ends, Sequence) or len(ends) != 2:
+                raise SlackoffError(f"{name} is {ends}: give two numbers, [low, high]")
+            low, high = ends
             if low > high:
-                raise SlackoffError(f"evaluation.rain.{key} is reversed: write [{high}, {low}]")
+                raise SlackoffError(f"{name} is reversed: write [{high}, {low}]")
             if key != "angle_deg" and low <= 0:
-                raise SlackoffError(f"evaluation.rain.{key} is [{low}, {high}]: both ends must be positive")
+                raise SlackoffError(f"{name} is [{low}, {high}]: both ends must be positive")
 
     def render(self, height: int, width: int, generator: Generator) -> Tensor:
         """Draw one rain layer.

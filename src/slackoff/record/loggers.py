@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.loggers.logger import DummyExperiment, Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 _log = logging.getLogger(__name__)
@@ -70,14 +70,30 @@ class GuardedWandbLogger(WandbLogger):
         super().__init__(**options)
         self.broken = False
 
+    @property
+    def experiment(self) -> Any:
+        """The W&B run; an offline one where the server cannot be reached, a dummy where W&B fails altogether."""
+        if self.broken:
+            return DummyExperiment()
+        try:
+            return super().experiment
+        except Exception as error:  # W&B is a view: whatever it raises must not stop a cell
+            return self._without_server(error)
+
+    def _without_server(self, error: Exception) -> Any:
+        _log.warning("W&B is written offline, to be synced later (%s: %s)", type(error).__name__, error)
+        self._wandb_init["mode"] = "offline"
+        try:
+            return super().experiment
+        except Exception as second:
+            self._give_up(second)
+            return DummyExperiment()
+
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         self._guard(lambda: super(GuardedWandbLogger, self).log_metrics(metrics, step))
 
     def log_hyperparams(self, params: Any) -> None:
         """Nothing here: the config is given at the start of the run."""
-
-    def log_image(self, key: str, images: list[Any], step: int | None = None, **kwargs: Any) -> None:
-        self._guard(lambda: super(GuardedWandbLogger, self).log_image(key, images, step, **kwargs))
 
     def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
         """Nothing: checkpoints stay in the record."""
@@ -96,9 +112,12 @@ class GuardedWandbLogger(WandbLogger):
             return
         try:
             call()
-        except Exception as error:  # W&B is a view: whatever it raises must not stop a cell
-            self.broken = True
-            _log.warning("W&B is left out from here on (%s: %s)", type(error).__name__, error)
+        except Exception as error:
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        self.broken = True
+        _log.warning("W&B is left out from here on (%s: %s)", type(error).__name__, error)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """From the configs of a sweep to its cells: who they are, what differs between them, which are done."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,13 +42,14 @@ class Fingerprints:
     def of(self, config: DictConfig) -> dict[str, str]:
         from slackoff import build  # here, so that planning without folders needs no torch
 
-        nodes = {"background": config.background.source, "evaluation": config.evaluation.test_set}
-        for key, node in nodes.items():
-            text = OmegaConf.to_yaml(node)
-            if text not in self._known:
-                part = "source" if key == "background" else "test_set"
-                self._known[text] = build.build(node, f"{key}.{part}").fingerprint()
-        return {key: self._known[OmegaConf.to_yaml(node)] for key, node in nodes.items()}
+        background = OmegaConf.to_yaml({key: config.background[key] for key in ("source", "held_out")})
+        if background not in self._known:
+            source, split = build.build_backgrounds(config)
+            self._known[background] = f"{source.fingerprint()} {split.train}"
+        evaluation = OmegaConf.to_yaml(config.evaluation.test_set)
+        if evaluation not in self._known:
+            self._known[evaluation] = build.build(config.evaluation.test_set, "evaluation.test_set").fingerprint()
+        return {"background": self._known[background], "evaluation": self._known[evaluation]}
 
 
 def plan(configs: Sequence[DictConfig], overrides: Sequence[Sequence[str]]) -> list[Cell]:
@@ -80,14 +81,21 @@ def plan(configs: Sequence[DictConfig], overrides: Sequence[Sequence[str]]) -> l
 
 def _resolve(config: DictConfig) -> DictConfig:
     plain = OmegaConf.create({key: config._get_node(key) for key in config if key != "hydra"})
-    missing = sorted(OmegaConf.missing_keys(plain))
-    if missing:
-        raise SlackoffError(f"{missing[0]} is not given: add {missing[0]}=... to the command")
+    for key in _missing(OmegaConf.to_container(plain)):
+        raise SlackoffError(f"{key} is not given: add {key}=... to the command")
     try:
         OmegaConf.resolve(plain)
     except OmegaConfBaseException as error:
         raise SlackoffError(f"The config cannot be resolved: {str(error).splitlines()[0]}") from error
     return plain
+
+
+def _missing(content: Any, prefix: str = "") -> Iterator[str]:
+    """Keys whose value is the mandatory mark ???, without resolving what refers to them."""
+    for key, value in content.items() if isinstance(content, dict) else ():
+        if value == "???":
+            yield f"{prefix}{key}"
+        yield from _missing(value, f"{prefix}{key}.")
 
 
 def _varying_keys(overrides: Sequence[Sequence[str]]) -> list[str]:

@@ -1,0 +1,136 @@
+"""The one page of a report: gathers what it shows and fills the template. Nothing in it is loaded from elsewhere."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup, escape
+
+from slackoff.analysis.claims import ANSWER, Claim
+from slackoff.analysis.configuration import different, environments, read_configs, shared
+from slackoff.analysis.cost import cost
+from slackoff.analysis.frames import Frames
+from slackoff.analysis.groups import groups
+from slackoff.analysis.pictures import data_uri, strips
+from slackoff.analysis.summary import DO_NOTHING, MEASURES, label_columns
+from slackoff.analysis.tables import readable
+from slackoff.analysis.wording import at
+from slackoff.metrics.columns import HEADLINE_THRESHOLD, THRESHOLDS, measure_columns
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_LARGEST_SVG = 400_000
+"""Figures with more bytes of SVG than this are shown as PNG."""
+
+_CAPTIONS = {
+    "curves": "Means over the test images with 95 % intervals. Dashed: what the perfect output (oracle) or the "
+    "untouched input has. E_R also rises when a network damages the picture; the removal share does not. "
+    "Open circles, if any: single training seeds.",
+    "tradeoff": "Rain removed against the error on rain-free pixels, with 95 % intervals. Best is the upper left.",
+    "training": "Loss, and measures on the part of the test images that is used during training, over the steps. "
+    "One line per cell.",
+}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure on disk: its kind (curves, tradeoff, training), the part of the study that it shows, its files."""
+
+    kind: str
+    part: str
+    png: Path
+    svg: Path
+
+    @property
+    def uri(self) -> str:
+        """The figure as a data URI: SVG, or PNG where the SVG is heavy."""
+        return data_uri(self.svg if self.svg.stat().st_size <= _LARGEST_SVG else self.png)
+
+    @property
+    def caption(self) -> str:
+        return _CAPTIONS[self.kind]
+
+
+def render(frames: Frames, table: pd.DataFrame, claims: list[Claim], drawn: list[Drawn]) -> str:
+    """The HTML of the report."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["terms"] = _terms
+    configs = read_configs(frames)
+    same = shared(configs)
+    return environment.get_template("report.html.j2").render(
+        study=frames.study,
+        axis=frames.study.axis,
+        unfinished=_unfinished(frames),
+        total=len(frames.cells),
+        notes=_notes(frames),
+        answers=[claim for claim in claims if claim.id == ANSWER],
+        claims=claims,
+        scopes=list(dict.fromkeys(claim.scope for claim in claims)),
+        drawn=drawn,
+        headings=_headings(table, frames.study.axis),
+        rows=_rows(table, frames.study.axis),
+        strips=strips(frames, groups(frames)),
+        shared=same,
+        different=different(configs),
+        environments=environments(frames),
+        cost=cost(frames),
+        measures=_measures(same),
+    )
+
+
+def _terms(text: str) -> Markup:
+    """Sets E_R and E_B with their subscripts; everything else is escaped."""
+    safe = str(escape(text))
+    for letter in "RB":
+        safe = safe.replace(f"E_{letter}", f"<i>E<sub>{letter}</sub></i>")
+    return Markup(safe)
+
+
+def _unfinished(frames: Frames) -> list[dict[str, str]]:
+    """The cells without results: which, in what state, and what went wrong."""
+    found = []
+    for _, row in frames.unfinished.sort_values(frames.study.axis, kind="stable").iterrows():
+        axes = ", ".join(at(axis, row[axis]) for axis in frames.study.axes)
+        error = "" if pd.isna(row["last_error"]) else str(row["last_error"])
+        found.append({"axes": axes, "state": row["state"], "error": error, "id": row["id"]})
+    return found
+
+
+def _notes(frames: Frames) -> list[str]:
+    """What the cells noted about themselves, each with the cell that it is about."""
+    noted = frames.cells[frames.cells["notes"].map(lambda notes: isinstance(notes, list) and len(notes) > 0)]
+    axis = frames.study.axis
+    return [f"{at(axis, row[axis])} ({row['id']}): {note}" for _, row in noted.iterrows() for note in row["notes"]]
+
+
+def _headings(table: pd.DataFrame, axis: str) -> list[str]:
+    return list(readable(table.head(0), axis).columns)
+
+
+def _rows(table: pd.DataFrame, axis: str) -> list[dict[str, Any]]:
+    """Rows of the study table: per cell its first line, a second one with the interval, and a value to sort by."""
+    text = readable(table, axis, "{mean}\n{low} to {high}")
+    columns = [axis, *label_columns(table, axis), *MEASURES]
+    rows = []
+    for (_, values), (_, words) in zip(table.iterrows(), text.iterrows(), strict=True):
+        cells = []
+        for column, entry in zip(columns, words, strict=True):
+            main, _, interval = str(entry).partition("\n")
+            value = values[column]
+            cells.append({"main": main, "interval": interval, "sort": "" if pd.isna(value) else value})
+        rows.append({"cells": cells, "reference": values["output"] == DO_NOTHING})
+    return rows
+
+
+def _measures(config: dict[str, str]) -> list[tuple[str, str, str, str]]:
+    """(column, label, unit, explanation) of the measures without the other thresholds' copies."""
+    headline = float(config.get("evaluation.protocol.headline", HEADLINE_THRESHOLD))
+    columns = measure_columns(THRESHOLDS, headline)
+    return [(name, *column[:2], column.explanation) for name, column in columns.items() if "_t" not in name]

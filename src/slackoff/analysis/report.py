@@ -1,0 +1,97 @@
+"""The report of a study: figures, tables, claims.json and one self-contained page, from the record alone."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from slackoff.analysis import figures
+from slackoff.analysis.claims import Claim, check
+from slackoff.analysis.frames import Frames, load
+from slackoff.analysis.groups import TEST_SET, Group, groups
+from slackoff.analysis.page import Drawn, render
+from slackoff.analysis.style import save
+from slackoff.analysis.summary import cell_means, study_table, threshold_table
+from slackoff.analysis.tables import to_latex
+
+
+def build(study_dir: str | Path) -> Path:
+    """Rebuilds everything that is drawn from a study and returns the path of its index.html.
+
+    Writes figures/*.png and *.svg, tables/*.csv and *.tex, claims.json and index.html into the study's
+    folder. The same record gives the same files. Cells that failed or are missing are named in the page,
+    never left out.
+
+    Raises SlackoffError when `study_dir` holds no usable study.json.
+    """
+    frames = load(study_dir)
+    folder = frames.study.folder
+    table, claims = study_table(frames), check(frames)
+    drawn = draw(frames, table)
+    write_tables(frames, table)
+    write_claims(claims, folder)
+    page = folder / "index.html"
+    page.write_text(render(frames, table, claims, drawn), encoding="utf-8")
+    return page
+
+
+def draw(frames: Frames, table: pd.DataFrame) -> list[Drawn]:
+    """Draws all figures into the study's folder, in the order of the page."""
+    axis, folder = frames.study.axis, frames.study.folder / "figures"
+    made: list[Drawn] = []
+
+    def keep(kind: str, labels: dict[str, Any], figure: Figure) -> None:
+        part = ", ".join(str(value) for value in labels.values())
+        png, svg = save(figure, folder, "-".join(filter(None, [kind, _slug(part)])))
+        made.append(Drawn(kind, part, png, svg))
+
+    parts = figures.split(table, axis) if len(frames.images) else []
+    points = cell_means(frames)
+    for labels, rows in parts:
+        keep("curves", labels, figures.curves(rows, axis, _where(points, labels)))
+    for labels, rows in parts:
+        keep("tradeoff", labels, figures.tradeoff(rows, axis))
+    for group in _trained_together(groups(frames)):
+        steps = frames.steps[frames.steps["cell"].isin(group.cells["id"])]
+        if len(steps):
+            labels = {key: value for key, value in group.labels.items() if key != TEST_SET}
+            keep("training", labels, figures.training(steps, group.cells, axis))
+    return made
+
+
+def write_tables(frames: Frames, table: pd.DataFrame) -> None:
+    """tables/study.csv and .tex, thresholds.csv, and cells.csv with every cell's state, seconds and label."""
+    folder = frames.study.folder / "tables"
+    folder.mkdir(parents=True, exist_ok=True)
+    table.to_csv(folder / "study.csv", index=False)
+    threshold_table(frames).to_csv(folder / "thresholds.csv", index=False)
+    frames.cells.to_csv(folder / "cells.csv", index=False)
+    title = frames.study.title or frames.study.name
+    caption = f"{title}: mean over the test images and 95 % bootstrap interval."
+    latex = to_latex(table, frames.study.axis, caption, f"tab:{_slug(frames.study.name)}")
+    (folder / "study.tex").write_text(latex, encoding="utf-8")
+
+
+def write_claims(claims: list[Claim], folder: Path) -> None:
+    """claims.json: a list of claims, NaN as null."""
+    text = json.dumps([claim.as_json() for claim in claims], indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / "claims.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _where(points: pd.DataFrame, labels: dict[str, Any]) -> pd.DataFrame:
+    for label, value in labels.items():
+        points = points[points[label] == value]
+    return points
+
+
+def _trained_together(found: list[Group]) -> list[Group]:
+    """One group for each set of cells: training knows nothing of the several test sets that groups tell apart."""
+    return list({tuple(group.cells["id"]): group for group in reversed(found)}.values())[::-1]
+
+
+def _slug(text: str) -> str:
+    """A file name's part: 'unet, Rain 100' as 'unet-rain-100'."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

@@ -1,0 +1,177 @@
+"""What the figures draw, read back from their artists."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from analysis_record import Cell, EditImages, MakeFrames, step_rows, write_study
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from slackoff.analysis import figures, load
+from slackoff.analysis.style import save
+from slackoff.analysis.summary import MEASURES, cell_means, study_table
+
+GROUPS = [Cell({"patch_count": n, "rain": r}, e_r=n + k) for n in (8, 64) for k, r in enumerate(("small", "large"))]
+
+
+def dashed(ax: Axes) -> list[float]:
+    return [float(line.get_ydata()[0]) for line in ax.get_lines() if line.get_color() == "#6b6b6b"]  # type: ignore[index]
+
+
+def texts(ax: Axes) -> list[str]:
+    return [text.get_text() for text in ax.texts]
+
+
+def test_curves_show_the_numbers_of_the_table(frames_of: MakeFrames, effect_cells: list[Cell]) -> None:
+    table = study_table(frames_of(effect_cells))
+    figure = figures.curves(table, "patch_count")
+    rows = table[table["output"] == "network"]
+    assert len(figure.axes) == 5
+    for ax, measure in zip(figure.axes, MEASURES, strict=True):
+        drawn = ax.containers[0]
+        np.testing.assert_array_equal(drawn[0].get_xdata(), [8, 64, 1024])  # type: ignore[index]
+        np.testing.assert_allclose(drawn[0].get_ydata(), rows[measure].to_numpy())  # type: ignore[index]
+        ends = [segment[:, 1] for segment in drawn[2][0].get_segments()]  # type: ignore[index]
+        np.testing.assert_allclose(ends, rows[[f"{measure}_low", f"{measure}_high"]].to_numpy())
+        assert ax.get_xscale() == "log"
+        assert [tick.get_text() for tick in ax.get_xticklabels()] == ["8", "64", "1024"]
+        low, high = ax.get_ylim()
+        assert low < rows[f"{measure}_low"].min()
+        assert high > rows[f"{measure}_high"].max()
+
+
+def test_curves_show_oracle_and_input(frames_of: MakeFrames, effect_cells: list[Cell]) -> None:
+    figure = figures.curves(study_table(frames_of(effect_cells)), "patch_count")
+    e_r, share, e_b, psnr, ssim = figure.axes
+    assert dashed(e_r) == [40.0]
+    assert "oracle\n40.0" in texts(e_r)
+    assert dashed(psnr) == [25.5]
+    assert dashed(share) == dashed(e_b) == dashed(ssim) == []
+    assert texts(share) == ["oracle 0.96\nabove"]
+    assert texts(ssim) == ["input 0.850\nbelow"]
+
+
+def test_values_without_results_are_marked(frames_of: MakeFrames) -> None:
+    cells = [Cell({"patch_count": 8}), Cell({"patch_count": 64}, state="failed"), Cell({"patch_count": 1024})]
+    ax = figures.curves(study_table(frames_of(cells)), "patch_count").axes[0]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["8", "64\n\N{MULTIPLICATION SIGN}", "1024"]
+    assert ax.get_xlabel().endswith("no result: 64 failed")
+    assert list(ax.containers[0][0].get_xdata()) == [8, 1024]  # type: ignore[index]
+
+
+def test_names_are_drawn_in_their_order_without_a_line(frames_of: MakeFrames) -> None:
+    cells = [Cell({"rain": name}, e_r=mean) for name, mean in (("small", 30), ("medium", 40), ("large", 35))]
+    ax = figures.curves(study_table(frames_of(cells, axis="rain")), "rain").axes[0]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["small", "medium", "large"]
+    np.testing.assert_allclose(ax.containers[0][0].get_ydata(), [30, 40, 35])  # type: ignore[index]
+    assert ax.containers[0][0].get_linestyle() == "None"  # type: ignore[index]
+    assert ax.get_xscale() == "linear"
+
+
+def test_groups_have_a_colour_and_a_name_each(frames_of: MakeFrames) -> None:
+    figure = figures.curves(study_table(frames_of(GROUPS)), "patch_count")
+    ax = figure.axes[0]
+    assert [container.get_label() for container in ax.containers] == ["small", "large"]
+    assert len({container[0].get_color() for container in ax.containers}) == 2  # type: ignore[index]
+    assert {"small", "large"} <= set(texts(ax))
+
+
+def test_seeds_are_drawn_as_points_where_there_are_several(frames_of: MakeFrames) -> None:
+    cells = [Cell({"patch_count": 8, "seed": seed}, e_r=30 + seed) for seed in (0, 1)] + [
+        Cell({"patch_count": 64, "seed": 0})
+    ]
+    frames = frames_of(cells)
+    ax = figures.curves(study_table(frames), "patch_count", cell_means(frames)).axes[0]
+    points = ax.collections[-1].get_offsets()
+    np.testing.assert_allclose(points, [[8, 30], [8, 31]])
+
+
+def test_one_value_and_one_image_can_be_drawn(frames_of: MakeFrames) -> None:
+    frames = frames_of([Cell({"patch_count": 8}, images=1)])
+    table = study_table(frames)
+    assert len(figures.curves(table, "patch_count", cell_means(frames)).axes) == 5
+    assert len(figures.tradeoff(table, "patch_count").axes) == 1
+
+
+def test_tradeoff_shows_share_against_background_error(frames_of: MakeFrames, effect_cells: list[Cell]) -> None:
+    ax = figures.tradeoff(study_table(frames_of(effect_cells)), "patch_count").axes[0]
+    drawn = ax.containers[0][0]  # type: ignore[index]
+    np.testing.assert_allclose(drawn.get_xdata(), [26, 12, 10])
+    np.testing.assert_allclose(drawn.get_ydata(), [0.7, 0.65, 0.6])
+    assert texts(ax) == ["N = 8", "N = 64", "N = 1024"]
+
+
+def test_training_has_a_panel_per_measure_and_a_line_per_cell(frames_of: MakeFrames, effect_cells: list[Cell]) -> None:
+    frames = frames_of(effect_cells)
+    figure = figures.training(frames.steps, frames.cells, "patch_count")
+    assert len(figure.axes) == 6
+    loss, e_r = figure.axes[:2]
+    assert loss.get_yscale() == "log"
+    for line, cell in zip(e_r.get_lines(), effect_cells, strict=True):
+        written = step_rows(cell).dropna()
+        np.testing.assert_array_equal(line.get_xdata(), written["step"])
+        np.testing.assert_array_equal(line.get_ydata(), written["test/e_r"])
+    assert texts(e_r) == ["N = 8", "N = 64", "N = 1024"]
+
+
+def test_training_draws_what_was_logged(frames_of: MakeFrames, effect_cells: list[Cell]) -> None:
+    frames = frames_of(effect_cells)
+    steps = frames.steps[["cell", "step", "elapsed_s", "train/loss"]]
+    assert len(figures.training(steps, frames.cells, "patch_count").axes) == 1
+
+
+def test_many_groups_and_test_sets_are_split_into_figures(runs: Path, edit_images: EditImages) -> None:
+    cells = [
+        Cell({"patch_count": 8, "network": network, "rain": rain}, images=2)
+        for network in ("resnet", "unet", "swinir")
+        for rain in ("small", "medium", "large")
+    ]
+    study = write_study(runs, cells)
+    parts = figures.split(study_table(load(study)), "patch_count")
+    assert [labels for labels, _ in parts] == [{"network": name} for name in ("resnet", "unet", "swinir")]
+    for _, rows in parts:
+        assert rows["rain"].dropna().tolist() == ["small", "medium", "large"]
+        assert (rows["output"] == "rainy input").sum() == 1
+    for cell in cells[1:]:
+        (runs / "cells" / cell.id / "status.json").unlink()
+    edit_images(cells[0], lambda rows: pd.concat([rows, rows.assign(test_set="real")]))
+    sets = [labels.get("test set") for labels, _ in figures.split(study_table(load(study)), "patch_count")]
+    assert set(sets) == {"R100-like", "real"}
+
+
+def test_one_group_is_not_split(frames_of: MakeFrames, effect_cells: list[Cell]) -> None:
+    table = study_table(frames_of(effect_cells))
+    ((labels, rows),) = figures.split(table, "patch_count")
+    assert labels == {}
+    pd.testing.assert_frame_equal(rows, table)
+
+
+def test_files_are_the_same_for_the_same_figure_and_nothing_global_is_left(
+    frames_of: MakeFrames, effect_cells: list[Cell], tmp_path: Path
+) -> None:
+    import matplotlib.pyplot as plt
+
+    settings = dict(plt.rcParams)
+    table = study_table(frames_of(effect_cells))
+    made = [save(figures.tradeoff(table, "patch_count"), tmp_path / name, "x") for name in ("first", "second")]
+    for first, second in zip(*made, strict=True):
+        assert first.read_bytes() == second.read_bytes()
+    assert made[0][0].read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in made[0][1].read_text()
+    assert plt.get_fignums() == []
+    assert dict(plt.rcParams) == settings
+
+
+@pytest.mark.parametrize("draw", [figures.curves, figures.tradeoff])
+def test_no_text_leaves_the_saved_figure(frames_of: MakeFrames, draw: object, effect_cells: list[Cell]) -> None:
+    figure = draw(study_table(frames_of(effect_cells)), "patch_count")  # type: ignore[operator]
+    assert isinstance(figure, Figure)
+    figure.draw_without_rendering()
+    page = figure.bbox
+    for ax in figure.axes:
+        for text in [ax.title, ax.xaxis.label, ax.yaxis.label, *ax.texts]:
+            box = text.get_window_extent()
+            assert box.x0 >= page.x0 - 1
+            assert box.x1 <= page.x1 + 1

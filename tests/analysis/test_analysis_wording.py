@@ -1,0 +1,43 @@
+"""Numbers, measures and axes in words."""
+
+import pytest
+
+from slackoff.analysis.statistics import Interval
+from slackoff.analysis.wording import amount, at, axis_label, flipped, listing, number, plain_label, signed
+
+MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
+
+
+@pytest.mark.parametrize(
+    ("interval", "measure", "first", "text"),
+    [
+        (Interval(12.34, 11.02, 13.51), "e_r", True, "12.3 grey levels (95 % interval 11.0 to 13.5)"),
+        (Interval(0.081, 0.052, 0.113), "removal_share", False, "0.08 (0.05 to 0.11)"),
+        (Interval(0.08, 0.052, 0.113), "removal_share", True, "0.08 (95 % interval 0.05 to 0.11)"),
+        (Interval(-1.256, -2.0, -0.5), "psnr_rgb", False, f"{MINUS}1.26 ({MINUS}2.00 to {MINUS}0.50)"),
+        (Interval(0.03, 0.002, 0.06), "removal_share", False, "0.030 (0.002 to 0.060)"),
+        (Interval(3.0, float("nan"), float("nan")), "e_b", True, "3.0 (no interval)"),
+    ],
+)
+def test_amounts(interval: Interval, measure: str, first: bool, text: str) -> None:
+    assert amount(interval, measure, first) == text
+
+
+def test_a_fall_is_the_opposite_of_a_change() -> None:
+    change = Interval(-2.0, -3.0, -1.0, 20, 1, 19, 2)
+    assert flipped(change) == Interval(2.0, 1.0, 3.0, 20, 1, 19, 2)
+    assert signed(flipped(change), "e_r") == "+2.0, 1.0 to 3.0"
+
+
+def test_numbers_have_a_true_minus_and_no_negative_zero() -> None:
+    assert number(-1.5, 1) == f"{MINUS}1.5"
+    assert number(-0.001, 2) == "0.00"
+    assert number(float("nan"), 2) == DASH
+
+
+def test_names() -> None:
+    assert [plain_label(name) for name in ("e_r", "removal_share", "psnr_rgb")] == ["E_R", "removal share", "PSNR"]
+    assert at("patch_count", 8) == "N = 8"
+    assert at("noise_level", 8) == "noise level = 8"
+    assert axis_label("patch_count") == "number of training patches N"
+    assert [listing(["a"]), listing(["a", "b"]), listing(["a", "b", "c"])] == ["a", "a and b", "a, b and c"]

@@ -1,0 +1,81 @@
+"""The local record keeps every number once; W&B may break in any way."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import wandb
+from lightning.pytorch.loggers.logger import DummyExperiment
+
+from slackoff.record.loggers import GuardedWandbLogger, RecordLogger, read_lines
+
+
+def test_a_resume_drops_the_steps_that_are_trained_again_and_goes_on_counting_time(tmp_path: Path):
+    lines = [{"step": step, "elapsed_s": step / 2, "train/loss": 1.0 / step} for step in (5, 10, 15)]
+    text = "".join(json.dumps(line) + "\n" for line in lines) + '{"step": 20, "elap'
+    (tmp_path / "steps.jsonl").write_text(text)
+    logger = RecordLogger(tmp_path, resume_step=10)
+    assert [row["step"] for row in read_lines(tmp_path / "steps.jsonl")] == [5, 10]
+    assert 5.0 <= logger.elapsed() < 5.5
+    logger.log_metrics({"train/loss": 0.25}, 15)
+    row = read_lines(tmp_path / "steps.jsonl")[-1]
+    assert (row["step"], row["train/loss"]) == (15, 0.25)
+    assert row["elapsed_s"] >= 5.0
+
+
+def test_closing_merges_the_events_of_a_step_into_one_row(tmp_path: Path):
+    logger = RecordLogger(tmp_path)
+    logger.log_metrics({"train/loss": 0.5}, 10)
+    logger.log_metrics({"test/e_r": 40.0}, 10)
+    logger.log_metrics({"train/loss": 0.25}, 20)
+    logger.close()
+    frame = pd.read_parquet(tmp_path / "steps.parquet")
+    assert frame["step"].tolist() == [10, 20]
+    assert frame["train/loss"].tolist() == [0.5, 0.25]
+    assert frame["test/e_r"].tolist()[0] == 40.0
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A W&B whose init always raises; the modes it was asked for."""
+    modes = []
+
+    def init(**options: object) -> None:
+        modes.append(str(options.get("mode")))
+        raise wandb.errors.CommError("no server")
+
+    monkeypatch.setattr(wandb, "init", init)
+    return modes
+
+
+def test_wandb_that_never_starts_is_tried_offline_and_then_left_out(tmp_path: Path, refused: list[str]):
+    logger = GuardedWandbLogger(project="p", id="a", save_dir=str(tmp_path))
+    logger.log_metrics({"x": 1.0}, 1)
+    logger.log_metrics({"x": 2.0}, 2)
+    assert isinstance(logger.experiment, DummyExperiment)
+    logger.finish(0)
+    assert len(refused) == 2
+    assert refused[1] == "offline"
+
+
+def test_wandb_that_raises_while_logging_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    class Run:
+        def __init__(self) -> None:
+            self.calls = 0
+
+        def define_metric(self, *args: object, **kwargs: object) -> None:
+            pass
+
+        def log(self, values: object) -> None:
+            self.calls += 1
+            raise OSError(28, "No space left on device")
+
+    run = Run()
+    logger = GuardedWandbLogger(project="p", id="a", save_dir=str(tmp_path))
+    logger._experiment = run  # type: ignore[assignment]
+    logger.log_metrics({"x": 1.0}, 1)
+    logger.log_metrics({"x": 1.0}, 2)
+    assert run.calls <= 1
+    assert logger.broken
+    assert "W&B is left out from here on" in caplog.text

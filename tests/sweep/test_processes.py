@@ -1,0 +1,93 @@
+"""Cells that die without a word are failed cells, and the others go on."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+from omegaconf import DictConfig
+from rich.console import Console
+
+from slackoff.cell import _one_sentence
+from slackoff.record.status import read_status
+from slackoff.sweep import processes
+from slackoff.sweep.driver import _prepare, run_cells
+from slackoff.sweep.plan import Cell, plan
+from slackoff.sweep.processes import CellProcess
+from slackoff.sweep.slots import Slot
+
+
+@pytest.fixture
+def cells(composed: Callable[..., DictConfig]) -> list[Cell]:
+    return plan([composed(f"seed={seed}") for seed in (0, 1)], [[], []])
+
+
+def fake_cell(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    """Let the process of a cell run other code; ``sys.argv[1]`` is the cell's folder."""
+    real = subprocess.Popen
+
+    def popen(command: list[str], **options: object) -> subprocess.Popen[bytes]:
+        return real([sys.executable, "-c", code, command[-1]], **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(processes.subprocess, "Popen", popen)
+
+
+def test_a_cell_killed_from_outside_is_failed_and_says_by_what(cells: list[Cell], monkeypatch: pytest.MonkeyPatch):
+    fake_cell(monkeypatch, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    _prepare(cells[0])
+    process = CellProcess.start(cells[0], Slot({}))
+    process.process.wait()
+    status = process.settle()
+    assert status.state == "failed"
+    assert f"the process died (signal {int(signal.SIGKILL)})" in str(status.last_error)
+    assert read_status(cells[0].folder) == status
+    assert "signal 9" in (cells[0].folder / "error.txt").read_text()
+
+
+def test_one_cell_that_dies_does_not_stop_the_other(cells: list[Cell], monkeypatch: pytest.MonkeyPatch):
+    code = f"""
+import json, sys, pathlib
+path = pathlib.Path(sys.argv[1]) / "status.json"
+if path.parent.name == "{cells[0].id}":
+    sys.exit(7)
+content = json.loads(path.read_text())
+path.write_text(json.dumps({{**content, "state": "done", "step": content["steps_total"]}}))
+"""
+    fake_cell(monkeypatch, code)
+    console = Console(record=True, width=300)
+    statuses = run_cells(cells, [Slot({})], console)
+    assert [status.state for status in statuses] == ["failed", "done"]
+    text = console.export_text()
+    assert f"cell {cells[0].id} (patch_count 4) failed: the process died (exit code 7)" in text
+    assert "1 done, 0 running, 0 left, 1 failed" in text
+
+
+def test_slots_bound_how_many_run_at_once(composed: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch):
+    code = """
+import json, os, sys, time, pathlib
+folder = pathlib.Path(sys.argv[1])
+(folder / "start").write_text(str(time.monotonic()) + " " + os.environ["OMP_NUM_THREADS"])
+time.sleep(0.4)
+(folder / "end").write_text(str(time.monotonic()))
+path = folder / "status.json"
+path.write_text(json.dumps({**json.loads(path.read_text()), "state": "done"}))
+"""
+    fake_cell(monkeypatch, code)
+    cells = plan([composed(f"seed={seed}") for seed in range(5)], [[]] * 5)
+    run_cells(cells, [Slot({"OMP_NUM_THREADS": "1"}), Slot({"OMP_NUM_THREADS": "1"})], Console(quiet=True))
+    times = []
+    for cell in cells:
+        start, threads = (cell.folder / "start").read_text().split()
+        assert threads == "1"
+        times.append((float(start), float((cell.folder / "end").read_text())))
+    at_once = max(sum(start <= moment < end for start, end in times) for moment, _ in times)
+    assert at_once == 2
+
+
+def test_a_full_disk_is_said_in_one_sentence(tmp_path):
+    sentence = _one_sentence(OSError(28, "No space left on device"), tmp_path)
+    assert (
+        sentence
+        == f"No space is left for {tmp_path}: free some, then run the same command again; it goes on from there"
+    )

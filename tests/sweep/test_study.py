@@ -1,0 +1,167 @@
+"""The main command at smoke size, as a person types it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from slackoff.record.status import Status
+from slackoff.sweep.slots import make_slots
+
+COMMAND = [sys.executable, "-m", "slackoff"]
+
+
+def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "200", **environment},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+
+
+def statuses(cwd: Path) -> dict[str, Status]:
+    found = [json.loads(path.read_text()) for path in cwd.glob("runs/cells/*/status.json")]
+    return {content["id"]: Status(**content) for content in found}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """One smoke study with three cells, one of which is made to fail by a rate that blows up."""
+    cwd = tmp_path_factory.mktemp("study")
+    rates = "task.learning_rate=1e-3,1e30"
+    result = run(
+        "+experiment=patchcount",
+        "-m",
+        "size=smoke",
+        "background.patch_count=4",
+        rates,
+        "schedule.log_every=1",
+        "trainer.precision=32-true",
+        cwd=cwd,
+    )
+    return cwd, result
+
+
+def test_a_failing_cell_is_said_at_once_and_does_not_stop_the_others(study):
+    cwd, result = study
+    assert result.returncode == 1, result.stdout + result.stderr
+    states = sorted(status.state for status in statuses(cwd).values())
+    assert states == ["done", "failed"]
+    (failed,) = (status for status in statuses(cwd).values() if status.state == "failed")
+    assert "The loss became NaN or infinite at step" in result.stdout
+    assert failed.last_error in result.stdout
+    assert "NonFiniteLossError" in (cwd / "runs/cells" / failed.id / "error.txt").read_text()
+    assert "1 of 2 cells failed" in result.stdout
+
+
+def test_every_cell_has_its_own_wandb_run(study):
+    cwd, _ = study
+    runs = [path.name for path in cwd.glob("runs/cells/*/wandb/offline-run-*")]
+    ids = {name.rsplit("-run-", 1)[1].split("-", 1)[1] for name in runs}
+    assert ids == {f"cell-{identity}" for identity in statuses(cwd)} or len(ids) == 1
+    assert {status.wandb_id for status in statuses(cwd).values()} == {f"cell-{i}" for i in statuses(cwd)}
+
+
+def test_the_study_is_reported_and_shown_in_wandb(study):
+    cwd, result = study
+    (folder,) = (cwd / "runs/studies").iterdir()
+    assert str(folder / "index.html") in result.stdout or "index.html" in result.stdout
+    assert (folder / "index.html").stat().st_size > 10_000
+    assert list(folder.glob("wandb/offline-run-*study-*"))
+    content = json.loads((folder / "study.json").read_text())
+    assert content["axis"] == "patch_count"
+    assert len(content["cells"]) == 2
+
+
+def test_the_record_of_a_done_cell_is_whole(study):
+    cwd, _ = study
+    (done,) = (status for status in statuses(cwd).values() if status.state == "done")
+    folder = cwd / "runs/cells" / done.id
+    images = pd.read_parquet(folder / "images.parquet")
+    assert len(images) == 4
+    assert {"e_r", "e_r_oracle", "e_b", "removal_share", "psnr_rgb", "ssim_rgb"} <= set(images)
+    steps = pd.read_parquet(folder / "steps.parquet")
+    assert steps["step"].is_unique
+    assert steps["step"].is_monotonic_increasing
+    assert steps["test/e_r"].count() == 2  # at steps 10 and 20
+    assert steps["train/loss"].count() == 20
+    final = steps["final/e_r"].dropna().item()
+    assert final == pytest.approx(images["e_r"].mean(), rel=1e-6)
+    assert len(list(folder.glob("pictures/*/output.png"))) == 2
+    environment = json.loads((folder / "environment.json").read_text())
+    assert environment["packages"]["torch"]
+
+
+def test_the_same_command_again_trains_only_what_is_missing(study):
+    cwd, _ = study
+    before = statuses(cwd)
+    (done,) = (status for status in before.values() if status.state == "done")
+    result = run(
+        "+experiment=patchcount",
+        "-m",
+        "size=smoke",
+        "background.patch_count=4",
+        "task.learning_rate=1e-3",
+        "schedule.log_every=1",
+        "trainer.precision=32-true",
+        cwd=cwd,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "nothing to train" in result.stdout
+    assert statuses(cwd)[done.id] == done
+
+
+def test_status_shows_every_cell(study):
+    cwd, _ = study
+    table = run("status", cwd=cwd).stdout
+    assert all(identity in table for identity in statuses(cwd))
+    assert "failed" in table
+    content = json.loads(run("status", "--json", cwd=cwd).stdout)
+    assert {item["state"] for item in content} == {"done", "failed"}
+
+
+def test_report_rebuilds_from_the_record_alone(study):
+    cwd, _ = study
+    (folder,) = (
+        path
+        for path in (cwd / "runs/studies").iterdir()
+        if len(json.loads((path / "study.json").read_text())["cells"]) == 2
+    )
+    page = folder / "index.html"
+    page.unlink()
+    result = run("report", folder.name, cwd=cwd)
+    assert result.returncode == 0, result.stderr
+    assert page.exists()
+
+
+def test_wandb_that_cannot_be_reached_stops_nothing(tmp_path):
+    result = run(
+        "network=unet_tiny",
+        "size=smoke",
+        cwd=tmp_path,
+        WANDB_MODE="online",
+        WANDB_API_KEY="0" * 40,
+        WANDB_BASE_URL="http://127.0.0.1:9",
+        WANDB_INIT_TIMEOUT="3",
+        WANDB__SERVICE_WAIT="10",
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    (status,) = statuses(tmp_path).values()
+    assert status.state == "done"
+
+
+def test_threads_depend_on_the_machine_alone(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(12)), raising=False)
+    slots = make_slots()
+    assert len(slots) == 8
+    assert {slot.environment["OMP_NUM_THREADS"] for slot in slots} == {"1"}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in make_slots()] == ["2", "3"]

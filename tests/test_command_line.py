@@ -1,0 +1,60 @@
+"""Mistakes on the command line end in one sentence that names the key and the cure."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from slackoff.hydra_app import overrides_last, run
+
+
+def mistake(arguments: list[str], tmp_path: Path, monkeypatch, capsys) -> str:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["slackoff", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        run()
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("error: ")
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "runs" / "cells").exists()
+    return error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["+experiment=patchcuont", "-m"], ["no experiment 'patchcuont'", "did you mean 'patchcount'"]),
+        (["network=unte"], ["no network 'unte'", "did you mean 'unet'"]),
+        (["network.widht=3"], ["no config key 'network.widht'", "did you mean 'network.width'"]),
+        (["netwrok=unet"], ["no config key 'netwrok'", "did you mean 'network'"]),
+        (["size=huge"], ["no size 'huge'", "laptop"]),
+        (["background=folder"], ["background.root is not given"]),
+        (["background=folder", "background.root=nowhere"], ["nowhere", "background.root"]),
+        (["evaluation=rain100l", "evaluation.root=nowhere"], ["nowhere", "evaluation.root"]),
+        (["rain.length=[40,20]"], ["rain.length is reversed"]),
+        (["rain.width=[]"], ["rain.width is empty"]),
+        (["background.patch_count=9999999"], ["background.patch_count"]),
+        (["schedule.steps=0"], ["schedule.steps=0"]),
+        (["trainer.precision=8-bit"], ["trainer.precision=8-bit", "bf16-mixed"]),
+        (["task._target_=os.system"], ["task._target_=os.system is refused"]),
+        (["evaluation.protocol.thresholds=[300]"], ["evaluation.protocol.thresholds"]),
+        (["background.patch_count="], ["background.patch_count"]),
+        (["background.patch_size_px=14"], ["background.patch_size_px=14 is too small"]),
+        (["runs=/proc/none"], ["/proc/none"]),
+    ],
+)
+def test_a_mistake_is_one_sentence(arguments, parts, tmp_path, monkeypatch, capsys):
+    sentence = mistake([*arguments, "logger.wandb=false"], tmp_path, monkeypatch, capsys)
+    for part in parts:
+        assert part in sentence
+
+
+def test_overrides_may_stand_on_both_sides_of_a_flag():
+    assert overrides_last(["+experiment=a", "-m", "b=1", "--cfg", "job"]) == [
+        "-m",
+        "--cfg",
+        "job",
+        "+experiment=a",
+        "b=1",
+    ]
