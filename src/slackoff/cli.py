@@ -42,12 +42,12 @@ def report(
 ) -> None:
     """Rebuild figures, tables and index.html of a study from the record alone."""
     from slackoff.analysis import load
-    from slackoff.analysis import report as pages
+    from slackoff.analysis.report import build
     from slackoff.analysis.tables import print_table
 
     try:
         frames = load(study or _newest(runs), runs)
-        page = pages.build(frames.study.folder)
+        page = build(frames.study.folder)
     except SlackoffError as error:
         _stop(error)
     console = Console()

@@ -150,7 +150,7 @@ def test_few_images_decide_nothing(frames_of: MakeFrames, images: int) -> None:
         cell.images = images
     found = by_id(frames_of(cells))
     assert {claim.verdict for name, claim in found.items() if name != "references"} == {"undecided"}
-    count = "1 independent test image " if images == 1 else "4 independent test images "
+    count = "1 test image " if images == 1 else "4 test images "
     assert f"With {count}nothing is decided" in found["removal_or_damage"].sentence
     json.dumps([claim.as_json() for claim in found.values()], allow_nan=False)
 
@@ -194,6 +194,15 @@ def test_scope_counts_seeds_and_photographs(runs: Path, edit_images: EditImages)
         edit_images(cell, lambda rows: rows.assign(source=rows.index // 2))
     scope = check(load(study))[0].scope
     assert "over the 20 test images from 10 photographs of R100-like and over 3 training seeds per N" in scope
+
+
+def test_crops_of_few_photographs_decide_nothing(runs: Path, effect_cells: list[Cell], edit_images: EditImages) -> None:
+    study = write_study(runs, effect_cells)
+    for cell in effect_cells:
+        edit_images(cell, lambda rows: rows.assign(source=rows.index % 3))
+    answer = by_id(load(study))["removal_or_damage"]
+    assert answer.verdict == "undecided"
+    assert "With 3 test images (crops of one photograph count once) nothing is decided" in answer.sentence
 
 
 def test_seeds_widen_the_interval(frames_of: MakeFrames) -> None:

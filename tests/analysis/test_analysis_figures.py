@@ -31,12 +31,13 @@ def test_curves_show_the_numbers_of_the_table(frames_of: MakeFrames, effect_cell
     assert len(figure.axes) == 5
     for ax, measure in zip(figure.axes, MEASURES, strict=True):
         drawn = ax.containers[0]
-        np.testing.assert_array_equal(drawn[0].get_xdata(), [8, 64, 1024])  # type: ignore[index]
-        np.testing.assert_allclose(drawn[0].get_ydata(), rows[measure].to_numpy())  # type: ignore[index]
+        np.testing.assert_array_equal(drawn[0].get_xdata(orig=False), [8, 64, 1024])  # type: ignore[index]
+        np.testing.assert_allclose(drawn[0].get_ydata(orig=False), rows[measure].to_numpy())  # type: ignore[index]
         ends = [segment[:, 1] for segment in drawn[2][0].get_segments()]  # type: ignore[index]
         np.testing.assert_allclose(ends, rows[[f"{measure}_low", f"{measure}_high"]].to_numpy())
         assert ax.get_xscale() == "log"
-        assert [tick.get_text() for tick in ax.get_xticklabels()] == ["8", "64", "1024"]
+        if measure != "psnr_rgb":  # the panel below has its labels
+            assert [tick.get_text() for tick in ax.get_xticklabels()] == ["8", "64", "1024"]
         low, high = ax.get_ylim()
         assert low < rows[f"{measure}_low"].min()
         assert high > rows[f"{measure}_high"].max()
@@ -58,14 +59,14 @@ def test_values_without_results_are_marked(frames_of: MakeFrames) -> None:
     ax = figures.curves(study_table(frames_of(cells)), "patch_count").axes[0]
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["8", "64\n\N{MULTIPLICATION SIGN}", "1024"]
     assert ax.get_xlabel().endswith("no result: 64 failed")
-    assert list(ax.containers[0][0].get_xdata()) == [8, 1024]  # type: ignore[index]
+    assert list(ax.containers[0][0].get_xdata(orig=False)) == [8, 1024]  # type: ignore[index]
 
 
 def test_names_are_drawn_in_their_order_without_a_line(frames_of: MakeFrames) -> None:
     cells = [Cell({"rain": name}, e_r=mean) for name, mean in (("small", 30), ("medium", 40), ("large", 35))]
     ax = figures.curves(study_table(frames_of(cells, axis="rain")), "rain").axes[0]
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["small", "medium", "large"]
-    np.testing.assert_allclose(ax.containers[0][0].get_ydata(), [30, 40, 35])  # type: ignore[index]
+    np.testing.assert_allclose(ax.containers[0][0].get_ydata(orig=False), [30, 40, 35])  # type: ignore[index]
     assert ax.containers[0][0].get_linestyle() == "None"  # type: ignore[index]
     assert ax.get_xscale() == "linear"
 
@@ -98,8 +99,8 @@ def test_one_value_and_one_image_can_be_drawn(frames_of: MakeFrames) -> None:
 def test_tradeoff_shows_share_against_background_error(frames_of: MakeFrames, effect_cells: list[Cell]) -> None:
     ax = figures.tradeoff(study_table(frames_of(effect_cells)), "patch_count").axes[0]
     drawn = ax.containers[0][0]  # type: ignore[index]
-    np.testing.assert_allclose(drawn.get_xdata(), [26, 12, 10])
-    np.testing.assert_allclose(drawn.get_ydata(), [0.7, 0.65, 0.6])
+    np.testing.assert_allclose(drawn.get_xdata(orig=False), [26, 12, 10])
+    np.testing.assert_allclose(drawn.get_ydata(orig=False), [0.7, 0.65, 0.6])
     assert texts(ax) == ["N = 8", "N = 64", "N = 1024"]
 
 

@@ -16,6 +16,7 @@ MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
         (Interval(0.08, 0.052, 0.113), "removal_share", True, "0.08 (95 % interval 0.05 to 0.11)"),
         (Interval(-1.256, -2.0, -0.5), "psnr_rgb", False, f"{MINUS}1.26 ({MINUS}2.00 to {MINUS}0.50)"),
         (Interval(0.03, 0.002, 0.06), "removal_share", False, "0.030 (0.002 to 0.060)"),
+        (Interval(0.0001, -0.002, 0.003), "removal_share", False, "0.00 (0.00 to 0.00)"),
         (Interval(3.0, float("nan"), float("nan")), "e_b", True, "3.0 (no interval)"),
     ],
 )

@@ -14,7 +14,7 @@ MEASURES = ("e_r", "e_r_oracle", "e_b", "removal_share", "psnr_rgb", "ssim_rgb")
 def frames() -> tuple[pd.DataFrame, pd.DataFrame]:
     cells = pd.DataFrame({"id": ["b", "a", "c"], "patch_count": [64, 8, 256], "state": ["done", "done", "failed"]})
     rows = [
-        {"cell": cell, **{measure: base + number for measure in MEASURES}}
+        {"cell": cell, **dict.fromkeys(MEASURES, base + number)}
         for cell, base in (("a", 1.0), ("b", 5.0))
         for number in (0, 1)
     ]

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from slackoff.analysis.groups import TEST_SET, in_order
+from slackoff.analysis.groups import TEST_SET, in_order, is_number
 from slackoff.analysis.labels import Entry, label_ends, label_points
 from slackoff.analysis.panels import TITLES, bars, draw_measure, draw_points, lines
 from slackoff.analysis.style import house_style, ordered_colours, positions
@@ -39,7 +39,7 @@ def curves(table: pd.DataFrame, axis: str, points: pd.DataFrame | None = None) -
     named = 1 < len(groups) <= _MOST_NAMES
     values = in_order(table.loc[table["output"] != DO_NOTHING, axis])
     with house_style():
-        figure = Figure(figsize=(10, 6.8), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
+        figure = Figure(figsize=(10, 6.8), layout=_layout())
         grid = figure.add_gridspec(2, 2)
         halves = grid[1, 1].subgridspec(2, 1)
         places = [grid[0, 0], grid[0, 1], grid[1, 0], halves[0], halves[1]]
@@ -65,7 +65,7 @@ def training(steps: pd.DataFrame, cells: pd.DataFrame, axis: str) -> Figure:
     columns = min(3, max(1, len(logged)))
     rows = max(1, -(-len(logged) // columns))
     with house_style():
-        figure = Figure(figsize=(11, 2.9 * rows + 0.3), layout="constrained")
+        figure = Figure(figsize=(11, 2.9 * rows + 0.3), layout=_layout())
         ends = []
         for number, name in enumerate(logged):
             ax = figure.add_subplot(rows, columns, number + 1)
@@ -80,13 +80,14 @@ def tradeoff(table: pd.DataFrame, axis: str) -> Figure:
     """Removal share against E_B: what each network removes, and what that costs the background."""
     groups = lines(table, axis)
     with house_style():
-        figure = Figure(figsize=(7, 4.8), layout="constrained")
+        figure = Figure(figsize=(7, 4.8), layout=_layout())
         ax = figure.add_subplot()
         labels: list[Entry] = []
         for line in groups:
             rows = line.rows.dropna(subset=["e_b", "removal_share"])
             x, y = rows["e_b"], rows["removal_share"]
-            ax.plot(x, y, color=line.colour, linewidth=1, alpha=0.4, linestyle=line.style)
+            if all(is_number(value) for value in rows[axis]):
+                ax.plot(x, y, color=line.colour, linewidth=1, alpha=0.4, linestyle=line.style)
             spread = {"xerr": bars(rows, "e_b"), "yerr": bars(rows, "removal_share")}
             ax.errorbar(x, y, **spread, fmt=line.marker, color=line.colour, elinewidth=1.1, label=line.name)
             named = rows if len(groups) == 1 else rows.iloc[[0, -1]] if len(rows) else rows
@@ -121,6 +122,10 @@ def split(table: pd.DataFrame, axis: str) -> list[tuple[dict[str, Any], pd.DataF
         part = table[(table[label] == value) | table[label].isna()].drop(columns=label)
         parts += [({label: value} | inner, rows) for inner, rows in split(part, axis)]
     return parts
+
+
+def _layout() -> ConstrainedLayoutEngine:
+    return ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
 
 
 def _draw_steps(ax: Axes, steps: pd.DataFrame, cells: pd.DataFrame, axis: str, name: str) -> list[Entry]:

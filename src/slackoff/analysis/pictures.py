@@ -4,7 +4,7 @@ import base64
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from math import nan
+from math import ceil, nan
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +18,7 @@ MOST_OUTPUTS = 96
 """Outputs shown in one report; with more cells fewer test images are shown, so that the page stays light."""
 
 _MOST_IMAGES = 4
+_MOST_COLUMNS = 5
 _LOSSLESS_BYTES = 60_000
 _LONGEST_SIDE = 640
 
@@ -43,6 +44,12 @@ class Strip:
     height: int
     numbers: str
     outputs: list[Output] = field(default_factory=list)
+
+    @property
+    def columns(self) -> int:
+        """Pictures in a row, so that outputs and truth fill their rows evenly."""
+        tiles = len(self.outputs) + 1
+        return ceil(tiles / ceil(tiles / _MOST_COLUMNS))
 
 
 def strips(frames: Frames, groups: Iterable[Group]) -> list[Strip]:

@@ -35,7 +35,6 @@ def house_style() -> Iterator[None]:
     settings = sns.axes_style("ticks") | {
         "figure.dpi": 100,
         "savefig.dpi": 200,
-        "savefig.bbox": "tight",
         "savefig.facecolor": "white",
         "font.family": "sans-serif",
         "font.sans-serif": ["DejaVu Sans"],
@@ -117,6 +116,8 @@ def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     png, svg = folder / f"{name}.png", folder / f"{name}.svg"
     with house_style():
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # what is laid out once need not be laid out for each format
         figure.savefig(png)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})

@@ -91,8 +91,9 @@ def describe(found: Trend) -> str:
 
 def too_few(interval: Interval) -> str:
     """Why an interval from so few units decides nothing."""
-    units = "1 independent test image" if interval.units == 1 else f"{interval.units} independent test images"
-    return f"With {units} nothing is decided: an interval needs at least {MIN_UNITS}."
+    images = "1 test image" if interval.units == 1 else f"{interval.units} test images"
+    once = " (crops of one photograph count once)" if interval.units < interval.images else ""
+    return f"With {images}{once} nothing is decided: an interval needs at least {MIN_UNITS}."
 
 
 def move(change: Interval, measure: str, first: bool = False) -> str:

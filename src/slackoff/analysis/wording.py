@@ -68,7 +68,8 @@ def amount(interval: Interval, measure: str, first: bool = False) -> str:
     """
     places = decimals(measure)
     bounds = [bound for bound in (interval.low, interval.high) if math.isfinite(bound)]
-    while places < _MOST_DECIMALS and any(bound and not round(bound, places) for bound in bounds):
+    clear = interval.low * interval.high > 0
+    while clear and places < _MOST_DECIMALS and not all(round(bound, places) for bound in bounds):
         places += 1
     mean = number(interval.mean, places)
     if not bounds:

@@ -54,6 +54,8 @@ class Display:
             parts.append(f"{count['failed']} failed")
         left = self._seconds_left(statuses)
         ending = f"about {_duration(left)} left" if left is not None else "estimating the time left"
+        if left == 0:
+            ending = "measuring the test images"
         if not count["running"] and not count["pending"]:
             ending = f"took {_duration(time.monotonic() - self.started)}"
         return f"cells: {', '.join(parts)}; {ending}"

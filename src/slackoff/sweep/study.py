@@ -75,11 +75,12 @@ def _write_study(cells: Sequence[Cell]) -> Path:
 
 
 def _report(folder: Path, console: Console, wandb: bool, project: str) -> None:
-    from slackoff.analysis import load, report  # pandas and matplotlib: not needed while cells train
+    from slackoff.analysis import load  # pandas and matplotlib: not needed while cells train
+    from slackoff.analysis.report import build
     from slackoff.analysis.tables import print_table
 
     frames = load(folder)
-    page = report.build(folder)
+    page = build(folder)
     print_table(frames, console)
     console.print(f"Report: {page}", soft_wrap=True)
     if wandb:

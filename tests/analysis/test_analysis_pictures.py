@@ -1,0 +1,98 @@
+"""The pictures of a report."""
+
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from analysis_record import Cell, write_pictures, write_study
+from PIL import Image
+
+from slackoff.analysis import load
+from slackoff.analysis.groups import groups
+from slackoff.analysis.pictures import MOST_OUTPUTS, data_uri, photo_uri, strips
+
+CELLS = [Cell({"patch_count": 64}, share=0.6), Cell({"patch_count": 8}, share=0.9)]
+
+
+def picture(uri: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(uri.split(",", 1)[1])))
+
+
+def test_strips_put_the_outputs_of_all_counts_side_by_side(runs: Path) -> None:
+    frames = load(write_study(runs, CELLS))
+    found = strips(frames, groups(frames))
+    assert [strip.image for strip in found] == ["0000-photo", "0003-photo"]
+    strip = found[0]
+    assert (strip.width, strip.height) == (24, 16)
+    assert [output.name for output in strip.outputs] == ["N = 8", "N = 64"]
+    assert picture(strip.rainy).getpixel((0, 0)) == (200, 200, 200)
+    assert picture(strip.background).getpixel((0, 0)) == (100, 100, 100)
+    assert [picture(output.picture).getpixel((0, 0))[0] for output in strip.outputs] == [110, 140]  # type: ignore[index]
+    row = frames.images[(frames.images["patch_count"] == 8) & (frames.images["image"] == "0000-photo")].iloc[0]
+    assert strip.outputs[0].numbers == (
+        f"E_R {row['e_r']:.1f}, removal share {row['removal_share']:.2f}, PSNR {row['psnr_rgb']:.1f} dB"
+    )
+
+
+def test_only_images_that_every_cell_kept_are_shown(runs: Path) -> None:
+    study = write_study(runs, CELLS)
+    (runs / "cells" / CELLS[0].id / "pictures" / "0000-photo" / "output.png").unlink()
+    frames = load(study)
+    assert [strip.image for strip in strips(frames, groups(frames))] == ["0003-photo"]
+
+
+def test_unfinished_cells_and_cells_without_pictures_are_no_obstacle(runs: Path) -> None:
+    frames = load(write_study(runs, [*CELLS, Cell({"patch_count": 16}, state="failed")]))
+    assert len(strips(frames, groups(frames))[0].outputs) == 2
+    nothing = load(write_study(runs, [Cell({"patch_count": 32}, state="pending")], "other"))
+    assert strips(nothing, groups(nothing)) == []
+
+
+def test_many_cells_show_fewer_images(runs: Path) -> None:
+    cells = [Cell({"patch_count": count}, images=4) for count in range(8, 8 + MOST_OUTPUTS // 2 + 1)]
+    study = write_study(runs, cells)
+    frames = load(study)
+    assert len(strips(frames, groups(frames))) == 1
+
+
+@pytest.mark.parametrize(("outputs", "columns"), [(1, 2), (3, 4), (4, 5), (5, 3), (9, 5)])
+def test_pictures_fill_their_rows(runs: Path, outputs: int, columns: int) -> None:
+    frames = load(write_study(runs, [Cell({"patch_count": 8 + count}) for count in range(outputs)]))
+    assert strips(frames, groups(frames))[0].columns == columns
+
+
+def test_seeds_show_one_of_them(runs: Path) -> None:
+    frames = load(write_study(runs, [Cell({"patch_count": 8, "seed": seed}) for seed in (0, 1)]))
+    assert len(strips(frames, groups(frames))[0].outputs) == 1
+
+
+def test_small_pictures_are_embedded_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "small.png"
+    Image.new("RGB", (8, 8), (1, 2, 3)).save(path)
+    assert base64.b64decode(photo_uri(path).removeprefix("data:image/png;base64,")) == path.read_bytes()
+
+
+def test_large_pictures_are_made_lighter(tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    ramp = np.add.outer(np.arange(800), np.arange(1200)) % 256
+    noise = np.random.default_rng(0).integers(0, 8, size=(800, 1200))
+    Image.fromarray(np.stack([ramp, ramp // 2, noise * 8], -1).astype(np.uint8)).save(path)
+    uri = photo_uri(path)
+    assert uri.startswith("data:image/webp;base64,")
+    assert picture(uri).size == (640, 427)
+    assert len(uri) < path.stat().st_size
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.svg", "svg+xml"), ("a.png", "png")])
+def test_data_uri_names_the_kind(tmp_path: Path, name: str, kind: str) -> None:
+    (tmp_path / name).write_bytes(b"content")
+    assert data_uri(tmp_path / name) == f"data:image/{kind};base64,Y29udGVudA=="
+
+
+def test_builder_pictures_differ(tmp_path: Path) -> None:
+    """The pictures that these tests rest on: grey values tell kinds and cells apart."""
+    write_pictures(tmp_path, CELLS[0], ("x",))
+    kinds = {path.stem: Image.open(path).getpixel((0, 0)) for path in (tmp_path / "pictures" / "x").iterdir()}
+    assert len(set(kinds.values())) == 3
