@@ -33,7 +33,7 @@ def mistake(arguments: list[str], tmp_path: Path, monkeypatch, capsys) -> str:
         (["background=folder", "background.root=nowhere"], ["nowhere", "background.root"]),
         (["evaluation=rain100l", "evaluation.root=nowhere"], ["nowhere", "evaluation.root"]),
         (["rain.length=[40,20]"], ["rain.length is reversed"]),
-        (["rain.width=[]"], ["rain.width is empty"]),
+        (["rain.width=[]"], ["rain.width is []"]),
         (["background.patch_count=9999999"], ["background.patch_count"]),
         (["schedule.steps=0"], ["schedule.steps=0"]),
         (["trainer.precision=8-bit"], ["trainer.precision=8-bit", "bf16-mixed"]),
