@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("WANDB_SILENT", "true")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # small operations are slow when two busy threads share them
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
