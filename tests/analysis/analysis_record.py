@@ -12,6 +12,7 @@ import pandas as pd
 from PIL import Image
 
 from slackoff.analysis import Frames
+from slackoff.analysis.claims import Claim, check
 
 MakeFrames = Callable[..., Frames]
 """The fixture frames_of: cells and the name of the main axis to frames."""
@@ -191,3 +192,8 @@ def counts(**means: list[float]) -> list[Cell]:
         Cell({"patch_count": count}, **{name: values[i] for name, values in means.items()})
         for i, count in enumerate((8, 64, 1024))
     ]
+
+
+def by_id(frames: Frames) -> dict[str, Claim]:
+    """The claims of a study of one group, by their ids."""
+    return {claim.id: claim for claim in check(frames)}

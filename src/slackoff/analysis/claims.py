@@ -40,6 +40,8 @@ def scope(group: Group) -> str:
     images = group.images["image"].nunique()
     names = listing(sorted(map(str, group.images["test_set"].unique())))
     photographs = "" if group.sources is None else f" from {len(set(group.sources))} photographs"
+    if "photograph" in group.images:
+        photographs = f" (crops of {group.images['photograph'].nunique()} photographs)"
     each = symbol(group.axis)
     over = f"95 % bootstrap intervals over the {images} test images{photographs} of {names}"
     seeds = group.images.groupby(group.axis)["cell"].nunique()

@@ -76,7 +76,7 @@ class Evaluator:
             measures = self.protocol.measure(output, background, rain, rainy)
             pooled.update(output, background, rain, rainy)
             height, width = rainy.shape[-2:]
-            row = {"test_set": self.name, "image": image.name, "height": height, "width": width}
+            row = {"test_set": self.name, "image": image.name, "height": height, "width": width, **image.origin}
             rows.append(row | {key: value.item() for key, value in measures.items()})
             if number in pictured:
                 shown = {"rainy": rainy, "output": output, "background": background}

@@ -19,12 +19,17 @@ from slackoff.seeding import derive_seed
 
 
 class EvaluationImage(NamedTuple):
-    """One test image, float32 in [0, 1]: (3, H, W) each, ``rain`` (1, H, W)."""
+    """One test image, float32 in [0, 1]: (3, H, W) each, ``rain`` (1, H, W).
+
+    ``origin`` tells what images have in common, as columns of the record: ``photograph`` for crops of one photo,
+    ``source`` for pairs over one and the same background (statistics resample those together).
+    """
 
     name: str
     background: Tensor
     rain: Tensor
     rainy: Tensor
+    origin: dict[str, str]
 
 
 class ImageSet(Protocol):
@@ -73,7 +78,9 @@ class ThinRainOnHeldOut:
             generator = Generator().manual_seed(derive_seed(self.seed, "test rain", number))
             background = to_tensor(crop.pixels)
             rain = self.rain.render(self.size_px, self.size_px, generator)[0]
-            images.append(EvaluationImage(crop.name, background, rain, add_rain(background, rain)))
+            photograph = crop.name.split("-", 1)[1].rsplit("-", 2)[0]
+            rainy = add_rain(background, rain)
+            images.append(EvaluationImage(crop.name, background, rain, rainy, {"photograph": photograph}))
         return images
 
 
@@ -109,7 +116,9 @@ class PairFolder:
         for pair in find_pairs(self.root, "evaluation.root")[: self.count]:
             rainy, clean = (self._crop(pixels, pair.name) for pixels in read_pair(pair))
             o, b = to_tensor(rainy), to_tensor(clean)
-            images.append(EvaluationImage(pair.name, b, rain_from_pair(o[None], b[None])[0], o))
+            source = hashlib.sha256(clean.tobytes()).hexdigest()[:12]
+            rain = rain_from_pair(o[None], b[None])[0]
+            images.append(EvaluationImage(pair.name, b, rain, o, {"source": source}))
         return images
 
     def _crop(self, pixels: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
