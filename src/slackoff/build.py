@@ -152,9 +152,7 @@ def _check_plain_values(config: DictConfig) -> None:
             raise SlackoffError(f"{key}={value} is no count: give a whole number from {least} up")
     count = config.evaluation.count
     if count is not None and (type(count) is not int or count < 1):
-        raise SlackoffError(
-            f"evaluation.count={count} is no count: give a whole number from 1 up, or null for all pairs"
-        )
+        raise SlackoffError(f"evaluation.count={count} is no count: give a whole number from 1 up, or null for all")
     for key in ("seed", "background.seed"):
         value = OmegaConf.select(config, key)
         if type(value) is not int:

@@ -116,9 +116,9 @@ class PairFolder:
         for pair in find_pairs(self.root, "evaluation.root")[: self.count]:
             rainy, clean = (self._crop(pixels, pair.name) for pixels in read_pair(pair))
             o, b = to_tensor(rainy), to_tensor(clean)
-            source = hashlib.sha256(clean.tobytes()).hexdigest()[:12]
+            digest = hashlib.sha256(clean.tobytes()).hexdigest()[:12]
             rain = rain_from_pair(o[None], b[None])[0]
-            images.append(EvaluationImage(pair.name, b, rain, o, {"source": source}))
+            images.append(EvaluationImage(pair.name, b, rain, o, {"source": digest}))
         return images
 
     def _crop(self, pixels: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
