@@ -6,6 +6,7 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -13,17 +14,25 @@ from benchmarks import results, tables
 from benchmarks.cell_start import measure_starts
 from benchmarks.gate import Stretch
 from benchmarks.rain_share import RainCase, measure_rain_share
-from benchmarks.training import Race, run_race
+from benchmarks.training import Race, Setting, run_race
 
 RESULTS = Path(__file__).parent / "results"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured: races of the three ways, shares of rain, and rounds of cell starts (one cell, then two)."""
+    """What is measured.
+
+    Args:
+        races: of the three ways to train.
+        rain: shares of rendering.
+        starts: how many cells are started at the same moment; one measurement for each number, in turns.
+        start_rounds: how many turns.
+    """
 
     races: tuple[Race, ...]
     rain: tuple[RainCase, ...]
+    starts: tuple[int, ...]
     start_rounds: int
 
 
@@ -33,52 +42,71 @@ def _turns(ours: Stretch, plain: Stretch) -> dict[str, Stretch]:
 
 FULL = Plan(
     races=(
-        Race("unet_small", _turns(Stretch(10, 100), Stretch(10, 40)), rounds=5),
-        Race("resnet_small", _turns(Stretch(10, 100), Stretch(10, 40)), rounds=3),
-        Race("resnet", _turns(Stretch(1, 4), Stretch(1, 2)), rounds=3),
+        Race(
+            "unet_small",
+            _turns(Stretch(10, 80), Stretch(8, 32)),
+            rounds=3,
+            settings=(Setting(1), Setting(1, cells=2), Setting(2)),
+        ),
+        Race("resnet_small", _turns(Stretch(5, 40), Stretch(2, 12)), rounds=3),
+        Race("resnet", _turns(Stretch(1, 3), Stretch(1, 2)), rounds=2),
     ),
     rain=(
         RainCase("unet_tiny", "smoke", steps=40),
         RainCase("unet_small", "laptop", steps=40),
         RainCase("resnet_small", "laptop", steps=40),
         RainCase("unet", "laptop", steps=5),
-        RainCase("resnet", "laptop", steps=5),
+        RainCase("resnet", "laptop", steps=3),
         RainCase("unet_small", "paper", steps=5),
-        RainCase("resnet_small", "paper", steps=5),
+        RainCase("resnet_small", "paper", steps=3),
         RainCase("unet", "paper", steps=1),
         RainCase("resnet", "paper", steps=1, warm=False),
     ),
+    starts=(1, 2),
     start_rounds=3,
 )
 QUICK = Plan(
-    races=(Race("unet_tiny", _turns(Stretch(1, 4), Stretch(1, 2)), rounds=2),),
+    races=(Race("unet_tiny", _turns(Stretch(1, 4), Stretch(1, 2)), 1, (Setting(1),)),),
     rain=(RainCase("unet_tiny", "smoke", steps=2),),
+    starts=(1,),
     start_rounds=1,
 )
 
 
-def measure(plan: Plan, runs: Path, console: Console) -> tuple[list[results.Row], dict[str, object]]:
-    """Take all measurements of a plan; table rows, and the figures behind them."""
-    starts: dict[int, list[float]] = {1: [], 2: []}
+def measure(plan: Plan, runs: Path, console: Console) -> tuple[list[results.Section], dict[str, Any]]:
+    """Take all measurements of a plan: the sections of the table, and the figures behind them."""
+
+    def say(text: str) -> None:
+        console.print(text, style="dim")
+
+    starts: dict[int, list[float]] = {together: [] for together in plan.starts}
     for number in range(plan.start_rounds):
-        console.print(f"start of a cell: round {number + 1} of {plan.start_rounds}", style="dim")
+        say(f"start of a cell: round {number + 1} of {plan.start_rounds}")
         for together, seconds in starts.items():
             seconds += measure_starts(together, runs / f"starts-{number}-{together}")
     shares = []
     for case in plan.rain:
-        console.print(f"share of rain: {case.network} at {case.size} size", style="dim")
+        say(f"share of rain: {case.network} at {case.size} size")
         shares.append(measure_rain_share(case, runs / "rain"))
-    rates = [
-        rate
-        for race in plan.races
-        for rate in run_race(race, runs / "races", lambda text: console.print(text, style="dim"))
+    rates = [rate for race in plan.races for rate in run_race(race, runs / "races", say)]
+    sections = [
+        results.against_plain_way(rates),
+        results.against_bare_loop(rates),
+        results.rain_shares(shares),
+        results.cell_starts(starts),
     ]
-    rows = sorted((row for rate in rates for row in results.training_rows(rate)), key=lambda row: row.question)
-    rows.reverse()
-    rows += [results.rain_row(share) for share in shares]
-    rows += [results.start_row(together, seconds) for together, seconds in starts.items()]
-    raw = {"training": [asdict(rate) for rate in rates], "rain": [asdict(share) for share in shares], "starts": starts}
-    return rows, raw
+    raw: dict[str, Any] = {
+        "training": [asdict(rate) for rate in rates],
+        "rain": [asdict(share) for share in shares],
+        "starts": starts,
+    }
+    return sections, raw
+
+
+def _console() -> Console:
+    """As wide as the terminal; wide enough for the table where there is none."""
+    console = Console()
+    return console if console.is_terminal else Console(width=100)
 
 
 def main() -> None:
@@ -89,13 +117,13 @@ def main() -> None:
     os.environ.setdefault("WANDB_MODE", "offline")
     os.environ.setdefault("WANDB_SILENT", "true")
     facts = tables.machine(os.getloadavg()[0])
-    console, started = Console(), time.monotonic()
+    console, started = _console(), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="slackoff-bench-") as folder:
-        rows, raw = measure(QUICK if options.quick else FULL, Path(folder), console)
-    tables.show(rows, facts, console)
+        sections, raw = measure(QUICK if options.quick else FULL, Path(folder), console)
+    tables.show(sections, facts, console)
     console.print(f"{time.monotonic() - started:.0f} s.", "Tiny cells: no measure of speed." if options.quick else "")
     if options.save:
-        console.print(f"Saved: {tables.save(rows, facts, raw, RESULTS)}", soft_wrap=True)
+        console.print(f"Saved: {tables.save(sections, facts, raw, RESULTS)}", soft_wrap=True)
 
 
 if __name__ == "__main__":

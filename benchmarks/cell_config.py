@@ -26,7 +26,7 @@ def write_cell_folder(cell: Cell) -> None:
     status.write(cell.folder)
 
 
-def schedule(config: DictConfig) -> str:
-    """The shape of a training step in words, for tables."""
-    patch = config.background.patch_size_px
-    return f"{config.schedule.batch_size} patches of {patch}x{patch}"
+def batch_shape(config: DictConfig) -> str:
+    """The size of a batch in words, for tables."""
+    side = config.background.patch_size_px
+    return f"{config.schedule.batch_size} of {side}x{side}"

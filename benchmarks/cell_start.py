@@ -7,9 +7,8 @@ from benchmarks.cell_config import plan_cell, write_cell_folder
 from slackoff import build
 from slackoff.sweep.plan import Cell
 from slackoff.sweep.processes import CellProcess
-from slackoff.sweep.slots import Slot
+from slackoff.sweep.slots import make_slots
 
-_SLOT = Slot({"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"})
 _PATIENCE_S = 120.0
 
 
@@ -26,7 +25,9 @@ def measure_starts(together: int, runs: Path) -> list[float]:
     build.check(cells[0].config)  # a sweep does this before any cell starts; it leaves the patch bank behind
     for cell in cells:
         write_cell_folder(cell)
-    processes = [CellProcess.start(cell, _SLOT) for cell in cells]
+    processes = [
+        CellProcess.start(cell, slot) for cell, slot in zip(cells, make_slots(together, threads=1), strict=True)
+    ]
     try:
         return [_first_step(process) for process in processes]
     finally:

@@ -57,12 +57,14 @@ class RainyPatches(Dataset[tuple[Tensor, Tensor]]):
         background = self.patches[index]
         random = np.random.default_rng(int(torch.randint(2**62, ())))
         noise = random.uniform(0, 256, background.shape[:2])
-        quantity, length, angle_deg = (
-            int(random.integers(*self.rain[key], endpoint=True)) for key in ("quantity", "length", "angle_deg")
-        )
+        quantity, length, angle_deg = (self._between(random, key) for key in ("quantity", "length", "angle_deg"))
         layer = draw_rain(noise, quantity, int(random.choice(self.rain["width"])), length, angle_deg)
         rainy = np.clip(background.astype(np.float32) + layer[:, :, None], 0, 255)
         return _to_tensor(rainy), _to_tensor(background)
+
+    def _between(self, random: np.random.Generator, key: str) -> int:
+        low, high = self.rain[key]
+        return int(random.integers(low, high, endpoint=True))
 
 
 def _to_tensor(image: NDArray[Any]) -> Tensor:

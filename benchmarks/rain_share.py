@@ -3,18 +3,21 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 import torch
+from omegaconf import DictConfig
 from torch import Generator
 
 from benchmarks.bare_loop import BareLoop
-from benchmarks.cell_config import plan_cell, schedule
+from benchmarks.cell_config import batch_shape, plan_cell
 from slackoff import build
 from slackoff.rain import RainRange, render_streaks
 
 RANGES = ("small", "medium", "large")
+_RENDERINGS = 5  # after each step, of each range
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class RainShare:
     """Median seconds of a whole training step, and of rendering its rain for each range."""
 
     case: RainCase
-    schedule: str
+    batch: str
     step_s: float
     render_s: dict[str, float]
 
@@ -42,33 +45,34 @@ class RainShare:
         return {name: render / (rest + render) for name, render in self.render_s.items()}
 
 
-def measure_rain_share(case: RainCase, runs: Path, renderings: int = 20) -> RainShare:
-    """Time steps of the bare loop and renderings of the same batches, on one thread as in a sweep."""
+def measure_rain_share(case: RainCase, runs: Path) -> RainShare:
+    """Time steps of the bare loop and renderings of the same batches in turns, on one thread as in a sweep."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         config = plan_cell([f"network={case.network}", f"size={case.size}", f"rain={RANGES[-1]}"], runs).config
         loop = BareLoop(config)
-        numbers = iter(range(case.steps + 1))
+        render = {name: _renderer(config, name, runs) for name in RANGES}
         if case.warm:
-            loop.step(next(numbers))
-        count, side = config.schedule.batch_size, config.background.patch_size_px
-        render_s = {name: _render_seconds(_range(name, runs), count, side, renderings) for name in RANGES}
-        steps = [_seconds(lambda: loop.step(next(numbers))) for _ in range(case.steps)]
+            loop.step(case.steps)
+        step_s: list[float] = []
+        render_s: dict[str, list[float]] = {name: [] for name in RANGES}
+        for number in range(case.steps):
+            step_s.append(_seconds(partial(loop.step, number)))
+            for name in RANGES:
+                render_s[name] += [_seconds(render[name]) for _ in range(_RENDERINGS)]
     finally:
         torch.set_num_threads(threads)
-    return RainShare(case, schedule(config), median(steps), render_s)
+    medians = {name: median(seconds) for name, seconds in render_s.items()}
+    return RainShare(case, batch_shape(config), median(step_s), medians)
 
 
-def _range(name: str, runs: Path) -> RainRange:
-    return build.build(plan_cell([f"rain={name}"], runs).config.rain, "rain")
-
-
-def _render_seconds(rain_range: RainRange, count: int, side: int, repeats: int) -> float:
-    generator = Generator()
-    generator.manual_seed(0)
-    render_streaks(rain_range, count, side, side, generator)  # makes the blur tables, once a process
-    return median(_seconds(lambda: render_streaks(rain_range, count, side, side, generator)) for _ in range(repeats))
+def _renderer(config: DictConfig, name: str, runs: Path) -> Callable[[], object]:
+    rain_range: RainRange = build.build(plan_cell([f"rain={name}"], runs).config.rain, "rain")
+    side, generator = config.background.patch_size_px, Generator().manual_seed(0)
+    render = partial(render_streaks, rain_range, config.schedule.batch_size, side, side, generator)
+    render()  # makes the blur tables, which happens once a process
+    return render
 
 
 def _seconds(call: Callable[[], object]) -> float:

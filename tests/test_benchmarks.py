@@ -1,0 +1,86 @@
+"""The benchmarks run, and the plain way in them draws the rain that slackoff draws. Nothing here is timed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from slackoff.rain.ranges import RainParameters
+from slackoff.rain.streaks import streaks_from_noise
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))  # benchmarks/ is not part of the package
+
+from benchmarks import results, tables  # noqa: E402
+from benchmarks.gate import Stretch  # noqa: E402
+from benchmarks.plain_way import RainyPatches, draw_rain  # noqa: E402
+from benchmarks.rain_share import RainCase, RainShare  # noqa: E402
+from benchmarks.training import Race, Rates, Setting  # noqa: E402
+
+
+@pytest.mark.parametrize(
+    ("quantity", "width", "length", "angle_deg"), [(250, 5, 30, -5), (300, 9, 40, 30), (200, 1, 59, 70)]
+)
+def test_the_plain_way_draws_the_same_rain(quantity: int, width: int, length: int, angle_deg: int) -> None:
+    noise = np.random.default_rng(3).uniform(0, 256, (64, 64))
+    theirs = draw_rain(noise, quantity, width, length, angle_deg)
+    parameters = RainParameters(*(torch.tensor([value]) for value in (quantity, width, length, angle_deg)))
+    ours = streaks_from_noise(torch.from_numpy(noise).float()[None], parameters)[0, 0] * 255
+    assert theirs.max() >= 254  # the stretch may end a rounding error below 255, which is then cut off
+    assert np.abs(ours.numpy() - theirs).max() <= 1.01
+
+
+def test_the_plain_way_adds_rain_to_its_backgrounds() -> None:
+    patches = np.full((2, 64, 64, 3), 40, np.uint8)
+    rain = {"quantity": [200, 300], "width": [5], "length": [30, 31], "angle_deg": [-5, 5]}
+    rainy, background = RainyPatches(patches, rain)[1]
+    assert rainy.shape == background.shape == (3, 64, 64)
+    assert torch.all(background == 40 / 255)
+    assert torch.all(rainy >= background)
+    assert rainy.max() == 1.0
+    assert 20 / 255 < (rainy - background).mean() < 80 / 255
+
+
+def test_turns_are_counted_for_each_process() -> None:
+    race = Race("unet", {"slackoff": Stretch(1, 4)}, rounds=3, settings=(Setting(1), Setting(1, cells=2), Setting(2)))
+    assert [race.turns(copy) for copy in (0, 1)] == [9, 3]
+
+
+def test_ratios_are_taken_round_by_round_and_judged_by_their_median() -> None:
+    by_way = {"slackoff": [10.0, 30.0, 21.0], "plain way": [10.0, 10.0, 10.0], "bare loop": [10.0, 40.0, 24.0]}
+    rates = Rates("unet", "1 thread", by_way)
+    plain, bare = results.against_plain_way([rates]).rows[0], results.against_bare_loop([rates]).rows[0]
+    assert (plain.value, plain.low, plain.high, plain.met) == (2.1, 1.0, 3.0, True)
+    assert (bare.value, bare.low, bare.high, bare.met) == (0.875, 0.75, 1.0, False)
+
+
+def test_the_share_of_rain_counts_rendering_once() -> None:
+    share = RainShare(
+        RainCase("unet", "laptop", 1), "8 of 64x64", 0.100, {"small": 0.002, "medium": 0.005, "large": 0.01}
+    )
+    assert share.shares() == pytest.approx({"small": 2 / 92, "medium": 5 / 95, "large": 0.1})
+    assert not results.rain_shares([share]).rows[0].met
+
+
+def test_saved_results_name_machine_and_verdicts(tmp_path: Path) -> None:
+    facts = tables.machine(load_before=0.0)
+    sections = [results.cell_starts({1: [6.0, 7.0, 9.0], 2: [8.5]})]
+    page = tables.save(sections, facts, {"starts": {}}, tmp_path)
+    text = page.read_text(encoding="utf-8")
+    assert "| one cell | 3 starts | 7.0 s | 6.0 to 9.0 | met |" in text
+    assert "| 2 cells at once | 1 starts | 8.5 s | 8.5 to 8.5 | MISSED |" in text
+    assert str(facts["packages"]["torch"]) in text
+    assert page.with_suffix(".json").exists()
+
+
+def test_make_bench_runs_on_tiny_cells() -> None:
+    command = [sys.executable, "-m", "benchmarks", "--quick"]
+    environment = {**os.environ, "COLUMNS": "100"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+    for words in ("unet_tiny, 1 thread", "unet_tiny, 4 of 64x64", "one cell"):
+        assert words in done.stdout
