@@ -8,7 +8,8 @@ import pytest
 import wandb
 from lightning.pytorch.loggers.logger import DummyExperiment
 
-from slackoff.record.loggers import GuardedWandbLogger, RecordLogger, read_lines
+from slackoff.record.lines import read_lines
+from slackoff.record.loggers import GuardedWandbLogger, RecordLogger
 
 
 def test_a_resume_drops_the_steps_that_are_trained_again_and_goes_on_counting_time(tmp_path: Path):

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from slackoff.record.checkpoint import WholeFileCheckpointIO
-from slackoff.record.loggers import read_lines
+from slackoff.record.lines import read_lines
 from slackoff.record.status import read_status
 from slackoff.sweep.driver import _prepare
 from slackoff.sweep.plan import Cell, plan

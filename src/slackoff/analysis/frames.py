@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from slackoff.analysis.study import Study, find_study
+from slackoff.record.lines import read_lines
 
 STATUS_COLUMNS = (
     "state",
@@ -105,14 +106,7 @@ def _read_cell(folder: Path) -> tuple[dict[str, Any], pa.Table | None, pa.Table 
 
 def _read_lines(path: Path) -> pa.Table | None:
     """Rows of a steps.jsonl; skips a line that a kill cut short (after a resume it need not be the last)."""
-    rows = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict) and "step" in row:
-            rows.append(row)
+    rows = read_lines(path)
     return pa.Table.from_pandas(pd.DataFrame(rows), preserve_index=False) if rows else None
 
 

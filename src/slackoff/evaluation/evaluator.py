@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
-from slackoff.evaluation.test_sets import EvaluationImage
+from slackoff.evaluation.image_sets import EvaluationImage
 from slackoff.metrics.classes import BackgroundError, RainError
 from slackoff.metrics.columns import for_averaging
 from slackoff.metrics.protocol import Protocol

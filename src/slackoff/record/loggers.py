@@ -13,6 +13,8 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import DummyExperiment, Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from slackoff.record.lines import read_lines
+
 _log = logging.getLogger(__name__)
 
 
@@ -118,17 +120,3 @@ class GuardedWandbLogger(WandbLogger):
     def _give_up(self, error: Exception) -> None:
         self.broken = True
         _log.warning("W&B is left out from here on (%s: %s)", type(error).__name__, error)
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Rows of a JSON-lines file; a line that a kill cut short is passed over."""
-    rows = []
-    if path.exists():
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(row, dict) and "step" in row:
-                rows.append(row)
-    return rows
