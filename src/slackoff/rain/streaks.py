@@ -80,7 +80,8 @@ def _correlate(images: Tensor, kernels: Tensor) -> Tensor:
 
 
 def _fast_length(length: int) -> int:
-    """The next length whose only prime factors are 2, 3 and 5: FFTs of such lengths are quick."""
+    """The next even length whose only prime factors are 2, 3 and 5: FFTs of such lengths are quick."""
+    length += length % 2
     while True:
         rest = length
         for prime in (2, 3, 5):
@@ -88,4 +89,4 @@ def _fast_length(length: int) -> int:
                 rest //= prime
         if rest == 1:
             return length
-        length += 1
+        length += 2
