@@ -1,10 +1,10 @@
-"""``python -m benchmarks [--quick] [--save]``: measure everything, print one table."""
+"""``python -m benchmarks [planning] [--quick] [--save]``: measure everything, or one thing, and print one table."""
 
 import argparse
 import os
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from rich.console import Console
 from benchmarks import results, tables
 from benchmarks.cell_start import measure_starts
 from benchmarks.gate import Stretch
+from benchmarks.planning import measure_planning
 from benchmarks.rain_share import RainCase, measure_rain_share
 from benchmarks.training import Race, Setting, run_race
 
@@ -28,12 +29,16 @@ class Plan:
         rain: shares of rendering.
         starts: how many cells are started at the same moment; one measurement for each number, in turns.
         start_rounds: how many turns.
+        planning: rows of a manifest that is planned.
+        planning_rounds: how many times.
     """
 
     races: tuple[Race, ...]
     rain: tuple[RainCase, ...]
     starts: tuple[int, ...]
     start_rounds: int
+    planning: int
+    planning_rounds: int
 
 
 def _turns(ours: Stretch, plain: Stretch) -> dict[str, Stretch]:
@@ -64,12 +69,16 @@ FULL = Plan(
     ),
     starts=(1, 2),
     start_rounds=3,
+    planning=10_000,
+    planning_rounds=5,
 )
 QUICK = Plan(
     races=(Race("unet_tiny", _turns(Stretch(1, 4), Stretch(1, 2)), 1, (Setting(1),)),),
     rain=(RainCase("unet_tiny", "smoke", steps=2),),
     starts=(1,),
     start_rounds=1,
+    planning=300,
+    planning_rounds=1,
 )
 
 
@@ -88,19 +97,23 @@ def measure(plan: Plan, runs: Path, console: Console) -> tuple[list[results.Sect
     for case in plan.rain:
         say(f"share of rain: {case.network} at {case.size} size")
         shares.append(measure_rain_share(case, runs / "rain"))
+    say(f"planning {plan.planning} rows")
+    planned = measure_planning(plan.planning, plan.planning_rounds, runs / "planning")
     rates = [rate for race in plan.races for rate in run_race(race, runs / "races", say)]
     sections = [
         results.against_plain_way(rates),
         results.against_bare_loop(rates),
         results.rain_shares(shares),
         results.cell_starts(starts),
+        results.planning({plan.planning: planned}),
     ]
     raw: dict[str, Any] = {
         "training": [asdict(rate) for rate in rates],
         "rain": [asdict(share) for share in shares],
         "starts": starts,
+        "planning": {plan.planning: planned},
     }
-    return sections, raw
+    return [section for section in sections if section.rows], raw
 
 
 def _console() -> Console:
@@ -111,15 +124,21 @@ def _console() -> Console:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("only", nargs="?", choices=["planning"], help="measure this alone; it takes seconds")
     parser.add_argument("--quick", action="store_true", help="tiny cells: shows that it works, not how fast it is")
     parser.add_argument("--save", action="store_true", help="write the table to benchmarks/results/")
     options = parser.parse_args()
+    if options.only and options.save:
+        parser.error("--save keeps the whole table: leave out what to measure")
     os.environ.setdefault("WANDB_MODE", "offline")
     os.environ.setdefault("WANDB_SILENT", "true")
     facts = tables.machine(os.getloadavg()[0])
     console, started = _console(), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="slackoff-bench-") as folder:
-        sections, raw = measure(QUICK if options.quick else FULL, Path(folder), console)
+        plan = QUICK if options.quick else FULL
+        if options.only:
+            plan = replace(plan, races=(), rain=(), starts=(), start_rounds=0)
+        sections, raw = measure(plan, Path(folder), console)
     tables.show(sections, facts, console)
     console.print(f"{time.monotonic() - started:.0f} s.", "Tiny cells: no measure of speed." if options.quick else "")
     if options.save:

@@ -30,7 +30,7 @@ class BareLoop:
         self.loss = torch.nn.L1Loss()
         self.optimizer = torch.optim.Adam(self.network.parameters(), task.learning_rate, tuple(task.betas))
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
-            self.optimizer, config.schedule.steps, eta_min=task.minimum_learning_rate
+            self.optimizer, config.schedule.steps, eta_min=task.decay.minimum_learning_rate
         )
 
     def step(self, number: int) -> None:

@@ -11,6 +11,7 @@ GOAL_PLAIN = 2.0  # times the plain way, at least
 GOAL_BARE = 0.9  # of the bare loop, at least
 GOAL_RAIN = 5.0  # percent of a training step, at most
 GOAL_START_S = 8.0  # seconds, less than
+GOAL_PLANNING_S = 2.0  # seconds for 10,000 cells, less than
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,15 @@ def cell_starts(starts: dict[int, list[float]]) -> Section:
         for together, seconds in starts.items()
     ]
     return Section("Start of a cell to its first step", f"under {GOAL_START_S:g} s", rows)
+
+
+def planning(seconds: dict[int, list[float]]) -> Section:
+    """From the rows of a manifest to cells, so many rows; the goal is in proportion to 10,000 of them."""
+    rows = [
+        _row(f"{count:,} rows", f"{len(found)} times", found, "s", median(found) < GOAL_PLANNING_S * count / 10_000)
+        for count, found in seconds.items()
+    ]
+    return Section("Planning a manifest, beyond Hydra's start", f"under {GOAL_PLANNING_S:g} s for 10,000 cells", rows)
 
 
 def amount(row: Row, value: float) -> str:

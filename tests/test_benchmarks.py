@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT))  # benchmarks/ is not part of the package
 from benchmarks import results, tables  # noqa: E402
 from benchmarks.gate import Stretch  # noqa: E402
 from benchmarks.plain_way import RainyPatches, draw_rain  # noqa: E402
+from benchmarks.planning import measure_planning  # noqa: E402
 from benchmarks.rain_share import RainCase, RainShare  # noqa: E402
 from benchmarks.training import Race, Rates, Setting  # noqa: E402
 
@@ -66,6 +67,19 @@ def test_the_share_of_rain_counts_rendering_once() -> None:
     assert not results.rain_shares([share]).rows[0].met
 
 
+def test_planning_is_judged_in_proportion_to_ten_thousand_cells() -> None:
+    rows = results.planning({10_000: [1.9, 1.5, 2.5], 1_000: [0.3]}).rows
+    assert [(row.setting, row.value, row.met) for row in rows] == [
+        ("10,000 rows", 1.9, True),
+        ("1,000 rows", 0.3, False),
+    ]
+
+
+def test_planning_alone_takes_every_row_to_a_cell(tmp_path: Path) -> None:
+    (seconds,) = measure_planning(160, 1, tmp_path)  # more than paper150 has: ten get another seed
+    assert seconds > 0
+
+
 def test_saved_results_name_machine_and_verdicts(tmp_path: Path) -> None:
     facts = tables.machine(load_before=0.0)
     sections = [results.cell_starts({1: [6.0, 7.0, 9.0], 2: [8.5]})]
@@ -82,5 +96,5 @@ def test_make_bench_runs_on_tiny_cells() -> None:
     environment = {**os.environ, "COLUMNS": "100"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
-    for words in ("unet_tiny, 1 thread", "unet_tiny, 4 of 64x64", "one cell"):
+    for words in ("unet_tiny, 1 thread", "unet_tiny, 4 of 64x64", "one cell", "300 rows"):
         assert words in done.stdout

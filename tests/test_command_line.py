@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from slackoff.hydra_app import overrides_last, run
+from slackoff.hydra_app import overrides_last, run, without_dry_run
 
 
 def mistake(arguments: list[str], tmp_path: Path, monkeypatch, capsys) -> str:
@@ -59,3 +59,12 @@ def test_overrides_may_stand_on_both_sides_of_a_flag():
         "+experiment=a",
         "b=1",
     ]
+
+
+def test_a_dry_run_is_an_override_of_the_launcher():
+    assert overrides_last(without_dry_run(["+experiment=a", "--dry-run", "-m"])) == [
+        "-m",
+        "+experiment=a",
+        "hydra.launcher.dry_run=true",
+    ]
+    assert without_dry_run(["-m", "b=1"]) == ["-m", "b=1"]

@@ -1,16 +1,21 @@
 """``python -m slackoff``: a known verb goes to the command line tool, everything else to Hydra."""
 
 import os
+import signal
 import sys
 
-VERBS = ("status", "report")
+VERBS = ("status", "report", "networks")
+LOOKS = ("--help", "-h", "--hydra-help", "--info", "-i", "--cfg", "-c")
 
 
 def main() -> None:
     """Entry point of ``python -m slackoff`` and of the ``slackoff`` command."""
     os.environ.setdefault("WANDB_MODE", "offline")
     os.environ.setdefault("WANDB_SILENT", "true")
-    if len(sys.argv) > 1 and sys.argv[1] in VERBS:
+    looking = len(sys.argv) > 1 and sys.argv[1] in VERBS
+    if looking or not {*LOOKS}.isdisjoint(sys.argv):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # what is piped into head may end early
+    if looking:
         from slackoff.cli import app
 
         app(prog_name="slackoff")

@@ -16,6 +16,7 @@ from slackoff.backgrounds import ImageSource, Split, cached_bank, split_images
 from slackoff.data import RainyData
 from slackoff.errors import SlackoffError
 from slackoff.evaluation import Evaluator
+from slackoff.evaluation.image_sets import ImageSet
 from slackoff.seeding import derive_seed
 from slackoff.tasks import SupervisedTask
 
@@ -91,11 +92,26 @@ def build_bank(config: DictConfig, backgrounds: Backgrounds) -> NDArray[np.uint8
 
 
 def build_evaluator(config: DictConfig, backgrounds: Backgrounds) -> Evaluator:
-    """The test images with their protocol."""
+    """The test sets with their protocol."""
     node = config.evaluation
-    images = build(node.test_set, "evaluation.test_set").load(backgrounds.source, backgrounds.split.test)
+    images = {
+        name: test_set.load(backgrounds.source, backgrounds.split.test)
+        for name, test_set in build_test_sets(config).items()
+    }
     protocol = build(node.protocol, "evaluation.protocol", name=node.protocol.name)
-    return Evaluator(node.name, images, protocol, node.quick_count, node.picture_count)
+    first = next(iter(images))
+    return Evaluator(first, images.pop(first), protocol, node.quick_count, node.picture_count, images)
+
+
+def build_test_sets(config: DictConfig) -> dict[str, ImageSet]:
+    """The test sets by name, the one that is watched during training first."""
+    node = config.evaluation
+    nodes = {str(node.test_set.get("name", node.name)): (node.test_set, "evaluation.test_set")}
+    for name, further in node.get("also", {}).items():
+        if str(name) in nodes:
+            raise SlackoffError(f"evaluation.also.{name} is the name of the first test set: choose another name")
+        nodes[str(name)] = (further, f"evaluation.also.{name}")
+    return {name: build(*described) for name, described in nodes.items()}
 
 
 def build_network(config: DictConfig) -> nn.Module:
@@ -139,6 +155,8 @@ def check(config: DictConfig) -> None:
     build_evaluator(config, backgrounds)
     with torch.device("meta"):
         task = build_task(config, build_network(config))
+        patch = torch.empty(2, 3, config.background.patch_size_px, config.background.patch_size_px)
+        task.loss(task.network, patch, patch)  # a loss and a network that do not fit each other
     try:
         task.configure_optimizers()
     except (TypeError, ValueError, IndexError) as error:

@@ -41,18 +41,41 @@ def report(
     runs: Runs = Path("runs"),
 ) -> None:
     """Rebuild figures, tables and index.html of a study from the record alone."""
-    from slackoff.analysis import load
+    from slackoff.analysis import complexity, load
     from slackoff.analysis.report import build
     from slackoff.analysis.tables import print_table
 
     try:
-        frames = load(study or _newest(runs), runs)
+        name = study or _newest(runs)
+        if (folder := complexity.find(name, runs)) is not None:
+            from slackoff.analysis.complexity.report import show
+
+            show(folder, Console())
+            return
+        frames = load(name, runs)
         page = build(frames.study.folder)
     except SlackoffError as error:
         _stop(error)
     console = Console()
     print_table(frames, console)
     console.print(f"Report: {page}", soft_wrap=True)
+
+
+@app.command()
+def networks(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a preset.")] = False,
+) -> None:
+    """List every network preset: parameters, operations, source paper."""
+    from slackoff.network_table import measure_presets, network_table
+
+    try:
+        rows = measure_presets()
+    except SlackoffError as error:
+        _stop(error)
+    if as_json:
+        print(json.dumps([asdict(row) for row in rows], indent=2))
+        return
+    Console().print(network_table(rows))
 
 
 def _guarded_statuses(runs: Path) -> list[Status]:

@@ -25,7 +25,7 @@ def config_folder() -> Path:
 def run() -> None:
     """Compose the command line's config and run it; exit code 1 if a cell failed, 2 for a mistake, 130 for Ctrl-C."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let exceptions through to the lines below
-    sys.argv[1:] = overrides_last(sys.argv[1:])
+    sys.argv[1:] = overrides_last(without_dry_run(sys.argv[1:]))
     if "-m" not in sys.argv and "--multirun" not in sys.argv:
         _hint_at_multirun()
     with _mistakes_in_one_sentence():
@@ -60,13 +60,26 @@ def overrides_last(arguments: list[str]) -> list[str]:
 
 def _single(config: DictConfig) -> None:
     """A command without -m: one cell, through the same path as a sweep."""
+    from slackoff.sweep.expand import resolved
+    from slackoff.sweep.jobs import run_jobs
+    from slackoff.sweep.manifest import Job
     from slackoff.sweep.slots import make_slots
-    from slackoff.sweep.study import run_study
 
-    overrides = list(HydraConfig.get().overrides.task)
+    hydra_config = HydraConfig.get()
     with _mistakes_in_one_sentence():  # here, because Hydra adds lines of its own to what leaves a job
-        if run_study([config], [overrides], make_slots(), Console()):
+        content = resolved(config)
+        if content["study"].get("manifest"):
+            raise SlackoffError("study.manifest names a list of cells: add -m to the command")
+        job = Job(list(hydra_config.overrides.task))
+        if run_jobs([job], [content], make_slots(), Console(), bool(hydra_config.launcher.get("dry_run"))):
             sys.exit(1)
+
+
+def without_dry_run(arguments: list[str]) -> list[str]:
+    """Hydra does not know our flag; the launcher is told by an override of its own."""
+    if "--dry-run" not in arguments:
+        return arguments
+    return [*(item for item in arguments if item != "--dry-run"), "hydra.launcher.dry_run=true"]
 
 
 def _hint_at_multirun() -> None:

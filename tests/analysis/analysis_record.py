@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from slackoff.analysis import Frames
+from slackoff.analysis import Frames, load
 from slackoff.analysis.claims import Claim, check
 
 MakeFrames = Callable[..., Frames]
@@ -164,8 +164,10 @@ def write_pictures(folder: Path, cell: Cell, names: tuple[str, ...] = ("0000-pho
             Image.new("RGB", (24, 16), (grey, grey, grey)).save(folder / "pictures" / name / f"{kind}.png")
 
 
-def write_study(runs: Path, cells: list[Cell], name: str = "patchcount", axis: str = "patch_count") -> Path:
-    """Writes the cells and the study over them; the folder of the study."""
+def write_study(
+    runs: Path, cells: list[Cell], name: str = "patchcount", axis: str = "patch_count", **more: Any
+) -> Path:
+    """Writes the cells and the study over them, with `more` keys; the folder of the study."""
     for cell in cells:
         write_cell(runs, cell)
     folder = runs / "studies" / name
@@ -181,6 +183,7 @@ def write_study(runs: Path, cells: list[Cell], name: str = "patchcount", axis: s
         "command": "python -m slackoff +experiment=patchcount -m",
         "cells": [{"id": cell.id, "axes": cell.axes} for cell in cells],
         "paper": "Figure 4 & Table 2, 100 % of <it>",
+        **more,
     }
     (folder / "study.json").write_text(json.dumps(study))
     return folder
@@ -197,3 +200,17 @@ def counts(**means: list[float]) -> list[Cell]:
 def by_id(frames: Frames) -> dict[str, Claim]:
     """The claims of a study of one group, by their ids."""
     return {claim.id: claim for claim in check(frames)}
+
+
+def checked(runs: Path, cells: list[Cell], *families: str, **more: Any) -> dict[str, Claim]:
+    """The claims of a study that names these families and has one comparison, by their ids; the references apart."""
+    found = check(load(write_study(runs, cells, claims=list(families), **more)))
+    claims = [claim for claim in found if claim.family != "references"]
+    by_name = {claim.id: claim for claim in claims}
+    assert len(by_name) == len(claims)
+    return by_name
+
+
+def verdicts(claims: dict[str, Claim]) -> dict[str, str]:
+    """Id to verdict."""
+    return {name: claim.verdict for name, claim in claims.items()}

@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 from analysis_record import Cell, EditImages, MakeFrames, step_rows, write_study
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection, PolyCollection
+from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.figure import Figure
 
 from slackoff.analysis import figures, load
@@ -77,6 +79,48 @@ def test_groups_have_a_colour_and_a_name_each(frames_of: MakeFrames) -> None:
     assert [container.get_label() for container in ax.containers] == ["small", "large"]
     assert len({container[0].get_color() for container in ax.containers}) == 2  # type: ignore[index]
     assert {"small", "large"} <= set(texts(ax))
+
+
+def test_ranges_are_drawn_from_small_to_large_with_colours_that_follow(frames_of: MakeFrames) -> None:
+    cells = [Cell({"patch_count": n, "rain": r}) for r in ("large", "small", "medium") for n in (8, 64)]
+    ax = figures.curves(study_table(frames_of(cells)), "patch_count").axes[0]
+    assert [container.get_label() for container in ax.containers] == ["small", "medium", "large"]
+    greys = [np.dot(to_rgb(line[0].get_color()), (0.3, 0.6, 0.1)) for line in ax.containers]  # type: ignore[index]
+    assert greys[0] < greys[1] < greys[2]
+
+
+def test_several_groups_have_a_band_each(frames_of: MakeFrames) -> None:
+    table = study_table(frames_of(GROUPS))
+    ax = figures.curves(table, "patch_count").axes[0]
+    bands = [band for band in ax.collections if isinstance(band, PolyCollection)]
+    assert len(bands) == 2
+    for band, rain in zip(bands, ("small", "large"), strict=True):
+        rows = table[table["rain"] == rain]
+        corners = band.get_paths()[0].vertices[:, 1]  # type: ignore[index]
+        assert (corners.min(), corners.max()) == pytest.approx((rows["e_r_low"].min(), rows["e_r_high"].max()))
+
+
+def test_seeds_of_groups_have_the_colours_of_their_groups(frames_of: MakeFrames) -> None:
+    cells = [
+        Cell({"patch_count": n, "rain": r, "seed": s}, e_r=n + s)
+        for r in ("small", "large")
+        for n in (8, 64)
+        for s in (0, 1)
+    ]
+    frames = frames_of(cells)
+    ax = figures.curves(study_table(frames), "patch_count", cell_means(frames)).axes[0]
+    circles = [found for found in ax.collections if isinstance(found, PathCollection)]
+    for circle, container in zip(circles, ax.containers, strict=True):
+        np.testing.assert_allclose(circle.get_offsets(), [[8, 8], [8, 9], [64, 64], [64, 65]])
+        np.testing.assert_allclose(circle.get_edgecolor()[0], to_rgba(container[0].get_color()))  # type: ignore[index]
+
+
+def test_groups_at_names_stand_side_by_side(frames_of: MakeFrames) -> None:
+    cells = [Cell({"rain": r, "network": n}) for r in ("small", "large") for n in ("resnet", "unet")]
+    ax = figures.curves(study_table(frames_of(cells, axis="rain")), "rain").axes[0]
+    left, right = (container[0].get_xdata(orig=False) for container in ax.containers)  # type: ignore[index]
+    assert (np.asarray(left) < np.asarray(right)).all()
+    np.testing.assert_allclose((np.asarray(left) + np.asarray(right)) / 2, [0, 1])
 
 
 def test_seeds_are_drawn_as_points_where_there_are_several(frames_of: MakeFrames) -> None:

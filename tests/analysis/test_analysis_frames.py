@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from analysis_record import Cell, MakeFrames, image_rows, step_rows, write_study
+import pytest
+from analysis_record import Cell, EditImages, MakeFrames, image_rows, step_rows, write_study
 
 from slackoff.analysis import load
+from slackoff.errors import SlackoffError
 
 
 def test_cells_have_one_row_each_whatever_their_state(frames_of: MakeFrames) -> None:
@@ -100,6 +102,33 @@ def test_a_damaged_cell_is_named_and_the_others_load(runs: Path) -> None:
     assert "status.json" in frames.cells["last_error"][0]
     assert "images.parquet" in frames.cells["last_error"][1]
     assert set(frames.images["patch_count"]) == {64}
+
+
+def test_only_the_test_sets_of_the_study_are_loaded(runs: Path, edit_images: EditImages) -> None:
+    cells = [Cell({"patch_count": count}, test_set="own") for count in (8, 64)]
+    write_study(runs, cells)
+    for cell in cells:
+        edit_images(cell, lambda rows: pd.concat([rows, rows.assign(test_set="div2k"), rows.assign(test_set="r100")]))
+
+    def study_of(test_sets: list[str]) -> Path:
+        path = runs / "studies" / "patchcount" / "study.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"test_sets": test_sets}))
+        return path.parent
+
+    images = load(study_of(["div2k"])).images
+    assert (set(images["test_set"]), len(images)) == ({"div2k"}, 40)
+    assert set(load(study_of(["div2k", "own"])).images["test_set"]) == {"div2k", "own"}
+    assert set(load(study_of([])).images["test_set"]) == {"div2k", "own", "r100"}
+
+
+def test_a_test_set_that_no_cell_was_tested_on_is_refused(runs: Path) -> None:
+    study = write_study(runs, [Cell({"patch_count": 8}, test_set="own")], test_sets=["div2"])
+    with pytest.raises(SlackoffError, match=r"study\.test_sets of the study 'patchcount' names 'div2'.*: own"):
+        load(study)
+
+
+def test_a_study_without_results_may_name_any_test_set(runs: Path) -> None:
+    assert load(write_study(runs, [Cell({"patch_count": 8}, state="failed")], test_sets=["div2k"])).images.empty
 
 
 def test_results_of_a_cell_that_is_not_done_do_not_count(runs: Path) -> None:

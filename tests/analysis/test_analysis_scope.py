@@ -30,7 +30,7 @@ def test_crops_of_few_photographs_decide_nothing(runs: Path, effect_cells: list[
     for cell in effect_cells:
         edit_images(cell, lambda rows: rows.assign(source=rows.index % 3))
     answer = by_id(load(study))["removal_or_damage"]
-    assert answer.verdict == "undecided"
+    assert answer.verdict == "not enough data"
     assert "With 3 test images (crops of one photograph count once) nothing is decided" in answer.sentence
 
 
@@ -42,7 +42,7 @@ def test_seeds_widen_the_interval(frames_of: MakeFrames) -> None:
     ]
     claim = by_id(frames_of(cells))["e_r_falls"]
     assert claim.numbers["change"]["mean"] == pytest.approx(-4)
-    assert claim.verdict == "undecided"
+    assert claim.verdict == "not enough data"
 
 
 def test_groups_are_judged_apart(frames_of: MakeFrames) -> None:
@@ -81,5 +81,5 @@ def test_json_holds_every_claim(frames_of: MakeFrames, effect_cells: list[Cell])
     text = json.dumps([claim.as_json() for claim in claims], allow_nan=False)
     assert [entry["id"] for entry in json.loads(text)] == [claim.id for claim in claims]
     assert json.loads(text)[0]["numbers"]["values"] == [8, 64, 1024]
-    empty = Claim("x", "y", "undecided", {"a": [float("nan"), 1.0], "b": {"c": float("inf")}}, "z").as_json()
+    empty = Claim("x", "y", "not enough data", {"a": [float("nan"), 1.0], "b": {"c": float("inf")}}, "z").as_json()
     assert empty["numbers"] == {"a": [None, 1.0], "b": {"c": None}}

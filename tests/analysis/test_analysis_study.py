@@ -59,6 +59,21 @@ def test_damaged_study_file_is_named(runs: Path, content: str, reason: str) -> N
     assert str(path) in str(caught.value)
 
 
+def test_claims_and_test_sets_are_names_and_need_not_be_given(runs: Path) -> None:
+    plain = find_study(write_study(runs, CELLS))
+    assert (plain.claims, plain.test_sets) == ((), ())
+    named = find_study(write_study(runs, CELLS, claims=["transfer", "table2"], test_sets=["div2k"]))
+    assert (named.claims, named.test_sets) == (("transfer", "table2"), ("div2k",))
+    assert find_study(write_study(runs, CELLS, claims=None, test_sets=[])).claims == ()
+
+
+@pytest.mark.parametrize("key", ["claims", "test_sets"])
+def test_names_that_are_no_list_are_damage(runs: Path, key: str) -> None:
+    folder = write_study(runs, CELLS, **{key: "div2k"})
+    with pytest.raises(SlackoffError, match=f"damaged.*{key} is not a list"):
+        find_study(folder)
+
+
 def test_axis_values_that_are_lists_become_texts(runs: Path) -> None:
     write_study(runs, [Cell({"patch_count": 8, "width": [5, 7]}, state="missing")])
     assert find_study("patchcount", runs).cells[0][1]["width"] == "[5, 7]"

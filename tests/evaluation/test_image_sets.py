@@ -102,3 +102,14 @@ def test_training_mode_is_given_back():
     network = Scale(1.0).train()
     assert evaluator.quick_means(network)["e_r"] == 0
     assert network.training
+
+
+def test_further_test_sets_are_measured_at_the_end_and_do_not_change_the_means():
+    network = Scale(0.5)
+    images = held_out(4)
+    alone = Evaluator("first", images[:2], Protocol(), 1, 1).evaluate(network)
+    both = Evaluator("first", images[:2], Protocol(), 1, 1, {"second": images[2:]}).evaluate(network)
+    assert both.rows["test_set"].tolist() == ["first"] * 2 + ["second"] * 2
+    assert both.rows["image"].tolist() == [image.name for image in images]
+    assert both.means == pytest.approx(alone.means, nan_ok=True)
+    assert set(both.pictures) == {images[0].name, images[2].name}

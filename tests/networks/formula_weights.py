@@ -17,11 +17,18 @@ def formula_input() -> Tensor:
 
 @torch.no_grad()
 def fill(network: nn.Module, gain: float) -> nn.Module:
-    """Fill convolution weights with gain * sin(1 + 0.7 k) / sqrt(fan) and biases with 0.05 sin(1 + 0.7 k)."""
-    for tensor in network.parameters():
+    """Fill every parameter with a wave t = sin(1 + 0.7 k) over its elements.
+
+    Weights of two or more dimensions get gain * t / sqrt(fan), scales (one-dimensional weights: those of LayerNorm,
+    BatchNorm and PReLU) 1 + 0.05 t, biases 0.05 t. Buffers keep their values.
+    """
+    for name, tensor in network.named_parameters():
         count = tensor.numel()
         wave = torch.sin(1 + 0.7 * torch.arange(count, dtype=torch.float64)).view(tensor.shape)
-        tensor.copy_(0.05 * wave if tensor.dim() == 1 else gain * wave / (count / len(tensor)) ** 0.5)
+        if tensor.dim() > 1:
+            tensor.copy_(gain * wave / (count / len(tensor)) ** 0.5)
+        else:
+            tensor.copy_(0.05 * wave + name.endswith("weight"))
     return network.eval()
 
 

@@ -1,5 +1,7 @@
 """Identity, axes and folders of cells."""
 
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,10 @@ import pytest
 from PIL import Image
 
 from slackoff.errors import SlackoffError
+from slackoff.evaluation import PairFolder
+from slackoff.sweep.expand import resolved
+from slackoff.sweep.fingerprints import Fingerprints
+from slackoff.sweep.identity import CELL_VERSION, cell_id
 from slackoff.sweep.plan import plan
 
 
@@ -75,3 +81,58 @@ def test_equal_cells_are_planned_once_and_axes_are_what_differs(composed):
 def test_a_value_that_must_be_given_is_named(composed):
     with pytest.raises(SlackoffError, match=r"background\.root is not given: add background\.root="):
         plan([composed("background=folder")], [[]])
+
+
+def test_the_identity_is_the_digest_of_the_json_of_what_counts(composed):
+    config = resolved(composed())
+    digests = {"b": "2", "a": "1"}
+
+    def counts(node):
+        if isinstance(node, dict):
+            return {key: counts(value) for key, value in node.items() if key not in ("name", "root", "key")}
+        return node
+
+    kept = {key: counts(config[key]) for key in config if key not in ("study", "runs", "logger", "size")}
+    kept = {key: value for key, value in kept.items() if key not in ("data_root", "roots")}
+    del kept["trainer"]["accelerator"]
+    expected = hashlib.sha256(json.dumps([CELL_VERSION, kept, digests], sort_keys=True).encode()).hexdigest()[:12]
+    known = {}
+    assert [cell_id(config, digests, known) for _ in range(2)] == [expected, expected]
+    assert cell_id({**config, "seed": 1}, digests, known) == cell_id({**config, "seed": 1}, digests) != expected
+
+
+def test_plain_configs_are_the_same_cells_as_composed_ones(composed):
+    config = composed("rain=medium")
+    (cell,) = plan([resolved(config)], [[]])
+    assert cell.id == identity(composed, "rain=medium")
+    assert cell.config.rain.name == "medium"
+    assert cell.config.background.seed == 0
+    assert cell.status().steps_total == 20
+
+
+def test_a_key_that_only_some_jobs_set_is_an_axis(composed):
+    overrides = [["network.width=4"], ["network.width=4", "seed=3"]]
+    cells = plan([composed(*job) for job in overrides], overrides)
+    assert [cell.axes for cell in cells] == [{"patch_count": 4, "seed": 0}, {"patch_count": 4, "seed": 3}]
+
+
+def test_every_test_set_counts_and_its_folder_is_read_once(composed, tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(PairFolder, "fingerprint", lambda pairs: read.append(pairs.root) or pairs.root)
+    config = resolved(composed())
+    pairs = {"_target_": "slackoff.evaluation.PairFolder"}
+    also = [{}, {"more": {**pairs, "root": "a"}}, {"more": {**pairs, "root": "b"}}, {"more": {**pairs, "root": "a"}}]
+    configs = [{**config, "evaluation": {**config["evaluation"], "also": further}} for further in also]
+    assert len(plan(configs, [[]] * 4)) == 3
+    assert read == ["a", "b"]
+
+
+def test_a_missing_folder_makes_a_cell_provisional_where_that_is_allowed(composed, tmp_path):
+    config = resolved(composed("background=folder", f"background.root={tmp_path / 'none'}"))
+    with pytest.raises(SlackoffError, match=r"background\.root=.*none does not exist"):
+        plan([config], [[]])
+    fingerprints = Fingerprints(missing_allowed=True)
+    cells = plan([config, resolved(composed())], [["a=1"], ["a=2"]], fingerprints=fingerprints)
+    assert [cell.provisional for cell in cells] == [True, False]
+    (problem,) = fingerprints.problems.values()
+    assert problem.startswith("background.root=")

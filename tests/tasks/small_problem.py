@@ -8,6 +8,7 @@ from lightning import Callback, Trainer
 from torch import Tensor, nn
 
 from slackoff.data import RainyData
+from slackoff.losses import L1
 from slackoff.networks import UNet
 from slackoff.rain import RainRange
 from slackoff.tasks import SupervisedTask
@@ -78,7 +79,7 @@ def train(task: SupervisedTask, steps: int, **fit: Any) -> tuple[Witness, Traine
 
 def golden_losses(steps: int = 50) -> list[float]:
     """Losses of a run in float64."""
-    return train(SupervisedTask(InDouble(network()), nn.L1Loss(), steps, learning_rate=2e-3), steps)[0].losses
+    return train(SupervisedTask(InDouble(network()), L1(), steps, learning_rate=2e-3), steps)[0].losses
 
 
 if __name__ == "__main__":

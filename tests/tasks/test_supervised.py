@@ -8,7 +8,9 @@ from small_problem import BATCH, RANGE, SEED, golden_losses, network, smooth_ban
 from torch import nn
 
 from slackoff.data import BatchStream
+from slackoff.losses import L1
 from slackoff.tasks import SupervisedTask
+from slackoff.tasks.decay import Cosine
 
 # Written by: python tests/tasks/small_problem.py > tests/tasks/golden/supervised.txt
 GOLDEN = Path(__file__).parent / "golden" / "supervised.txt"
@@ -37,7 +39,7 @@ def bare_loop(net: nn.Module, steps: int, highest: float, lowest: float, betas: 
 
 def test_training_equals_a_bare_loop():
     steps, highest, lowest, betas = 12, 3e-3, 1e-5, (0.8, 0.95)
-    task = SupervisedTask(network(), nn.L1Loss(), steps, highest, lowest, betas)
+    task = SupervisedTask(network(), L1(), steps, highest, betas, Cosine(lowest))
     witness, _ = train(task, steps)
     bare = network()
     losses = bare_loop(bare, steps, highest, lowest, betas)
@@ -52,25 +54,25 @@ def test_training_equals_a_bare_loop():
 
 
 def test_the_learning_rate_ends_at_its_minimum():
-    task = SupervisedTask(network(), nn.L1Loss(), 10, 1e-3, 1e-5)
+    task = SupervisedTask(network(), L1(), 10, 1e-3, decay=Cosine(1e-5))
     _, trainer = train(task, 10)
     assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(1e-5, rel=1e-6)
 
 
 def test_defaults_are_the_recipe_of_the_paper():
-    optimizer = SupervisedTask(network(), nn.L1Loss(), 250_000).configure_optimizers()["optimizer"]
+    optimizer = SupervisedTask(network(), L1(), 250_000).configure_optimizers()["optimizer"]
     assert type(optimizer) is torch.optim.Adam
     group = optimizer.param_groups[0]
     assert (group["lr"], group["betas"], group["weight_decay"], group["amsgrad"]) == (2e-4, (0.9, 0.99), 0, False)
 
 
 def test_a_list_of_betas_as_yaml_gives_it_is_accepted():
-    optimizer = SupervisedTask(network(), nn.L1Loss(), 5, betas=[0.5, 0.6]).configure_optimizers()["optimizer"]
+    optimizer = SupervisedTask(network(), L1(), 5, betas=[0.5, 0.6]).configure_optimizers()["optimizer"]
     assert optimizer.param_groups[0]["betas"] == (0.5, 0.6)
 
 
 def test_the_loss_compares_the_output_with_the_background():
-    task = SupervisedTask(nn.Identity(), nn.L1Loss(), 5)
+    task = SupervisedTask(nn.Identity(), L1(), 5)
     batch = BatchStream(torch.from_numpy(smooth_bank()).permute(0, 3, 1, 2), RANGE, BATCH, SEED).batch(0)
     rainy, background = batch.rainy.double().numpy(), batch.background.double().numpy()
     assert task.training_step(batch, 0)["loss"].item() == pytest.approx(np.abs(rainy - background).mean(), rel=1e-6)
@@ -78,7 +80,7 @@ def test_the_loss_compares_the_output_with_the_background():
 
 def test_training_lowers_the_loss():
     steps = 150
-    witness, _ = train(SupervisedTask(network(), nn.L1Loss(), steps, learning_rate=5e-3), steps)
+    witness, _ = train(SupervisedTask(network(), L1(), steps, learning_rate=5e-3), steps)
     first, last = np.mean(witness.losses[:10]), np.mean(witness.losses[-10:])
     assert last < 0.6 * first
 
@@ -94,7 +96,7 @@ def test_a_resumed_run_sees_the_batches_that_are_left_and_ends_the_same(tmp_path
     steps = 8
 
     def task() -> SupervisedTask:
-        return SupervisedTask(network(), nn.L1Loss(), steps, learning_rate=2e-3)
+        return SupervisedTask(network(), L1(), steps, learning_rate=2e-3)
 
     whole = task()
     undisturbed, _ = train(whole, steps)
@@ -117,7 +119,7 @@ def test_every_step_has_a_batch_of_its_own():
             seen.append(batch.rain)
             return super().training_step(batch, batch_idx)
 
-    train(Spy(network(), nn.L1Loss(), 4), 4)
+    train(Spy(network(), L1(), 4), 4)
     stream = BatchStream(torch.from_numpy(smooth_bank()).permute(0, 3, 1, 2), RANGE, BATCH, SEED)
     assert len(seen) == 4
     for step, rain in enumerate(seen):

@@ -1,5 +1,6 @@
 """The figures of a study. Each function takes frames and returns a matplotlib Figure made without pyplot."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
@@ -9,8 +10,9 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from slackoff.analysis.groups import TEST_SET, in_order, is_number
-from slackoff.analysis.labels import Entry, label_ends, label_points
-from slackoff.analysis.panels import TITLES, bars, draw_measure, draw_points, lines
+from slackoff.analysis.labels import Entry, label_ends, label_points, move_apart
+from slackoff.analysis.lines import lines
+from slackoff.analysis.panels import TITLES, bars, draw_measure, draw_points
 from slackoff.analysis.style import house_style, ordered_colours, positions
 from slackoff.analysis.summary import DO_NOTHING, label_columns
 from slackoff.analysis.wording import at
@@ -37,7 +39,6 @@ def curves(table: pd.DataFrame, axis: str, points: pd.DataFrame | None = None) -
     """
     groups = lines(table, axis)
     named = 1 < len(groups) <= _MOST_NAMES
-    values = in_order(table.loc[table["output"] != DO_NOTHING, axis])
     with house_style():
         figure = Figure(figsize=(10, 6.8), layout=_layout())
         grid = figure.add_gridspec(2, 2)
@@ -47,15 +48,17 @@ def curves(table: pd.DataFrame, axis: str, points: pd.DataFrame | None = None) -
             ax = figure.add_subplot(place)
             draw_measure(ax, table, axis, measure, room=0.22 if named else 0.0)
             if points is not None and len(points):
-                draw_points(ax, points, values, axis, measure)
+                draw_points(ax, points, table, axis, measure)
         figure.axes[3].set_xlabel("")
         figure.axes[3].tick_params(labelbottom=False)
+        if len(groups) > 1 and not named:
+            _legend(figure, figure.axes[0])
+        figure.draw_without_rendering()
+        for ax in figure.axes:
+            move_apart(ax)
         if named:
-            figure.draw_without_rendering()
             for ax, measure in zip(figure.axes[:3], TITLES, strict=False):
                 label_ends(ax, _ends(table, axis, measure))
-        elif len(groups) > 1:
-            _legend(figure, figure.axes[0])
     return figure
 
 
@@ -102,8 +105,7 @@ def tradeoff(table: pd.DataFrame, axis: str) -> Figure:
         if len(groups) > 1:
             _legend(figure, ax)
         figure.draw_without_rendering()
-        everything = table[["e_b", "removal_share"]].dropna().itertuples(index=False, name=None)
-        label_points(ax, labels, list(everything))
+        label_points(ax, labels, _bar_ends(table[table["output"] != DO_NOTHING]))
     return figure
 
 
@@ -117,11 +119,29 @@ def split(table: pd.DataFrame, axis: str) -> list[tuple[dict[str, Any], pd.DataF
     label = TEST_SET if TEST_SET in labels else labels[0] if len(labels) > 1 else None
     if label is None or (label != TEST_SET and len(lines(table, axis)) <= _MOST_NAMES):
         return [({}, table)]
-    parts = []
+    return [({label: value} | inner, rows) for value, part in _apart(table, label) for inner, rows in split(part, axis)]
+
+
+def split_by_test_set(table: pd.DataFrame, axis: str) -> list[tuple[dict[str, Any], pd.DataFrame]]:
+    """As `split`, along nothing but the test sets."""
+    if TEST_SET not in label_columns(table, axis):
+        return [({}, table)]
+    return [({TEST_SET: value}, part) for value, part in _apart(table, TEST_SET)]
+
+
+def _apart(table: pd.DataFrame, label: str) -> Iterator[tuple[Any, pd.DataFrame]]:
+    """Each value of a label with its rows, and those that are about all values."""
     for value in table[label].dropna().unique():
-        part = table[(table[label] == value) | table[label].isna()].drop(columns=label)
-        parts += [({label: value} | inner, rows) for inner, rows in split(part, axis)]
-    return parts
+        yield value, table[(table[label] == value) | table[label].isna()].drop(columns=label)
+
+
+def _bar_ends(rows: pd.DataFrame) -> list[tuple[float, float]]:
+    """Means and ends of intervals of E_B and removal share, which no text may cover."""
+    ends = []
+    for x, y in (("", ""), ("_low", ""), ("_high", ""), ("", "_low"), ("", "_high")):
+        found = rows[[f"e_b{x}", f"removal_share{y}"]].dropna()
+        ends += list(found.itertuples(index=False, name=None))
+    return ends
 
 
 def _layout() -> ConstrainedLayoutEngine:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from slackoff.analysis.study import Study, find_study
+from slackoff.errors import SlackoffError
 from slackoff.record.lines import read_lines
 
 STATUS_COLUMNS = (
@@ -56,7 +57,10 @@ class Frames:
 def load(study_or_folder: str | Path, runs: str | Path = "runs") -> Frames:
     """Loads the record of a study, named or given as its folder, from `runs`.
 
-    Raises SlackoffError when there is no such study. A damaged cell does not raise: its state is `unreadable`
+    Only the study's own test sets, where it names some, are loaded.
+
+    Raises SlackoffError when there is no such study, or when no cell that is done was tested on a test set that it
+    names. A damaged cell does not raise: its state is `unreadable`
     and its `last_error` names the file.
     """
     study = find_study(study_or_folder, runs)
@@ -79,7 +83,22 @@ def load(study_or_folder: str | Path, runs: str | Path = "runs") -> Frames:
         cells[column] = pd.to_datetime(cells[column], utc=True, format="ISO8601")
     for column in _NUMBERS:
         cells[column] = pd.to_numeric(cells[column])
-    return Frames(study, cells, _one_row_per_step(_joined(steps)), _with_axes(_joined(images), cells, study))
+    drawn = _on_test_sets(_with_axes(_joined(images), cells, study), study)
+    return Frames(study, cells, _one_row_per_step(_joined(steps)), drawn)
+
+
+def _on_test_sets(images: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """The results on the test sets that the study names, on all where it names none."""
+    if not study.test_sets or images.empty:
+        return images
+    there = list(dict.fromkeys(images["test_set"].astype(str)))
+    for name in study.test_sets:
+        if name not in there:
+            raise SlackoffError(
+                f"study.test_sets of the study '{study.name}' names '{name}', on which no cell was tested: the test "
+                f"sets there are: {', '.join(there)}."
+            )
+    return images[images["test_set"].isin(study.test_sets)].reset_index(drop=True)
 
 
 def _read_cell(folder: Path) -> tuple[dict[str, Any], pa.Table | None, pa.Table | None]:

@@ -23,6 +23,8 @@ SEED = "seed"
 TEST_SET = "test set"
 """Label of groups that differ in their test set only."""
 
+_SIZES = ("small", "medium", "large")
+
 REMOVED = "removed_rms"
 """Not in the record: removal share times oracle E_R, the RMS (grey levels) of the rain that was taken out."""
 
@@ -57,7 +59,8 @@ class Group:
         return [value for value in self.values if value in present]
 
     @cached_property
-    def _images(self) -> list[str]:
+    def image_names(self) -> list[str]:
+        """The test images, in the column order of `table`."""
         return sorted(self.images["image"].astype(str).unique())
 
     @cached_property
@@ -66,12 +69,12 @@ class Group:
         if "source" not in self.images:
             return None
         named = self.images.drop_duplicates("image").set_index("image")["source"]
-        return named.reindex(self._images).astype(str).to_numpy()
+        return named.reindex(self.image_names).astype(str).to_numpy()
 
     @cached_property
     def _places(self) -> dict[Any, tuple[Rows, Rows, Rows]]:
         """Axis value -> where each of its results stands: row in `images`, cell (0 .. S - 1), image (0 .. n - 1)."""
-        images = np.searchsorted(self._images, self.images["image"].astype(str).to_numpy(dtype=str))
+        images = np.searchsorted(self.image_names, self.images["image"].astype(str).to_numpy(dtype=str))
         found = {}
         for value, rows in self.images.reset_index(drop=True).groupby(self.axis, sort=False):
             at = rows.index.to_numpy()
@@ -84,9 +87,9 @@ class Group:
         The n columns are the test images of the whole group, so tables of two values pair up column by column.
         """
         if value not in self._places:
-            return np.full((1, len(self._images)), np.nan)
+            return np.full((1, len(self.image_names)), np.nan)
         at, cells, images = self._places[value]
-        table = np.full((cells.max() + 1, len(self._images)), np.nan)
+        table = np.full((cells.max() + 1, len(self.image_names)), np.nan)
         results = self._results(measure)
         if results is not None:
             table[cells, images] = results[at]
@@ -133,6 +136,14 @@ def in_order(values: Iterable[Any]) -> list[Any]:
     """The distinct axis values as plain Python values: numbers sorted, names as they come."""
     distinct = list(dict.fromkeys(_plain(value) for value in values))
     return sorted(distinct) if all(is_number(value) for value in distinct) else distinct
+
+
+def ranked(values: Iterable[Any]) -> list[Any] | None:
+    """The distinct values from least to most: numbers, or the sizes small, medium, large; None for other names."""
+    distinct = in_order(values)
+    if all(is_number(value) for value in distinct):
+        return distinct
+    return sorted(distinct, key=_SIZES.index) if set(distinct) <= set(_SIZES) else None
 
 
 def is_number(value: Any) -> bool:

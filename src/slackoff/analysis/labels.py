@@ -5,12 +5,16 @@ from itertools import product
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
 Entry = tuple[float, float, str, Any]
 """x and y in the units of the axes, text, colour."""
 
 FONT_POINTS = 8.5
+REFERENCE = "reference"
+"""gid of texts that `move_apart` may move up or down."""
+
 _GAP = 1.25 * FONT_POINTS
 _ASIDE = [(1, -1), (-1, 1), (1, 1), (-1, -1), (1, 0), (-1, 0), (0, 1), (0, -1)]
 
@@ -27,10 +31,24 @@ def label_ends(ax: Axes, entries: Sequence[Entry]) -> None:
         _write(ax, (x, place), (6, 0), text, colour, va="center")
 
 
-def label_points(ax: Axes, entries: Sequence[Entry], others: Sequence[tuple[float, float]] = ()) -> None:
+def move_apart(ax: Axes) -> None:
+    """Moves the names of reference lines up or down where they would overlap. Call it as `label_ends`."""
+    names = [text for text in ax.texts if text.get_gid() == REFERENCE and isinstance(text, Annotation)]
+    height = ax.get_window_extent().height / _pixels_per_point(ax)
+    wanted = [height * ax.transAxes.inverted().transform(ax.transData.transform((1, text.xy[1])))[1] for text in names]
+    for text, old, new in zip(names, wanted, apart(wanted, _GAP, height), strict=True):
+        text.xyann = (text.xyann[0], new - old)
+
+
+def label_points(
+    ax: Axes,
+    entries: Sequence[Entry],
+    others: Sequence[tuple[float, float]] = (),
+    distances: Sequence[float] = (7, 16),
+) -> None:
     """Writes each text beside its point, on the side that is free; leaves out a text that fits on none.
 
-    `others` are points without a text that none may cover.
+    `others` are points without a text that none may cover; `distances` those to try, in points, the first one first.
 
     Call it when limits and layout are final, after `figure.draw_without_rendering()`.
     """
@@ -40,7 +58,7 @@ def label_points(ax: Axes, entries: Sequence[Entry], others: Sequence[tuple[floa
     taken = [Bbox.from_bounds(x - 5 * points, y - 5 * points, 10 * points, 10 * points) for x, y in covered]
     for (x, y, text, colour), place in zip(entries, at, strict=True):
         width, height = 0.62 * FONT_POINTS * len(text) * points, _GAP * points
-        for distance, (right, up) in product((7, 16), _ASIDE):
+        for distance, (right, up) in product(distances, _ASIDE):
             left = place[0] + right * distance * points - width * (1 - right) / 2
             bottom = place[1] + up * distance * points - height * (1 - up) / 2
             box = Bbox.from_bounds(left, bottom, width, height)

@@ -1,5 +1,6 @@
 """The one page of a report: gathers what it shows and fills the template. Nothing in it is loaded from elsewhere."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,12 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
+from slackoff.analysis.balance import Balance
+from slackoff.analysis.balance_wording import describe
+from slackoff.analysis.claim_table import claim_tables
 from slackoff.analysis.claims import ANSWER, Claim
+from slackoff.analysis.claims.check import SUMMARY
+from slackoff.analysis.claims.published import published_table, readable_published
 from slackoff.analysis.configuration import different, environments, read_configs, shared
 from slackoff.analysis.cost import cost
 from slackoff.analysis.frames import Frames
@@ -27,6 +33,14 @@ _CAPTIONS = {
     "curves": "Means over the test images with 95 % intervals. Dashed: what the perfect output (oracle) or the "
     "untouched input has. E_R also rises when a network damages the picture; the removal share does not. "
     "Open circles, if any: single training seeds.",
+    "grid": "All groups on common scales. Means over the test images with 95 % intervals; dashed: the oracle.",
+    "normalised": "Each line stretched to 0 .. 1 by its least and greatest mean over N. The paper judges by eye where "
+    "removal breaks down; the rule here, the last N with a value above 0.5 (ringed), is ours. Stretching hides how far "
+    "a measure moves, which is why that distance is given too.",
+    "balance": "Every pair of rain range and N, with 95 % intervals; best is the upper left. On the Pareto front "
+    "(black) no other pair has both more removal and a lower E_B. A point is the more filled, the more often it is on "
+    "the front when the test images are drawn anew. E_R also rises with damage: what lies above its oracle cannot be "
+    "rain removal alone. Also as tables/balance.csv.",
     "tradeoff": "Rain removed against the error on rain-free pixels, with 95 % intervals. Best is the upper left.",
     "training": "Loss, and measures on the part of the test images that is used during training, over the steps. "
     "One line per cell.",
@@ -35,7 +49,7 @@ _CAPTIONS = {
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure on disk: its kind (curves, tradeoff, training), the part of the study that it shows, its files."""
+    """A figure on disk: its kind (a key of the captions), the part of the study that it shows, its files."""
 
     kind: str
     part: str
@@ -52,7 +66,9 @@ class Drawn:
         return _CAPTIONS[self.kind]
 
 
-def render(frames: Frames, table: pd.DataFrame, claims: list[Claim], drawn: list[Drawn]) -> str:
+def render(
+    frames: Frames, table: pd.DataFrame, claims: list[Claim], drawn: list[Drawn], balanced: Sequence[Balance] = ()
+) -> str:
     """The HTML of the report."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
@@ -71,9 +87,12 @@ def render(frames: Frames, table: pd.DataFrame, claims: list[Claim], drawn: list
         total=len(frames.cells),
         notes=_notes(frames),
         answers=[claim for claim in claims if claim.id == ANSWER],
-        claims=claims,
-        scopes=list(dict.fromkeys(claim.scope for claim in claims)),
+        summaries=[claim for claim in claims if claim.family == SUMMARY],
+        claim_tables=claim_tables([claim for claim in claims if claim.family != SUMMARY]),
+        published=_published(frames),
+        scopes=list(dict.fromkeys(claim.scope for claim in claims if claim.family != SUMMARY)),
         drawn=drawn,
+        balances=_balances(balanced, drawn),
         headings=_headings(table, frames.study.axis),
         rows=_rows(table, frames.study.axis),
         strips=strips(frames, groups(frames)),
@@ -91,6 +110,18 @@ def _terms(text: str) -> Markup:
     for letter in "RB":
         safe = safe.replace(f"E_{letter}", f"<i>E<sub>{letter}</sub></i>")
     return Markup(safe)
+
+
+def _balances(balanced: Sequence[Balance], drawn: list[Drawn]) -> list[tuple[Drawn, list[str]]]:
+    """The figure of each balance with what is said about it."""
+    figures = [figure for figure in drawn if figure.kind == "balance"]
+    return [(figure, describe(balance)) for figure, balance in zip(figures, balanced, strict=True)]
+
+
+def _published(frames: Frames) -> pd.DataFrame | None:
+    """The published numbers beside the measured ones as text; None for studies without any."""
+    table = published_table(frames)
+    return None if table is None else readable_published(table)
 
 
 def _unfinished(frames: Frames) -> list[dict[str, str]]:

@@ -1,16 +1,15 @@
 """One measure of a study drawn into one pair of axes: lines per group, intervals, references, gaps."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 
 from slackoff.analysis.groups import in_order, is_number
-from slackoff.analysis.style import LINE_STYLES, MARKERS, QUIET, colours, draw_main_axis, positions
-from slackoff.analysis.summary import DO_NOTHING, INPUTS, ORACLES, label_columns
-from slackoff.analysis.wording import decimals, number
+from slackoff.analysis.lines import Line, lines
+from slackoff.analysis.reference_lines import draw_references
+from slackoff.analysis.style import QUIET, draw_main_axis, positions
+from slackoff.analysis.summary import DO_NOTHING
 from slackoff.metrics.columns import COLUMNS
 
 TITLES = {
@@ -23,50 +22,37 @@ TITLES = {
 _DIRECTIONS = {"higher": "higher is better", "lower": "lower is better"}
 
 
-@dataclass(frozen=True)
-class Line:
-    """One group of a study table and how it is drawn; `name` is empty where there is one group only."""
+_MOST_BANDS = 6
+"""Up to this many lines have a band each; more would be one grey area."""
 
-    rows: pd.DataFrame
-    name: str
-    colour: Any
-    style: str
-    marker: str
+_ASIDE = 0.12
+"""Distance of groups at one name, in names."""
 
 
-def lines(table: pd.DataFrame, axis: str) -> list[Line]:
-    """The groups of a table; the first label sets the colour, the others together dash and marker."""
-    rows = table[table["output"] != DO_NOTHING]
-    labels = label_columns(table, axis)
-    if not labels:
-        return [Line(rows, "", colours(1)[0], "-", "o")]
-    found: list[Line] = []
-    firsts = list(dict.fromkeys(rows[labels[0]]))
-    others = list(dict.fromkeys(rows[labels[1:]].itertuples(index=False, name=None)))
-    palette = colours(len(firsts))
-    for key, group in rows.groupby(labels, sort=False, dropna=False):
-        colour, other = palette[firsts.index(key[0])], others.index(key[1:])
-        style, marker = LINE_STYLES[other % len(LINE_STYLES)], MARKERS[other % len(MARKERS)]
-        found.append(Line(group, ", ".join(map(str, key)), colour, style, marker))
-    return found
+def draw_measure(
+    ax: Axes, table: pd.DataFrame, axis: str, measure: str, room: float = 0.0, whole: pd.DataFrame | None = None
+) -> None:
+    """Draws a measure with its 95 % intervals and its references against the main axis.
 
-
-def draw_measure(ax: Axes, table: pd.DataFrame, axis: str, measure: str, room: float = 0.0) -> None:
-    """Draws a measure with its 95 % intervals and its reference against the main axis.
-
-    `room`: share of the width to keep free on the right, for names of the groups.
+    Intervals are bands along numbers (bars too where there is one line, bars alone where there are very many)
+    and bars at names, where groups stand side by side. `room`: share of the width to keep free on the right,
+    for names of the groups. `whole`: as for `lines`.
     """
     networks = table[table["output"] != DO_NOTHING]
     values = in_order(networks[axis])
-    place, ordered = positions(values), all(is_number(value) for value in values)
-    groups = lines(table, axis)
+    ordered = all(is_number(value) for value in values)
+    groups = lines(table, axis, whole)
+    banded = ordered and len(groups) <= _MOST_BANDS
     for line in groups:
         rows = line.rows.dropna(subset=[measure])
-        x = rows[axis].map(place).astype(float)
+        x = _places(rows, axis, values, groups, line)
+        if banded:
+            low, high = rows[f"{measure}_low"], rows[f"{measure}_high"]
+            ax.fill_between(x, low, high, color=line.colour, alpha=0.15, linewidth=0)
         ax.errorbar(
             x,
             rows[measure],
-            yerr=bars(rows, measure),
+            yerr=None if banded and len(groups) > 1 else bars(rows, measure),
             color=line.colour,
             linestyle=line.style if ordered else "",
             marker=line.marker,
@@ -75,9 +61,6 @@ def draw_measure(ax: Axes, table: pd.DataFrame, axis: str, measure: str, room: f
             label=line.name,
             zorder=3,
         )
-        if ordered and len(groups) == 1:
-            low, high = rows[f"{measure}_low"], rows[f"{measure}_high"]
-            ax.fill_between(x, low, high, color=line.colour, alpha=0.15, linewidth=0)
     draw_main_axis(ax, axis, values, _gaps(networks, axis), room)
     ax.set_title(TITLES[measure])
     ax.set_ylabel(COLUMNS[measure].unit)
@@ -85,15 +68,35 @@ def draw_measure(ax: Axes, table: pd.DataFrame, axis: str, measure: str, room: f
     if measure == "e_r":
         direction = "higher: removal or damage"
     ax.set_title(direction, loc="right", fontsize=8.5, color=QUIET, fontweight="normal")
-    _draw_references(ax, table, measure)
+    draw_references(ax, table, groups, measure)
 
 
-def draw_points(ax: Axes, points: pd.DataFrame, values: Sequence[Any], axis: str, measure: str) -> None:
-    """Open circles, one per cell, at those values that several training seeds share."""
-    labels = [column for column in points if column not in TITLES]
-    repeated = points[points.duplicated(labels, keep=False)]
-    x = repeated[axis].map(positions(values))
-    ax.scatter(x, repeated[measure], s=16, facecolors="none", edgecolors=QUIET, linewidths=0.9, zorder=4)
+def draw_points(
+    ax: Axes,
+    points: pd.DataFrame,
+    table: pd.DataFrame,
+    axis: str,
+    measure: str,
+    whole: pd.DataFrame | None = None,
+) -> None:
+    """Open circles in the colour of their group, one per cell, at those values that several training seeds share."""
+    values, groups = in_order(table.loc[table["output"] != DO_NOTHING, axis]), lines(table, axis, whole)
+    for line in groups:
+        own = line.where(points)
+        repeated = own[own.duplicated(axis, keep=False)].dropna(subset=[measure])
+        if len(repeated):
+            x = _places(repeated, axis, values, groups, line)
+            ax.scatter(
+                x, repeated[measure], s=16, facecolors="none", edgecolors=[line.colour], linewidths=0.9, zorder=4
+            )
+
+
+def _places(rows: pd.DataFrame, axis: str, values: list[Any], groups: list[Line], line: Line) -> pd.Series:
+    """Where rows stand along the axis: at names the groups stand side by side."""
+    aside = 0.0
+    if not all(is_number(value) for value in values):
+        aside = _ASIDE * (groups.index(line) - (len(groups) - 1) / 2)
+    return rows[axis].map(positions(values)).astype(float) + aside
 
 
 def bars(rows: pd.DataFrame, measure: str) -> Any:
@@ -101,39 +104,6 @@ def bars(rows: pd.DataFrame, measure: str) -> Any:
     below = (rows[measure] - rows[f"{measure}_low"]).clip(lower=0)
     above = (rows[f"{measure}_high"] - rows[measure]).clip(lower=0)
     return pd.DataFrame([below, above]).fillna(0.0).to_numpy()
-
-
-def _draw_references(ax: Axes, table: pd.DataFrame, measure: str) -> None:
-    """Dashed lines for the perfect output or the untouched input, named beyond the right edge.
-
-    One that is far off would flatten the curve: it is named at the edge on its side, with its value.
-    """
-    if measure in ORACLES:
-        name, found = "oracle", table.loc[table["output"] != DO_NOTHING, f"{measure}_oracle"]
-    elif measure in INPUTS:
-        name, found = "input", table.loc[table["output"] == DO_NOTHING, measure]
-    else:
-        return
-    for value in sorted(set(found.dropna().round(4))):
-        low, high = ax.get_ylim()
-        near = low - (high - low) <= value <= high + (high - low)
-        text = f"{name} {number(value, decimals(measure))}"
-        edge = 1.0 if value > high else 0.0
-        if near:
-            ax.axhline(value, color=QUIET, linestyle=(0, (5, 3)), linewidth=1.1, zorder=1)
-            margin = 0.06 * (max(high, value) - min(low, value))
-            ax.set_ylim(min(low, value - margin), max(high, value + margin))
-        ax.annotate(
-            text.replace(" ", "\n") if near else f"{text}\n{'above' if edge else 'below'}",
-            (1, value) if near else (1, edge),
-            xycoords=ax.get_yaxis_transform() if near else "axes fraction",
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center" if near else ("top" if edge else "bottom"),
-            fontsize=8.5,
-            color=QUIET,
-            annotation_clip=False,
-        )
 
 
 def _gaps(networks: pd.DataFrame, axis: str) -> dict[Any, str]:

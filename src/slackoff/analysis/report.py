@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from slackoff.analysis import figures
+from slackoff.analysis.balance import COUNT, Balance, balance_table, balances
+from slackoff.analysis.balance_figure import balance_figure
 from slackoff.analysis.claims import Claim, check
+from slackoff.analysis.claims.published import published_table
 from slackoff.analysis.frames import Frames, load
+from slackoff.analysis.grid import fits, grid
 from slackoff.analysis.groups import TEST_SET, Group, groups
+from slackoff.analysis.lines import lines
+from slackoff.analysis.normalised_figure import normalised_curves, pairs
 from slackoff.analysis.page import Drawn, render
 from slackoff.analysis.style import save
 from slackoff.analysis.summary import cell_means, study_table, threshold_table
@@ -30,15 +37,16 @@ def build(study_dir: str | Path) -> Path:
     frames = load(study_dir)
     folder = frames.study.folder
     table, claims = study_table(frames), check(frames)
-    drawn = draw(frames, table)
-    write_tables(frames, table)
+    balanced = balances(frames)
+    drawn = draw(frames, table, balanced)
+    write_tables(frames, table, balanced)
     write_claims(claims, folder)
     page = folder / "index.html"
-    page.write_text(render(frames, table, claims, drawn), encoding="utf-8")
+    page.write_text(render(frames, table, claims, drawn, balanced), encoding="utf-8")
     return page
 
 
-def draw(frames: Frames, table: pd.DataFrame) -> list[Drawn]:
+def draw(frames: Frames, table: pd.DataFrame, balanced: Sequence[Balance] = ()) -> list[Drawn]:
     """Draws all figures into the study's folder, in the order of the page."""
     axis, folder = frames.study.axis, frames.study.folder / "figures"
     made: list[Drawn] = []
@@ -48,13 +56,22 @@ def draw(frames: Frames, table: pd.DataFrame) -> list[Drawn]:
         png, svg = save(figure, folder, "-".join(filter(None, [kind, _slug(part)])))
         made.append(Drawn(kind, part, png, svg))
 
-    parts = figures.split(table, axis) if len(frames.images) else []
-    points = cell_means(frames)
+    any_results = len(frames.images) > 0
+    parts = figures.split(table, axis) if any_results else []
+    points, found = cell_means(frames), groups(frames)
+    for labels, rows in figures.split_by_test_set(table, axis) if any_results else []:
+        if fits(rows, axis):
+            keep("grid", labels, grid(rows, axis, _where(points, labels)))
     for labels, rows in parts:
         keep("curves", labels, figures.curves(rows, axis, _where(points, labels)))
+    for labels, rows in parts if axis == COUNT else []:
+        if len(drawable := pairs(lines(rows, axis), found, labels)) > 1:
+            keep("normalised", labels, normalised_curves(drawable))
+    for balance in balanced:
+        keep("balance", balance.labels, balance_figure(balance))
     for labels, rows in parts:
         keep("tradeoff", labels, figures.tradeoff(rows, axis))
-    for group in _trained_together(groups(frames)):
+    for group in _trained_together(found):
         steps = frames.steps[frames.steps["cell"].isin(group.cells["id"])]
         if len(steps):
             labels = {key: value for key, value in group.labels.items() if key != TEST_SET}
@@ -62,13 +79,18 @@ def draw(frames: Frames, table: pd.DataFrame) -> list[Drawn]:
     return made
 
 
-def write_tables(frames: Frames, table: pd.DataFrame) -> None:
-    """tables/study.csv and .tex, thresholds.csv, and cells.csv with every cell's state, seconds and label."""
+def write_tables(frames: Frames, table: pd.DataFrame, balanced: Sequence[Balance] = ()) -> None:
+    """tables/study.csv and .tex, thresholds.csv, cells.csv with every cell's state, seconds and label,
+    published.csv where the paper has numbers to set beside, balance.csv where there is something to balance."""
     folder = frames.study.folder / "tables"
     folder.mkdir(parents=True, exist_ok=True)
     table.to_csv(folder / "study.csv", index=False)
     threshold_table(frames).to_csv(folder / "thresholds.csv", index=False)
     frames.cells.to_csv(folder / "cells.csv", index=False)
+    if (published := published_table(frames)) is not None:
+        published.to_csv(folder / "published.csv", index=False)
+    if balanced:
+        balance_table(balanced).to_csv(folder / "balance.csv", index=False)
     title = frames.study.title or frames.study.name
     caption = f"{title}: mean over the test images and 95 % bootstrap interval."
     latex = to_latex(table, frames.study.axis, caption, f"tab:{_slug(frames.study.name)}")

@@ -13,6 +13,7 @@ image, whole photographs are resampled. All resampling is seeded; the same table
 every machine.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -25,6 +26,9 @@ RESAMPLES = 4000
 MIN_UNITS = 5
 """Fewest independent test images (or photographs) from which an interval is taken as deciding anything: the
 percentile bootstrap of four values or fewer covers far less than it says."""
+
+_STREAMS = 1000
+"""Random streams that a block of tables may use: one for its images, one for the seeds of each table."""
 
 Array = NDArray[np.float64]
 
@@ -54,16 +58,68 @@ class Interval:
         return 1 if self.low > 0 else -1
 
 
+@dataclass(frozen=True)
+class Joint:
+    """The means of V tables, as measured and in each resample, so that any function of them has an interval.
+
+    `means` is (V,), `draws` (RESAMPLES, V), both NaN where there is nothing to average. The counts are those of
+    `Interval`, the smallest among tables of different images.
+    """
+
+    means: Array
+    draws: Array
+    images: int
+    skipped: int
+    units: int
+    seeds: int
+
+    def interval(self, statistic: Callable[[Array], Array]) -> Interval:
+        """The interval of `statistic`, which takes (..., V) means to (...) numbers."""
+        low, high = np.nan, np.nan
+        if self.units >= 2:
+            tail = 100 * (1 - LEVEL) / 2
+            low, high = np.percentile(statistic(self.draws), [tail, 100 - tail])
+        point = float(statistic(self.means))
+        return Interval(point, float(low), float(high), self.images, self.skipped, self.units, self.seeds)
+
+    def beside(self, other: "Joint") -> "Joint":
+        """Both, this one's tables first."""
+        return Joint(
+            np.concatenate([self.means, other.means]),
+            np.concatenate([self.draws, other.draws], axis=1),
+            min(self.images, other.images),
+            max(self.skipped, other.skipped),
+            min(self.units, other.units),
+            min(self.seeds, other.seeds),
+        )
+
+
+def joint_means(tables: Sequence[ArrayLike], sources: ArrayLike | None = None, block: int = 0) -> Joint:
+    """The means of `tables` of the same images, each (n,) or (S, n), with joint resamples.
+
+    An image that misses a value in one table is left out of all. Tables of other images need another `block`,
+    whose images and seeds are then resampled independently of this one's.
+    """
+    arrays = [_table(table) for table in tables]
+    if len(widths := {array.shape[1] for array in arrays}) > 1:
+        raise ValueError(f"paired tables need the same images, got {' and '.join(map(str, sorted(widths)))}")
+    used = np.logical_and.reduce([_complete(array) for array in arrays])
+    first = _STREAMS * block
+    weights = _image_weights(used, sources, first)
+    arrays = [array[:, used] for array in arrays]
+    draws = [_resample(array, weights, stream=first + 1 + number) for number, array in enumerate(arrays)]
+    images, seeds = int(used.sum()), min(len(array) for array in arrays)
+    means = np.array([_mean(array) for array in arrays])
+    spread = np.broadcast_to(np.stack(draws, axis=1), (RESAMPLES, len(arrays)))
+    return Joint(means, spread, images, len(used) - images, weights.units, seeds)
+
+
 def mean_interval(values: ArrayLike, sources: ArrayLike | None = None) -> Interval:
     """Mean of `values`, (n,) or (S, n) for S training seeds, with its interval.
 
     An image with a missing value for any seed is left out for all. `sources`: (n,) names of the photographs.
     """
-    table = _table(values)
-    used = _complete(table)
-    weights = _image_weights(used, sources)
-    table = table[:, used]
-    return _interval(_mean(table), _resample(table, weights, stream=1), used, weights, len(table))
+    return joint_means([values], sources).interval(lambda means: means[..., 0])
 
 
 def difference_interval(first: ArrayLike, second: ArrayLike, sources: ArrayLike | None = None) -> Interval:
@@ -72,14 +128,7 @@ def difference_interval(first: ArrayLike, second: ArrayLike, sources: ArrayLike 
     Each is (n,) or (S, n); the numbers of seeds may differ. An image that misses a value in either is left
     out of both. Images are resampled together, seeds each on their own.
     """
-    a, b = _table(first), _table(second)
-    if a.shape[1] != b.shape[1]:
-        raise ValueError(f"paired tables need the same images, got {a.shape[1]} and {b.shape[1]}")
-    used = _complete(a) & _complete(b)
-    weights = _image_weights(used, sources)
-    a, b = a[:, used], b[:, used]
-    means = _resample(a, weights, stream=1) - _resample(b, weights, stream=2)
-    return _interval(_mean(a) - _mean(b), means, used, weights, min(len(a), len(b)))
+    return joint_means([first, second], sources).interval(lambda means: means[..., 0] - means[..., 1])
 
 
 def spearman(x: ArrayLike, y: ArrayLike) -> float:
@@ -113,15 +162,15 @@ class _Weights:
     units: int
 
 
-def _image_weights(used: NDArray[np.bool_], sources: ArrayLike | None) -> _Weights:
+def _image_weights(used: NDArray[np.bool_], sources: ArrayLike | None, stream: int = 0) -> _Weights:
     """(RESAMPLES, images used): how often each image is drawn, whole photographs together where known."""
     images = int(used.sum())
     if images == 0:
         return _Weights(np.ones((1, 0)), 0)
     if sources is None:
-        return _Weights(_counts(images, 0), images)
+        return _Weights(_counts(images, stream), images)
     names, codes = np.unique(np.asarray(sources).astype(str)[used], return_inverse=True)
-    return _Weights(_counts(len(names), 0)[:, codes], len(names))
+    return _Weights(_counts(len(names), stream)[:, codes], len(names))
 
 
 def _resample(table: Array, weights: _Weights, stream: int) -> Array:
@@ -136,10 +185,3 @@ def _resample(table: Array, weights: _Weights, stream: int) -> Array:
 
 def _mean(table: Array) -> float:
     return float(table.mean()) if table.size else float("nan")
-
-
-def _interval(point: float, means: Array, used: NDArray[np.bool_], weights: _Weights, seeds: int) -> Interval:
-    images = int(used.sum())
-    tail = 100 * (1 - LEVEL) / 2
-    low, high = np.percentile(means, [tail, 100 - tail]) if weights.units >= 2 else (np.nan, np.nan)
-    return Interval(point, float(low), float(high), images, len(used) - images, weights.units, seeds)

@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ class Study:
     """What `study.json` says, and where the study lies.
 
     `axis` is the axis that the curves are drawn against; `cells` holds one (cell id, axes) pair per model, in
-    the order of the study. Texts that the file does not give are empty.
+    the order of the study. `claims` names the families of claims to check (none: by the axis) and `test_sets` the
+    test sets to draw (none: all); `options` are choices of the analysis, such as `balance_margin`. Texts that the
+    file does not give are empty.
     """
 
     name: str
@@ -29,6 +31,9 @@ class Study:
     created_at: str = ""
     command: str = ""
     paper: str = ""
+    claims: tuple[str, ...] = ()
+    test_sets: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
 
     @property
     def axes(self) -> list[str]:
@@ -70,6 +75,8 @@ def _read(folder: Path, runs: Path) -> Study:
         content = json.loads(path.read_text(encoding="utf-8"))
         cells = tuple((str(cell["id"]), _scalars(cell["axes"])) for cell in content["cells"])
         axis = str(content["axis"])
+        choices: dict[str, Any] = {key: _names(content, key) for key in ("claims", "test_sets")}
+        choices["options"] = dict(content.get("options") or {})
     except (ValueError, KeyError, TypeError) as error:
         raise SlackoffError(
             f"{path} is damaged ({type(error).__name__}: {error}): run the study's command again to rewrite it."
@@ -79,10 +86,19 @@ def _read(folder: Path, runs: Path) -> Study:
         what = f"its cell {without[0]} has no axis '{axis}'" if without else "it lists no cells"
         raise SlackoffError(f"{path} is of no use, {what}: run the study's command again to rewrite it.")
     texts = {key: str(content.get(key) or "") for key in Study.__dataclass_fields__ if key in _TEXTS}
-    return Study(axis=axis, cells=cells, folder=folder, runs=runs, **{"name": folder.name, **texts})
+    named: dict[str, Any] = {"name": folder.name, **texts}
+    return Study(axis=axis, cells=cells, folder=folder, runs=runs, **choices, **named)
 
 
 _TEXTS = ("title", "question", "experiment", "size", "created_at", "command", "paper")
+
+
+def _names(content: dict[str, Any], key: str) -> tuple[str, ...]:
+    """A list of names; empty where the file does not give it."""
+    names = content.get(key) or []
+    if not isinstance(names, list):
+        raise TypeError(f"{key} is not a list")
+    return tuple(map(str, names))
 
 
 def _scalars(axes: dict[str, Any]) -> dict[str, Any]:

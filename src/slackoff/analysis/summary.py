@@ -18,10 +18,10 @@ def study_table(frames: Frames) -> pd.DataFrame:
     """The numbers of a study, one row per group and value of the main axis.
 
     Columns: the main axis; the labels of the group, where there are several; `output` ('network', or 'rainy
-    input' for the row of the output that does nothing, whose axis is NA); `state` of the cells, 'done' or
-    what else they are; `done` of `cells`; `images`, the number of test images; then each measure m as m,
-    m_low, m_high (mean and 95 % interval) with m_oracle, what the perfect output has, after E_R and the
-    removal share. NaN where there is none.
+    input' for the row of the output that does nothing, whose axis is NA, and whose labels are NA where groups
+    share it); `state` of the cells, 'done' or what else they are; `done` of `cells`; `images`, the number of
+    test images; then each measure m as m, m_low, m_high (mean and 95 % interval) with m_oracle, what the
+    perfect output has, after E_R and the removal share. NaN where there is none.
     """
     rows: list[dict[str, Any]] = []
     for group in groups(frames):
@@ -30,10 +30,11 @@ def study_table(frames: Frames) -> pd.DataFrame:
     table[frames.study.axis] = table[frames.study.axis].convert_dtypes()
     nothing = table[table["output"] == DO_NOTHING]
     labels = [column for column in label_columns(table, frames.study.axis) if column != TEST_SET]
-    numbers = nothing.drop(columns=labels).round(6).drop_duplicates()
-    if len(numbers) < len(nothing):
-        table = table.drop(nothing.index.difference(numbers.index))
-        table.loc[numbers.index, labels] = pd.NA
+    numbers = nothing.drop(columns=labels).round(6)
+    for _, same in numbers.groupby(list(numbers.columns), sort=False, dropna=False):
+        shared = [label for label in labels if nothing.loc[same.index, label].nunique(dropna=False) > 1]
+        table.loc[same.index[:1], shared] = pd.NA
+        table = table.drop(same.index[1:])
     return table.reset_index(drop=True)
 
 

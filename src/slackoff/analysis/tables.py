@@ -52,11 +52,22 @@ def to_latex(table: pd.DataFrame, axis: str, caption: str, label: str) -> str:
 
 
 def print_table(frames: Frames, console: Console) -> None:
-    """Prints the study table to a terminal; in a narrow one intervals go on a second line."""
-    wide = console.width >= _ONE_LINE_WIDTH
-    text = readable(study_table(frames), frames.study.axis, _BESIDE if wide else _BELOW)
-    title = escape(frames.study.title or frames.study.name)
-    shown = Table(title=title, caption="mean and 95 % interval", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    """Prints the study table to a terminal; in a narrow one intervals go on a second line, and each group has a table
+    of its own, so that no number is ever cut."""
+    title, table = frames.study.title or frames.study.name, study_table(frames)
+    if console.width >= _ONE_LINE_WIDTH:
+        _print(table, frames.study.axis, _BESIDE, title, console)
+        return
+    labels = label_columns(table, frames.study.axis)
+    for values, rows in table.groupby(labels, sort=False, dropna=False) if labels else [((), table)]:
+        named = [f"{label} = {value}" for label, value in zip(labels, values, strict=True) if not pd.isna(value)]
+        heading = ", ".join(named) or ("every group" if labels else "")
+        _print(rows.drop(columns=labels), frames.study.axis, _BELOW, ": ".join(filter(None, [title, heading])), console)
+
+
+def _print(table: pd.DataFrame, axis: str, entry: str, title: str, console: Console) -> None:
+    text = readable(table, axis, entry)
+    shown = Table(title=escape(title), caption="mean and 95 % interval", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in text:
         shown.add_column(column, justify="right" if column in _HEADINGS else "left")
     for row in text.itertuples(index=False):

@@ -5,9 +5,9 @@ from itertools import pairwise
 from math import isfinite
 from typing import Any
 
-from slackoff.analysis.claim import Verdict
+from slackoff.analysis.claim import NOT_ENOUGH, Verdict
 from slackoff.analysis.groups import Group
-from slackoff.analysis.statistics import MIN_UNITS, Interval, spearman
+from slackoff.analysis.statistics import MIN_UNITS, Interval, Joint, spearman
 from slackoff.analysis.wording import MINUS, amount, at, flipped, listing, name, plain_label, signed, symbol
 
 
@@ -30,10 +30,10 @@ class Trend:
     @property
     def verdict_on_fall(self) -> Verdict:
         """'supported' where the ends and the rank correlation both say that it falls, 'contradicted' where
-        both say that it rises, else 'undecided'."""
+        both say that it rises, else 'not enough data'."""
         if self.change.sign < 0 and self.spearman < 0:
             return "supported"
-        return "contradicted" if self.change.sign > 0 and self.spearman > 0 else "undecided"
+        return "contradicted" if self.change.sign > 0 and self.spearman > 0 else NOT_ENOUGH
 
     @property
     def span(self) -> str:
@@ -84,12 +84,12 @@ def describe(found: Trend) -> str:
     sentence += f"with {symbol(found.axis)} over {len(found.values)} values is {rank}."
     if found.change.units < MIN_UNITS:
         return f"{sentence} {too_few(found.change)}"
-    if found.change.sign and found.verdict_on_fall == "undecided":
+    if found.change.sign and found.verdict_on_fall == NOT_ENOUGH:
         sentence += " The ends and the values between them disagree, so no direction is claimed."
     return f"{sentence} {_step_by_step(found)}" if len(found.steps) > 1 else sentence
 
 
-def too_few(interval: Interval) -> str:
+def too_few(interval: Interval | Joint) -> str:
     """Why an interval from so few units decides nothing."""
     images = "1 test image" if interval.units == 1 else f"{interval.units} test images"
     once = " (crops of one photograph count once)" if interval.units < interval.images else ""

@@ -11,7 +11,7 @@ NO_NUMBER = "\N{EN DASH}"
 
 _SYMBOLS = {"patch_count": "N"}
 _LABELS = {"patch_count": "number of training patches N", "rain": "training rain range"}
-_DECIMALS = {"grey levels": 1, "dB": 2}
+_DECIMALS = {"grey levels": 1, "dB": 2, "doublings of N": 1}
 _MOST_DECIMALS = 5
 
 
@@ -33,6 +33,12 @@ def at(axis: str, value: Any) -> str:
 def listing(items: list[str]) -> str:
     """'a, b and c'."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def first_of(items: list[str], most: int = 3) -> str:
+    """'a, b, c and 5 others'."""
+    rest = len(items) - most
+    return listing([*items[:most], f"{rest} others"] if rest > 1 else items)
 
 
 def plain_label(measure: str) -> str:
@@ -66,17 +72,30 @@ def amount(interval: Interval, measure: str, first: bool = False) -> str:
     Shows more decimals than a table where a bound would otherwise read as 0 and hide on which side of 0 it
     lies.
     """
-    places = decimals(measure)
-    bounds = [bound for bound in (interval.low, interval.high) if math.isfinite(bound)]
-    clear = interval.low * interval.high > 0
+    unit = COLUMNS[measure].unit if first else ""
+    return quantity(interval.mean, interval.low, interval.high, unit, decimals(measure), "95 % interval " * first)
+
+
+def quantity(mean: float, low: float, high: float, unit: str = "", places: int | None = None, words: str = "") -> str:
+    """'12.3 grey levels (11.0 to 13.5)': a number of a unit and the bounds of its interval, as `amount` writes them.
+
+    `places`: the decimals, by default those usual for the unit; `words` stand before the bounds.
+    """
+    places = _DECIMALS.get(unit, 2) if places is None else places
+    bounds = [bound for bound in (low, high) if math.isfinite(bound)]
+    clear = low * high > 0
     while clear and places < _MOST_DECIMALS and not all(round(bound, places) for bound in bounds):
         places += 1
-    mean = number(interval.mean, places)
     if not bounds:
-        return f"{mean} (no interval)"
-    unit = f" {COLUMNS[measure].unit}" if first and COLUMNS[measure].unit else ""
-    words = "95 % interval " if first else ""
-    return f"{mean}{unit} ({words}{number(interval.low, places)} to {number(interval.high, places)})"
+        return f"{number(mean, places)} (no interval)"
+    text = f"{number(mean, places)} {unit}".rstrip()
+    return f"{text} ({words}{number(low, places)} to {number(high, places)})"
+
+
+def between(low: float, high: float, unit: str = "") -> str:
+    """'5.0 to 14.0 grey levels', with the decimals usual for the unit; one number where both read the same."""
+    ends = [number(end, _DECIMALS.get(unit, 2)) for end in (low, high)]
+    return f"{' to '.join(dict.fromkeys(ends))} {unit}".rstrip()
 
 
 def signed(interval: Interval, measure: str) -> str:

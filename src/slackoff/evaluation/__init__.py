@@ -1,6 +1,16 @@
 """Test sets (rain on held-out backgrounds, folders of pairs) and the measuring of a network on them."""
 
+from slackoff.evaluation.complexity import ComplexityMeasurement
 from slackoff.evaluation.evaluator import Evaluation, Evaluator
 from slackoff.evaluation.image_sets import EvaluationImage, PairFolder, ThinRainOnHeldOut
+from slackoff.evaluation.streaks import StreaksOnHeldOut
 
-__all__ = ["Evaluation", "EvaluationImage", "Evaluator", "PairFolder", "ThinRainOnHeldOut"]
+__all__ = [
+    "ComplexityMeasurement",
+    "Evaluation",
+    "EvaluationImage",
+    "Evaluator",
+    "PairFolder",
+    "StreaksOnHeldOut",
+    "ThinRainOnHeldOut",
+]

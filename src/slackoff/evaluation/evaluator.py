@@ -1,6 +1,6 @@
 """Measure a network on a test set: one row an image, means for the curves, a few pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,11 +33,12 @@ class Evaluator:
     """Runs a network in float32 over test images, one at a time, on whatever device it is on.
 
     Args:
-        name: of the test set, for the rows.
-        images: the test images.
+        name: of the first test set, for the rows.
+        images: its test images.
         protocol: what is measured.
         quick_count: how many of the images, spread evenly, the evaluations during training use.
-        picture_count: of how many images, spread evenly, pictures are kept.
+        picture_count: of how many images of a set, spread evenly, pictures are kept.
+        also: further test sets by name, measured when training has ended, and not during it.
     """
 
     def __init__(
@@ -47,36 +48,46 @@ class Evaluator:
         protocol: Protocol,
         quick_count: int,
         picture_count: int,
+        also: Mapping[str, Sequence[EvaluationImage]] | None = None,
     ) -> None:
         self.name = name
         self.images = list(images)
         self.protocol = protocol
-        self.quick = _spread(len(self.images), quick_count)
-        self.pictured = _spread(len(self.images), picture_count)
+        self.quick = [self.images[number] for number in _spread(len(self.images), quick_count)]
+        self.picture_count = picture_count
+        self.also = dict(also or {})
 
     def quick_means(self, network: nn.Module) -> dict[str, float]:
         """The means over the quick part of the test set."""
-        return self._measure(network, self.quick, frozenset()).means
+        return self._measure(network, self.name, self.quick, 0).means
 
     def evaluate(self, network: nn.Module) -> Evaluation:
-        """Measure every image and keep the pictures."""
-        return self._measure(network, range(len(self.images)), frozenset(self.pictured))
+        """Measure every image of every test set and keep pictures; the means are those of the first set."""
+        first = self._measure(network, self.name, self.images, self.picture_count)
+        rows, pictures = [first.rows], first.pictures
+        for name, images in self.also.items():
+            further = self._measure(network, name, images, self.picture_count)
+            rows.append(further.rows)
+            pictures |= further.pictures
+        return Evaluation(pd.concat(rows, ignore_index=True), first.means, pictures)
 
     @torch.no_grad()
-    def _measure(self, network: nn.Module, numbers: Sequence[int], pictured: frozenset[int]) -> Evaluation:
+    def _measure(
+        self, network: nn.Module, name: str, images: Sequence[EvaluationImage], picture_count: int
+    ) -> Evaluation:
         device = next(network.parameters()).device
         pooled = self._pooled_metrics().to(device)
         was_training = network.training
         network.eval()
         rows, pictures = [], {}
-        for number in numbers:
-            image = self.images[number]
+        pictured = _spread(len(images), picture_count)
+        for number, image in enumerate(images):
             background, rain, rainy = (x[None].to(device) for x in (image.background, image.rain, image.rainy))
             output = network(rainy).float()
             measures = self.protocol.measure(output, background, rain, rainy)
             pooled.update(output, background, rain, rainy)
             height, width = rainy.shape[-2:]
-            row = {"test_set": self.name, "image": image.name, "height": height, "width": width, **image.origin}
+            row = {"test_set": name, "image": image.name, "height": height, "width": width, **image.origin}
             rows.append(row | {key: value.item() for key, value in measures.items()})
             if number in pictured:
                 shown = {"rainy": rainy, "output": output, "background": background}

@@ -92,15 +92,17 @@ class PairFolder:
         root: the folder; see docs/datasets.md for the layouts.
         count: take only the first so many pairs; None takes all.
         crop_px: measure only the centre square of this side; None measures whole images.
+        key: the config key that names ``root``, for messages.
     """
 
     root: str
     count: int | None = None
     crop_px: int | None = None
+    key: str = "evaluation.root"
 
     def fingerprint(self) -> str:
         digest = hashlib.sha256()
-        for pair in find_pairs(self.root, "evaluation.root"):
+        for pair in find_pairs(self.root, self.key):
             digest.update(pair.name.encode() + b"\0")
             for path in (pair.rainy_path, pair.clean_path):
                 digest.update(hashlib.sha256(path.read_bytes()).digest())
@@ -113,7 +115,7 @@ class PairFolder:
             SlackoffError: see ``find_pairs`` and ``read_pair``; or a pair is smaller than ``crop_px``.
         """
         images = []
-        for pair in find_pairs(self.root, "evaluation.root")[: self.count]:
+        for pair in find_pairs(self.root, self.key)[: self.count]:
             rainy, clean = (self._crop(pixels, pair.name) for pixels in read_pair(pair))
             o, b = to_tensor(rainy), to_tensor(clean)
             digest = hashlib.sha256(clean.tobytes()).hexdigest()[:12]

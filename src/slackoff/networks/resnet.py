@@ -1,5 +1,7 @@
 """ResNet: the SRResNet of BasicSR (MSRResNet) at scale 1."""
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from slackoff.errors import SlackoffError
@@ -32,6 +34,8 @@ class ResNet(nn.Module):
     Raises:
         SlackoffError: a size is not positive.
     """
+
+    paper: ClassVar[str] = "Ledig et al., SRResNet (CVPR 2017), as BasicSR's MSRResNet"
 
     def __init__(self, channels: int = 64, blocks: int = 16, global_residual: bool = True) -> None:
         super().__init__()

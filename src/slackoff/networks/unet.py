@@ -1,6 +1,7 @@
 """UNet: a norm-free restoration U-Net with a global residual."""
 
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -36,6 +37,8 @@ class UNet(nn.Module):
     Raises:
         SlackoffError: a size is not positive.
     """
+
+    paper: ClassVar[str] = "Ronneberger et al., U-Net (MICCAI 2015)"
 
     def __init__(self, width: int = 32, levels: int = 5, global_residual: bool = True) -> None:
         super().__init__()

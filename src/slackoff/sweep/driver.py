@@ -64,7 +64,12 @@ def check_all(cells: Sequence[Cell]) -> None:
         text = OmegaConf.to_yaml({key: cell.config[key] for key in checked})
         if text not in seen:
             seen.add(text)
-            build.check(cell.config)
+            try:
+                build.check(cell.config)
+            except SlackoffError as error:
+                if cell.row is None:
+                    raise
+                raise SlackoffError(f"{cell.row.place}: {error}") from error
 
 
 def _as_int(value: object) -> int:

@@ -1,119 +1,138 @@
 """From the configs of a sweep to its cells: who they are, what differs between them, which are done."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from slackoff.errors import SlackoffError
 from slackoff.record.status import Status, read_status
-from slackoff.sweep.identity import cell_id
+from slackoff.sweep.collection import without_collection
+from slackoff.sweep.expand import Config, NotGivenError, resolved
+from slackoff.sweep.fingerprints import Fingerprints
+from slackoff.sweep.identity import Texts, cell_id
+from slackoff.sweep.manifest import Row
 
-_LABEL_KEYS = ("network", "background", "rain", "task", "evaluation")
+_LABEL = {
+    **{group: f"{group}.name" for group in ("network", "background", "rain", "task", "evaluation")},
+    "patch_count": "background.patch_count",
+    "seed": "seed",
+}
 
 
 @dataclass(frozen=True)
 class Cell:
     """One model to train.
 
-    ``label`` says in words what it is; ``axes`` holds its values along what differs within the sweep.
+    ``content`` is its resolved config as plain values, ``config`` the same as OmegaConf has it. ``label`` says in words
+    what it is; ``axes`` holds its values along what differs within the sweep; ``row`` is where a manifest asks for it.
+    ``provisional``: a folder of its data is missing, so that its identity is not known yet.
     """
 
     id: str
-    config: DictConfig
+    content: Config
     folder: Path
     label: dict[str, Any]
     axes: dict[str, Any]
+    row: Row | None = None
+    provisional: bool = False
+
+    @cached_property
+    def config(self) -> DictConfig:
+        return OmegaConf.create(self.content)
 
     def status(self) -> Status:
         """The status on disk, or that of a cell never tried."""
-        return read_status(self.folder) or Status(self.id, self.label, int(self.config.schedule.steps))
+        steps = self.content["schedule"]["steps"]
+        return read_status(self.folder) or Status(self.id, self.label, steps if isinstance(steps, int) else 0)
 
 
-class Fingerprints:
-    """Digests of the data that configs refer to, each folder read once a sweep."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, str] = {}
-
-    def of(self, config: DictConfig) -> dict[str, str]:
-        from slackoff import build  # here, so that planning without folders needs no torch
-
-        background = OmegaConf.to_yaml({key: config.background[key] for key in ("source", "held_out")})
-        if background not in self._known:
-            source, split = build.build_backgrounds(config)
-            self._known[background] = f"{source.fingerprint()} {split.train}"
-        evaluation = OmegaConf.to_yaml(config.evaluation.test_set)
-        if evaluation not in self._known:
-            self._known[evaluation] = build.build(config.evaluation.test_set, "evaluation.test_set").fingerprint()
-        return {"background": self._known[background], "evaluation": self._known[evaluation]}
-
-
-def plan(configs: Sequence[DictConfig], overrides: Sequence[Sequence[str]]) -> list[Cell]:
-    """Turn composed configs into cells, each once, in the order given.
+@without_collection()
+def plan(
+    configs: Sequence[Config | DictConfig],
+    overrides: Sequence[Sequence[str]],
+    rows: Sequence[Row | None] = (),
+    fingerprints: Fingerprints | None = None,
+) -> list[Cell]:
+    """Turn configs into cells, each once, in the order given.
 
     Args:
-        configs: one composed config a job.
+        configs: one a job: resolved as plain values, or as Hydra composed it.
         overrides: the command line overrides of each job, from which the axes are read.
+        rows: the manifest's row of each job, or none at all.
+        fingerprints: of the data; by default missing folders are refused.
 
     Raises:
-        SlackoffError: a value that must be given is missing, or a data folder cannot be read.
+        SlackoffError: a value that must be given is missing, a data folder cannot be read, or two rows of a manifest
+            are the same cell.
     """
-    fingerprints = Fingerprints()
+    fingerprints = fingerprints or Fingerprints()
     varying = _varying_keys(overrides)
     cells: dict[str, Cell] = {}
-    for config in configs:
-        resolved = _resolve(config)
-        content = OmegaConf.to_container(resolved)
-        assert isinstance(content, dict)
-        identity = cell_id({str(key): value for key, value in content.items()}, fingerprints.of(resolved))
-        axes = {_short(resolved.study.axis): OmegaConf.select(resolved, resolved.study.axis)}
-        axes |= {_short(key): _value(resolved, key) for key in varying}
-        label = {key: resolved[key].name for key in _LABEL_KEYS}
-        label |= {"patch_count": resolved.background.patch_count, "seed": resolved.seed}
-        folder = Path(resolved.runs) / "cells" / identity
-        cells.setdefault(identity, Cell(identity, resolved, folder, label, axes))
+    texts: Texts = {}
+    for config, row in zip(configs, rows or [None] * len(configs), strict=True):
+        content = resolved(config) if isinstance(config, DictConfig) else config
+        digests = fingerprints.of(content)
+        identity = cell_id(content, digests, texts)
+        known = cells.get(identity)
+        if known is None:
+            cells[identity] = _cell(identity, content, varying, row, fingerprints.provisional(digests))
+        elif known.row and row and not row.may_repeat:
+            raise SlackoffError(f"{row.shared_with(known.row)} are the same cell: remove one, or give it another seed")
     return list(cells.values())
 
 
-def _resolve(config: DictConfig) -> DictConfig:
-    plain = OmegaConf.create({key: config._get_node(key) for key in config if key != "hydra"})
-    for key in _missing(OmegaConf.to_container(plain)):
-        raise SlackoffError(f"{key} is not given: add {key}=... to the command")
-    try:
-        OmegaConf.resolve(plain)
-    except OmegaConfBaseException as error:
-        raise SlackoffError(f"The config cannot be resolved: {str(error).splitlines()[0]}") from error
-    return plain
+def _cell(identity: str, content: Config, varying: Sequence[str], row: Row | None, provisional: bool) -> Cell:
+    axes = {_short(key): _value(content, key) for key in [_required(content, "study.axis"), *varying]}
+    label = {word: _required(content, key) for word, key in _LABEL.items()}
+    folder = _cells_folder(_required(content, "runs")) / identity
+    return Cell(identity, content, folder, label, axes, row, provisional)
 
 
-def _missing(content: Any, prefix: str = "") -> Iterator[str]:
-    """Keys whose value is the mandatory mark ???, without resolving what refers to them."""
-    for key, value in content.items() if isinstance(content, dict) else ():
-        if value == "???":
-            yield f"{prefix}{key}"
-        yield from _missing(value, f"{prefix}{key}.")
+@cache
+def _cells_folder(runs: str) -> Path:
+    return Path(runs) / "cells"
 
 
 def _varying_keys(overrides: Sequence[Sequence[str]]) -> list[str]:
-    """Keys whose override differs between jobs, in the order of the command."""
+    """Keys whose override differs between jobs or is not in all of them, in the order of the command."""
     values: dict[str, set[str]] = {}
+    jobs: dict[str, int] = {}
     for job in overrides:
-        for override in job:
-            key, _, value = override.partition("=")
-            values.setdefault(key.lstrip("+~"), set()).add(value)
-    return [key for key, found in values.items() if len(found) > 1]
+        given = {key.lstrip("+~"): value for key, _, value in (override.partition("=") for override in job)}
+        for key, value in given.items():
+            values.setdefault(key, set()).add(value)
+            jobs[key] = jobs.get(key, 0) + 1
+    return [key for key, found in values.items() if len(found) > 1 or jobs[key] < len(overrides)]
 
 
-def _value(config: DictConfig, key: str) -> Any:
+def _value(content: Config, key: str) -> Any:
     """The value of a config key, or the name of a group's choice."""
-    value = OmegaConf.select(config, key.replace("/", "."))
-    if isinstance(value, DictConfig):
+    value = _select(content, key.replace("/", "."))
+    if isinstance(value, dict):
         return value.get("name", str(value))
-    return str(value) if OmegaConf.is_list(value) else value
+    return str(value) if isinstance(value, list) else value
+
+
+def _required(content: Config, key: str) -> Any:
+    value = _select(content, key)
+    if value is None:
+        raise NotGivenError(key)
+    return value
+
+
+def _select(content: Config, key: str) -> Any:
+    """The value of a config key; None where there is none."""
+    node: Any = content
+    try:
+        for part in key.split("."):
+            node = node[int(part) if isinstance(node, list) else part]
+    except (LookupError, ValueError, TypeError):
+        return None
+    return node
 
 
 def _short(key: str) -> str:

@@ -1,4 +1,4 @@
-"""A whole study: plan, train, write ``study.json``, report."""
+"""A whole study: train, write ``study.json``, report."""
 
 import hashlib
 import shlex
@@ -12,18 +12,15 @@ from rich.console import Console
 
 from slackoff.record.atomic import write_json
 from slackoff.sweep.driver import run_cells
-from slackoff.sweep.plan import Cell, plan
+from slackoff.sweep.plan import Cell
 from slackoff.sweep.slots import Slot
 
 
-def run_study(
-    configs: Sequence[DictConfig], overrides: Sequence[Sequence[str]], slots: Sequence[Slot], console: Console
-) -> int:
-    """Run the cells that the configs ask for, then draw the study.
+def run_study(cells: Sequence[Cell], slots: Sequence[Slot], console: Console) -> int:
+    """Run the cells of a plan, then draw the study.
 
     Args:
-        configs: one composed config a job.
-        overrides: the overrides of each job.
+        cells: the plan; not empty.
         slots: places for processes.
         console: for progress and the table.
 
@@ -33,7 +30,6 @@ def run_study(
     Raises:
         SlackoffError: a mistake found before training.
     """
-    cells = plan(configs, overrides)
     statuses = run_cells(cells, slots, console)
     folder = _write_study(cells)
     failed = sum(status.state != "done" for status in statuses)
@@ -67,11 +63,20 @@ def _write_study(cells: Sequence[Cell]) -> Path:
             "size": config.size,
             "axis": str(config.study.axis).rsplit(".", 1)[-1],
             "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "test_sets": _drawn_test_sets(config),
+            "claims": list(config.study.claims),
+            "options": dict(config.study.options),
             "command": shlex.join(["python", "-m", "slackoff", *sys.argv[1:]]),
             "cells": [{"id": cell.id, "axes": cell.axes} for cell in cells],
         },
     )
     return folder
+
+
+def _drawn_test_sets(config: DictConfig) -> list[str]:
+    """Those of ``study.test_sets`` that the cells are tested on; none (which draws all) if the command chose others."""
+    tested = {str(config.evaluation.test_set.get("name", config.evaluation.name)), *config.evaluation.get("also", {})}
+    return [str(name) for name in config.study.test_sets if name in tested]
 
 
 def _report(folder: Path, console: Console, wandb: bool, project: str) -> None:
@@ -84,6 +89,8 @@ def _report(folder: Path, console: Console, wandb: bool, project: str) -> None:
     print_table(frames, console)
     console.print(f"Report: {page}", soft_wrap=True)
     if wandb:
+        from slackoff.analysis.summary import label_columns, study_table
         from slackoff.record.publish import publish_study
 
-        publish_study(folder, frames.cells, frames.images, frames.study.axis, project)
+        table = study_table(frames)
+        publish_study(folder, table, frames.study.axis, label_columns(table, frames.study.axis), project)

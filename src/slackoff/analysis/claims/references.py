@@ -1,9 +1,13 @@
 """Are the cells comparable, and where do they lie between doing nothing and the perfect output?"""
 
+from dataclasses import replace
+
 import numpy as np
 
-from slackoff.analysis.claim import Claim
-from slackoff.analysis.groups import Group
+from slackoff.analysis.claim import NOT_ENOUGH, Claim
+from slackoff.analysis.claims.scope import scope
+from slackoff.analysis.frames import Frames
+from slackoff.analysis.groups import Group, groups
 from slackoff.analysis.statistics import difference_interval
 from slackoff.analysis.wording import amount, at, flipped, listing, number
 
@@ -13,13 +17,23 @@ REFERENCES = ("e_r_oracle", "removal_share_oracle", "psnr_rgb_input", "ssim_rgb_
 TOLERANCE = 1e-3
 """Largest difference of a reference between cells, in its own unit; rounding differs between machines."""
 
+ID = "references"
+
 _STATEMENT = "All networks were tested on the same rainy images."
 
 
-def check_references(group: Group) -> Claim:
+def check_references(frames: Frames) -> list[Claim]:
+    """For every group of a study, whether its cells are comparable."""
+    found = []
+    for group in groups(frames):
+        found.append(replace(references(group), group=group.name, scope=scope(group), topic=ID))
+    return found
+
+
+def references(group: Group) -> Claim:
     """The claim that the references agree between cells; says which networks pass beyond a reference."""
     if not group.done:
-        return Claim("references", _STATEMENT, "undecided", {}, "There are no results yet.")
+        return Claim(ID, _STATEMENT, NOT_ENOUGH, {}, "There are no results yet.")
     levels = {name: group.level(group.done[0], name).mean for name in REFERENCES}
     spread = _spread(group)
     numbers = {"largest_difference": spread, **levels}
@@ -27,7 +41,7 @@ def check_references(group: Group) -> Claim:
         what = f"their references differ by up to {spread:.2g} in the same image"
         what = "they have different test images" if np.isnan(spread) else what
         sentence = f"The cells do not compare, {what}: evaluate all of them on one test set."
-        return Claim("references", _STATEMENT, "contradicted", numbers, sentence)
+        return Claim(ID, _STATEMENT, "contradicted", numbers, sentence)
     sentence = (
         f"Doing nothing gives E_R 0, removal share 0 and PSNR {number(levels['psnr_rgb_input'], 2)} dB; "
         f"the perfect output gives E_R {number(levels['e_r_oracle'], 1)}, "
@@ -37,7 +51,7 @@ def check_references(group: Group) -> Claim:
         sentence += f" E_R exceeds its oracle at {listing(above)}: that cannot be rain removal alone."
     if worse := _beyond(group, "psnr_rgb", "psnr_rgb_input", -1):
         sentence += f" PSNR is below that of the untouched input at {listing(worse)}."
-    return Claim("references", _STATEMENT, "supported", numbers, sentence)
+    return Claim(ID, _STATEMENT, "supported", numbers, sentence)
 
 
 def _spread(group: Group) -> float:

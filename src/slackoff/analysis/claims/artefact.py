@@ -5,7 +5,9 @@ has E_R = s * oracle, in grey levels; whatever E_R moves beyond that does not fo
 changes are set side by side: of E_R, of the removal share, and of removal share * oracle.
 """
 
-from slackoff.analysis.claim import Claim, Verdict
+from typing import Any
+
+from slackoff.analysis.claim import NOT_ENOUGH, Claim, Effect, Verdict
 from slackoff.analysis.groups import REMOVED, Group
 from slackoff.analysis.statistics import MIN_UNITS, Interval
 from slackoff.analysis.trends import bounds, move, too_few
@@ -22,7 +24,7 @@ _LESS = "the network trained on few patches removes less of the unseen rain, not
 def removal_or_damage(group: Group) -> Claim:
     """Says which of E_R and removal share moved from the smallest to the largest N, and what that means."""
     if len(group.done) < 2:
-        return Claim(ANSWER, _STATEMENT, "undecided", {}, "It takes results at two values to say what moved.")
+        return _claim(NOT_ENOUGH, {}, "It takes results at two values to say what moved.")
     first, last = group.done[0], group.done[-1]
     e_r, share, removed = (group.change(last, first, name) for name in ("e_r", "removal_share", REMOVED))
     numbers = {
@@ -35,13 +37,20 @@ def removal_or_damage(group: Group) -> Claim:
     }
     fewest = min(e_r, share, key=lambda interval: interval.units)
     if fewest.units < MIN_UNITS:
-        verdict: Verdict = "undecided"
+        verdict: Verdict = NOT_ENOUGH
         words = f"E_R falls by {amount(e_r, 'e_r', first=True)} and the removal share by "
         words += f"{amount(share, 'removal_share')}. {too_few(fewest)}"
     else:
         verdict, words = _judge(e_r, share, removed, at(group.axis, first))
     sentence = f"From {at(group.axis, first)} to {at(group.axis, last)} {words}"
-    return Claim(ANSWER, _STATEMENT, verdict, numbers, sentence)
+    effect = Effect.of(
+        f"fall of the rain taken out from {at(group.axis, first)} to {at(group.axis, last)}", removed, "grey levels"
+    )
+    return _claim(verdict, numbers, sentence, effect if removed.images else None)
+
+
+def _claim(verdict: Verdict, numbers: dict[str, Any], sentence: str, effect: Effect | None = None) -> Claim:
+    return Claim(ANSWER, _STATEMENT, verdict, numbers, sentence, topic=ANSWER, effect=effect)
 
 
 def _judge(e_r: Interval, share: Interval, removed: Interval, few: str) -> tuple[Verdict, str]:
@@ -55,13 +64,13 @@ def _judge(e_r: Interval, share: Interval, removed: Interval, few: str) -> tuple
     if e_r.sign > 0:
         return _e_r_alone(e_r, removed, f"{of_e_r}, but {of_share}", few)
     if share.sign > 0:
-        verdict: Verdict = "contradicted" if e_r.sign < 0 else "undecided"
+        verdict: Verdict = "contradicted" if e_r.sign < 0 else NOT_ENOUGH
         return verdict, f"{of_e_r}, but {of_share}: {_MORE}, though E_R does not show it."
     if share.sign < 0:
         return "contradicted", f"{of_e_r} and {of_share}: {_LESS}, the opposite of the paper's finding."
     if e_r.sign < 0:
         return "contradicted", f"{of_e_r}, the opposite of the paper's finding, and {of_share}."
-    return "undecided", f"{of_e_r} and {of_share}: the effect does not show in this study."
+    return NOT_ENOUGH, f"{of_e_r} and {of_share}: the effect does not show in this study."
 
 
 def _e_r_alone(e_r: Interval, removed: Interval, words: str, few: str) -> tuple[Verdict, str]:
@@ -73,7 +82,7 @@ def _e_r_alone(e_r: Interval, removed: Interval, words: str, few: str) -> tuple[
     most = max(removed.high, 0.0)
     if most > e_r.low / 2:
         unsure = "too uncertain to say whether"
-        return "undecided", f"{words}: {unsure} the higher E_R at {few} is rain removal or background damage."
+        return NOT_ENOUGH, f"{words}: {unsure} the higher E_R at {few} is rain removal or background damage."
     reason = f"at most {most:.1f} of the grey levels that E_R falls by can be rain"
     return "contradicted", (f"{words}: the higher E_R at {few} is background damage, not rain removal ({reason}).")
 

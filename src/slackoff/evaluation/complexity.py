@@ -1,0 +1,196 @@
+"""Multi-scale structural complexity of image categories: equal patches of each, measured patch by patch."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from kornia.color import rgb_to_grayscale
+from numpy.typing import NDArray
+from torch import Tensor
+
+from slackoff.backgrounds import FolderSource, ImageSource, Patch
+from slackoff.backgrounds.bank import choose, cut
+from slackoff.errors import SlackoffError
+from slackoff.metrics.complexity import full_depth, scale_complexities, standardise
+
+COLOURS = ("rgb", "grey")
+KEY = "study.measure"
+
+_VERSION = 1
+"""Raise it when the same settings and images would give other numbers."""
+
+_BATCH = 64
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True)
+class ComplexityMeasurement:
+    """What a config node ``study.measure`` builds: C_k of patches of several image categories.
+
+    Args:
+        categories: name -> images; a mapping {root: folder} stands for the images of that folder.
+        patch_size_px: side of a patch, a multiple of 4.
+        count: patches per category, the same for all; one of each photograph in turn, without overlap for as long as
+            possible.
+        seed: of the choice of patches.
+        filter_size: side of the blocks that a step averages over.
+        depth: number of scales K; None for as many as the patch has (7 for 128 px and a filter of 2).
+        colours: 'rgb' (the channels' dot product) and/or 'grey' (BT.601 luma of full range).
+        normalised: False measures values in [0, 1], True each patch at mean 0 and variance 1 (see
+            ``slackoff.metrics.complexity.standardise``).
+
+    Raises:
+        SlackoffError: a setting that cannot be, or a folder that cannot be read.
+    """
+
+    categories: Mapping[str, ImageSource | Mapping[str, Any]]
+    patch_size_px: int = 128
+    count: int = 256
+    seed: int = 0
+    filter_size: int = 2
+    depth: int | None = None
+    colours: Sequence[str] = COLOURS
+    normalised: Sequence[bool] = (False, True)
+
+    def __post_init__(self) -> None:
+        self._check()
+        sources = {name: _source(name, given) for name, given in self.categories.items()}
+        object.__setattr__(self, "categories", sources)
+
+    @property
+    def scales(self) -> int:
+        """The number of scales K that is measured."""
+        return self.depth or full_depth(self.patch_size_px, self.patch_size_px, self.filter_size)
+
+    def fingerprint(self) -> str:
+        """Hexadecimal digest of all that decides the numbers: settings, and names and bytes of the images."""
+        settings = [_VERSION, self.patch_size_px, self.count, self.seed, self.filter_size, self.scales]
+        variants = [list(self.colours), list(self.normalised)]
+        images = [[name, source.fingerprint()] for name, source in self._sources()]
+        return hashlib.sha256(json.dumps([settings, variants, images]).encode()).hexdigest()
+
+    def measure(self) -> pd.DataFrame:
+        """Measure every patch.
+
+        Returns:
+            One row per patch and variant: ``category``, ``photograph``, ``patch`` (its number, place and photograph are
+            the same in all variants), ``top``, ``left``, ``colour``, ``normalised``, ``half_variance`` (half the sum of
+            the channels' variances, what all C_k add up to at full depth) and ``c_0`` ... ``c_{K-1}``. NaN in
+            normalised rows of a patch without contrast.
+
+        Raises:
+            SlackoffError: a category has too few or too small images, or one that cannot be read.
+        """
+        frames = [self._measure_category(name, source) for name, source in self._sources()]
+        return pd.concat(frames, ignore_index=True)
+
+    def examples(self, count: int = 8) -> dict[str, list[NDArray[np.uint8]]]:
+        """The first patches of each category as they are measured: uint8 (P, P, 3) each, at most ``count``."""
+        found = {}
+        for name, source in self._sources():
+            chosen = self._choose(name, source)[:count]
+            pixels = dict(cut(source, _all(source), chosen, self.patch_size_px))
+            found[name] = [pixels[row] for row in range(len(chosen))]
+        return found
+
+    def _sources(self) -> Iterator[tuple[str, ImageSource]]:
+        for name, source in self.categories.items():
+            assert not isinstance(source, Mapping)  # __post_init__ has made sources of them
+            yield name, source
+
+    def _choose(self, name: str, source: ImageSource) -> list[Patch]:
+        try:
+            return choose(
+                source,
+                _all(source),
+                self.patch_size_px,
+                self.count,
+                self.seed,
+                count_key=f"{KEY}.count",
+                size_key=f"{KEY}.patch_size_px",
+            )
+        except SlackoffError as error:
+            raise SlackoffError(f"Category {name}: {error}") from error
+
+    def _measure_category(self, name: str, source: ImageSource) -> pd.DataFrame:
+        patches = self._choose(name, source)
+        crops = cut(source, _all(source), patches, self.patch_size_px)
+        frames = []
+        while batch := list(islice(crops, _BATCH)):
+            rows = [row for row, _ in batch]
+            common = {
+                "category": name,
+                "photograph": [source.names[patches[row].image] for row in rows],
+                "patch": rows,
+                "top": [patches[row].top for row in rows],
+                "left": [patches[row].left for row in rows],
+            }
+            pixels = torch.from_numpy(np.stack([pixels for _, pixels in batch]))
+            images = pixels.permute(0, 3, 1, 2).double() / 255.0
+            frames += [pd.DataFrame(common | measures) for measures in self._variants(images)]
+        return pd.concat(frames).sort_values("patch", kind="stable")
+
+    def _variants(self, images: Tensor) -> Iterator[dict[str, Any]]:
+        """The measures of one batch (N, 3, H, W), once for each colour and normalisation."""
+        for colour in self.colours:
+            coloured = images if colour == "rgb" else rgb_to_grayscale(images)
+            for normalised in self.normalised:
+                shown = standardise(coloured) if normalised else coloured
+                half_variance = shown.var((2, 3), correction=0).sum(1) / 2
+                row = {"colour": colour, "normalised": normalised, "half_variance": half_variance.numpy()}
+                scales = scale_complexities(shown, self.scales, self.filter_size)
+                yield row | {f"c_{k}": scales[:, k].numpy() for k in range(self.scales)}
+
+    def _check(self) -> None:
+        for key, least in {"patch_size_px": 4, "count": 1, "filter_size": 2, "seed": None}.items():
+            value = getattr(self, key)
+            if type(value) is not int or (least is not None and value < least):
+                ending = "" if least is None else f" from {least} up"
+                raise SlackoffError(f"{KEY}.{key}={value} cannot be: give a whole number{ending}.")
+        self._check_depth()
+        for key, allowed in {"colours": COLOURS, "normalised": (False, True)}.items():
+            values = getattr(self, key)
+            if not isinstance(values, Sequence) or not values or any(value not in allowed for value in values):
+                raise SlackoffError(
+                    f"{KEY}.{key}={values} cannot be: give a list of {' and/or '.join(map(str, allowed))}."
+                )
+        if not self.categories:
+            raise SlackoffError(f"{KEY}.categories is empty: add one with +{KEY}.categories.NAME.root=FOLDER.")
+        for name in self.categories:
+            if not _NAME.fullmatch(str(name)):
+                raise SlackoffError(f"{KEY}.categories has '{name}', which is no file name: use letters, digits, _ . -")
+
+    def _check_depth(self) -> None:
+        deepest = full_depth(self.patch_size_px, self.patch_size_px, self.filter_size)
+        if deepest == 0:
+            raise SlackoffError(
+                f"{KEY}.patch_size_px={self.patch_size_px} is no multiple of {KEY}.filter_size={self.filter_size}: "
+                "choose a patch size that is a power of the filter size, such as 128 for 2."
+            )
+        if self.depth is not None and (type(self.depth) is not int or not 1 <= self.depth <= deepest):
+            raise SlackoffError(
+                f"{KEY}.depth={self.depth} does not fit patches of {self.patch_size_px} px and blocks of "
+                f"{self.filter_size}: give 1 to {deepest}, or null for {deepest}."
+            )
+
+
+def _source(name: str, given: Any) -> ImageSource:
+    """The images of a category; a mapping with a root is a folder of images."""
+    key = f"{KEY}.categories.{name}"
+    if not isinstance(given, Mapping):
+        source: ImageSource = given
+        return source
+    if set(given) - {"root", "key"} or "root" not in given:
+        raise SlackoffError(f"{key}={dict(given)} names no images: give {key}.root=FOLDER.")
+    return FolderSource(given["root"], str(given.get("key", f"{key}.root")))
+
+
+def _all(source: ImageSource) -> range:
+    return range(len(source.names))

@@ -1,0 +1,96 @@
+"""Digests of the data that configs refer to, so that a cell's identity follows what is in its folders."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from slackoff.errors import SlackoffError
+from slackoff.sweep.expand import Config, NotGivenError
+
+
+class Fingerprints:
+    """Digests of backgrounds and test sets, each read once a sweep.
+
+    Args:
+        missing_allowed: take a folder that cannot be read for one still to come: its digest is a stand-in, and
+            ``problems`` tells what is wrong. For looking at a sweep, not for running it.
+    """
+
+    def __init__(self, missing_allowed: bool = False) -> None:
+        self.missing_allowed = missing_allowed
+        self.problems: dict[str, str] = {}
+        self._known: dict[str, str] = {}
+        self._seen: dict[tuple[int, ...], tuple[Any, str]] = {}  # by id; its owner is kept, or another could get it
+
+    def of(self, config: Config) -> dict[str, str]:
+        """One digest for the backgrounds and one for each test set.
+
+        Raises:
+            SlackoffError: a folder cannot be read.
+        """
+        photos = (_node(config, "background", "source"), config["background"].get("held_out"))
+        digests = {"background": self._digest(photos, lambda: _backgrounds(config))}
+        for key, node in _test_sets(config):
+            digests[key] = self._digest((node,), lambda key=key, node=node: _test_set(key, node))  # type: ignore[misc]
+        return digests
+
+    def provisional(self, digests: dict[str, str]) -> bool:
+        """Whether any of the digests is a stand-in."""
+        return any(digest in self.problems for digest in digests.values())
+
+    def _digest(self, described: tuple[Any, ...], read: Callable[[], str]) -> str:
+        """From memory for the very same objects, which most configs of a sweep share, or for equal ones."""
+        same = tuple(map(id, described))
+        if same not in self._seen:
+            self._seen[same] = (described, self._of_equal(described, read))
+        return self._seen[same][1]
+
+    def _of_equal(self, described: tuple[Any, ...], read: Callable[[], str]) -> str:
+        text = json.dumps(described)
+        if text not in self._known:
+            try:
+                self._known[text] = read()
+            except SlackoffError as error:
+                if not self.missing_allowed:
+                    raise
+                self._known[text] = f"missing {text}"
+                self.problems[self._known[text]] = str(error)
+        return self._known[text]
+
+
+def _test_sets(config: Config) -> Iterator[tuple[str, Any]]:
+    yield "evaluation.test_set", _node(config, "evaluation", "test_set")
+    for name, node in (config["evaluation"].get("also") or {}).items():
+        yield f"evaluation.also.{name}", node
+
+
+def _backgrounds(config: Config) -> str:
+    from slackoff import build  # here, so that planning without folders needs no torch
+
+    source, split = build.build_backgrounds(_as_omegaconf({"background": config["background"]}))
+    return f"{source.fingerprint()} {split.train}"
+
+
+def _test_set(key: str, node: Any) -> str:
+    from slackoff import build
+
+    fingerprint = build.build(_as_omegaconf(node), key).fingerprint()
+    assert isinstance(fingerprint, str)
+    return fingerprint
+
+
+def _as_omegaconf(content: Any) -> DictConfig:
+    config = OmegaConf.create(content)
+    assert isinstance(config, DictConfig)
+    return config
+
+
+def _node(config: Config, *keys: str) -> Any:
+    node: Any = config
+    for key in keys:
+        node = node.get(key) if isinstance(node, dict) else None
+        if node is None:
+            raise NotGivenError(".".join(keys))
+    return node

@@ -1,0 +1,170 @@
+"""Manifests: sweeps that are a list of rows and not a product of lists.
+
+A manifest is a YAML file of one mapping: ``common`` holds config keys and their values for all rows, ``rows`` is a list
+of such mappings, each one cell. A key is what one would write on the command line (``network``,
+``background.patch_count``); a row wins over ``common``, the command line over both. ``serves`` (which figure or table a
+row is for) and ``basis`` (how sure that is) are words for people and no config keys.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from hydra.core.override_parser.types import Quote, QuotedString
+
+from slackoff.errors import SlackoffError
+from slackoff.sweep.yaml_loader import Loader
+
+REMARKS = ("serves", "basis")
+_WORD = re.compile(r"(?!(?:true|false|null|nan|inf)$)[A-Za-z_][\w-]*$", re.ASCII | re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a manifest, ``common`` included.
+
+    ``assignments``: config key to override. ``may_repeat``: the command line has set what sets this row apart.
+    """
+
+    manifest: str
+    number: int
+    line: int
+    assignments: dict[str, str]
+    serves: str = ""
+    basis: str = ""
+    may_repeat: bool = False
+
+    @property
+    def place(self) -> str:
+        """Where it stands, for messages."""
+        return f"{self.manifest}, row {self.number} (line {self.line})"
+
+    def shared_with(self, earlier: "Row") -> str:
+        """Where two rows stand, for messages."""
+        return f"{self.manifest}: rows {earlier.number} (line {earlier.line}) and {self.number} (line {self.line})"
+
+
+class Job(NamedTuple):
+    """The overrides of one cell, and the row that they come from, if any."""
+
+    overrides: list[str]
+    row: Row | None = None
+
+
+def sweeps_folder() -> Path:
+    """The manifests that come with slackoff: inside the installed package, or at the root of a checkout."""
+    shipped = Path(__file__).parents[1] / "sweeps"
+    return shipped if shipped.is_dir() else Path(__file__).parents[3] / "sweeps"
+
+
+def read_manifest(name: str) -> list[Row]:
+    """Read a manifest.
+
+    Args:
+        name: of one that comes with slackoff, or the path of a YAML file.
+
+    Raises:
+        SlackoffError: there is no such file, it is no manifest, or a row is no row: naming file, row and line.
+    """
+    path = _find(name)
+    try:
+        document = yaml.compose(path.read_text(encoding="utf-8"), Loader=Loader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SlackoffError(f"study.manifest={path} cannot be read: {' '.join(str(error).split())}") from error
+    parts = dict(_items(document, str(path))) if isinstance(document, yaml.MappingNode) else {}
+    if unknown := [key for key in parts if key not in ("common", "rows")]:
+        raise SlackoffError(f"{path}: {unknown[0]} is not known: a manifest has common and rows")
+    rows = parts.get("rows")
+    if not isinstance(rows, yaml.SequenceNode) or not rows.value:
+        raise SlackoffError(f"{path} has no rows: give it rows, a list with one mapping of config keys for each cell")
+    shown = str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+    common = _values(parts["common"], f"{shown}, common") if "common" in parts else {}
+    found = [_row(node, number, common, shown) for number, node in enumerate(rows.value, start=1)]
+    _refuse_twins(found)
+    return found
+
+
+def jobs_of(rows: Sequence[Row], overrides: Sequence[str]) -> Iterator[Job]:
+    """The jobs that rows ask for; what the command line sets wins over the rows, and so may make some of them the same.
+
+    Args:
+        rows: of one manifest.
+        overrides: of the command line.
+    """
+    given = {override.partition("=")[0].lstrip("+~") for override in overrides}
+    for row in rows:
+        kept = [override for key, override in row.assignments.items() if key.lstrip("+") not in given]
+        if len(kept) < len(row.assignments):
+            row = replace(row, may_repeat=True)
+        yield Job([*kept, *overrides], row)
+
+
+def _find(name: str) -> Path:
+    known = {path.stem: path for path in sorted(sweeps_folder().glob("*.yaml"))}
+    path = Path(name).expanduser()
+    if name in known or path.is_file():
+        return known.get(name, path)
+    close = difflib.get_close_matches(name, known, n=1)
+    cure = f"did you mean {close[0]}?" if close else f"give the path of a YAML file, or one of {', '.join(known)}"
+    raise SlackoffError(f"study.manifest={name} does not exist: {cure}")
+
+
+def _row(node: yaml.Node, number: int, common: dict[str, Any], manifest: str) -> Row:
+    line = node.start_mark.line + 1
+    row = Row(manifest, number, line, {})
+    values = {**common, **_values(node, row.place)}
+    serves, basis = (str(values.pop(remark, "")) for remark in REMARKS)
+    if not values:
+        raise SlackoffError(f"{row.place} sets nothing: give it config keys such as network and background.patch_count")
+    assignments = {key: f"{key}={_written(value)}" for key, value in values.items()}
+    return Row(manifest, number, line, assignments, serves, basis)
+
+
+def _refuse_twins(rows: Sequence[Row]) -> None:
+    first: dict[tuple[str, ...], Row] = {}
+    for row in rows:
+        earlier = first.setdefault(tuple(sorted(row.assignments.values())), row)
+        if earlier is not row:
+            raise SlackoffError(f"{row.shared_with(earlier)} are the same cell: remove one, or give it another seed")
+
+
+def _values(node: yaml.Node, place: str) -> dict[str, Any]:
+    loader = Loader("")
+    values = {}
+    for key, value_node in _items(node, place):
+        if value_node.tag == "tag:yaml.org,2002:null" and not value_node.value:
+            raise SlackoffError(f"{place}: {key} has no value: give it one, or write null if that is meant")
+        if key in values:
+            raise SlackoffError(f"{place}: {key} is given twice: remove one")
+        try:
+            is_text = value_node.tag == "tag:yaml.org,2002:str"
+            values[key] = value_node.value if is_text else loader.construct_object(value_node, deep=True)
+        except yaml.YAMLError as error:
+            raise SlackoffError(f"{place}: {key} cannot be read: {' '.join(str(error).split())}") from error
+    return values
+
+
+def _items(node: yaml.Node, place: str) -> Iterator[tuple[str, Any]]:
+    if not isinstance(node, yaml.MappingNode):
+        raise SlackoffError(f"{place} is no mapping of config keys to values, such as {{network: unet, seed: 1}}")
+    for key_node, value_node in node.value:
+        if not isinstance(key_node, yaml.ScalarNode) or not key_node.value or "=" in key_node.value:
+            raise SlackoffError(f"{place}: a config key is missing: write key: value")
+        yield key_node.value, value_node
+
+
+def _written(value: Any) -> str:
+    """A value as Hydra's command line has it, so that it comes back as the same."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    if isinstance(value, list):
+        return f"[{','.join(map(_written, value))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{_written(key)}:{_written(item)}' for key, item in value.items())}}}"
+    if isinstance(value, str) and not _WORD.match(value):
+        return QuotedString(value, Quote.single).with_quotes()
+    return str(value)

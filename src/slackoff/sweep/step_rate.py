@@ -1,0 +1,119 @@
+"""Seconds of one training step on this machine, measured on the cell's own network and task."""
+
+import time
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from slackoff import build
+from slackoff.data import BatchStream, RainyBatch
+from slackoff.tasks import SupervisedTask
+
+_FIRST_SIDE_PX = 32
+_GPU_WARM_UP, _GPU_STEPS = 3, 10
+_AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+
+
+class StepTime(NamedTuple):
+    """Seconds of a step at the cell's own batch and patch size, and on what that was measured."""
+
+    seconds: float
+    how: str
+
+
+def measure_step(config: DictConfig, threads: int, budget_s: float) -> StepTime:
+    """Train a few steps on random patches.
+
+    On a GPU at the cell's batch and patch size. On a CPU first on one small patch, then on larger and more of them as
+    long as the budget lasts; if that ends below the cell's size, the time is scaled by the number of pixels.
+
+    Args:
+        config: a cell's resolved config.
+        threads: CPU threads to use.
+        budget_s: about how long to measure on a CPU; two steps on one patch of 32 x 32 are taken in any case.
+
+    Raises:
+        SlackoffError: the network, the task or the rain cannot be built.
+        RuntimeError: torch cannot take the step, for example for want of memory.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        trainer = _Trainer(config)
+        return _on_gpu(trainer) if trainer.device.type == "cuda" else _on_cpu(trainer, budget_s)
+    finally:
+        torch.set_num_threads(before)
+
+
+class _Trainer:
+    """Network, task and optimiser of a cell without Lightning around them."""
+
+    def __init__(self, config: DictConfig) -> None:
+        on_cpu = config.trainer.accelerator == "cpu" or not torch.cuda.is_available()
+        self.config, self.device = config, torch.device("cpu" if on_cpu else "cuda")
+        self.side, self.count = config.background.patch_size_px, config.schedule.batch_size
+        channels_last = config.trainer.channels_last
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        network = build.build_network(config).to(memory_format=self.memory_format)
+        self.task: SupervisedTask = build.build_task(config, network).to(self.device)
+        optimisers = self.task.configure_optimizers()
+        assert isinstance(optimisers, dict)
+        self.optimiser = optimisers["optimizer"]
+        self.autocast = _AUTOCAST.get(config.trainer.precision)
+
+    def step(self, batch: RainyBatch) -> None:
+        with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+            loss: Tensor = self.task.training_step(batch, 0)["loss"]
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def stream(self) -> BatchStream:
+        """The cell's own batches, rain included, from random backgrounds."""
+        side = self.side
+        bank = np.random.default_rng(0).integers(0, 256, (min(64, self.count), side, side, 3), dtype=np.uint8)
+        data = build.build_data(self.config, bank)
+        return BatchStream(torch.from_numpy(bank).permute(0, 3, 1, 2).contiguous().to(self.device), **data.options)
+
+    def random_batch(self, count: int, side: int) -> RainyBatch:
+        """Noise for both images: what is in them does not change the time."""
+        rainy, background = (torch.rand(count, 3, side, side).to(memory_format=self.memory_format) for _ in range(2))
+        return RainyBatch(background, rainy[:, :1], rainy)
+
+
+def _on_gpu(trainer: _Trainer) -> StepTime:
+    stream = trainer.stream()
+    for number in range(_GPU_WARM_UP):
+        trainer.step(stream.batch(number))
+    started = time.perf_counter()
+    for number in range(_GPU_STEPS):
+        trainer.step(stream.batch(number))
+    return StepTime((time.perf_counter() - started) / _GPU_STEPS, "measured")
+
+
+def _on_cpu(trainer: _Trainer, budget_s: float) -> StepTime:
+    started, count, side = time.perf_counter(), 1, min(_FIRST_SIDE_PX, trainer.side)
+    while True:
+        seconds = min(_timed(trainer, count, side) for _ in range(2))  # the first one is slow
+        share = count * side**2 / (trainer.count * trainer.side**2)
+        larger = (1, min(2 * side, trainer.side)) if side < trainer.side else (min(2 * count, trainer.count), side)
+        growth = larger[0] * larger[1] ** 2 / (count * side**2)
+        spent = time.perf_counter() - started
+        if share == 1:
+            return StepTime(seconds, "measured")
+        if spent + 2 * growth * seconds > budget_s:
+            return StepTime(seconds / share, f"measured on {count} of {side}x{side} px, scaled by pixels")
+        count, side = larger
+
+
+def _timed(trainer: _Trainer, count: int, side: int) -> float:
+    whole = (count, side) == (trainer.count, trainer.side)
+    stream = trainer.stream() if whole else None
+    started = time.perf_counter()
+    trainer.step(stream.batch(0) if stream else trainer.random_batch(count, side))
+    return time.perf_counter() - started

@@ -1,0 +1,242 @@
+"""Pareto front and recommendation, against double loops and by hand; which studies are balanced."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from analysis_record import Cell, EditImages, MakeFrames, image_rows, write_study
+
+from slackoff.analysis import load
+from slackoff.analysis.balance import MARGIN, balance_table, balances
+from slackoff.analysis.balance_wording import describe
+from slackoff.analysis.pareto import non_dominated, recommend
+from slackoff.analysis.report import build
+from slackoff.errors import SlackoffError
+
+MEANS = {
+    ("small", 8): (45.0, 0.50, 28.0),
+    ("small", 64): (30.0, 0.40, 10.0),
+    ("small", 1024): (28.0, 0.38, 6.0),
+    ("large", 8): (44.0, 0.80, 30.0),
+    ("large", 64): (40.0, 0.75, 14.0),
+    ("large", 1024): (36.0, 0.70, 8.0),
+}
+"""Rain range and count to E_R, removal share and E_B. By the share (small, 8) and (small, 64) are dominated; by E_R
+(large, 8) and (small, 64) are."""
+
+
+def cells(noise: float = 1.0, **others: object) -> list[Cell]:
+    return [
+        Cell({"patch_count": n, "rain": rain}, e_r=e_r, share=share, e_b=e_b, noise=noise, **others)  # type: ignore[arg-type]
+        for (rain, n), (e_r, share, e_b) in MEANS.items()
+    ]
+
+
+def with_options(study: Path, options: dict[str, object]) -> Path:
+    path = study / "study.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"options": options}))
+    return study
+
+
+def test_front_agrees_with_a_double_loop() -> None:
+    generator = np.random.default_rng(5)
+    gain, cost = generator.integers(0, 6, (2, 200, 7)).astype(float)
+    for gains, costs, found in zip(gain, cost, non_dominated(gain, cost), strict=True):
+        for i in range(7):
+            beaten = any(
+                gains[j] >= gains[i] and costs[j] <= costs[i] and (gains[j] > gains[i] or costs[j] < costs[i])
+                for j in range(7)
+            )
+            assert found[i] == (not beaten)
+
+
+def test_recommended_agrees_with_a_loop_and_lies_on_the_front() -> None:
+    generator = np.random.default_rng(6)
+    gain, cost = generator.integers(0, 6, (2, 200, 7)).astype(float)
+    for gains, costs, found in zip(gain, cost, recommend(gain, cost, 2.0), strict=True):
+        near = [i for i in range(7) if costs[i] <= min(costs) + 2]
+        best = max(near, key=lambda i: (gains[i], -costs[i]))
+        assert (gains[found], costs[found]) == (gains[best], costs[best])
+        assert non_dominated(gains, costs)[found]
+
+
+def test_fronts_and_recommendation_of_a_study(frames_of: MakeFrames) -> None:
+    (balance,) = balances(frames_of(cells()))
+    assert [point.name for point in balance.points] == [f"{rain}, N = {n}" for rain, n in MEANS]
+    assert balance.fronts["removal_share"].members == [False, False, True, True, True, True]
+    assert balance.fronts["e_r"].members == [True, False, True, False, True, True]
+    assert balance.margin == MARGIN == 3.0
+    assert balance.recommended.name == "large, N = 1024"
+    for point, means in zip(balance.points, MEANS.values(), strict=True):
+        assert [point.levels[name].mean for name in ("e_r", "removal_share", "e_b")] == pytest.approx(means)
+        assert point.e_r_oracle == 40
+
+
+def test_the_margin_comes_from_the_study(runs: Path) -> None:
+    study = write_study(runs, cells())
+    for margin, name in ((0, "small, N = 1024"), (8.5, "large, N = 64"), (50, "large, N = 8")):
+        assert balances(load(with_options(study, {"balance_margin": margin})))[0].recommended.name == name
+
+
+@pytest.mark.parametrize("margin", [-1, "wide", None, True, float("nan")])
+def test_a_margin_that_is_no_distance_is_refused(runs: Path, margin: object) -> None:
+    frames = load(with_options(write_study(runs, cells()), {"balance_margin": margin}))
+    with pytest.raises(SlackoffError, match=r"options\.balance_margin must be a number"):
+        balances(frames)
+
+
+def test_shares_of_resamples_agree_with_a_loop(frames_of: MakeFrames) -> None:
+    """Images that are drawn for all networks together: two nearly equal pairs swap places in part of the draws."""
+    noisy = [
+        Cell({"patch_count": n, "rain": rain}, share=share, e_b=e_b, noise=3.0, images=10)
+        for rain, n, share, e_b in (
+            ("small", 8, 0.6, 9.0),
+            ("small", 64, 0.605, 9.4),
+            ("large", 8, 0.7, 12.3),
+            ("large", 64, 0.4, 20.0),
+        )
+    ]
+    (balance,) = balances(frames_of(noisy))
+    rows = [image_rows(cell) for cell in noisy]
+    share, cost = (np.array([frame[name] for frame in rows]) for name in ("removal_share", "e_b"))
+    generator = np.random.default_rng(4)
+    member, named = np.zeros(4), np.zeros(4)
+    for _ in range(4000):
+        drawn = generator.integers(10, size=10)
+        means = share[:, drawn].mean(axis=1), cost[:, drawn].mean(axis=1)
+        member += non_dominated(*means)
+        named[recommend(*means, MARGIN)] += 1
+    front = balance.fronts["removal_share"]
+    assert front.member_shares == pytest.approx(member / 4000, abs=0.04)
+    assert front.recommended_shares == pytest.approx(named / 4000, abs=0.04)
+    assert 0.1 < front.member_shares[0] < 1
+    assert sum(front.recommended_shares) == pytest.approx(1)
+
+
+def test_all_points_are_compared_on_the_same_images(runs: Path, edit_images: EditImages) -> None:
+    made = cells(noise=0.0)
+    study = write_study(runs, made)
+    edit_images(made[0], lambda rows: rows.assign(e_r=[np.nan, *rows["e_r"][1:]]))
+    (balance,) = balances(load(study))
+    expected = image_rows(made[3])["e_b"][1:].mean()
+    assert balance.points[3].levels["e_b"].mean == pytest.approx(expected)
+    assert {level.images for point in balance.points for level in point.levels.values()} == {19}
+
+
+def test_seeds_of_a_pair_are_one_point(frames_of: MakeFrames) -> None:
+    seeded = [
+        Cell({"patch_count": n, "rain": rain, "seed": seed}, e_b=10 + seed)
+        for rain in ("small", "large")
+        for n in (8, 64)
+        for seed in (0, 2)
+    ]
+    (balance,) = balances(frames_of(seeded))
+    assert [point.seeds for point in balance.points] == [2, 2, 2, 2]
+    assert balance.points[0].levels["e_b"].mean == pytest.approx(11)
+    assert balance.points[0].levels["e_b"].seeds == 2
+
+
+def test_ranges_are_put_in_their_order_and_pairs_without_results_named(frames_of: MakeFrames) -> None:
+    order = [Cell({"patch_count": n, "rain": rain}) for rain in ("large", "small") for n in (64, 8)]
+    order.append(Cell({"patch_count": 8, "rain": "medium"}, state="failed"))
+    (balance,) = balances(frames_of(order))
+    assert [point.name for point in balance.points] == [
+        "small, N = 8",
+        "small, N = 64",
+        "large, N = 8",
+        "large, N = 64",
+    ]
+    assert balance.absent == ["medium, N = 8"]
+    assert "Not in the balance, for want of results: medium, N = 8." in describe(balance)
+
+
+def test_which_studies_are_balanced(frames_of: MakeFrames) -> None:
+    counts = [Cell({"patch_count": 2**power}) for power in range(3, 9)]
+    (alone,) = balances(frames_of(counts))
+    assert [point.name for point in alone.points][:2] == ["N = 8", "N = 16"]
+    assert balances(frames_of(counts[:5])) == []
+    assert balances(frames_of([Cell({"rain": rain, "patch_count": 8}) for rain in ("small", "large")])) == []
+    assert balances(frames_of([Cell({"width": width}) for width in range(8)], axis="width")) == []
+    failed = [Cell({"patch_count": n, "rain": rain}, state="failed") for rain in ("small", "large") for n in (8, 64)]
+    assert balances(frames_of(failed)) == []
+
+
+def test_networks_and_test_sets_are_balanced_apart_whatever_the_main_axis(runs: Path, edit_images: EditImages) -> None:
+    made = [
+        Cell({"rain": rain, "patch_count": n, "network": network})
+        for rain in ("small", "large")
+        for n in (8, 64)
+        for network in ("resnet", "unet")
+    ]
+    study = write_study(runs, made, axis="rain")
+    for cell in made:
+        edit_images(cell, lambda rows: pd.concat([rows, rows.assign(test_set="div2k")]))
+    found = balances(load(study))
+    assert [tuple(balance.labels.values()) for balance in found] == [
+        ("resnet", "R100-like"),
+        ("resnet", "div2k"),
+        ("unet", "R100-like"),
+        ("unet", "div2k"),
+    ]
+    assert {len(balance.points) for balance in found} == {4}
+
+
+def test_the_words_name_the_pair_the_rule_and_where_e_r_differs(frames_of: MakeFrames) -> None:
+    recommended, rule, fronts = describe(balances(frames_of(cells()))[0])
+    assert recommended.startswith("Recommended: large, N = 1024. It has removal share 0.70 (95 % interval ")
+    assert "E_B 8.0 grey levels (95 % interval " in recommended
+    assert "with an oracle of 40.0" in recommended
+    assert "at most 3 grey levels above the lowest (6.0 at small, N = 1024)" in rule
+    assert "It names this pair in over 99 % of the bootstrap resamples." in rule
+    assert "On the Pareto front by removal share: small, N = 1024; large, N = 8, 64 and 1024." in fronts
+    assert "The front by E_R has small, N = 8 as well, and lacks large, N = 8." in fronts
+    assert "E_R clearly exceeds its oracle at small, N = 8: that cannot be rain removal alone." in fronts
+    assert fronts.endswith("By E_R the rule names the same pair.")
+
+
+def test_the_words_tell_what_e_r_would_have_recommended(frames_of: MakeFrames) -> None:
+    two = [
+        Cell({"patch_count": 8, "rain": "small"}, e_r=46, share=0.5, e_b=8),
+        Cell({"patch_count": 64, "rain": "small"}, e_r=30, share=0.5, e_b=9),
+        Cell({"patch_count": 8, "rain": "large"}, e_r=35, share=0.7, e_b=8.5),
+        Cell({"patch_count": 64, "rain": "large"}, e_r=30, share=0.5, e_b=9),
+    ]
+    words = describe(balances(frames_of(two))[0])[-1]
+    assert words.endswith("By E_R the rule would name small, N = 8 instead (removal share 0.50, E_B 8.0).")
+
+
+def test_few_images_recommend_nothing(frames_of: MakeFrames) -> None:
+    sentence = describe(balances(frames_of(cells(images=3)))[0])[0]
+    assert sentence.startswith("The rule names large, N = 1024:")
+    assert sentence.endswith("With 3 test images nothing is decided: an interval needs at least 5.")
+    rule = describe(balances(frames_of(cells(images=1)))[0])[1]
+    assert "resamples" not in rule
+
+
+def test_table_has_all_points(frames_of: MakeFrames) -> None:
+    table = balance_table(balances(frames_of(cells())))
+    assert list(zip(table["rain"], table["patch_count"], strict=True)) == list(MEANS)
+    np.testing.assert_allclose(table[["e_r", "removal_share", "e_b"]], list(MEANS.values()))
+    assert (table["e_b_low"] < table["e_b"]).all()
+    assert (table["e_b"] < table["e_b_high"]).all()
+    assert table["front_by_removal_share"].tolist() == [False, False, True, True, True, True]
+    assert table["recommended_by_removal_share"].tolist() == [False] * 5 + [True]
+    assert table["recommended_by_removal_share_resamples"].tolist() == pytest.approx([0, 0, 0, 0, 0, 1], abs=0.01)
+
+
+def test_report_shows_the_balance(runs: Path) -> None:
+    study = write_study(runs, cells())
+    html = build(study).read_text(encoding="utf-8")
+    assert '<section id="balance">' in html
+    assert html.index('id="curves"') < html.index('id="balance"')
+    assert "Recommended: large, N = 1024." in html
+    assert (study / "figures" / "balance.svg").is_file()
+    assert (study / "figures" / "normalised.png").is_file()
+    assert len(pd.read_csv(study / "tables" / "balance.csv")) == 6
+    path = study / "study.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"experiment": "balance"}))
+    html = build(study).read_text(encoding="utf-8")
+    assert html.index('id="balance"') < html.index('id="answer"')
+    assert html.count('id="balance"') == 1

@@ -1,0 +1,110 @@
+"""Curves stretched to 0 .. 1 and where they fall below one half, against the same by hand and by brute force."""
+
+import numpy as np
+import pytest
+from analysis_record import Cell, MakeFrames, image_rows
+
+from slackoff.analysis.groups import Group, groups
+from slackoff.analysis.normalised import RULE, crossing, normalised
+
+COUNTS = (8, 16, 64, 256, 1024)
+
+
+def study(frames_of: MakeFrames, means: tuple[float, ...], **others: object) -> Group:
+    cells = [Cell({"patch_count": n}, e_r=mean, **others) for n, mean in zip(COUNTS, means, strict=False)]  # type: ignore[arg-type]
+    return groups(frames_of(cells))[0]
+
+
+def test_means_are_stretched_between_least_and_greatest(frames_of: MakeFrames) -> None:
+    curve = normalised(study(frames_of, (50, 45, 34, 30, 32)), "e_r")
+    assert curve.values == list(COUNTS)
+    assert [level.mean for level in curve.levels] == pytest.approx([1, 0.75, 0.2, 0, 0.1])
+    assert curve.extent.mean == pytest.approx(20)
+
+
+def test_each_resample_is_stretched_on_its_own(frames_of: MakeFrames) -> None:
+    """Against a loop that draws the images, averages, stretches and looks for the last value above one half."""
+    means = (44.0, 42.0, 41.5, 41.0, 40.0)
+    group = study(frames_of, means, noise=4.0, images=12)
+    images = np.array(
+        [
+            image_rows(Cell({"patch_count": n}, e_r=m, noise=4, images=12))["e_r"]
+            for n, m in zip(COUNTS, means, strict=True)
+        ]
+    )
+    generator = np.random.default_rng(3)
+    stretched, last = [], []
+    for _ in range(4000):
+        drawn = images[:, generator.integers(12, size=12)].mean(axis=1)
+        stretched.append((drawn - drawn.min()) / (drawn.max() - drawn.min()))
+        last.append(max(n for n, level in zip(COUNTS, stretched[-1], strict=True) if level > 0.5))
+    low, high = np.percentile(stretched, [2.5, 97.5], axis=0)
+    curve, found = normalised(group, "e_r"), crossing(group, "e_r")
+    assert [level.low for level in curve.levels] == pytest.approx(low, abs=0.06)
+    assert [level.high for level in curve.levels] == pytest.approx(high, abs=0.06)
+    shares = [(np.array(last) == n).mean() for n in COUNTS]
+    assert [(found.draws == n).mean() for n in COUNTS] == pytest.approx(shares, abs=0.04)
+    assert (found.low, found.high) == tuple(np.percentile(last, [2.5, 97.5], method="nearest"))
+    assert curve.draws.min() == 0
+    assert curve.draws.max() == 1
+
+
+def test_crossing_is_the_last_value_above_one_half(frames_of: MakeFrames) -> None:
+    group = study(frames_of, (50, 45, 34, 30, 32), noise=0.0)
+    found = crossing(group, "e_r")
+    assert (found.value, found.low, found.high, found.falls) == (16, 16, 16, True)
+    assert crossing(group, "e_r", level=0.15).value == 64
+    assert crossing(group, "e_r", level=0.8).value == 8
+    assert RULE == 0.5
+
+
+def test_a_dip_does_not_count_as_the_end(frames_of: MakeFrames) -> None:
+    assert crossing(study(frames_of, (50, 32, 46, 30, 31)), "e_r").value == 64
+
+
+def test_exactly_one_half_is_not_above(frames_of: MakeFrames) -> None:
+    assert crossing(study(frames_of, (50, 40, 30), noise=0.0), "e_r").value == 8
+
+
+def test_a_measure_that_rises_does_not_fall(frames_of: MakeFrames) -> None:
+    found = crossing(study(frames_of, (30, 32, 40, 45, 50)), "e_r")
+    assert (found.value, found.falls) == (1024, False)
+
+
+def test_stretched_noise_is_told_by_its_extent(frames_of: MakeFrames) -> None:
+    noise = crossing(study(frames_of, (40.05, 40.0, 40.02, 40.0, 40.0), noise=2.0), "e_r")
+    effect = crossing(study(frames_of, (50, 45, 34, 30, 32)), "e_r")
+    assert (noise.extent.sign, effect.extent.sign) == (0, 1)
+
+
+def test_groups_on_the_same_images_break_down_in_the_same_resamples(frames_of: MakeFrames) -> None:
+    cells = [
+        Cell({"rain": rain, "patch_count": n}, e_r=mean, noise=0.0)
+        for rain, means in (("small", (50, 34, 30, 30, 30)), ("large", (50, 50, 48, 44, 30)))
+        for n, mean in zip(COUNTS, means, strict=True)
+    ]
+    small, large = (crossing(group, "e_r") for group in groups(frames_of(cells)))
+    assert (small.draws < large.draws).all()
+
+
+def test_nothing_to_stretch_gives_no_numbers(frames_of: MakeFrames) -> None:
+    flat = study(frames_of, (40, 40, 40), noise=0.0)
+    assert np.isnan([level.mean for level in normalised(flat, "e_r").levels]).all()
+    assert crossing(flat, "e_r").value is None
+    assert crossing(study(frames_of, (40,)), "e_r").value is None
+    nothing = groups(frames_of([Cell({"patch_count": 8}, state="failed")]))[0]
+    assert normalised(nothing, "e_r").levels == []
+    assert crossing(nothing, "e_r").value is None
+
+
+def test_one_image_gives_no_interval(frames_of: MakeFrames) -> None:
+    group = study(frames_of, (50, 45, 34, 30, 32), images=1)
+    found = crossing(group, "e_r")
+    assert (found.value, found.low, found.high) == (16, None, None)
+    assert np.isnan(normalised(group, "e_r").levels[1].low)
+
+
+def test_names_have_no_last_value(frames_of: MakeFrames) -> None:
+    group = groups(frames_of([Cell({"rain": name}) for name in ("small", "large")], axis="rain"))[0]
+    with pytest.raises(ValueError, match="rain has names"):
+        crossing(group, "e_r")

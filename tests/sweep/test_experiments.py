@@ -1,0 +1,74 @@
+"""Every study of the paper at smoke size, as a person types it: it trains, shares cells and ends in a report."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXPERIMENTS = {"rainrange": 4, "balance": 4, "category": 2, "transfer": 2, "table2": 3, "paper150": 3}
+"""Experiment to its number of cells; in an order in which most cells of the later ones are done already."""
+
+
+def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "slackoff", *arguments],
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("experiments")
+
+
+def cells(records: Path) -> dict[str, int]:
+    """Identity of each cell to how often it was trained."""
+    found = [json.loads(path.read_text()) for path in records.glob("runs/cells/*/status.json")]
+    return {status["id"]: status["attempts"] for status in found if status["state"] == "done"}
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_a_study_ends_in_a_report(records, experiment):
+    result = run(f"+experiment={experiment}", "-m", "size=smoke", "schedule.steps=4", cwd=records)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "\N{HORIZONTAL ELLIPSIS}" not in result.stdout.partition("interval")[0].partition("took")[2]
+    (study,) = records.glob(f"runs/studies/{experiment}-*/study.json")
+    content = json.loads(study.read_text())
+    assert len(content["cells"]) == EXPERIMENTS[experiment]
+    assert {cell["id"] for cell in content["cells"]} <= cells(records).keys()
+    assert (study.parent / "index.html").stat().st_size > 50_000
+    claims = json.loads((study.parent / "claims.json").read_text())
+    assert {claim["verdict"] for claim in claims} <= {"supported", "contradicted", "not enough data"}
+    assert list((study.parent / "figures").glob("curves*.png"))
+
+
+def test_a_cell_that_studies_share_is_trained_once(records):
+    trained = cells(records)
+    studies = [json.loads(path.read_text()) for path in records.glob("runs/studies/*/study.json")]
+    assert sum(len(study["cells"]) for study in studies) == sum(EXPERIMENTS.values())
+    assert len(trained) == 7  # rain small, large: N = 4, 16; medium: 4, 16; large: 8
+    assert set(trained.values()) == {1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["network=swinnir"], "There is no network 'swinnir': did you mean 'swinir'?"),
+        (["+experiment=rainrang", "-m"], "There is no experiment 'rainrang': did you mean 'rainrange'?"),
+        (["+experiment=category", "-m"], "roots.celeba=data/celeba does not exist"),
+        (["network=unet_tiny", "task=rcdnet"], "task.loss RCDNetLoss needs a network that gives a rain layer a stage"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_nothing_is_trained(tmp_path, arguments, sentence):
+    result = run(*arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert sentence in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not list(tmp_path.glob("runs/cells/*"))
