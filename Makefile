@@ -26,8 +26,8 @@ install: $(VENV)/installed ## create .venv and install the package
 run: $(VENV)/installed ## train, measure and draw the patch-count study at laptop size (about ten minutes on two cores)
 	$(BIN)/python -m slackoff +experiment=patchcount -m $(ARGS)
 
-test: $(VENV)/installed-dev ## install what the tests need, then run them
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/installed-dev ## install what the tests need, then run them, a process a core
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 test-slow: $(VENV)/installed-dev ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow $(ARGS)
