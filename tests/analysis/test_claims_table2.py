@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from analysis_record import Cell, checked, write_study
+from analysis_record import INPUT_PSNR, Cell, checked, write_study
 
 from slackoff.analysis import Frames, load
 from slackoff.analysis.claims import check
@@ -58,9 +58,21 @@ def test_psnr_is_told_and_decides_nothing(runs: Path) -> None:
 
 
 def test_the_opposite_contradicts(runs: Path) -> None:
-    rows = {(1024, "medium"): (45.0, 14.0, 25), (64, "medium"): (26.0, 5.0, 28), (256, "large"): (40.0, 8.0, 29)}
+    rows = {(1024, "medium"): (45.0, 14.0, 27), (64, "medium"): (26.0, 5.0, 28), (256, "large"): (40.0, 8.0, 29)}
     found = checked(runs, cells(rows), "table2")
     assert {claim.verdict for name, claim in found.items() if name != "er_versus_removal"} == {"contradicted"}
+
+
+@pytest.mark.parametrize("opposite", [False, True], ids=["like the published", "the opposite"])
+def test_a_baseline_that_has_not_learned_to_restore_decides_nothing(runs: Path, opposite: bool) -> None:
+    sign = -1 if opposite else 1
+    rows = {key: (40 + sign * (e_r - 40), e_b, psnr) for key, (e_r, e_b, psnr) in ROWS.items()}
+    base = (1024, "medium")
+    found = checked(runs, cells(rows | {base: (*rows[base][:2], INPUT_PSNR - 2)}), "table2")
+    assert {claim.verdict for claim in found.values()} == {"not enough data"}
+    sentence = found["e_r_treated_higher"].sentence
+    assert sentence.startswith("The baseline (1024 medium) has not learned to restore: its PSNR lies 2.00 (")
+    assert "Against 1024 medium E_R changes at" in sentence
 
 
 def test_one_row_that_is_not_higher_contradicts(runs: Path) -> None:
