@@ -14,6 +14,7 @@ from slackoff.sweep.slots import Slot
 _STYLES = {"done": "green", "partly": "yellow", "missing": "dim"}
 _MOST_ROWS = 200
 _FIRST_ROWS = 20
+_ID_WIDTH, _STATE_WIDTH = 13, 7
 
 
 def show_dry_run(cells: Sequence[Cell], problems: Sequence[str], slots: Sequence[Slot], console: Console) -> None:
@@ -55,8 +56,10 @@ def _state(status: Status) -> str:
 def _cell_table(cells: Sequence[Cell], statuses: Mapping[str, Status]) -> Table:
     axes = list(dict.fromkeys(key for cell in cells for key in cell.axes))
     rows = any(cell.row for cell in cells)
-    table = Table("cell", *axes, *(["serves"] if rows else []), "state", box=None, header_style="bold")
-    table.columns[0].no_wrap = True
+    table = Table("cell", "state", *axes, *(["serves"] if rows else []), box=None, header_style="bold")
+    for column in table.columns:
+        column.no_wrap = True
+    table.columns[0].min_width, table.columns[1].min_width = _ID_WIDTH, _STATE_WIDTH
     for cell in cells:
         status = statuses[cell.id]
         state = _state(status)
@@ -64,7 +67,7 @@ def _cell_table(cells: Sequence[Cell], statuses: Mapping[str, Status]) -> Table:
         serves = [cell.row.serves if cell.row else ""] if rows else []
         values = [Text(str(cell.axes.get(key, ""))) for key in axes]
         identity = f"~{cell.id}" if cell.provisional else f" {cell.id}"
-        table.add_row(identity, *values, *map(Text, serves), Text(words, style=_STYLES[state]))
+        table.add_row(identity, Text(words, style=_STYLES[state]), *values, *map(Text, serves))
     return table
 
 

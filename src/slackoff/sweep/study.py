@@ -48,8 +48,8 @@ def _write_study(cells: Sequence[Cell]) -> Path:
     """Write ``study.json`` under a name that says what it is and changes with the set of cells."""
     config = cells[0].config
     digest = hashlib.sha256("".join(sorted(cell.id for cell in cells)).encode()).hexdigest()[:6]
-    parts = (config.study.name, config.size, config.background.name, config.evaluation.name)
-    name = "-".join([*dict.fromkeys(str(part) for part in parts), digest])
+    common = (_common(cells, "background"), _common(cells, "evaluation"))
+    name = "-".join([*dict.fromkeys(map(str, (config.study.name, config.size, *filter(None, common)))), digest])
     folder = Path(config.runs) / "studies" / name
     folder.mkdir(parents=True, exist_ok=True)
     write_json(
@@ -71,6 +71,12 @@ def _write_study(cells: Sequence[Cell]) -> Path:
         },
     )
     return folder
+
+
+def _common(cells: Sequence[Cell], key: str) -> str | None:
+    """What all cells have under a label; None where they differ."""
+    found = {str(cell.label[key]) for cell in cells}
+    return found.pop() if len(found) == 1 else None
 
 
 def _drawn_test_sets(config: DictConfig) -> list[str]:
