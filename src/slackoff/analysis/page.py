@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
-from markupsafe import Markup, escape
 
 from slackoff.analysis.balance import Balance
 from slackoff.analysis.balance_wording import describe
@@ -22,10 +20,10 @@ from slackoff.analysis.groups import groups
 from slackoff.analysis.pictures import data_uri, strips
 from slackoff.analysis.summary import DO_NOTHING, MEASURES, label_columns
 from slackoff.analysis.tables import readable
+from slackoff.analysis.templating import environment
 from slackoff.analysis.wording import at
 from slackoff.metrics.columns import HEADLINE_THRESHOLD, THRESHOLDS, measure_columns
 
-_TEMPLATES = Path(__file__).parent / "templates"
 _LARGEST_SVG = 400_000
 """Figures with more bytes of SVG than this are shown as PNG."""
 
@@ -70,17 +68,10 @@ def render(
     frames: Frames, table: pd.DataFrame, claims: list[Claim], drawn: list[Drawn], balanced: Sequence[Balance] = ()
 ) -> str:
     """The HTML of the report."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["terms"] = _terms
+    template = environment().get_template("report.html.j2")
     configs = read_configs(frames)
     same = shared(configs)
-    return environment.get_template("report.html.j2").render(
+    return template.render(
         study=frames.study,
         axis=frames.study.axis,
         unfinished=_unfinished(frames),
@@ -102,14 +93,6 @@ def render(
         cost=cost(frames),
         measures=_measures(same),
     )
-
-
-def _terms(text: str) -> Markup:
-    """Sets E_R and E_B with their subscripts; everything else is escaped."""
-    safe = str(escape(text))
-    for letter in "RB":
-        safe = safe.replace(f"E_{letter}", f"<i>E<sub>{letter}</sub></i>")
-    return Markup(safe)
 
 
 def _balances(balanced: Sequence[Balance], drawn: list[Drawn]) -> list[tuple[Drawn, list[str]]]:
