@@ -4,11 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
+SLURM := slurmctld slurmd munged sbatch
+ROOT := $(if $(filter-out 0,$(shell id -u)),sudo -n)
+
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-slow bench lint format clean
+.PHONY: help install run test test-slow chaos test-cluster cluster-tools bench lint format clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -31,6 +34,24 @@ test: $(VENV)/installed-dev ## install what the tests need, then run them, a pro
 
 test-slow: $(VENV)/installed-dev ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+chaos: $(VENV)/installed-dev ## kill sweeps at random, run two at once, fill the disk, set the clock back (an hour on two cores)
+	$(BIN)/python -m pytest -m chaos -p no:xdist -rA --durations=0 tests/chaos $(ARGS)
+
+test-cluster: $(VENV)/installed-cluster cluster-tools ## sweeps through a real Slurm and a real Ray on this machine (half an hour)
+	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m pytest -m cluster -p no:xdist tests/cluster $(ARGS)
+
+$(VENV)/installed-cluster: $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet --editable '.[dev,slurm,ray]'
+	touch $@
+
+cluster-tools: # Slurm cannot be had from PyPI; tests that miss it are skipped with a reason
+	@export PATH="$$PATH:/usr/sbin:/sbin"; which $(SLURM) > /dev/null && exit 0; \
+	if which apt-get > /dev/null && $(ROOT) true 2> /dev/null; then \
+		$(ROOT) apt-get update -q && $(ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y slurm-wlm munge; \
+	else \
+		echo "Slurm is missing and cannot be installed from here: ask for the packages slurm-wlm and munge"; \
+	fi
 
 bench: $(VENV)/installed-dev ## measure speed against the plain way and a bare loop
 	$(BIN)/python -m benchmarks $(ARGS)

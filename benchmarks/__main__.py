@@ -1,4 +1,4 @@
-"""``python -m benchmarks [planning] [--quick] [--save]``: measure everything, or one thing, and print one table."""
+"""``python -m benchmarks [planning|overhead|fused] [--quick] [--save]``: measure, and print one table."""
 
 import argparse
 import os
@@ -12,7 +12,9 @@ from rich.console import Console
 
 from benchmarks import results, tables
 from benchmarks.cell_start import measure_starts
+from benchmarks.fused_cells import FusedCase, FusedPlan, measure_fused
 from benchmarks.gate import Stretch
+from benchmarks.overhead import SLOTS, measure_import, measure_overhead
 from benchmarks.planning import measure_planning
 from benchmarks.rain_share import RainCase, measure_rain_share
 from benchmarks.training import Race, Setting, run_race
@@ -31,6 +33,7 @@ class Plan:
         start_rounds: how many turns.
         planning: rows of a manifest that is planned.
         planning_rounds: how many times.
+        overhead: cells of one step, forked from a warm process and started from nothing.
     """
 
     races: tuple[Race, ...]
@@ -39,6 +42,7 @@ class Plan:
     start_rounds: int
     planning: int
     planning_rounds: int
+    overhead: tuple[int, int]
 
 
 def _turns(ours: Stretch, plain: Stretch) -> dict[str, Stretch]:
@@ -71,6 +75,7 @@ FULL = Plan(
     start_rounds=3,
     planning=10_000,
     planning_rounds=5,
+    overhead=(200, 20),
 )
 QUICK = Plan(
     races=(Race("unet_tiny", _turns(Stretch(1, 4), Stretch(1, 2)), 1, (Setting(1),)),),
@@ -79,7 +84,19 @@ QUICK = Plan(
     start_rounds=1,
     planning=300,
     planning_rounds=1,
+    overhead=(2, 0),
 )
+FULL_FUSED = FusedPlan(
+    cases=[
+        FusedCase(network, size, precision)
+        for precision in ("32-true", "bf16-mixed")
+        for network, size in (("unet_tiny", "smoke"), ("unet_small", "laptop"), ("resnet_small", "laptop"))
+    ],
+    counts=(2, 4, 8),
+    rounds=5,
+    turn_s=0.7,
+)
+QUICK_FUSED = FusedPlan([FusedCase("unet_tiny", "smoke", "32-true")], counts=(2,), rounds=1, turn_s=0.0)
 
 
 def measure(plan: Plan, runs: Path, console: Console) -> tuple[list[results.Section], dict[str, Any]]:
@@ -97,23 +114,48 @@ def measure(plan: Plan, runs: Path, console: Console) -> tuple[list[results.Sect
     for case in plan.rain:
         say(f"share of rain: {case.network} at {case.size} size")
         shares.append(measure_rain_share(case, runs / "rain"))
-    say(f"planning {plan.planning} rows")
-    planned = measure_planning(plan.planning, plan.planning_rounds, runs / "planning")
+    planned: dict[int, list[float]] = {}
+    if plan.planning:
+        say(f"planning {plan.planning} rows")
+        planned[plan.planning] = measure_planning(plan.planning, plan.planning_rounds, runs / "planning")
+    overheads, imports = [], []
+    for cells, warm in zip(plan.overhead, (True, False), strict=True):
+        if cells:
+            say(f"a sweep of {cells} cells of one step")
+            imports += measure_import(SLOTS)
+            overheads.append(measure_overhead(cells, warm, runs / f"overhead-{warm}"))
     rates = [rate for race in plan.races for rate in run_race(race, runs / "races", say)]
     sections = [
         results.against_plain_way(rates),
         results.against_bare_loop(rates),
         results.rain_shares(shares),
         results.cell_starts(starts),
-        results.planning({plan.planning: planned}),
+        results.planning(planned),
+        results.overheads(overheads, imports),
     ]
     raw: dict[str, Any] = {
         "training": [asdict(rate) for rate in rates],
         "rain": [asdict(share) for share in shares],
         "starts": starts,
-        "planning": {plan.planning: planned},
+        "planning": planned,
+        "overhead": [asdict(item) for item in overheads],
+        "import torch": imports,
     }
     return [section for section in sections if section.rows], raw
+
+
+def _plan(only: str | None, quick: bool) -> Plan:
+    plan = QUICK if quick else FULL
+    if only is None:
+        return plan
+    plan = replace(plan, races=(), rain=(), starts=(), start_rounds=0)
+    return replace(plan, overhead=(0, 0)) if only == "planning" else replace(plan, planning=0)
+
+
+def _measure_fused(plan: FusedPlan, runs: Path, console: Console) -> tuple[list[results.Section], dict[str, Any]]:
+    """Fused cells are no part of the whole: slackoff has none, and these figures say why."""
+    rates = measure_fused(plan, runs, lambda text: console.print(text, style="dim"))
+    return [results.fused_cells(rates)], {"fused": [asdict(rate) for rate in rates]}
 
 
 def _console() -> Console:
@@ -124,25 +166,25 @@ def _console() -> Console:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("only", nargs="?", choices=["planning"], help="measure this alone; it takes seconds")
+    parser.add_argument("only", nargs="?", choices=["planning", "overhead", "fused"], help="measure this alone")
     parser.add_argument("--quick", action="store_true", help="tiny cells: shows that it works, not how fast it is")
     parser.add_argument("--save", action="store_true", help="write the table to benchmarks/results/")
     options = parser.parse_args()
-    if options.only and options.save:
+    if options.only in ("planning", "overhead") and options.save:
         parser.error("--save keeps the whole table: leave out what to measure")
     os.environ.setdefault("WANDB_MODE", "offline")
     os.environ.setdefault("WANDB_SILENT", "true")
     facts = tables.machine(os.getloadavg()[0])
     console, started = _console(), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="slackoff-bench-") as folder:
-        plan = QUICK if options.quick else FULL
-        if options.only:
-            plan = replace(plan, races=(), rain=(), starts=(), start_rounds=0)
-        sections, raw = measure(plan, Path(folder), console)
+        if options.only == "fused":
+            sections, raw = _measure_fused(QUICK_FUSED if options.quick else FULL_FUSED, Path(folder), console)
+        else:
+            sections, raw = measure(_plan(options.only, options.quick), Path(folder), console)
     tables.show(sections, facts, console)
     console.print(f"{time.monotonic() - started:.0f} s.", "Tiny cells: no measure of speed." if options.quick else "")
     if options.save:
-        console.print(f"Saved: {tables.save(sections, facts, raw, RESULTS)}", soft_wrap=True)
+        console.print(f"Saved: {tables.save(sections, facts, raw, RESULTS, options.only)}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@ import time
 from pathlib import Path
 
 from benchmarks.cell_config import plan_cell, write_cell_folder
-from slackoff import build
+from slackoff.checks import Checks
 from slackoff.sweep.plan import Cell
-from slackoff.sweep.processes import CellProcess
+from slackoff.sweep.processes import CellProcess, LocalCells
 from slackoff.sweep.slots import make_slots
 
 _PATIENCE_S = 120.0
@@ -22,17 +22,16 @@ def measure_starts(together: int, runs: Path) -> list[float]:
         RuntimeError: a cell ended before its first step.
     """
     cells = [plan_cell([f"seed={seed}", "background.seed=0"], runs) for seed in range(together)]
-    build.check(cells[0].config)  # a sweep does this before any cell starts; it leaves the patch bank behind
+    Checks().check(cells[0].config)  # a sweep does this before any cell starts; it leaves the patch bank behind
     for cell in cells:
         write_cell_folder(cell)
-    processes = [
-        CellProcess.start(cell, slot) for cell, slot in zip(cells, make_slots(together, threads=1), strict=True)
-    ]
+    cold = LocalCells(warm=False)
+    processes = [cold.start(cell, slot) for cell, slot in zip(cells, make_slots(together, threads=1), strict=True)]
     try:
         return [_first_step(process) for process in processes]
     finally:
         for process in processes:
-            process.stop()
+            process.end_now()
 
 
 def _first_step(process: CellProcess) -> float:

@@ -1,7 +1,6 @@
 """The three ways to train one cell, each in a process of its own, gated so that they can take turns."""
 
 import os
-import time
 import traceback
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -17,6 +16,7 @@ from benchmarks.gate import Gate, Stretch
 from slackoff import build
 from slackoff import cell as cell_program
 from slackoff.data import RainyBatch, RainyData
+from slackoff.handover import Handover
 from slackoff.sweep.plan import Cell
 
 
@@ -34,7 +34,7 @@ def slackoff_way(cell: Cell, gate: Gate) -> None:
 
     write_cell_folder(cell)
     with mock.patch.object(RainyData, "on_after_batch_transfer", gated):
-        code = cell_program.main(cell.folder, time.time())
+        code = cell_program.main(cell.folder, Handover())
     if code:
         raise RuntimeError(f"the cell failed: {cell.status().last_error}")
 

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from benchmarks.fused_cells import FusedRates
+from benchmarks.fused_worker import APART
+from benchmarks.overhead import Overhead
 from benchmarks.rain_share import RainShare
 from benchmarks.training import Rates
 
@@ -12,6 +15,9 @@ GOAL_BARE = 0.9  # of the bare loop, at least
 GOAL_RAIN = 5.0  # percent of a training step, at most
 GOAL_START_S = 8.0  # seconds, less than
 GOAL_PLANNING_S = 2.0  # seconds for 10,000 cells, less than
+GOAL_OVERHEAD_S = 1.0  # seconds a cell beyond importing torch, less than
+GOAL_DRIVER_MB = 200.0  # less than
+GOAL_FUSED = 1.3  # times the steps of all cells apart in slots, at least
 
 
 @dataclass(frozen=True)
@@ -78,9 +84,38 @@ def planning(seconds: dict[int, list[float]]) -> Section:
     return Section("Planning a manifest, beyond Hydra's start", f"under {GOAL_PLANNING_S:g} s for 10,000 cells", rows)
 
 
+def overheads(found: Sequence[Overhead], imports: Sequence[float]) -> Section:
+    """Cells of one step: what a slot spends on each, beyond importing torch where each cell does that."""
+    torch = median(imports) if imports else 0.0
+    rows = [
+        _row(
+            f"{item.cells} cells, {'forked from a warm process' if item.warm else 'each started from nothing'}",
+            f"{item.slot_seconds:.2f} s of a slot" + ("" if item.warm else f", importing torch {torch:.2f} s of them"),
+            [item.slot_seconds - (0.0 if item.warm else torch)],
+            "s",
+            item.slot_seconds - (0.0 if item.warm else torch) < GOAL_OVERHEAD_S,
+        )
+        for item in found
+    ]
+    rows += [
+        _row("memory of the driver", f"{item.cells} cells", [item.driver_mb], "MB", item.driver_mb < GOAL_DRIVER_MB)
+        for item in found
+        if item.warm
+    ]
+    return Section(
+        "A sweep of cells of one step", f"under {GOAL_OVERHEAD_S:g} s a cell, {GOAL_DRIVER_MB:g} MB of memory", rows
+    )
+
+
+def fused_cells(rates: Sequence[FusedRates]) -> Section:
+    """Cells fused in one process as multiples of cells apart in slots; the best way in its best place decides."""
+    rows = [_fused_row(rate) for rate in rates]
+    return Section("Fused cells, steps/s of all cells against slots", f"at least {GOAL_FUSED:g} x", rows)
+
+
 def amount(row: Row, value: float) -> str:
     """A value in as many digits as it deserves, without its unit."""
-    digits = {"x": 2, "s": 1, "%": 2 if value < 1 else 1}
+    digits = {"x": 2, "s": 1 if value >= 2 else 2, "%": 2 if value < 1 else 1, "MB": 0}
     return f"{value:.{digits[row.unit]}f}"
 
 
@@ -89,6 +124,14 @@ def _ratio_row(rates: Rates, reference: str, goal: float) -> Row:
     ratios = rates.ratios("slackoff", reference)
     detail = f"{ours} against {theirs} steps/s"
     return _row(f"{rates.network}, {rates.setting}", detail, ratios, "x", median(ratios) >= goal)
+
+
+def _fused_row(rates: FusedRates) -> Row:
+    bests = {kind: rates.best(kind) for kind in ("one after another", "grouped", "vmap", APART)}
+    detail = ", ".join(f"{kind} {median(ratios):.2f}" for kind, ratios in bests.items() if ratios)
+    decides = max((ratios for kind, ratios in bests.items() if kind != APART), key=median)
+    setting = f"{rates.cells} x {rates.case.network}, {rates.case.precision}, {rates.batch}"
+    return _row(setting, detail, decides, "x", median(decides) >= GOAL_FUSED)
 
 
 def _rain_row(share: RainShare) -> Row:

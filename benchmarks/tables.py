@@ -49,21 +49,28 @@ def show(sections: Sequence[Section], facts: dict[str, Any], console: Console) -
     console.print(table)
 
 
-def save(sections: Sequence[Section], facts: dict[str, Any], raw: dict[str, Any], folder: Path) -> Path:
-    """Write ``<cpu>-<cores>cores.json`` and ``.md``; the path of the latter."""
+def save(
+    sections: Sequence[Section], facts: dict[str, Any], raw: dict[str, Any], folder: Path, only: str | None = None
+) -> Path:
+    """Write ``<cpu>-<cores>cores.json`` and ``.md``, with ``-<only>`` in their names where that alone was measured.
+
+    Returns:
+        The path of the latter.
+    """
     kind = re.sub(r"[^a-z0-9]+", "-", facts["cpu"].lower()).strip("-") or "unknown"
-    path = folder / f"{kind}-{facts['cores']}cores.md"
+    path = folder / f"{kind}-{facts['cores']}cores{f'-{only}' if only else ''}.md"
     folder.mkdir(parents=True, exist_ok=True)
     content = {"machine": facts, "sections": [asdict(section) for section in sections], "raw": raw}
     path.with_suffix(".json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    path.write_text(_markdown(sections, facts), encoding="utf-8")
+    path.write_text(_markdown(sections, facts, only), encoding="utf-8")
     return path
 
 
-def _markdown(sections: Sequence[Section], facts: dict[str, Any]) -> str:
+def _markdown(sections: Sequence[Section], facts: dict[str, Any], only: str | None) -> str:
+    arguments = f'"{only} --save"' if only else "--save"
     parts = [
         "# Speed",
-        f"{describe(facts)} Written by `make bench ARGS=--save`; what is measured: [README](../README.md).",
+        f"{describe(facts)} Written by `make bench ARGS={arguments}`; what is measured: [README](../README.md).",
     ]
     for section in sections:
         lines = [COLUMNS, ("---",) * len(COLUMNS), *map(_cells, section.rows)]

@@ -15,7 +15,9 @@ from slackoff.rain.streaks import streaks_from_noise
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # benchmarks/ is not part of the package
 
-from benchmarks import results, tables  # noqa: E402
+from benchmarks import fusing, results, tables  # noqa: E402
+from benchmarks.fused_cells import FusedRates  # noqa: E402
+from benchmarks.fused_worker import FusedCase, difference_after  # noqa: E402
 from benchmarks.gate import Stretch  # noqa: E402
 from benchmarks.plain_way import RainyPatches, draw_rain  # noqa: E402
 from benchmarks.planning import measure_planning  # noqa: E402
@@ -80,6 +82,44 @@ def test_planning_alone_takes_every_row_to_a_cell(tmp_path: Path) -> None:
     assert seconds > 0
 
 
+def test_fused_cells_draw_the_batches_of_their_cells(tmp_path: Path) -> None:
+    streams = [loop.stream for loop in FusedCase("unet_tiny", "smoke", "32-true").loops(3, tmp_path)]
+    rainy, background = fusing.joint_batch(streams, 7)
+    for cell, stream in enumerate(streams):
+        batch = stream.batch(7)
+        assert torch.equal(rainy[cell], batch.rainy)
+        assert torch.equal(background[cell], batch.background)
+    assert not torch.equal(rainy[0], rainy[1])
+
+
+@pytest.mark.parametrize("way", fusing.WAYS)
+def test_fused_cells_take_the_steps_of_their_cells(way: str, tmp_path: Path) -> None:
+    case = FusedCase("unet_tiny", "smoke", "32-true")
+    fused = fusing.WAYS[way](case.loops(2, tmp_path))
+    assert difference_after(3, fused, case.loops(2, tmp_path)) < 1e-3
+
+
+def test_only_plain_convolutions_are_grouped() -> None:
+    with pytest.raises(ValueError, match="BatchNorm2d cannot be grouped"):
+        fusing.widened([torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1), torch.nn.BatchNorm2d(3)) for _ in range(2)])
+
+
+def test_fused_cells_are_judged_by_their_best_way_and_place() -> None:
+    by_way = {
+        "vmap, 2 x 1 thread": [5.0, 5.0, 5.0],
+        "vmap, 1 x 2 threads": [6.0, 6.0, 6.0],
+        "grouped, contiguous, 2 x 1 thread": [9.0, 14.0, 13.0],
+        "one after another, fused Adam, 2 x 1 thread": [10.0, 11.0, 10.0],
+        "apart, 1 x 2 threads": [8.0, 8.0, 8.0],
+    }
+    case = FusedCase("unet_tiny", "smoke", "32-true")
+    rates = FusedRates(case, 4, "4 of 64x64", [10.0, 10.0, 10.0], by_way)
+    row = results.fused_cells([rates]).rows[0]
+    assert row.setting == "4 x unet_tiny, 32-true, 4 of 64x64"
+    assert row.detail == "one after another 1.00, grouped 1.30, vmap 0.60, apart 0.80"
+    assert (row.value, row.low, row.high, row.met) == (1.3, 0.9, 1.4, True)
+
+
 def test_saved_results_name_machine_and_verdicts(tmp_path: Path) -> None:
     facts = tables.machine(load_before=0.0)
     sections = [results.cell_starts({1: [6.0, 7.0, 9.0], 2: [8.5]})]
@@ -91,10 +131,17 @@ def test_saved_results_name_machine_and_verdicts(tmp_path: Path) -> None:
     assert page.with_suffix(".json").exists()
 
 
-def test_make_bench_runs_on_tiny_cells() -> None:
-    command = [sys.executable, "-m", "benchmarks", "--quick"]
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], ("unet_tiny, 1 thread", "unet_tiny, 4 of 64x64", "one cell", "300 rows")),
+        (["fused"], ("2 x unet_tiny", "one after another", "grouped", "vmap")),
+    ],
+)
+def test_make_bench_runs_on_tiny_cells(arguments: list[str], words: tuple[str, ...]) -> None:
+    command = [sys.executable, "-m", "benchmarks", *arguments, "--quick"]
     environment = {**os.environ, "COLUMNS": "100"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
-    for words in ("unet_tiny, 1 thread", "unet_tiny, 4 of 64x64", "one cell", "300 rows"):
-        assert words in done.stdout
+    for word in words:
+        assert word in done.stdout

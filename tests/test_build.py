@@ -10,9 +10,11 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from slackoff import build
+from slackoff.checks import Checks
 from slackoff.errors import SlackoffError
 from slackoff.hydra_app import config_folder
 from slackoff.losses import L1
+from slackoff.network_table import measure_presets
 from slackoff.rain import RainRange
 from slackoff.tasks import SupervisedTask
 
@@ -55,7 +57,7 @@ def targets(node: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
 def assert_signatures_fit(config: DictConfig) -> int:
     found = list(targets(OmegaConf.to_container(config, resolve=False)))
     for key, node in found:
-        parameters = inspect.signature(get_class(node["_target_"])).parameters
+        parameters = _parameters(get_class(node["_target_"]))
         required = {
             name
             for name, parameter in parameters.items()
@@ -65,6 +67,17 @@ def assert_signatures_fit(config: DictConfig) -> int:
         assert given <= set(parameters), f"{key}: {node['_target_']} does not take {sorted(given - set(parameters))}"
         assert required <= given, f"{key}: {node['_target_']} also needs {sorted(required - given)}"
     return len(found)
+
+
+def _parameters(kind: type) -> dict[str, inspect.Parameter]:
+    """What a class takes; where it hands keywords on, also what the class behind it takes."""
+    found = dict(inspect.signature(kind).parameters)
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in found.values()) and kind.__base__ not in (
+        None,
+        object,
+    ):
+        return _parameters(kind.__base__) | found
+    return found
 
 
 def test_every_group_of_the_config_tree_is_looked_at():
@@ -122,7 +135,7 @@ def node(**values: Any) -> DictConfig:
         (node(_target_="torch.load"), "rain"),
         (node(_target_="slackoffish.Thing"), "rain"),
         (node(_target_="slackoff.cell.os.system", command="true"), "rain"),
-        (node(_target_="slackoff.cell.torch.load", f="file"), "rain"),
+        (node(_target_="slackoff.training.torch.load", f="file"), "rain"),
     ],
 )
 def test_foreign_targets_are_refused_before_anything_runs(refused, key, monkeypatch):
@@ -198,8 +211,8 @@ def test_the_evaluator_holds_what_the_config_says(composed):
 
 
 def test_a_sound_config_passes_the_check(composed):
-    build.check(composed())
-    build.check(composed("rain=large", "network=resnet_small", "background.patch_size_px=32"))
+    Checks().check(composed())
+    Checks().check(composed("rain=large", "network=resnet_small", "background.patch_size_px=32"))
 
 
 @pytest.mark.parametrize(
@@ -236,5 +249,24 @@ def test_a_sound_config_passes_the_check(composed):
 )
 def test_the_check_finds_a_mistake_and_names_it(composed, overrides, message):
     with pytest.raises(SlackoffError, match=message) as raised:
-        build.check(composed(*overrides))
+        Checks().check(composed(*overrides))
     assert "\n" not in str(raised.value)
+
+
+def test_what_configs_share_is_checked_once(composed, monkeypatch):
+    built = []
+    real = build.build_evaluator
+    monkeypatch.setattr(build, "build_evaluator", lambda *given: built.append(1) or real(*given))
+    checks = Checks()
+    first, second = (checks.check(composed(f"seed={seed}", "background.patch_count=8")) for seed in (0, 1))
+    assert first == second
+    assert len(built) == 1
+    with pytest.raises(SlackoffError, match="count"):
+        checks.check(composed("evaluation.count=0"))
+
+
+def test_operations_of_a_step_are_those_of_the_networks_table(composed):
+    """unet_tiny by ``slackoff networks``: so many operations for 128 x 128, a quarter of them for 64 x 64."""
+    config = composed("network=unet_tiny", "background.patch_size_px=64", "schedule.batch_size=3")
+    (row,) = [row for row in measure_presets() if row.preset == "unet_tiny"]
+    assert Checks().check(config) == pytest.approx(3 * row.gflops * 1e9 / 4, rel=1e-6)

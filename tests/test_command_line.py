@@ -28,6 +28,7 @@ def mistake(arguments: list[str], tmp_path: Path, monkeypatch, capsys) -> str:
         (["network=unte"], ["no network 'unte'", "did you mean 'unet'"]),
         (["network.widht=3"], ["no config key 'network.widht'", "did you mean 'network.width'"]),
         (["netwrok=unet"], ["no config key 'netwrok'", "did you mean 'network'"]),
+        (["hydra.launcher.slot=2"], ["no config key 'hydra.launcher.slot'", "did you mean 'hydra.launcher.slots'"]),
         (["size=huge"], ["no size 'huge'", "laptop"]),
         (["background=folder"], ["background.root is not given"]),
         (["background=folder", "background.root=nowhere"], ["nowhere", "background.root"]),

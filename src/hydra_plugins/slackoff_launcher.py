@@ -2,45 +2,183 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+if TYPE_CHECKING:
+    from slackoff.sweep.expand import Config
+    from slackoff.sweep.manifest import Job
+    from slackoff.sweep.site import Site
+    from slackoff.sweep.slurm import SlurmJobs
 
-class LocalLauncher(Launcher):
-    """``hydra/launcher=local``: every cell a process of its own, as many at once as there are slots."""
 
-    def __init__(self, slots: int | str = "auto", threads: int | str = "auto", dry_run: bool = False) -> None:
-        self.slots, self.threads, self.dry_run = slots, threads, dry_run
+class CellLauncher(Launcher):
+    """What the launchers have in common: configs of all jobs at once, cells of their own, one report at the end.
+
+    Args:
+        on_failure, max_attempts, time_limit_h, grace_s, stale_after_s: as in ``slackoff.sweep.policy.Policy.of``.
+        dry_run: show cells, states and cost; train nothing.
+    """
+
+    def __init__(
+        self,
+        on_failure: str = "continue",
+        max_attempts: int = 1,
+        time_limit_h: float | None = None,
+        grace_s: float = 60.0,
+        stale_after_s: float = 180.0,
+        dry_run: bool = False,
+    ) -> None:
+        self.rules: dict[str, Any] = {
+            "on_failure": on_failure,
+            "max_attempts": max_attempts,
+            "time_limit_h": time_limit_h,
+            "grace_s": grace_s,
+            "stale_after_s": stale_after_s,
+        }
+        self.dry_run = dry_run
+
+    def site(self, runs: Path) -> "Site":
+        """Where the cells run whose records are kept under ``runs``."""
+        raise NotImplementedError
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context, self.config = hydra_context, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run all jobs of the sweep; ends the program with exit code 1 if a cell failed."""
-        from rich.console import Console
-
+        """Run all jobs of the sweep; ends the program by the rule of ``slackoff.exit_codes`` if a cell failed."""
+        from slackoff import exit_codes
         from slackoff.config_mistakes import explain
         from slackoff.hydra_app import config_folder
         from slackoff.sweep.compositions import Compositions
         from slackoff.sweep.expand import Expander
-        from slackoff.sweep.jobs import expand_jobs, run_jobs
-        from slackoff.sweep.slots import make_slots
+        from slackoff.sweep.jobs import expand_jobs
 
         loader = self.hydra_context.config_loader
         expander = Expander(Compositions(self._compose, loader, self.config.hydra.job.config_name))
         jobs, configs = expand_jobs(
             job_overrides, expander, lambda error, overrides: explain(error, overrides, config_folder())
         )
-        failed = run_jobs(jobs, configs, make_slots(self.slots, self.threads), Console(), self.dry_run)
-        if failed:
-            raise SystemExit(1)
+        if failed := self.run(jobs, configs):
+            raise SystemExit(exit_codes.of_failures(failed))
         return [_completed(overrides) for overrides in job_overrides]
+
+    def run(self, jobs: Sequence["Job"], configs: Sequence["Config"]) -> int:
+        """Run jobs whose configs are resolved; the number of cells that failed."""
+        from rich.console import Console
+
+        from slackoff.sweep.jobs import run_jobs
+
+        return run_jobs(jobs, configs, self.site(Path(configs[0]["runs"])), Console(), self.dry_run)
 
     def _compose(self, overrides: list[str]) -> DictConfig:
         return self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
+
+
+class LocalLauncher(CellLauncher):
+    """``hydra/launcher=local``: every cell a process of its own, as many at once as there are slots.
+
+    Args:
+        slots, threads, gpus, slots_per_gpu, gpus_per_cell: as in ``slackoff.sweep.slots.make_slots``.
+        warm_start: as ``warm`` in ``slackoff.sweep.processes.LocalCells``.
+        rules: as in ``CellLauncher``.
+    """
+
+    def __init__(
+        self,
+        slots: int | str = "auto",
+        threads: int | str = "auto",
+        gpus: Sequence[int] | str = "auto",
+        slots_per_gpu: int = 1,
+        gpus_per_cell: int = 1,
+        warm_start: bool = True,
+        **rules: Any,
+    ) -> None:
+        super().__init__(**rules)
+        self.warm_start = warm_start
+        self.places: dict[str, Any] = {
+            "slots": slots,
+            "threads": threads,
+            "gpus": gpus,
+            "slots_per_gpu": slots_per_gpu,
+            "gpus_per_cell": gpus_per_cell,
+        }
+
+    def site(self, runs: Path) -> "Site":
+        from slackoff.sweep.policy import Policy
+        from slackoff.sweep.processes import LocalCells
+        from slackoff.sweep.site import Site
+        from slackoff.sweep.slots import make_slots
+
+        return Site(make_slots(**self.places), Policy.of(**self.rules), LocalCells(self.warm_start))
+
+
+class SlurmLauncher(CellLauncher):
+    """``hydra/launcher=slurm``: every cell a job of Slurm.
+
+    Args:
+        slots: jobs in line or running at once.
+        gpus_per_cell: GPUs of a job, a rank each; 0 for none.
+        ranks_per_cell: processes that train a cell together; by default one a GPU.
+        cpus_per_rank, mem_gb, timeout_min, partition, setup, parameters: as in
+            ``slackoff.sweep.slurm_settings.job_settings``.
+        rules: as in ``CellLauncher``.
+    """
+
+    def __init__(
+        self,
+        slots: int = 64,
+        gpus_per_cell: int = 1,
+        ranks_per_cell: int | None = None,
+        cpus_per_rank: int = 2,
+        mem_gb: float | None = 16,
+        timeout_min: int = 240,
+        partition: str | None = None,
+        setup: Sequence[str] = (),
+        parameters: dict[str, Any] | None = None,
+        **rules: Any,
+    ) -> None:
+        super().__init__(**rules)
+        self.slots = slots
+        self.ranks = gpus_per_cell or 1 if ranks_per_cell is None else ranks_per_cell
+        self.settings: dict[str, Any] = {
+            "gpus_per_cell": gpus_per_cell,
+            "ranks": self.ranks,
+            "cpus_per_rank": cpus_per_rank,
+            "mem_gb": mem_gb,
+            "timeout_min": timeout_min,
+            "partition": partition,
+            "setup": list(setup),
+            "parameters": dict(parameters or {}),
+        }
+
+    def site(self, runs: Path) -> "Site":
+        from slackoff.sweep.policy import Policy
+        from slackoff.sweep.site import Site
+        from slackoff.sweep.slots import Slot
+        from slackoff.sweep.slurm_settings import job_settings, whole
+        from slackoff.sweep.starter import OnDemand
+
+        settings = job_settings(**self.settings)
+        environment = {"OMP_NUM_THREADS": str(self.settings["cpus_per_rank"])}
+        slots = [Slot(environment, f"job {number}", self.ranks) for number in range(whole("slots", self.slots))]
+        return Site(slots, Policy.of(**self.rules), OnDemand(lambda: _slurm_jobs(settings)))
+
+
+def _slurm_jobs(settings: dict[str, Any]) -> "SlurmJobs":
+    from slackoff.errors import SlackoffError
+
+    try:
+        from slackoff.sweep.slurm import SlurmJobs
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] != "submitit":
+            raise
+        raise SlackoffError("hydra/launcher=slurm needs submitit: pip install 'slackoff[slurm]'") from error
+    return SlurmJobs(settings)
 
 
 def _completed(overrides: Sequence[str]) -> JobReturn:

@@ -4,7 +4,9 @@ import os
 import signal
 import sys
 
-VERBS = ("status", "report", "networks")
+from slackoff.output import endure
+
+VERBS = ("status", "report", "networks", "retry", "clean")
 LOOKS = ("--help", "-h", "--hydra-help", "--info", "-i", "--cfg", "-c")
 
 
@@ -12,6 +14,7 @@ def main() -> None:
     """Entry point of ``python -m slackoff`` and of the ``slackoff`` command."""
     os.environ.setdefault("WANDB_MODE", "offline")
     os.environ.setdefault("WANDB_SILENT", "true")
+    endure()
     looking = len(sys.argv) > 1 and sys.argv[1] in VERBS
     if looking or not {*LOOKS}.isdisjoint(sys.argv):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # what is piped into head may end early

@@ -21,21 +21,6 @@ from slackoff.seeding import derive_seed
 from slackoff.tasks import SupervisedTask
 
 ALLOWED_TARGETS = ("slackoff.", "torch.nn.", "torchmetrics.", "timm.", "kornia.")
-CHOICES = {
-    "trainer.precision": ("32-true", "bf16-mixed", "16-mixed"),
-    "trainer.accelerator": ("auto", "cpu", "gpu"),
-    # Words such as "no" come as text, and any text is true.
-    **dict.fromkeys(("fixed_rain_per_patch", "trainer.channels_last", "logger.wandb"), (True, False)),
-}
-LEAST_COUNTS = {
-    **dict.fromkeys(
-        (f"schedule.{key}" for key in ("steps", "batch_size", "evaluate_every", "checkpoint_every", "log_every")), 1
-    ),
-    "background.patch_count": 1,
-    "background.patch_size_px": 1,
-    "evaluation.quick_count": 1,
-    "evaluation.picture_count": 0,
-}
 
 
 class Backgrounds(NamedTuple):
@@ -135,50 +120,6 @@ def build_data(config: DictConfig, bank: NDArray[np.uint8]) -> RainyData:
         config.fixed_rain_per_patch,
         config.trainer.channels_last,
     )
-
-
-def check(config: DictConfig) -> None:
-    """Find every mistake in a cell's config that can be found without training.
-
-    Raises:
-        SlackoffError: naming the first one.
-    """
-    _check_plain_values(config)
-    rain = build(config.rain, "rain")
-    if config.background.patch_size_px <= rain.kernel_side // 2:
-        raise SlackoffError(
-            f"background.patch_size_px={config.background.patch_size_px} is too small for "
-            f"rain.length={list(rain.length)}: patches must be larger than {rain.kernel_side // 2} px"
-        )
-    backgrounds = build_backgrounds(config)
-    build_bank(config, backgrounds)
-    build_evaluator(config, backgrounds)
-    with torch.device("meta"):
-        task = build_task(config, build_network(config))
-        patch = torch.empty(2, 3, config.background.patch_size_px, config.background.patch_size_px)
-        task.loss(task.network, patch, patch)  # a loss and a network that do not fit each other
-    try:
-        task.configure_optimizers()
-    except (TypeError, ValueError, IndexError) as error:
-        raise SlackoffError(f"task does not give an optimiser: {error}") from error
-
-
-def _check_plain_values(config: DictConfig) -> None:
-    for key, least in LEAST_COUNTS.items():
-        value = OmegaConf.select(config, key)
-        if type(value) is not int or value < least:
-            raise SlackoffError(f"{key}={value} is no count: give a whole number from {least} up")
-    count = config.evaluation.count
-    if count is not None and (type(count) is not int or count < 1):
-        raise SlackoffError(f"evaluation.count={count} is no count: give a whole number from 1 up, or null for all")
-    for key in ("seed", "background.seed"):
-        value = OmegaConf.select(config, key)
-        if type(value) is not int:
-            raise SlackoffError(f"{key}={value} is no seed: give a whole number")
-    for key, choices in CHOICES.items():
-        value = OmegaConf.select(config, key)
-        if value not in choices:
-            raise SlackoffError(f"{key}={value} is not known: choose one of {', '.join(map(str, choices))}")
 
 
 def _refuse_foreign_targets(node: Any, key: str) -> None:

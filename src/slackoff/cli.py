@@ -2,17 +2,25 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 
+from slackoff import exit_codes
 from slackoff.errors import SlackoffError
-from slackoff.record.status import Status, observed_status
+from slackoff.record.ledger import Watch, latest
+from slackoff.record.observed import observed_status
+from slackoff.record.status import State, Status
+
+if TYPE_CHECKING:
+    from slackoff.sweep.pace import Pace
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+_UNDONE: frozenset[State] = frozenset(("pending", "failed", "interrupted"))
 Runs = Annotated[Path, typer.Option(help="Where the records are.")]
 
 
@@ -20,19 +28,23 @@ Runs = Annotated[Path, typer.Option(help="Where the records are.")]
 def status(
     runs: Runs = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a cell.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep showing it until Ctrl-C.")] = False,
 ) -> None:
     """Show every cell: what it is, its state, how far it is, what went wrong."""
-    from slackoff.sweep.display import status_table
+    from slackoff.sweep.display import watch_statuses
+    from slackoff.sweep.pace import Pace
 
-    statuses = _guarded_statuses(runs)
+    signs = Watch()
+    if watch:
+        pace = Pace()
+        watch_statuses(lambda: _status_table(runs, signs, pace), Console())
+        return
     if as_json:
-        print(json.dumps([asdict(item) for item in statuses], indent=2))
+        statuses = _guarded_statuses(runs, signs)
+        places = _places(runs, statuses)
+        print(json.dumps([{**asdict(item), "where": places.get(item.id)} for item in statuses], indent=2))
         return
-    console = Console()
-    if not statuses:
-        console.print(f"{runs} holds no cells yet.")
-        return
-    console.print(status_table(statuses))
+    Console().print(*_status_table(runs, signs), sep="\n")
 
 
 @app.command()
@@ -54,11 +66,76 @@ def report(
             return
         frames = load(name, runs)
         page = build(frames.study.folder)
-    except SlackoffError as error:
+    except (SlackoffError, OSError) as error:
         _stop(error)
     console = Console()
     print_table(frames, console)
     console.print(f"Report: {page}", soft_wrap=True)
+
+
+@app.command()
+def retry(
+    cells: Annotated[list[str] | None, typer.Argument(help="Ids of cells; all that failed if left out.")] = None,
+    runs: Runs = Path("runs"),
+    slots: Annotated[int | None, typer.Option(help="Cells at once; one a GPU, or up to eight, if left out.")] = None,
+) -> None:
+    """Train the failed cells again, or those that are named, each from its last checkpoint.
+
+    Exit code: 0 all done, 10 + the number of failed cells, 2 a mistake, 130 Ctrl-C.
+    """
+    from slackoff.sweep.driver import run_cells
+    from slackoff.sweep.failures import tell_failures
+    from slackoff.sweep.recorded import named_cells, recorded_cells
+    from slackoff.sweep.site import Site
+    from slackoff.sweep.slots import make_slots
+
+    console = Console()
+    try:
+        found = named_cells(runs, cells) if cells else recorded_cells(runs, ["failed"])
+        again = [recorded.as_cell() for recorded in found]
+        if not again:
+            console.print(f"No cell under {runs} has failed.")
+            return
+        site = Site(make_slots(slots or "auto"))
+        statuses = run_cells(again, site, console)
+    except (SlackoffError, OSError) as error:
+        _stop(error)
+    except KeyboardInterrupt:
+        print("stopped; the same command again goes on from the last checkpoints", file=sys.stderr)
+        raise typer.Exit(exit_codes.STOPPED) from None
+    console.print("python -m slackoff report STUDY draws a study with what is done now.")
+    if failed := tell_failures(again, statuses, site, console):
+        raise typer.Exit(exit_codes.of_failures(failed))
+
+
+@app.command()
+def clean(
+    runs: Runs = Path("runs"),
+    done: Annotated[bool, typer.Option("--done", help="Remove done cells too: their networks and results.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove cells that failed, were interrupted or never ran; asks first, and leaves running and done ones alone."""
+    from slackoff.sweep.display import status_table
+    from slackoff.sweep.recorded import recorded_cells, remove
+
+    console = Console()
+    try:
+        cells = recorded_cells(runs, _UNDONE | {"done"} if done else _UNDONE)
+    except SlackoffError as error:
+        _stop(error)
+    if not cells:
+        console.print(f"Nothing to remove under {runs}.")
+        return
+    console.print(*status_table([cell.status for cell in cells]), sep="\n")
+    size = sum(cell.size() for cell in cells) / 1e6
+    if not yes and not typer.confirm(f"Remove these {len(cells)} cells ({size:.1f} MB)?"):
+        raise typer.Exit(1)
+    try:
+        left = remove(cells)
+    except OSError as error:
+        _stop(error)
+    for folder in left:
+        console.print(f"{folder} was left: another process trains it now", style="yellow")
 
 
 @app.command()
@@ -78,11 +155,30 @@ def networks(
     Console().print(network_table(rows))
 
 
-def _guarded_statuses(runs: Path) -> list[Status]:
-    try:
-        found = [observed_status(path.parent) for path in sorted((runs / "cells").glob("*/status.json"))]
-    except SlackoffError as error:
-        _stop(error)
+def _status_table(runs: Path, watch: Watch, pace: "Pace | None" = None) -> list[RenderableType]:
+    from slackoff.sweep.display import status_table
+
+    statuses = _guarded_statuses(runs, watch)
+    if not statuses:
+        return [f"{runs} holds no cells yet."]
+    if pace:
+        pace.see(statuses)
+    return status_table(statuses, _places(runs, statuses), pace)
+
+
+def _places(runs: Path, statuses: Sequence[Status]) -> dict[str, str]:
+    """Where the running cells run, by id: the slot that a driver gave it, and the machine if it is another one."""
+    newest = {item.id: latest(runs / "cells" / item.id) for item in statuses if item.state == "running"}
+    return {id: found.place() for id, found in newest.items() if found}
+
+
+def _guarded_statuses(runs: Path, watch: Watch) -> list[Status]:
+    found = []
+    for path in (runs / "cells").glob("*/status.json"):
+        try:
+            found.append(observed_status(path.parent, watch))
+        except SlackoffError as error:
+            print(error, file=sys.stderr)
     return sorted(
         (item for item in found if item),
         key=lambda item: [str(value).zfill(8) for value in item.label.values()],
@@ -98,6 +194,10 @@ def _newest(runs: Path) -> str:
     return str(studies[-1].parent)
 
 
-def _stop(error: SlackoffError) -> None:
-    print(f"error: {error}", file=sys.stderr)
-    raise typer.Exit(2)
+def _stop(error: SlackoffError | OSError) -> NoReturn:
+    sentence = str(error)
+    if isinstance(error, OSError):
+        place, why = error.filename or "A file", error.strerror or error
+        sentence = f"{place} cannot be used ({why}): make it writable or free some space"
+    print(f"error: {sentence}", file=sys.stderr)
+    raise typer.Exit(exit_codes.MISTAKE)

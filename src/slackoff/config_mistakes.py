@@ -45,7 +45,7 @@ def _known_keys(wrong: str, arguments: Sequence[str], conf: Path) -> list[str]:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
-            config = compose("config", rest)
+            config = compose("config", rest, return_hydra_config=wrong.startswith("hydra."))
     except HydraException:
         return []
     groups = [path.name for path in sorted(conf.iterdir()) if path.is_dir()]

@@ -5,15 +5,22 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hydra
+from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
+from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
-from rich.console import Console
 
+from slackoff import exit_codes
 from slackoff.errors import SlackoffError
+
+if TYPE_CHECKING:
+    from hydra_plugins.slackoff_launcher import CellLauncher
 
 
 def config_folder() -> Path:
@@ -23,13 +30,20 @@ def config_folder() -> Path:
 
 
 def run() -> None:
-    """Compose the command line's config and run it; exit code 1 if a cell failed, 2 for a mistake, 130 for Ctrl-C."""
+    """Compose the command line's config and run it; ends with one of the ``exit_codes``."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let exceptions through to the lines below
     sys.argv[1:] = overrides_last(without_dry_run(sys.argv[1:]))
     if "-m" not in sys.argv and "--multirun" not in sys.argv:
         _hint_at_multirun()
+    _keep_the_name_ray()
     with _mistakes_in_one_sentence():
         hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(_single)()
+
+
+def _keep_the_name_ray() -> None:
+    """Where hydra-ray-launcher is installed, Hydra would hold our ``hydra/launcher=ray`` to its schema: drop that."""
+    Plugins.instance()  # finds the plugins, which register what they have
+    ConfigStore.instance().repo.get("hydra", {}).get("launcher", {}).pop("ray.yaml", None)
 
 
 @contextmanager
@@ -49,7 +63,7 @@ def _mistakes_in_one_sentence() -> Iterator[None]:
         )
     except KeyboardInterrupt:
         print("stopped; the same command again goes on from the last checkpoints", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(exit_codes.STOPPED)
 
 
 def overrides_last(arguments: list[str]) -> list[str]:
@@ -61,9 +75,7 @@ def overrides_last(arguments: list[str]) -> list[str]:
 def _single(config: DictConfig) -> None:
     """A command without -m: one cell, through the same path as a sweep."""
     from slackoff.sweep.expand import resolved
-    from slackoff.sweep.jobs import run_jobs
     from slackoff.sweep.manifest import Job
-    from slackoff.sweep.slots import make_slots
 
     hydra_config = HydraConfig.get()
     with _mistakes_in_one_sentence():  # here, because Hydra adds lines of its own to what leaves a job
@@ -71,8 +83,17 @@ def _single(config: DictConfig) -> None:
         if content["study"].get("manifest"):
             raise SlackoffError("study.manifest names a list of cells: add -m to the command")
         job = Job(list(hydra_config.overrides.task))
-        if run_jobs([job], [content], make_slots(), Console(), bool(hydra_config.launcher.get("dry_run"))):
-            sys.exit(1)
+        if failed := _launcher(hydra_config.launcher).run([job], [content]):
+            sys.exit(exit_codes.of_failures(failed))
+
+
+def _launcher(node: DictConfig) -> "CellLauncher":
+    from hydra_plugins.slackoff_launcher import CellLauncher
+
+    if not issubclass(get_class(node["_target_"]), CellLauncher):
+        raise SlackoffError("hydra/launcher must be local, slurm or ray: another one cannot run cells")
+    launcher: CellLauncher = instantiate(node)
+    return launcher
 
 
 def without_dry_run(arguments: list[str]) -> list[str]:
@@ -90,4 +111,4 @@ def _hint_at_multirun() -> None:
 
 def _stop(sentence: str) -> None:
     print(f"error: {sentence}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(exit_codes.MISTAKE)

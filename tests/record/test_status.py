@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from slackoff.errors import SlackoffError
-from slackoff.record.status import LOCK, Status, observed_status, read_status
+from slackoff.record.ledger import Watch, claim, end_attempt
+from slackoff.record.observed import observed_status
+from slackoff.record.status import Status, read_status
 
 
 def test_what_is_written_is_read(tmp_path: Path):
@@ -19,16 +20,32 @@ def test_what_is_written_is_read(tmp_path: Path):
 def test_no_file_is_no_status_and_a_damaged_one_is_named(tmp_path: Path):
     assert read_status(tmp_path) is None
     (tmp_path / "status.json").write_text("{")
-    with pytest.raises(SlackoffError, match=r"status\.json is damaged .* remove the folder"):
+    with pytest.raises(SlackoffError, match=r"status\.json is damaged .* run the command of its study again"):
         read_status(tmp_path)
 
 
-def test_running_without_a_process_is_interrupted(tmp_path: Path):
+def test_running_is_believed_as_long_as_its_process_lives(tmp_path: Path):
     Status("abc", {}, 100, state="running").write(tmp_path)
-    with FileLock(tmp_path / LOCK):
-        status = observed_status(tmp_path)
-        assert status is not None
-        assert status.state == "running"
-    status = observed_status(tmp_path)
+    attempt = claim(tmp_path)
+    assert state(tmp_path) == "running"
+    end_attempt(attempt, "interrupted")
+    assert state(tmp_path) == "interrupted"
+
+
+def test_what_a_dead_process_could_not_say_the_ledger_says(tmp_path: Path):
+    Status("abc", {}, 100, state="running").write(tmp_path)
+    end_attempt(claim(tmp_path), "failed", "killed by signal 9")
+    status = observed_status(tmp_path, Watch())
     assert status is not None
-    assert status.state == "interrupted"
+    assert (status.state, status.last_error) == ("failed", "killed by signal 9")
+
+
+def test_done_stays_done_whatever_the_ledger_says(tmp_path: Path):
+    Status("abc", {}, 100, state="done").write(tmp_path)
+    end_attempt(claim(tmp_path), "failed", "died after its last word")
+    assert state(tmp_path) == "done"
+
+
+def state(folder: Path) -> str | None:
+    status = observed_status(folder, Watch())
+    return status.state if status else None

@@ -3,18 +3,21 @@
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 
 import pytest
 from omegaconf import DictConfig
 from rich.console import Console
 
-from slackoff.cell import _one_sentence
-from slackoff.record.status import read_status
+from slackoff.handover import Exit
+from slackoff.record.ledger import Watch, latest
 from slackoff.sweep import processes
-from slackoff.sweep.driver import _prepare, run_cells
+from slackoff.sweep.driver import run_cells
 from slackoff.sweep.plan import Cell, plan
-from slackoff.sweep.processes import CellProcess
+from slackoff.sweep.prepare import prepare
+from slackoff.sweep.processes import LocalCells
+from slackoff.sweep.site import Site
 from slackoff.sweep.slots import Slot
 
 
@@ -28,20 +31,27 @@ def fake_cell(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     real = subprocess.Popen
 
     def popen(command: list[str], **options: object) -> subprocess.Popen[bytes]:
-        return real([sys.executable, "-c", code, command[-1]], **options)  # type: ignore[call-overload]
+        ours = [sys.executable, "-c", code, command[-1]] if "slackoff.cell" in command else command
+        return real(ours, **options)  # type: ignore[call-overload]
 
     monkeypatch.setattr(processes.subprocess, "Popen", popen)
 
 
 def test_a_cell_killed_from_outside_is_failed_and_says_by_what(cells: list[Cell], monkeypatch: pytest.MonkeyPatch):
     fake_cell(monkeypatch, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
-    _prepare(cells[0])
-    process = CellProcess.start(cells[0], Slot({}))
-    process.process.wait()
-    status = process.settle()
+    prepare(cells[0], Watch())
+    process = LocalCells(warm=False).start(cells[0], Slot({}))
+    while not process.ended():
+        time.sleep(0.05)
+    ended = process.settle()
+    status = cells[0].status()
     assert status.state == "failed"
+    assert ended == (Exit.FAILED, status.last_error)
     assert f"the process died (signal {int(signal.SIGKILL)})" in str(status.last_error)
-    assert read_status(cells[0].folder) == status
+    assert "when memory runs out: run fewer cells at once" in str(status.last_error)
+    attempt = latest(cells[0].folder)
+    assert attempt is not None
+    assert (attempt.number, attempt.outcome, attempt.error) == (1, "failed", status.last_error)
     assert "signal 9" in (cells[0].folder / "error.txt").read_text()
 
 
@@ -56,7 +66,7 @@ path.write_text(json.dumps({{**content, "state": "done", "step": content["steps_
 """
     fake_cell(monkeypatch, code)
     console = Console(record=True, width=300)
-    statuses = run_cells(cells, [Slot({})], console)
+    statuses = run_cells(cells, Site([Slot({})], cells=LocalCells(warm=False)), console)
     assert [status.state for status in statuses] == ["failed", "done"]
     text = console.export_text()
     assert f"cell {cells[0].id} (patch_count 4) failed: the process died (exit code 7)" in text
@@ -75,7 +85,8 @@ path.write_text(json.dumps({**json.loads(path.read_text()), "state": "done"}))
 """
     fake_cell(monkeypatch, code)
     cells = plan([composed(f"seed={seed}") for seed in range(5)], [[]] * 5)
-    run_cells(cells, [Slot({"OMP_NUM_THREADS": "1"}), Slot({"OMP_NUM_THREADS": "1"})], Console(quiet=True))
+    slots = [Slot({"OMP_NUM_THREADS": "1"}, name) for name in ("a", "b")]
+    run_cells(cells, Site(slots, cells=LocalCells(warm=False)), Console(quiet=True))
     times = []
     for cell in cells:
         start, threads = (cell.folder / "start").read_text().split()
@@ -83,11 +94,3 @@ path.write_text(json.dumps({**json.loads(path.read_text()), "state": "done"}))
         times.append((float(start), float((cell.folder / "end").read_text())))
     at_once = max(sum(start <= moment < end for start, end in times) for moment, _ in times)
     assert at_once == 2
-
-
-def test_a_full_disk_is_said_in_one_sentence(tmp_path):
-    sentence = _one_sentence(OSError(28, "No space left on device"), tmp_path)
-    assert (
-        sentence
-        == f"No space is left for {tmp_path}: free some, then run the same command again; it goes on from there"
-    )

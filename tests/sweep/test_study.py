@@ -51,7 +51,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Co
 
 def test_a_failing_cell_is_said_at_once_and_does_not_stop_the_others(study):
     cwd, result = study
-    assert result.returncode == 1, result.stdout + result.stderr
+    assert result.returncode == 11, result.stdout + result.stderr
     states = sorted(status.state for status in statuses(cwd).values())
     assert states == ["done", "failed"]
     (failed,) = (status for status in statuses(cwd).values() if status.state == "failed")

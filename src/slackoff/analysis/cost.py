@@ -1,5 +1,6 @@
 """What a study cost: device-hours, seconds per cell, time to the first step."""
 
+import math
 from dataclasses import dataclass
 
 import pandas as pd
@@ -10,8 +11,8 @@ from slackoff.analysis.frames import Frames
 @dataclass(frozen=True)
 class Cost:
     """`device_hours`: training and evaluation of all cells added up; `wall_hours`: from the first start to
-    the last end, NaN while nothing has ended; `per_cell`: one row per cell, seconds and training steps per
-    second."""
+    the last end, NaN while nothing has ended or where a clock was set back between the two; `per_cell`: one row per
+    cell, seconds and training steps per second."""
 
     device_hours: float
     wall_hours: float
@@ -27,4 +28,5 @@ def cost(frames: Frames) -> Cost:
     times = ["train_seconds", "evaluate_seconds", "seconds_to_first_step"]
     per_cell = cells[[*columns, *times]].copy()
     per_cell["steps_per_second"] = cells["step"] / cells["train_seconds"].where(cells["train_seconds"] > 0)
-    return Cost(float(seconds.sum()) / 3600, span.total_seconds() / 3600, per_cell)
+    wall_hours = span.total_seconds() / 3600
+    return Cost(float(seconds.sum()) / 3600, wall_hours if wall_hours >= 0 else math.nan, per_cell)

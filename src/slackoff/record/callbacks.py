@@ -26,7 +26,7 @@ class StatusCallback(Callback):
     Args:
         status: the cell's status.
         folder: the cell's folder.
-        process_start: ``time.time()`` when the cell's process started, for the time to the first step.
+        process_start: ``time.monotonic()`` when the cell's process started, for the time to the first step.
     """
 
     def __init__(self, status: Status, folder: Path, process_start: float) -> None:
@@ -35,7 +35,7 @@ class StatusCallback(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         if self.status.seconds_to_first_step is None:
-            self.status.seconds_to_first_step = round(time.time() - self.process_start, 2)
+            self.status.seconds_to_first_step = round(time.monotonic() - self.process_start, 2)
         self.status.step = trainer.global_step
         if time.monotonic() - self.written > _STATUS_INTERVAL_S and trainer.is_global_zero:
             self.status.write(self.folder)
@@ -78,13 +78,13 @@ class LossGuard(Callback):
 
 
 class CheckpointCallback(Callback):
-    """Writes a checkpoint every so many steps, never one of weights that a bad loss has spoilt."""
+    """Writes a checkpoint every so many steps and after the last, never one of weights that a bad loss has spoilt."""
 
     def __init__(self, folder: Path, every: int, guard: LossGuard) -> None:
         self.folder, self.every, self.guard = folder, every, guard
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        if trainer.global_step % self.every == 0:
+        if trainer.global_step % self.every == 0 or trainer.global_step == trainer.max_steps:
             self.guard.check()
             trainer.save_checkpoint(self.folder / LAST)
 
@@ -97,7 +97,7 @@ class EvaluationCallback(Callback):
         self.seconds = 0.0
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
-        if trainer.global_step % self.every:
+        if trainer.global_step % self.every or not trainer.is_global_zero:
             return
         started = time.monotonic()
         network = module.network
@@ -124,7 +124,8 @@ class TrainingLogger(Callback):
         clock = time.monotonic() - self.evaluation.seconds
         steps, seconds = step - self.mark[0], clock - self.mark[1]
         self.mark = (step, clock)
-        values = {f"train/{name}": float(value) for name, value in outputs.items()}
+        means = {name: trainer.strategy.reduce(value.detach(), reduce_op="mean") for name, value in outputs.items()}
+        values = {f"train/{name}": float(value) for name, value in means.items()}
         values["train/learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
         values["train/steps_per_second"] = steps / seconds if seconds > 0 else 0.0
         log_all(trainer, values)

@@ -29,7 +29,7 @@ class WholeFileCheckpointIO(TorchCheckpointIO):
         marked = {**checkpoint, _MARK: self.cell_id}
 
         def replace(partial: Path) -> None:
-            torch.save(marked, partial)
+            _save(marked, partial)
             if target.exists():
                 _keep_as_previous(target)
 
@@ -74,6 +74,17 @@ def find_resume_point(folder: Path, cell_id: str) -> ResumePoint:
     if notes:
         notes.append("no whole checkpoint is left: training starts from step 0")
     return ResumePoint(None, 0, notes)
+
+
+def _save(content: dict[str, Any], path: Path) -> None:
+    """``torch.save`` through a file of Python's: torch's own says of a full disk only that a position is unexpected."""
+    try:
+        with path.open("wb") as file:
+            torch.save(content, file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def _keep_as_previous(target: Path) -> None:

@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import DummyExperiment, Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from slackoff.record.atomic import write_text, write_whole
 from slackoff.record.lines import read_lines
 
 _log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ class RecordLogger(Logger):
         super().__init__()
         self.path = folder / "steps.jsonl"
         kept = [row for row in read_lines(self.path) if row["step"] <= resume_step]
-        self.path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
         self.elapsed_before = max((row["elapsed_s"] for row in kept), default=0.0)
         self.started = time.monotonic()
 
@@ -62,7 +63,7 @@ class RecordLogger(Logger):
         frame = pd.DataFrame(read_lines(self.path))
         if not frame.empty:
             frame = frame.groupby("step", as_index=False).last()
-            frame.to_parquet(self.path.with_suffix(".parquet"))
+            write_whole(self.path.with_suffix(".parquet"), frame.to_parquet)
 
 
 class GuardedWandbLogger(WandbLogger):

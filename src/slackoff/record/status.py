@@ -2,19 +2,17 @@
 
 import json
 from dataclasses import asdict, dataclass, field, fields
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
-
-from filelock import FileLock, Timeout
 
 from slackoff.errors import SlackoffError
 from slackoff.record.atomic import write_json
 
-LOCK = "cell.lock"
-"""Held by the process that trains the cell; the system lets it go when that process dies, however it dies."""
-
 State = Literal["pending", "running", "done", "failed", "interrupted"]
+
+
+class DamagedStatusError(SlackoffError):
+    """A status file that cannot be understood."""
 
 
 @dataclass
@@ -47,7 +45,7 @@ def read_status(folder: Path) -> Status | None:
     """Read a cell's status; None where the cell has none yet.
 
     Raises:
-        SlackoffError: the file is damaged.
+        DamagedStatusError: the file is damaged.
     """
     path = folder / "status.json"
     try:
@@ -57,31 +55,7 @@ def read_status(folder: Path) -> Status | None:
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, AttributeError) as error:
-        raise SlackoffError(
-            f"{path} is damaged ({error}): remove the folder {folder} to train that cell anew"
+        raise DamagedStatusError(
+            f"{path} is damaged ({error}): run the command of its study again, which makes it anew and goes on from "
+            "the last checkpoint"
         ) from error
-
-
-def observed_status(folder: Path) -> Status | None:
-    """The status as it is in truth: ``running`` becomes ``interrupted`` where no process trains the cell any more.
-
-    Raises:
-        SlackoffError: as for ``read_status``.
-    """
-    status = read_status(folder)
-    if status is not None and status.state == "running" and not _is_locked(folder / LOCK):
-        status.state = "interrupted"
-    return status
-
-
-def _is_locked(path: Path) -> bool:
-    try:
-        with FileLock(path, timeout=0):
-            return False
-    except Timeout:
-        return True
-
-
-def now() -> str:
-    """The present moment, ISO 8601, UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")

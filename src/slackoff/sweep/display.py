@@ -1,7 +1,8 @@
 """What a person sees while cells train: one live table in a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -9,19 +10,28 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from slackoff.record.status import Status
+from slackoff.record.status import State, Status
+from slackoff.sweep.pace import Pace
 
 _STYLES = {"done": "green", "running": "cyan", "failed": "red", "pending": "dim", "interrupted": "yellow"}
+_FIRST_SHOWN: tuple[State, ...] = ("running", "failed", "interrupted", "pending", "done")
 _PLAIN_INTERVAL_S = 20.0
+_BAR_WIDTHS = (8, 24)
+_IDENTITY_WIDTH = 12
+_LINES_BESIDE_ROWS = 4  # heading, what is left out, summary, the cursor's
 
 
 class Display:
-    """Shows the statuses of all cells of a sweep; use as a context manager and call ``update``."""
+    """Shows the statuses of all cells of a sweep; use as a context manager and call ``update``.
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
+    Args:
+        console: where.
+        operations: of a training step of each cell, by id; for the time left.
+    """
+
+    def __init__(self, console: Console, operations: Mapping[str, float] | None = None) -> None:
+        self.console, self.pace = console, Pace(operations)
         self.started = time.monotonic()
-        self.first: tuple[int, float] | None = None  # steps and clock before the first step of this sweep
         self.printed = 0.0
         self.live = Live(console=console, refresh_per_second=4, transient=False) if console.is_terminal else None
 
@@ -34,11 +44,14 @@ class Display:
         if self.live:
             self.live.__exit__(None, None, None)
 
-    def update(self, statuses: Sequence[Status], final: bool = False) -> None:
-        """Show where the cells stand now."""
+    def update(self, statuses: Sequence[Status], places: Mapping[str, str], final: bool = False) -> None:
+        """Show where the cells stand now; ``places`` tells by id where the running ones run."""
+        self.pace.see(statuses)
         summary = self._summary(statuses)
         if self.live:
-            self.live.update(Group(status_table(statuses), Text(summary)), refresh=True)
+            rows = max(1, self.console.height - _LINES_BESIDE_ROWS)
+            table = status_table(statuses, places, self.pace, None if final else rows)
+            self.live.update(Group(*table, Text(summary)), refresh=True)
         elif final or time.monotonic() - self.printed > _PLAIN_INTERVAL_S:
             self.printed = time.monotonic()
             self.console.print(summary)
@@ -49,40 +62,73 @@ class Display:
 
     def _summary(self, statuses: Sequence[Status]) -> str:
         count = {state: sum(status.state == state for status in statuses) for state in _STYLES}
-        parts = [f"{count['done']} done", f"{count['running']} running", f"{count['pending']} left"]
+        waiting = count["pending"] + count["interrupted"]
+        parts = [f"{count['done']} done", f"{count['running']} running", f"{waiting} left"]
         if count["failed"]:
             parts.append(f"{count['failed']} failed")
-        left = self._seconds_left(statuses)
+        left = self.pace.all_left(statuses)
         ending = f"about {_duration(left)} left" if left is not None else "estimating the time left"
         if left == 0:
             ending = "measuring the test images"
-        if not count["running"] and not count["pending"]:
+        if not count["running"] and not waiting:
             ending = f"took {_duration(time.monotonic() - self.started)}"
         return f"cells: {', '.join(parts)}; {ending}"
 
-    def _seconds_left(self, statuses: Sequence[Status]) -> float | None:
-        """Steps left over the rate of all cells together since the first step."""
-        steps = sum(status.step for status in statuses if status.state != "failed")
-        if self.first is None or steps <= self.first[0]:
-            self.first = (steps, time.monotonic())
-        trained, elapsed = steps - self.first[0], time.monotonic() - self.first[1]
-        if trained <= 0 or elapsed < 5:
-            return None
-        left = sum(s.steps_total - s.step for s in statuses if s.state in ("running", "pending"))
-        return left * elapsed / trained
 
+def status_table(
+    statuses: Sequence[Status],
+    places: Mapping[str, str] | None = None,
+    pace: Pace | None = None,
+    most_rows: int | None = None,
+) -> list[RenderableType]:
+    """One row a cell: what it is, its state, how far it is; what all cells share is left out when there are several.
 
-def status_table(statuses: Sequence[Status]) -> Table:
-    """One row a cell: what it is, its state, how far it is; what all cells share is left out when there are several."""
+    Args:
+        statuses: in the order of the rows.
+        places: by id, where cells run.
+        pace: for the time left of each.
+        most_rows: show no more than these, the running and failed ones first.
+    """
+    places = places or {}
     keys = [key for key in (statuses[0].label if statuses else {}) if _worth_showing(key, statuses)]
-    table = Table("cell", *keys, "state", "progress", "step", "note", box=None, header_style="bold")
-    for status in statuses:
-        bar = ProgressBar(total=max(1, status.steps_total), completed=status.step, width=24)
-        state = Text(status.state, style=_STYLES[status.state])
-        note: RenderableType = Text(status.last_error or "; ".join(status.notes), overflow="ellipsis", no_wrap=True)
+    further = [*(["left"] if pace else []), *(["where"] if places else []), "note"]
+    table = Table("cell", *keys, "state", "progress", "step", *further, box=None, header_style="bold")
+    for column in table.columns:
+        column.no_wrap = True
+    identity, state, bar = table.columns[0], table.columns[len(keys) + 1], table.columns[len(keys) + 2]
+    identity.min_width, state.min_width = _IDENTITY_WIDTH, max(map(len, _STYLES))
+    bar.min_width, bar.max_width = _BAR_WIDTHS
+    shown = _most_telling(statuses, most_rows)
+    for status in shown:
+        progress = ProgressBar(total=max(1, status.steps_total), completed=status.step)
+        word = Text(status.state, style=_STYLES[status.state])
+        note: RenderableType = Text(status.last_error or "; ".join(status.notes), overflow="ellipsis")
         values = [str(status.label[key]) for key in keys]
-        table.add_row(status.id, *values, state, bar, f"{status.step}/{status.steps_total}", note)
-    return table
+        extra: list[RenderableType] = []
+        if pace:
+            left = pace.left(status)
+            extra.append("" if left is None else _duration(left))
+        if places:
+            extra.append(places.get(status.id, ""))
+        table.add_row(status.id, *values, word, progress, f"{status.step}/{status.steps_total}", *extra, note)
+    rest = len(statuses) - len(shown)
+    return [table, Text(f"... and {rest} more: slackoff status shows all", style="dim")] if rest else [table]
+
+
+def watch_statuses(read: Callable[[], Sequence[RenderableType]], console: Console, interval_s: float = 1.0) -> None:
+    """Show what ``read`` gives again and again until Ctrl-C."""
+    with suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False) as live:
+        while True:
+            live.update(Group(*read()), refresh=True)
+            time.sleep(interval_s)
+
+
+def _most_telling(statuses: Sequence[Status], most: int | None) -> Sequence[Status]:
+    """All statuses, or as many as there is room for, in their order."""
+    if most is None or len(statuses) <= most:
+        return statuses
+    ranked = sorted(range(len(statuses)), key=lambda place: _FIRST_SHOWN.index(statuses[place].state))
+    return [statuses[place] for place in sorted(ranked[:most])]
 
 
 def _worth_showing(key: str, statuses: Sequence[Status]) -> bool:

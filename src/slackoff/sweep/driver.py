@@ -1,32 +1,40 @@
-"""Run the cells of a sweep: check all, train what is missing, say at once what fails."""
+"""Run the cells of a sweep: each in a free slot, never one that another driver has, until none is left."""
 
-import os
+import signal
 import time
 from collections import deque
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 
-from omegaconf import OmegaConf
 from rich.console import Console
 
+from slackoff import failure
 from slackoff.errors import SlackoffError
-from slackoff.record.atomic import write_text
+from slackoff.handover import Exit
+from slackoff.record.ledger import Attempt, Watch, latest
 from slackoff.record.status import Status
+from slackoff.sweep.aside import Aside
 from slackoff.sweep.display import Display
+from slackoff.sweep.failures import name, relative
 from slackoff.sweep.plan import Cell
-from slackoff.sweep.processes import CellProcess
+from slackoff.sweep.prepare import check_all, prepare, repair
+from slackoff.sweep.running import Running
+from slackoff.sweep.site import Site
 from slackoff.sweep.slots import Slot
 
 _POLL_S = 0.25
+_LOOK_ELSEWHERE_S = 2.0
 
 
-def run_cells(cells: Sequence[Cell], slots: Sequence[Slot], console: Console) -> list[Status]:
-    """Train every cell that is not done, a slot each at a time.
+def run_cells(cells: Sequence[Cell], site: Site, console: Console, aside: Aside | None = None) -> list[Status]:
+    """Train every cell that is not done, a slot each at a time, the longest first.
 
     Args:
         cells: the plan.
-        slots: places for processes.
+        site: where cells run.
         console: where progress is shown.
+        aside: where configs are checked; closed before training starts.
 
     Returns:
         The final status of each cell, in the order of ``cells``. A cell that failed does not stop the others.
@@ -35,109 +43,235 @@ def run_cells(cells: Sequence[Cell], slots: Sequence[Slot], console: Console) ->
         SlackoffError: a mistake found before any training starts.
         KeyboardInterrupt: after the running cells were stopped.
     """
-    statuses = {cell.id: cell.status() for cell in cells}
+    watch = Watch(site.policy.stale_after_s)
+    statuses = {cell.id: cell.status(watch) for cell in cells}
     missing = [cell for cell in cells if statuses[cell.id].state != "done"]
     if not missing:
         console.print(f"All {len(cells)} cells are done already: nothing to train.")
         return list(statuses.values())
-    console.print(f"{len(cells)} cells, {len(missing)} to train, {len(slots)} at a time.")
-    check_all(missing)
+    console.print(f"{len(cells)} cells, {len(missing)} to train, {len(site.slots)} at a time.")
+    with aside or Aside() as checks:
+        operations = check_all(missing, checks)
+    missing.sort(key=lambda cell: _work_left(statuses[cell.id], operations[cell.id]), reverse=True)
     for cell in missing:
-        statuses[cell.id] = _prepare(cell)
-    with Display(console) as display:
-        _run(deque(missing), list(slots), statuses, display)
+        if repaired := repair(cell, watch):
+            console.print(repaired, style="yellow", highlight=False, markup=False, soft_wrap=True)
+        statuses[cell.id] = prepare(cell, watch)
+    with Display(console, operations) as display:
+        try:
+            Driver(missing, site, statuses, watch, display).run()
+        finally:
+            site.cells.close()
     return list(statuses.values())
 
 
-def check_all(cells: Sequence[Cell]) -> None:
-    """Check the config of each cell; parts that cells share are checked once.
+class Driver:
+    """The loop over the cells that are not done.
 
-    Raises:
-        SlackoffError: naming the first mistake.
+    Args:
+        cells: those cells.
+        site: where they run.
+        statuses: of all cells by id; kept up to date.
+        watch: tells which claims of others are held by living processes.
+        display: where it is shown.
     """
-    from slackoff import build  # imports torch, which a sweep with nothing to do need not wait for
 
-    seen: set[str] = set()
-    # The largest bank first: it serves the smaller ones.
-    for cell in sorted(cells, key=lambda cell: -_as_int(cell.config.background.patch_count)):
-        checked = [key for key in cell.config if key not in ("study", "size", "data_root")]
-        text = OmegaConf.to_yaml({key: cell.config[key] for key in checked})
-        if text not in seen:
-            seen.add(text)
-            try:
-                build.check(cell.config)
-            except SlackoffError as error:
-                if cell.row is None:
-                    raise
-                raise SlackoffError(f"{cell.row.place}: {error}") from error
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        site: Site,
+        statuses: dict[str, Status],
+        watch: Watch,
+        display: Display,
+    ) -> None:
+        self.waiting = deque(cells)
+        self.elsewhere: dict[str, tuple[Cell, Attempt]] = {}
+        self.site, self.statuses, self.watch, self.display = site, statuses, watch, display
+        self.running: list[Running] = []
+        self.tries: dict[str, int] = {}
+        self.failures = 0
+        self.signals = self.obeyed = 0
+        self.looked = float("-inf")
+
+    def run(self) -> None:
+        """Train until no cell is left.
+
+        Raises:
+            KeyboardInterrupt: after Ctrl-C, once the running cells have stopped.
+        """
+        with self._listening():
+            while self.waiting or self.running or self.elsewhere:
+                self._obey()
+                self._look_elsewhere()
+                self._fill()
+                time.sleep(_POLL_S)
+                self._settle()
+                self._limit_time()
+                over = not (self.waiting or self.running or self.elsewhere)
+                self.display.update(list(self.statuses.values()), self._places(), final=over)
+        if self.signals:
+            raise KeyboardInterrupt
+
+    def _fill(self) -> None:
+        """Start waiting cells in free slots; one that somebody else trains is only watched."""
+        busy = {process.slot.name for process in self.running} | self._taken_elsewhere()
+        free = deque(slot for slot in self.site.slots if slot.name not in busy)
+        while free and self.waiting and not self.signals:
+            cell = self.waiting.popleft()
+            newest = latest(cell.folder)
+            holder = newest if newest is not None and self.watch.holds(newest) else None
+            self.statuses[cell.id] = cell.status(self.watch)
+            if holder is not None and (adopted := self.site.cells.adopt(cell, free[0])) is not None:
+                self.running.append(adopted)
+                free.popleft()
+            elif holder is not None:
+                self.elsewhere[cell.id] = (cell, holder)
+                self.display.say(f"cell {name(cell)} is waited for: {self._held_by(holder)}")
+                free = deque(slot for slot in free if slot.name not in self._taken_elsewhere())
+            elif self.statuses[cell.id].state != "done":
+                self._start(cell, free.popleft(), newest.number if newest else 0)
+
+    def _start(self, cell: Cell, slot: Slot, after: int) -> None:
+        try:
+            self.running.append(self.site.cells.start(cell, slot, after))
+        except OSError as error:  # no log can be opened, no process started
+            self._failed(cell, failure.sentence(error, cell.folder))
+
+    def _taken_elsewhere(self) -> set[str]:
+        """Names of the slots of this machine that cells of other drivers run in."""
+        attempts = (attempt for _, attempt in self.elsewhere.values())
+        return {attempt.slot for attempt in attempts if attempt.owner and attempt.owner.is_near()}
+
+    def _places(self) -> dict[str, str]:
+        """Where the running cells run, by id."""
+        here = {process.cell.id: process.slot.name for process in self.running}
+        return here | {id: attempt.place() for id, (_, attempt) in self.elsewhere.items()}
+
+    def _held_by(self, attempt: Attempt) -> str:
+        if attempt.owner is not None and attempt.owner.is_near():
+            return f"{attempt.owner} trains it"
+        return (
+            f"{_owner(attempt)} trains it; if that shows no sign of life for {self.site.policy.stale_after_s:g} s, "
+            "it goes on here"
+        )
+
+    def _look_elsewhere(self) -> None:
+        """Take up the cells whose other process has ended or died."""
+        if time.monotonic() - self.looked < _LOOK_ELSEWHERE_S:
+            return
+        self.looked = time.monotonic()
+        for cell, attempt in list(self.elsewhere.values()):
+            self.statuses[cell.id] = status = cell.status(self.watch)
+            if self.watch.holder(cell.folder) is not None:
+                continue
+            del self.elsewhere[cell.id]
+            if status.state == "done":
+                self.display.say(f"cell {name(cell)} done by {_owner(attempt)}")
+            else:
+                self.display.say(f"cell {name(cell)}: {_owner(attempt)} is gone; it goes on here", "yellow")
+                self.waiting.append(cell)
+
+    def _settle(self) -> None:
+        """See which cells have ended, and how."""
+        for process in self.running:
+            self.statuses[process.cell.id] = _current(process, self.watch)
+        ended = [process for process in self.running if process.ended()]
+        for process in self.running:
+            while process.news:
+                self.display.say(process.news.pop(0), "yellow")
+        for process in ended:
+            self.running.remove(process)
+            cell, (ending, reason) = process.cell, process.settle()
+            self.statuses[cell.id] = status = cell.status(self.watch)
+            self._announce(cell, ending, status)
+            if ending == Exit.ELSEWHERE:
+                self.waiting.appendleft(cell)
+            elif ending == Exit.INTERRUPTED and not process.asked:
+                self.waiting.append(cell)  # somebody else stopped it: it goes on from its checkpoint
+            elif ending == Exit.FAILED:
+                self._failed(cell, reason)
+
+    def _failed(self, cell: Cell, reason: str | None) -> None:
+        """Say so, and try again where the policy allows it; the record may not be able to tell."""
+        self.statuses[cell.id] = replace(cell.status(self.watch), state="failed", last_error=reason)
+        self.display.say(f"cell {name(cell)} failed: {reason} [{relative(cell.folder)}]", "red")
+        if self.signals:
+            return
+        self.tries[cell.id] = self.tries.get(cell.id, 0) + 1
+        if self.tries[cell.id] < self.site.policy.max_attempts:
+            self.waiting.append(cell)
+            return
+        self.failures += 1
+        if self.site.policy.stop_after is not None and self.failures >= self.site.policy.stop_after and self.waiting:
+            self.display.say(f"{self.failures} cells failed: the {len(self.waiting)} that wait are left", "red")
+            self.waiting.clear()
+
+    def _limit_time(self) -> None:
+        limit = self.site.policy.time_limit_s
+        if limit is None:
+            return
+        for process in self.running:
+            if process.seconds() > limit + self.site.policy.grace_s:
+                process.end_now()
+            elif process.seconds() > limit and not process.asked:
+                process.ask_to_stop(
+                    f"it ran over its time limit of {limit / 3600:g} h: raise hydra.launcher.time_limit_h; "
+                    "the same command again goes on from its last checkpoint"
+                )
+
+    def _announce(self, cell: Cell, ending: Exit, status: Status) -> None:
+        """Say how a cell ended as soon as it did."""
+        for note in status.notes:
+            self.display.say(f"note on cell {name(cell)}: {note}", "yellow")
+        if ending == Exit.DONE:
+            seconds = status.train_seconds + status.evaluate_seconds
+            self.display.say(f"cell {name(cell)} done in {seconds:.0f} s")
+        elif ending == Exit.INTERRUPTED:
+            self.display.say(f"cell {name(cell)} stopped at step {status.step}", "yellow")
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        """Count the signals that ask to stop instead of being torn out of what is being done."""
+
+        def count(*_: object) -> None:
+            self.signals += 1
+
+        before = {number: signal.signal(number, count) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        except BaseException:
+            for process in self.running:
+                with suppress(SlackoffError, OSError):
+                    process.ask_to_stop()
+            raise
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _obey(self) -> None:
+        """After the first signal let checkpoints be written, after the second end now."""
+        if self.signals == self.obeyed:
+            return
+        self.obeyed = self.signals
+        self.waiting.clear()
+        self.elsewhere.clear()
+        if self.signals == 1:
+            self.display.say("stopping: the running cells write a checkpoint; Ctrl-C again ends them at once", "yellow")
+        for process in self.running:
+            process.ask_to_stop() if self.signals == 1 else process.end_now()
 
 
-def _as_int(value: object) -> int:
-    return value if isinstance(value, int) else 0
+def _work_left(status: Status, operations: float) -> float:
+    """Floating-point operations to the end of training; a step takes ``operations``."""
+    return operations * (status.steps_total - status.step)
 
 
-def _prepare(cell: Cell) -> Status:
-    """Write the cell's folder as its process expects it.
-
-    Raises:
-        SlackoffError: the folder cannot be written.
-    """
-    try:
-        cell.folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(cell.folder, os.W_OK):
-            raise PermissionError(13, "no permission to write")
-        write_text(cell.folder / "config.yaml", OmegaConf.to_yaml(cell.config))
-        status = cell.status()
-        if status.state != "running":
-            status.state = "pending"
-        status.label, status.steps_total = cell.label, int(cell.config.schedule.steps)
-        status.write(cell.folder)
-    except OSError as error:
-        raise SlackoffError(
-            f"The record folder {cell.folder} cannot be written ({error.strerror}): "
-            "make it writable, free space, or choose another place with runs=..."
-        ) from error
+def _current(process: Running, watch: Watch) -> Status:
+    status = process.cell.status(watch)
+    if status.state in ("pending", "failed", "interrupted"):
+        status.state = "running" if process.seconds() else "pending"  # not yet at its first word, or in line
     return status
 
 
-def _run(waiting: deque[Cell], free: list[Slot], statuses: dict[str, Status], display: Display) -> None:
-    running: list[CellProcess] = []
-    try:
-        while waiting or running:
-            while waiting and free:
-                running.append(CellProcess.start(waiting.popleft(), free.pop(0)))
-            time.sleep(_POLL_S)
-            for process in running:
-                statuses[process.cell.id] = _current(process)
-            for process in [process for process in running if process.ended()]:
-                running.remove(process)
-                free.append(process.slot)
-                statuses[process.cell.id] = status = process.settle()
-                _announce(status, process.cell, display)
-            display.update(list(statuses.values()), final=not waiting and not running)
-    except BaseException:
-        for process in running:
-            process.stop()
-        raise
-
-
-def _current(process: CellProcess) -> Status:
-    status = process.cell.status()
-    if status.state == "pending":
-        status.state = "running"  # started, not yet at its first word
-    return status
-
-
-def _announce(status: Status, cell: Cell, display: Display) -> None:
-    """Say how a cell ended as soon as it did."""
-    name = f"{cell.id} ({', '.join(f'{key} {value}' for key, value in cell.axes.items())})"
-    for note in status.notes:
-        display.say(f"note on cell {name}: {note}", "yellow")
-    if status.state == "failed":
-        display.say(f"cell {name} failed: {status.last_error} [{_relative(cell.folder)}]", "red")
-    elif status.state == "done":
-        display.say(f"cell {name} done in {status.train_seconds + status.evaluate_seconds:.0f} s")
-
-
-def _relative(path: Path) -> Path:
-    return path.relative_to(Path.cwd()) if path.is_absolute() and path.is_relative_to(Path.cwd()) else path
+def _owner(attempt: Attempt) -> str:
+    return str(attempt.owner or "an unknown process")

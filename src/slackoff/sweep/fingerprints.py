@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from slackoff.errors import SlackoffError
+from slackoff.sweep.aside import Aside
 from slackoff.sweep.expand import Config, NotGivenError
 
 
@@ -16,10 +17,11 @@ class Fingerprints:
     Args:
         missing_allowed: take a folder that cannot be read for one still to come: its digest is a stand-in, and
             ``problems`` tells what is wrong. For looking at a sweep, not for running it.
+        aside: where folders are read.
     """
 
-    def __init__(self, missing_allowed: bool = False) -> None:
-        self.missing_allowed = missing_allowed
+    def __init__(self, missing_allowed: bool = False, aside: Aside | None = None) -> None:
+        self.missing_allowed, self.aside = missing_allowed, aside or Aside()
         self.problems: dict[str, str] = {}
         self._known: dict[str, str] = {}
         self._seen: dict[tuple[int, ...], tuple[Any, str]] = {}  # by id; its owner is kept, or another could get it
@@ -31,9 +33,9 @@ class Fingerprints:
             SlackoffError: a folder cannot be read.
         """
         photos = (_node(config, "background", "source"), config["background"].get("held_out"))
-        digests = {"background": self._digest(photos, lambda: _backgrounds(config))}
+        digests = {"background": self._digest(photos, lambda: self.aside(_backgrounds, config["background"]))}
         for key, node in _test_sets(config):
-            digests[key] = self._digest((node,), lambda key=key, node=node: _test_set(key, node))  # type: ignore[misc]
+            digests[key] = self._digest((node,), lambda key=key, node=node: self.aside(_test_set, key, node))  # type: ignore[misc]
         return digests
 
     def provisional(self, digests: dict[str, str]) -> bool:
@@ -66,10 +68,10 @@ def _test_sets(config: Config) -> Iterator[tuple[str, Any]]:
         yield f"evaluation.also.{name}", node
 
 
-def _backgrounds(config: Config) -> str:
-    from slackoff import build  # here, so that planning without folders needs no torch
+def _backgrounds(node: Any) -> str:
+    from slackoff import build  # imports torch
 
-    source, split = build.build_backgrounds(_as_omegaconf({"background": config["background"]}))
+    source, split = build.build_backgrounds(_as_omegaconf({"background": node}))
     return f"{source.fingerprint()} {split.train}"
 
 

@@ -8,12 +8,13 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from slackoff.errors import SlackoffError
+from slackoff.sweep.aside import Aside
 from slackoff.sweep.collection import without_collection
 from slackoff.sweep.expand import Config, Expander, NotGivenError
 from slackoff.sweep.fingerprints import Fingerprints
 from slackoff.sweep.manifest import Job, jobs_of, read_manifest
 from slackoff.sweep.plan import plan
-from slackoff.sweep.slots import Slot
+from slackoff.sweep.site import Site
 
 Explain = Callable[[Exception, Sequence[str]], str]
 """From an exception of Hydra or OmegaConf and the overrides that raised it to one sentence."""
@@ -48,14 +49,18 @@ def expand_jobs(
 
 
 def run_jobs(
-    jobs: Sequence[Job], configs: Sequence[Config], slots: Sequence[Slot], console: Console, dry_run: bool = False
+    jobs: Sequence[Job],
+    configs: Sequence[Config],
+    site: Site,
+    console: Console,
+    dry_run: bool = False,
 ) -> int:
     """Do what the jobs ask for, or say what that would be.
 
     Args:
         jobs: all jobs of a command.
         configs: their configs.
-        slots: places for processes.
+        site: where cells run.
         console: for progress and tables.
         dry_run: train and write nothing; show cells, states and cost.
 
@@ -67,16 +72,17 @@ def run_jobs(
     """
     if configs[0]["study"].get("measure"):
         return sum(_measure(config, console, dry_run) for config in configs)
-    fingerprints = Fingerprints(missing_allowed=dry_run)
-    cells = plan(configs, [job.overrides for job in jobs], [job.row for job in jobs], fingerprints)
-    if dry_run:
-        from slackoff.sweep.dry_run import show_dry_run
+    with Aside() as aside:
+        fingerprints = Fingerprints(dry_run, aside)
+        cells = plan(configs, [job.overrides for job in jobs], [job.row for job in jobs], fingerprints)
+        if dry_run:
+            from slackoff.sweep.dry_run import show_dry_run
 
-        show_dry_run(cells, list(dict.fromkeys(fingerprints.problems.values())), slots, console)
-        return 0
-    from slackoff.sweep.study import run_study
+            show_dry_run(cells, list(dict.fromkeys(fingerprints.problems.values())), site.slots, console)
+            return 0
+        from slackoff.sweep.study import run_study
 
-    return run_study(cells, slots, console)
+        return run_study(cells, site, console, aside)
 
 
 def _row_configs(jobs: Sequence[Job], expander: Expander, explain: Explain) -> Iterator[Config]:

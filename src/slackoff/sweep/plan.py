@@ -1,6 +1,7 @@
 """From the configs of a sweep to its cells: who they are, what differs between them, which are done."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from slackoff.errors import SlackoffError
-from slackoff.record.status import Status, read_status
+from slackoff.record.ledger import Watch
+from slackoff.record.observed import observed_status
+from slackoff.record.status import DamagedStatusError, Status
 from slackoff.sweep.collection import without_collection
 from slackoff.sweep.expand import Config, NotGivenError, resolved
 from slackoff.sweep.fingerprints import Fingerprints
@@ -44,10 +47,20 @@ class Cell:
     def config(self) -> DictConfig:
         return OmegaConf.create(self.content)
 
-    def status(self) -> Status:
-        """The status on disk, or that of a cell never tried."""
+    def status(self, watch: Watch | None = None) -> Status:
+        """The true state of the cell, or that of one never tried; ``watch`` knows the claims of other machines.
+
+        One whose status is damaged counts as never tried: training goes on from its checkpoint all the same.
+        """
+        with suppress(DamagedStatusError):
+            if found := observed_status(self.folder, watch or Watch()):
+                return found
+        return self.first_status()
+
+    def first_status(self) -> Status:
+        """The status of the cell before it is tried."""
         steps = self.content["schedule"]["steps"]
-        return read_status(self.folder) or Status(self.id, self.label, steps if isinstance(steps, int) else 0)
+        return Status(self.id, self.label, steps if isinstance(steps, int) else 0)
 
 
 @without_collection()

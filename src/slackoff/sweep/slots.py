@@ -1,39 +1,109 @@
-"""How many cells run at once, and what each may use."""
+"""How many cells run at once on this machine, and what each may use."""
 
 import os
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from slackoff.errors import SlackoffError
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A place for one cell: environment variables for its process."""
+    """A place for one cell.
+
+    ``name`` says which it is, for the ledger; ``environment`` is set for the cell's process before it imports torch;
+    ``ranks`` is the number of processes that train the cell together.
+    """
 
     environment: dict[str, str]
+    name: str = ""
+    ranks: int = 1
 
 
-def make_slots(slots: int | str = "auto", threads: int | str = "auto") -> list[Slot]:
-    """One slot a GPU where there are any; else the cores are shared out.
+def make_slots(
+    slots: int | str = "auto",
+    threads: int | str = "auto",
+    gpus: Sequence[int] | str = "auto",
+    slots_per_gpu: int = 1,
+    gpus_per_cell: int = 1,
+) -> list[Slot]:
+    """Slots on the GPUs where there are any; else the cores are shared out.
 
     On a CPU the number of threads depends on the machine alone, never on how many cells are left: the same cell gives
     the same bits, whatever it runs beside.
 
     Args:
-        slots: cells at once; "auto" is one a GPU, or up to eight on a CPU.
-        threads: CPU threads a cell; "auto" shares the cores out.
+        slots: cells at once on a CPU, and no more than these on GPUs; "auto" is up to eight on a CPU, all on GPUs.
+        threads: CPU threads a rank; "auto" shares the cores out.
+        gpus: which of the visible GPUs; "auto" is all.
+        slots_per_gpu: cells at once on each GPU.
+        gpus_per_cell: GPUs that train a cell together, a rank each; on a CPU so many ranks.
+
+    Raises:
+        SlackoffError: settings that cannot be on this machine.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    gpus = _gpus()
-    count = (len(gpus) or min(cores, 8)) if slots == "auto" else int(slots)
-    per_cell = max(1, cores // count) if threads == "auto" else int(threads)
-    common = {key: str(per_cell) for key in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    for key, value in (("slots_per_gpu", slots_per_gpu), ("gpus_per_cell", gpus_per_cell)):
+        if not isinstance(value, int) or value < 1:
+            raise SlackoffError(f"hydra.launcher.{key}={value} must be a whole number above 0")
+    found = _choose(_visible_gpus(), gpus)
+    if found:
+        places = _gpu_places(found, slots_per_gpu, gpus_per_cell)
+        places = places if slots == "auto" else places[: _count("slots", slots)]
+    else:
+        cores = _cores()
+        count = max(1, min(cores, 8) // gpus_per_cell) if slots == "auto" else _count("slots", slots)
+        places = [(f"cpu {number}", {}) for number in range(count)]
+    per_rank = _cores() // (len(places) * gpus_per_cell) if threads == "auto" else _count("threads", threads)
+    common = {key: str(max(1, per_rank)) for key in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     common["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"  # a tenth off a small network's step: far fewer page faults
-    if not gpus:
-        return [Slot(common) for _ in range(count)]
-    return [Slot({**common, "CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]}) for number in range(count)]
+    return [Slot({**common, **own}, name, gpus_per_cell) for name, own in places]
 
 
-def _gpus() -> list[str]:
+def _gpu_places(gpus: Sequence[str], slots_per_gpu: int, gpus_per_cell: int) -> list[tuple[str, dict[str, str]]]:
+    """Name and environment of each place: groups of GPUs, the first place of each group before any second one."""
+    if gpus_per_cell > len(gpus):
+        raise SlackoffError(
+            f"hydra.launcher.gpus_per_cell={gpus_per_cell} is more than the {len(gpus)} GPUs of this machine"
+        )
+    groups = [",".join(gpus[start : start + gpus_per_cell]) for start in range(0, len(gpus), gpus_per_cell)]
+    groups = [group for group in groups if group.count(",") == gpus_per_cell - 1]
+    return [
+        (f"gpu {group}" if not number else f"gpu {group} #{number + 1}", {"CUDA_VISIBLE_DEVICES": group})
+        for number in range(slots_per_gpu)
+        for group in groups
+    ]
+
+
+def _choose(visible: list[str], wanted: Sequence[int] | str) -> list[str]:
+    """Those of the visible GPUs that are wanted, by their position."""
+    if wanted == "auto":
+        return visible
+    try:
+        return [dict(enumerate(visible))[int(number)] for number in wanted]
+    except (KeyError, ValueError, TypeError) as error:
+        raise SlackoffError(
+            f"hydra.launcher.gpus={wanted} does not fit the {len(visible)} GPUs of this machine: "
+            "give auto or a list such as [0,1]"
+        ) from error
+
+
+def _count(key: str, value: int | str) -> int:
+    """A setting as a number.
+
+    Raises:
+        SlackoffError: it is none, or less than 1.
+    """
+    if isinstance(value, int) and value >= 1:
+        return value
+    raise SlackoffError(f"hydra.launcher.{key}={value} must be auto or a whole number above 0")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _visible_gpus() -> list[str]:
     """Identifiers of the visible GPUs, without importing torch."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:

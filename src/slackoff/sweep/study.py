@@ -10,38 +10,56 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.console import Console
 
+from slackoff.errors import SlackoffError
 from slackoff.record.atomic import write_json
+from slackoff.record.status import Status
+from slackoff.sweep.aside import Aside
 from slackoff.sweep.driver import run_cells
+from slackoff.sweep.failures import tell_failures
 from slackoff.sweep.plan import Cell
-from slackoff.sweep.slots import Slot
+from slackoff.sweep.site import Site
 
 
-def run_study(cells: Sequence[Cell], slots: Sequence[Slot], console: Console) -> int:
+def run_study(cells: Sequence[Cell], site: Site, console: Console, aside: Aside | None = None) -> int:
     """Run the cells of a plan, then draw the study.
 
     Args:
         cells: the plan; not empty.
-        slots: places for processes.
+        site: where cells run.
         console: for progress and the table.
+        aside: where configs are checked; closed before training starts.
 
     Returns:
         The number of cells that failed.
 
     Raises:
-        SlackoffError: a mistake found before training.
+        SlackoffError: a mistake found before training, or all is trained but the study cannot be drawn.
     """
-    statuses = run_cells(cells, slots, console)
-    folder = _write_study(cells)
-    failed = sum(status.state != "done" for status in statuses)
-    if failed < len(cells):
-        _report(folder, console, bool(cells[0].config.logger.wandb), str(cells[0].config.logger.project))
-    if failed:
-        console.print(
-            f"{failed} of {len(cells)} cells failed; each folder holds log.txt and error.txt. The same command again "
-            "trains only these.",
-            style="red",
-        )
+    statuses = run_cells(cells, site, console, aside)
+    trouble = _draw(cells, statuses, console)
+    failed = tell_failures(cells, statuses, site, console)
+    if trouble is None:
+        return failed
+    if failed == 0:
+        raise trouble
+    console.print(str(trouble), style="red", highlight=False, markup=False, soft_wrap=True)
     return failed
+
+
+def _draw(cells: Sequence[Cell], statuses: Sequence[Status], console: Console) -> SlackoffError | None:
+    """Write the study and its report; what keeps that from being done must not hide what became of the cells."""
+    try:
+        folder = _write_study(cells)
+        if any(status.state == "done" for status in statuses):
+            _report(folder, console, bool(cells[0].config.logger.wandb), str(cells[0].config.logger.project))
+    except SlackoffError as error:
+        return error
+    except OSError as error:
+        return SlackoffError(
+            f"The study cannot be drawn in {Path(cells[0].config.runs) / 'studies'} ({error.strerror or error}): make "
+            "it writable or free space, then run the same command again; cells that are done are not trained again"
+        )
+    return None
 
 
 def _write_study(cells: Sequence[Cell]) -> Path:

@@ -1,0 +1,89 @@
+"""``hydra/launcher=ray``; the work is done in ``slackoff.sweep.ray_cells``."""
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from hydra_plugins.slackoff_launcher import CellLauncher
+
+if TYPE_CHECKING:
+    from slackoff.sweep.ray_cells import RayCells
+    from slackoff.sweep.site import Site
+
+
+class RayLauncher(CellLauncher):
+    """``hydra/launcher=ray``: every cell a task of Ray.
+
+    Args:
+        ray: ``init`` and ``remote``, what ``ray.init`` and ``ray.remote`` take; null is Ray's default.
+        slots: cells in Ray's queue or running at once.
+        gpus_per_cell: GPUs of a cell, a rank each; 0 for none.
+        ranks_per_cell: processes that train a cell together; by default one a GPU.
+        cpus_per_rank: CPU threads a rank.
+        rules: as in ``CellLauncher``.
+    """
+
+    def __init__(
+        self,
+        ray: Any = None,
+        slots: int = 64,
+        gpus_per_cell: int = 1,
+        ranks_per_cell: int | None = None,
+        cpus_per_rank: int = 2,
+        **rules: Any,
+    ) -> None:
+        super().__init__(**rules)
+        self.ray = ray
+        self.counts = {"slots": slots, "cpus_per_rank": cpus_per_rank, "ranks_per_cell": ranks_per_cell}
+        self.gpus_per_cell = gpus_per_cell
+
+    def site(self, runs: Path) -> "Site":
+        """Where the cells run.
+
+        Raises:
+            SlackoffError: a setting that cannot be, or no Ray on this machine.
+        """
+        from slackoff.errors import SlackoffError
+        from slackoff.sweep.policy import Policy
+        from slackoff.sweep.site import Site
+        from slackoff.sweep.slots import Slot
+        from slackoff.sweep.starter import OnDemand
+
+        gpus = _count("gpus_per_cell", self.gpus_per_cell, least=0)
+        self.counts["ranks_per_cell"] = self.counts["ranks_per_cell"] or max(1, gpus)
+        slots, threads, ranks = (_count(key, value) for key, value in self.counts.items())
+        init, remote = _settings(self.ray, "init"), _settings(self.ray, "remote")
+        if not self.dry_run and find_spec("ray") is None:
+            raise SlackoffError("hydra/launcher=ray needs Ray, which is not installed: pip install 'slackoff[ray]'")
+        environment = {key: str(threads) for key in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+        places = [Slot(environment, f"task {number}", ranks) for number in range(slots)]
+        options = {"num_cpus": threads * ranks, "num_gpus": gpus, **remote}
+        return Site(places, Policy.of(**self.rules), OnDemand(lambda: _ray_cells(init, options)))
+
+
+def _ray_cells(init: Mapping[str, Any], options: Mapping[str, Any]) -> "RayCells":
+    from slackoff.sweep.ray_cells import RayCells
+
+    return RayCells(init, options)
+
+
+def _settings(ray: Any, key: str) -> dict[str, Any]:
+    """The settings under ``hydra.launcher.ray.KEY`` that are not null."""
+    from slackoff.errors import SlackoffError
+
+    content = OmegaConf.to_container(ray, resolve=True) if isinstance(ray, DictConfig) else ray
+    found = content.get(key) or {} if isinstance(content, dict) else content
+    if not isinstance(found, dict):
+        raise SlackoffError(f"hydra.launcher.ray.{key}={found} must be a mapping, such as {{address: auto}}")
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _count(key: str, value: Any, least: int = 1) -> int:
+    from slackoff.errors import SlackoffError
+
+    if isinstance(value, int) and not isinstance(value, bool) and value >= least:
+        return value
+    raise SlackoffError(f"hydra.launcher.{key}={value} must be a whole number, {least} or more")

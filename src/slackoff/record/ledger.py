@@ -1,0 +1,222 @@
+"""The ledger of a cell: every attempt to train it, each a numbered file that exactly one process made.
+
+``attempts/0001.json``, ``0002.json``, ... An attempt is claimed by creating the next number, which a file system lets
+only one process do, on a network too. Nothing is ever removed or renamed, so that there is no moment at which two
+processes can hold the same claim: a stale claim is taken over by creating the number after it.
+"""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from slackoff.errors import SlackoffError
+from slackoff.record.atomic import create_text, write_json
+from slackoff.record.clock import now
+from slackoff.record.owner import Owner
+
+FOLDER = "attempts"
+HEARTBEAT_S = 15.0
+STALE_AFTER_S = 180.0
+"""Longer than a network file system keeps old times in its cache (60 s, NFS)."""
+
+Outcome = Literal["done", "unneeded", "failed", "interrupted"]
+
+
+class ClaimedError(SlackoffError):
+    """Another process trains the cell."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt as its file tells it.
+
+    ``owner`` is None while the file is being written. ``outcome`` is None until the attempt ended; it stays None when
+    the process died; "unneeded" says that the cell was done already. ``slot``: where it runs, as its driver names it.
+    """
+
+    path: Path
+    number: int
+    owner: Owner | None
+    claimed_at: str
+    slot: str
+    outcome: Outcome | None = None
+    ended_at: str | None = None
+    error: str | None = None
+
+    def place(self) -> str:
+        """Where it runs, in a few words; of another machine also whether it has been silent for long."""
+        if self.owner is None:
+            return self.slot or "unknown"
+        slot = self.slot or f"process {self.owner.pid}"
+        if self.owner.is_near():
+            return slot
+        silent = time.time() - self.beat() / 1e9  # by this machine's clock: for people, nothing is decided by it
+        words = f", silent for {silent / 60:.0f} min" if silent > STALE_AFTER_S else ""
+        return f"{self.owner.host}, {slot}{words}"
+
+    def beat(self) -> int:
+        """Changes with every heartbeat: the time of the file, in nanoseconds of whatever clock its server has."""
+        return self.path.stat().st_mtime_ns
+
+
+def attempts(folder: Path) -> list[Attempt]:
+    """All attempts of a cell, the oldest first."""
+    return [_read(path) for path in _paths(folder)]
+
+
+def latest(folder: Path) -> Attempt | None:
+    """The newest attempt of a cell; None if there was none."""
+    found = _paths(folder)
+    return _read(found[-1]) if found else None
+
+
+def _paths(folder: Path) -> list[Path]:
+    return sorted((folder / FOLDER).glob("[0-9]*.json"), key=lambda path: int(path.stem))
+
+
+def _read(path: Path) -> Attempt:
+    content: dict[str, Any] = {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        content = found if isinstance(found, dict) else {}
+    except (ValueError, FileNotFoundError):
+        pass  # being written, or cut short by a full disk: claimed by someone unknown until it is stale
+    return Attempt(
+        path=path,
+        number=int(path.stem),
+        owner=Owner.read(content.get("owner")),
+        claimed_at=str(content.get("claimed_at", "")),
+        slot=str(content.get("slot", "")),
+        outcome=content.get("outcome"),
+        ended_at=content.get("ended_at"),
+        error=content.get("error"),
+    )
+
+
+class Watch:
+    """Tells whether the claims on cells are held by living processes.
+
+    A near process is looked up. For one on another machine only its heartbeat tells: it counts as dead when that did
+    not move for ``stale_after_s`` of this process's own clock, so that clocks that differ or are set do no harm.
+    """
+
+    def __init__(self, stale_after_s: float = STALE_AFTER_S, clock: Callable[[], float] = time.monotonic) -> None:
+        self.stale_after_s, self.clock = stale_after_s, clock
+        self._seen: dict[Path, tuple[int, float]] = {}
+
+    def holds(self, attempt: Attempt) -> bool:
+        """Whether the attempt goes on, as far as can be told from here."""
+        if attempt.outcome is not None:
+            return False
+        if attempt.owner is not None and attempt.owner.is_near():
+            return attempt.owner.lives()
+        try:
+            beat = attempt.beat()
+        except FileNotFoundError:
+            return False
+        before, since = self._seen.get(attempt.path, (None, 0.0))
+        if before != beat:
+            self._seen[attempt.path] = (beat, self.clock())
+            return True
+        return self.clock() - since < self.stale_after_s
+
+    def holder(self, folder: Path) -> Attempt | None:
+        """The attempt that holds a cell now; None if the cell is free."""
+        attempt = latest(folder)
+        return attempt if attempt is not None and self.holds(attempt) else None
+
+
+class Claim:
+    """The right to train a cell, held by the present process until ``end``; use as a context manager.
+
+    A thread shows that the process lives. If another one has taken the cell over all the same (this machine was
+    suspended, say), ``lost`` is called from that thread.
+    """
+
+    def __init__(self, attempt: Attempt, lost: Callable[[], None], heartbeat_s: float = HEARTBEAT_S) -> None:
+        self.attempt, self.lost, self.heartbeat_s = attempt, lost, heartbeat_s
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> "Claim":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def end(self, outcome: Outcome, error: str | None = None) -> None:
+        """Write down how the attempt ended.
+
+        Raises:
+            OSError: it cannot be written; the claim then ends with the process.
+        """
+        end_attempt(self.attempt, outcome, error)
+
+    def _beat(self) -> None:
+        successor = _path(self.attempt.path.parent, self.attempt.number + 1)
+        while not self._over.wait(self.heartbeat_s):
+            if successor.exists():
+                self.lost()
+                return
+            try:
+                os.utime(self.attempt.path)
+            except OSError:
+                continue  # the next beat may succeed; if none does, others take the claim for stale and say so
+
+
+def claim(folder: Path, slot: str = "", after: int | None = None) -> Attempt:
+    """Claim a cell for the present process by making its next attempt.
+
+    Args:
+        folder: the cell's folder.
+        slot: where this process runs, as its driver names it.
+        after: number of the attempt that the caller knows to be over (0: none); without it this function looks, which
+            tells nothing about other machines.
+
+    Raises:
+        ClaimedError: another process holds the cell or was quicker.
+        OSError: the attempt cannot be written.
+    """
+    newest = latest(folder)
+    number = newest.number if newest else 0
+    if newest is not None and (number > after if after is not None else Watch().holds(newest)):
+        raise ClaimedError(f"{folder} is being trained by {newest.owner or 'another process'}")
+    path = _path(folder / FOLDER, number + 1)
+    attempt = Attempt(path, number + 1, Owner.this(), now(), slot)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        create_text(path, json.dumps(_content(attempt), indent=2) + "\n")
+    except FileExistsError as error:
+        raise ClaimedError(f"{folder} is being trained by another process") from error
+    return attempt
+
+
+def end_attempt(attempt: Attempt, outcome: Outcome, error: str | None = None) -> None:
+    """Write down how an attempt ended: its own process does, or the one that saw it die.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    write_json(attempt.path, {**_content(attempt), "outcome": outcome, "ended_at": now(), "error": error})
+
+
+def _content(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "owner": asdict(attempt.owner) if attempt.owner else None,
+        "claimed_at": attempt.claimed_at,
+        "slot": attempt.slot,
+        "outcome": attempt.outcome,
+        "ended_at": attempt.ended_at,
+        "error": attempt.error,
+    }
+
+
+def _path(folder: Path, number: int) -> Path:
+    return folder / f"{number:04d}.json"

@@ -1,0 +1,213 @@
+"""Cells as jobs of Slurm."""
+
+import pickle
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from submitit.core.utils import JobPaths
+
+from slackoff.errors import SlackoffError
+from slackoff.handover import Exit
+from slackoff.record.ledger import Attempt, latest
+from slackoff.sweep.plan import Cell
+from slackoff.sweep.running import Running, newest_number
+from slackoff.sweep.slots import Slot
+from slackoff.sweep.slurm_job import slot_name
+from slackoff.sweep.slurm_queue import OVER, Queue, run
+from slackoff.sweep.slurm_submission import AGAIN_S, Submission, Submitter
+from slackoff.sweep.starter import Starter
+
+_RESULT_WITHIN_S = 20.0  # a result may reach this machine's view of a network file system later than the job's end
+_REPEAT_S = 10.0
+_PATIENCE_S = 24 * 3600.0
+_LEAVE_S = 60.0  # Slurm's KillWait is 30
+_ON_NODE = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING", "STAGE_OUT"}
+_NOT_THE_CELLS_FAULT = {"NODE_FAIL", "BOOT_FAIL", "PREEMPTED"}
+
+
+class SlurmJobs(Starter):
+    """The jobs of a sweep.
+
+    Args:
+        settings: of submitit's SlurmExecutor.
+
+    Raises:
+        SlackoffError: one that submitit does not know, or no Slurm on this machine.
+    """
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self.submitter = Submitter(settings)
+        self.queue = Queue()
+
+    def start(self, cell: Cell, slot: Slot, after: int | None = None) -> "SlurmJob":
+        """Submit a cell, unless it has a job that is still in line or running; ``after`` as in ``Starter``.
+
+        Raises:
+            SlackoffError: Slurm refused the first job.
+        """
+        job = self.adopt(cell, slot)
+        if job is None:
+            job = SlurmJob(cell, slot, newest_number(cell) if after is None else after, self)
+            job.submit()
+        return job
+
+    def adopt(self, cell: Cell, slot: Slot) -> "SlurmJob | None":
+        """The job of a cell that an earlier driver submitted, if it is in line or running."""
+        for submission in self.submitter.earlier(cell):
+            if self.queue.state(submission.number, submission.name) not in {*OVER, None}:
+                self.submitter.working = True
+                newest = latest(cell.folder)
+                number = newest.number if newest else 0
+                own = newest is not None and newest.slot == slot_name(submission.number)
+                return SlurmJob(cell, slot, number - 1 if own else number, self, submission)
+        return None
+
+
+class SlurmJob(Running):
+    """A cell as a job in Slurm's queue, or one that Slurm does not take yet."""
+
+    def __init__(
+        self, cell: Cell, slot: Slot, after: int, jobs: SlurmJobs, submission: Submission | None = None
+    ) -> None:
+        super().__init__(cell, slot, after)
+        self.jobs, self.submission = jobs, submission
+        self.made = time.monotonic()
+        self.ran = False
+        self.since: float | None = None  # when its present turn began
+        self.gone: float | None = None
+        self.ending: float | None = None
+        self.told = float("-inf")
+        self.stuck = ""
+
+    def submit(self) -> None:
+        """Try to submit it.
+
+        Raises:
+            SlackoffError: Slurm refused the first job.
+        """
+        submitter = self.jobs.submitter
+        said = submitter.refusal
+        self.submission = submitter.submit(self.cell, self.slot.ranks, self.after)
+        if self.submission is not None:
+            self.jobs.queue.forget()
+        elif submitter.refusal != said:
+            self.news.append(
+                f"Slurm takes no more jobs now ({submitter.refusal}); it is asked again every {AGAIN_S:.0f} s"
+            )
+
+    def ended(self) -> bool:
+        if self.submission is None and not self.asked:
+            self.submit()
+        if self.submission is None:
+            return self.asked or time.monotonic() - self.made > _PATIENCE_S
+        state = self._state(self.submission)
+        if self.ending is not None and time.monotonic() - self.ending > _LEAVE_S:
+            return True
+        result = _result(self.submission.paths, state in OVER)
+        if result is not None and (result != Exit.INTERRUPTED or state in OVER or (state is None and self.asked)):
+            return True  # one that was interrupted may stand in line again
+        if state not in OVER:
+            self.gone = None
+            self._repeat(state)
+            self._look_for_trouble(self.submission)
+            return False
+        self.gone = self.gone or time.monotonic()
+        return (self.asked and not self.ran) or time.monotonic() - self.gone > _RESULT_WITHIN_S
+
+    def seconds(self) -> float:
+        return 0.0 if self.since is None else time.monotonic() - self.since
+
+    def end_now(self) -> None:
+        if self.ending is None:
+            self.ending, self.told = time.monotonic(), float("-inf")
+        self._tell("scancel")
+
+    def _stop(self) -> None:
+        self.jobs.queue.forget()
+        if self.submission is not None:
+            self._repeat(self._state(self.submission))
+
+    def _repeat(self, state: str | None) -> None:
+        """Say it until it is heard: a job that only just starts does not listen yet, one may stand in line again."""
+        if not self.asked or self.submission is None:
+            return
+        if self.ending is not None:
+            self.end_now()
+        elif state == "RUNNING":
+            self._tell("scancel", "--signal=TERM")
+        elif state is not None and state not in _ON_NODE:
+            with suppress(OSError):  # tells other drivers who cancelled it
+                self.submission.paths.submitted_pickle.unlink(missing_ok=True)
+            self._tell("scancel")
+
+    def _look_for_trouble(self, submission: Submission) -> None:
+        """Say why a job will never have its turn unless somebody does something."""
+        reason = self.jobs.queue.trouble(submission.number)
+        if reason and reason != self.stuck:
+            self.news.append(
+                f"Slurm job {submission.number} of cell {self.cell.id} stands still ({reason}): "
+                f"change it with scontrol update, or give it up with scancel {submission.number}"
+            )
+        self.stuck = reason
+
+    def _tell(self, *command: str) -> None:
+        if self.submission is not None and time.monotonic() - self.told > _REPEAT_S:
+            self.told = time.monotonic()
+            with suppress(SlackoffError):  # it has just ended, or Slurm does not answer
+                run(*command, self.submission.number)
+
+    def _state(self, submission: Submission) -> str | None:
+        state = self.jobs.queue.state(submission.number, submission.name)
+        if state == "RUNNING":
+            self.ran, self.since = True, self.since or time.monotonic()
+        elif state is not None and state not in _ON_NODE:
+            self.since = None
+        return state
+
+    def _ending(self) -> Exit | str:
+        if self.submission is None:
+            return Exit.INTERRUPTED if self.asked else f"Slurm took no job for a day: {self.jobs.submitter.refusal}"
+        state, paths = self._state(self.submission), self.submission.paths
+        result = _result(paths, look_anew=True)
+        cancelled = state == "CANCELLED" and not self.asked
+        if cancelled and result in (None, Exit.INTERRUPTED):
+            if not paths.submitted_pickle.exists():
+                return Exit.ELSEWHERE  # another driver was asked to stop
+            result = state  # somebody wants this cell to end: it is not tried again
+        elif self._can_go_on(state, result):
+            return Exit.INTERRUPTED
+        if isinstance(result, int):
+            if result in list(Exit):
+                return Exit(result)
+            result = f"signal {-result}" if result < 0 else f"exit code {result}"
+        what = result or state or "Slurm does not know it any more"
+        return f"Slurm job {self.submission.number}: {what}; Slurm's log is {paths.stderr}"
+
+    def _can_go_on(self, state: str | None, result: int | str | None) -> bool:
+        """Whether a job without an exit code is to be tried again, because its cell is not to blame."""
+        if isinstance(result, int):
+            return False
+        if (self.asked and not self.ran) or (result is None and state in _NOT_THE_CELLS_FAULT):
+            return True
+        newest = latest(self.cell.folder)  # its checkpoint may be written, and only standing in line again have failed
+        return newest is not None and self._made(newest) and newest.outcome == "interrupted"
+
+    def _made(self, attempt: Attempt) -> bool:
+        return self.submission is not None and attempt.slot == slot_name(self.submission.number)
+
+
+def _result(paths: JobPaths, look_anew: bool) -> int | str | None:
+    """Exit code of a cell's process, or the last words of a job that could not run it; None if there is none (yet)."""
+    if look_anew:  # else a network file system may not show for a minute that the file is there
+        with suppress(OSError):
+            list(paths.folder.iterdir())
+    try:
+        with paths.result_pickle.open("rb") as file:
+            outcome, value = pickle.load(file)
+    except FileNotFoundError:
+        return None
+    except (OSError, EOFError, pickle.UnpicklingError, ValueError) as error:
+        return f"{paths.result_pickle} cannot be read ({error})"
+    return int(value) if outcome == "success" else str(value).strip().splitlines()[-1]

@@ -1,0 +1,200 @@
+"""One cell, top to bottom: config, objects, training, evaluation, record."""
+
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import torch
+from lightning import Trainer
+from lightning.fabric.plugins.environments import ClusterEnvironment, LightningEnvironment, TorchElasticEnvironment
+from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.strategies import DDPStrategy, Strategy
+from omegaconf import DictConfig, OmegaConf
+from PIL import Image
+from safetensors.torch import save
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from slackoff import build
+from slackoff.errors import SlackoffError
+from slackoff.evaluation import Evaluation
+from slackoff.quiet import keep_quiet
+from slackoff.record.atomic import remove_partials, write_bytes, write_json, write_whole
+from slackoff.record.callbacks import (
+    CheckpointCallback,
+    EvaluationCallback,
+    LossGuard,
+    StatusCallback,
+    TrainingLogger,
+    log_all,
+)
+from slackoff.record.checkpoint import WholeFileCheckpointIO, find_resume_point
+from slackoff.record.environment import describe_environment
+from slackoff.record.loggers import GuardedWandbLogger, RecordLogger
+from slackoff.record.status import Status
+from slackoff.record.stop import StopRequest
+
+_LONGEST_EVALUATION = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Which of how many processes of a cell this one is."""
+
+    number: int
+    count: int
+
+    @property
+    def first(self) -> bool:
+        return self.number == 0
+
+    def environment(self) -> ClusterEnvironment:
+        """What Lightning is to take for its surroundings; named, so that it does not find Slurm and start more."""
+        return TorchElasticEnvironment() if self.count > 1 else LightningEnvironment()
+
+    def strategy(self) -> Strategy | str:
+        """How the ranks work together; the others wait for the first one while it measures, however long that takes."""
+        return DDPStrategy(timeout=_LONGEST_EVALUATION) if self.count > 1 else "auto"
+
+
+ALONE = Ranks(0, 1)
+
+
+def train_alone(folder: Path, status: Status, process_start: float) -> None:
+    """Train the cell whose config lies in ``folder`` in this process; raises as ``run_cell`` does."""
+    config = OmegaConf.load(folder / "config.yaml")
+    assert isinstance(config, DictConfig)
+    write_json(folder / "environment.json", describe_environment())
+    run_cell(config, folder, status, process_start)
+
+
+def run_cell(config: DictConfig, folder: Path, status: Status, process_start: float, ranks: Ranks = ALONE) -> None:
+    """Train and measure one cell, going on from its last checkpoint; the record is whole when this returns.
+
+    Several ranks share each batch and follow the same lines; the first one measures and writes.
+
+    Args:
+        config: the cell's resolved config.
+        folder: the cell's folder.
+        status: the cell's status; kept up to date on disk.
+        process_start: ``time.monotonic()`` at the start of the process.
+        ranks: which of how many processes of the cell this one is.
+
+    Raises:
+        SlackoffError: a mistake in the config or data, a foreign checkpoint, a loss that is not finite.
+        Stopped: the process was asked to stop; a checkpoint was written if training had begun.
+    """
+    keep_quiet()
+    backgrounds = build.build_backgrounds(config)
+    evaluator = build.build_evaluator(config, backgrounds)
+    data = build.build_data(config, build.build_bank(config, backgrounds))
+    network = build.build_network(config)
+    if config.trainer.channels_last:
+        network.to(memory_format=torch.channels_last)
+    task = build.build_task(config, network)
+
+    checkpoints = folder / "checkpoints"
+    if ranks.first:
+        _remove_halves(folder)
+    resume = find_resume_point(checkpoints, status.id)
+    status.notes += resume.notes
+    record = RecordLogger(folder, resume.step) if ranks.first else None
+    wandb = _wandb_logger(config, status, folder) if ranks.first else []
+    guard = LossGuard(checkpoints, config.schedule.log_every)
+    evaluation = EvaluationCallback(evaluator, config.schedule.evaluate_every)
+    trainer = Trainer(
+        accelerator=config.trainer.accelerator,
+        devices=ranks.count,
+        strategy=ranks.strategy(),
+        sync_batchnorm=ranks.count > 1,
+        precision=config.trainer.precision,
+        max_steps=config.schedule.steps,
+        logger=[record, *wandb] if record else False,
+        callbacks=[
+            guard,
+            evaluation,
+            TrainingLogger(evaluation, config.schedule.log_every),
+            CheckpointCallback(checkpoints, config.schedule.checkpoint_every, guard),
+            StatusCallback(status, folder, process_start),
+            StopRequest(checkpoints, guard, config.schedule.log_every),
+        ],
+        plugins=[WholeFileCheckpointIO(status.id), ranks.environment()],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+    _refuse_split_norm(network, trainer)
+    try:
+        trainer.fit(task, data, ckpt_path=resume.path, weights_only=True)
+        guard.check()
+        if record is None:
+            return
+        status.train_seconds = round(record.elapsed() - evaluation.seconds, 2)
+
+        started = time.monotonic()
+        found = evaluator.evaluate(network.to(trainer.strategy.root_device))
+        status.evaluate_seconds = round(evaluation.seconds + time.monotonic() - started, 2)
+        log_all(trainer, {f"final/{key}": value for key, value in found.means.items()})
+        record.close()
+        _write_results(folder, network, found)
+    except BaseException:
+        _finish_wandb(wandb, exit_code=1)
+        raise
+    _finish_wandb(wandb, exit_code=0)
+
+
+def _refuse_split_norm(network: nn.Module, trainer: Trainer) -> None:
+    """Torch normalises over the batches of all ranks on GPUs only; anything else would change the training.
+
+    Raises:
+        SlackoffError: the network does that, and the ranks are on a CPU.
+    """
+    norms = any(isinstance(module, _BatchNorm) for module in network.modules())
+    if norms and trainer.world_size > 1 and trainer.strategy.root_device.type == "cpu":
+        raise SlackoffError(
+            f"{type(network).__name__} normalises over the batch (BatchNorm), which ranks on a CPU cannot do together: "
+            "train it with hydra.launcher.gpus_per_cell=1 or on GPUs"
+        )
+
+
+def _remove_halves(folder: Path) -> None:
+    """Free the room of what a killed attempt left; other drivers may be writing the config and the first status."""
+    for place in (folder, folder / "checkpoints", *folder.glob("pictures/*")):
+        remove_partials(place, kept=("config.yaml", "status.json"))
+
+
+def _write_results(folder: Path, network: nn.Module, found: Evaluation) -> None:
+    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    write_bytes(folder / "network.safetensors", save(weights))  # its own writing to a file hides a full disk
+    write_whole(folder / "images.parquet", lambda path: found.rows.to_parquet(path))
+    for image, shown in found.pictures.items():
+        pictures = folder / "pictures" / image
+        pictures.mkdir(parents=True, exist_ok=True)
+        for kind, pixels in shown.items():
+            write_whole(pictures / f"{kind}.png", partial(Image.fromarray(pixels).save, format="PNG"))
+
+
+def _wandb_logger(config: DictConfig, status: Status, folder: Path) -> list[Logger]:
+    if not config.logger.wandb:
+        return []
+    status.wandb_id = f"cell-{status.id}"
+    logger = GuardedWandbLogger(
+        project=config.logger.project,
+        id=status.wandb_id,
+        name=" ".join(str(value) for value in status.label.values()),
+        group=config.study.name,
+        tags=[f"{key}={value}" for key, value in status.label.items()],
+        config=OmegaConf.to_container(config),
+        save_dir=str(folder),
+        resume="allow",
+    )
+    return [logger]
+
+
+def _finish_wandb(loggers: list[Logger], exit_code: int) -> None:
+    for logger in loggers:
+        if isinstance(logger, GuardedWandbLogger):
+            logger.finish(exit_code)

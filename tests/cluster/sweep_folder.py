@@ -1,0 +1,81 @@
+"""A folder in which drivers of a small sweep run, and what its record says."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from slackoff.record.ledger import Attempt, Watch, attempts
+from slackoff.record.observed import observed_status
+
+SWEEP = [
+    "+experiment=patchcount",
+    "-m",
+    "size=smoke",
+    "schedule.checkpoint_every=20",
+    "schedule.evaluate_every=400",
+    "logger.wandb=false",
+]
+
+
+class SweepFolder:
+    """Two small cells, unless overrides say otherwise.
+
+    Args:
+        path: the folder.
+        overrides: of every driver.
+        environment: of every driver.
+    """
+
+    def __init__(self, path: Path, overrides: Sequence[str], environment: Mapping[str, str]) -> None:
+        self.path, self.overrides, self.environment = path, list(overrides), dict(environment)
+
+    def start(self, *overrides: str) -> subprocess.Popen[str]:
+        """A driver; all that it says is read with ``communicate``."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "slackoff", *SWEEP, *self.overrides, *overrides],
+            cwd=self.path,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def finish(self, *overrides: str) -> tuple[int, str]:
+        """Run a driver to its end: its exit code and all that it said."""
+        driver = self.start(*overrides)
+        output, _ = driver.communicate()
+        return driver.returncode, output
+
+    @property
+    def cells(self) -> list[Path]:
+        return sorted((self.path / "runs/cells").glob("*"))
+
+    def attempts(self) -> list[list[Attempt]]:
+        """All attempts on every cell."""
+        return [attempts(cell) for cell in self.cells]
+
+    def outcomes(self) -> list[list[str | None]]:
+        return [[attempt.outcome for attempt in made] for made in self.attempts()]
+
+    def states(self) -> list[str]:
+        found = (observed_status(cell, Watch()) for cell in self.cells)
+        return [status.state for status in found if status]
+
+    def checkpoints(self) -> list[Path]:
+        return [cell / "checkpoints/last.ckpt" for cell in self.cells if (cell / "checkpoints/last.ckpt").exists()]
+
+    def living(self) -> list[int]:
+        """Process numbers of the cells that are being trained."""
+        held = (Watch().holder(cell) for cell in self.cells)
+        return [attempt.owner.pid for attempt in held if attempt and attempt.owner]
+
+
+def wait_for(what: Callable[[], object], seconds: float = 180) -> None:
+    """Wait until something is so; fails after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

@@ -1,0 +1,55 @@
+"""Files are there whole or not at all, also when the disk is full."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from slackoff.record import atomic
+from slackoff.record.atomic import create_text, remove_partials, write_text
+from slackoff.record.lines import read_lines
+from slackoff.record.loggers import RecordLogger
+
+
+def no_space(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_text(tmp_path / "file", "old")
+    monkeypatch.setattr(atomic.os, "fsync", no_space)
+    with pytest.raises(OSError, match="No space left"):
+        write_text(tmp_path / "file", "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "old"
+
+
+def test_a_name_is_not_taken_by_a_file_that_could_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Where there are no hard links the name comes first and the text a moment later."""
+    monkeypatch.setattr(atomic.os, "link", lambda *_: (_ for _ in ()).throw(PermissionError(1, "no hard links here")))
+    with monkeypatch.context() as full:
+        full.setattr(Path, "read_text", no_space)
+        with pytest.raises(OSError, match="No space left"):
+            create_text(tmp_path / "file", "text")
+    assert list(tmp_path.iterdir()) == []
+    create_text(tmp_path / "file", "text")
+    assert (tmp_path / "file").read_text() == "text"
+
+
+def test_halves_of_killed_processes_are_removed_but_not_what_others_may_be_writing(tmp_path: Path):
+    names = [".last.ckpt.0a1b.partial", ".config.yaml.0a1b.partial", "last.ckpt", ".other"]
+    for name in names:
+        (tmp_path / name).write_text("")
+    remove_partials(tmp_path, kept=("config.yaml",))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
+
+
+def test_a_resume_on_a_full_disk_keeps_the_steps_that_were_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    logger = RecordLogger(tmp_path)
+    for step in (10, 20):
+        logger.log_metrics({"train/loss": 0.5}, step)
+    monkeypatch.setattr(atomic.os, "fsync", no_space)
+    with pytest.raises(OSError, match="No space left"):
+        RecordLogger(tmp_path, resume_step=10)
+    assert [row["step"] for row in read_lines(tmp_path / "steps.jsonl")] == [10, 20]

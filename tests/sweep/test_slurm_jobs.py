@@ -1,0 +1,285 @@
+"""Jobs of Slurm as a driver sees them, with a fake Slurm: silence, refusals, lost results, cancelled jobs."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig
+
+pytest.importorskip("submitit", reason="submitit is not installed: pip install 'slackoff[slurm]'")
+
+from fake_slurm import FakeSlurm, write_result
+
+from slackoff.errors import SlackoffError
+from slackoff.handover import Exit
+from slackoff.record.ledger import Watch, attempts, claim, end_attempt
+from slackoff.sweep import slurm as slurm_module
+from slackoff.sweep import slurm_queue, slurm_submission
+from slackoff.sweep.plan import Cell, plan
+from slackoff.sweep.prepare import prepare
+from slackoff.sweep.slots import Slot
+from slackoff.sweep.slurm import SlurmJob, SlurmJobs
+
+SLOT = Slot({}, "job 0")
+SETTINGS = {"job_name": "slackoff", "time": 10}
+MOMENT_S = 0.3
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    for module, name in (
+        (slurm_queue, "_ASK_EVERY_S"),
+        (slurm_module, "_RESULT_WITHIN_S"),
+        (slurm_module, "_REPEAT_S"),
+        (slurm_module, "_LEAVE_S"),
+        (slurm_submission, "AGAIN_S"),
+    ):
+        monkeypatch.setattr(module, name, MOMENT_S if name in ("_RESULT_WITHIN_S", "_LEAVE_S", "AGAIN_S") else 0.0)
+    return FakeSlurm(tmp_path / "slurm", monkeypatch)
+
+
+@pytest.fixture
+def cells(composed: Callable[..., DictConfig]) -> list[Cell]:
+    found = plan([composed(f"seed={seed}") for seed in range(2)], [[], []])
+    for cell in found:
+        prepare(cell, Watch())
+    return found
+
+
+def started(cell: Cell, slurm: FakeSlurm, state: str = "RUNNING") -> SlurmJob:
+    job = SlurmJobs(SETTINGS).start(cell, SLOT)
+    assert job.submission is not None
+    slurm.set(job.submission.number, state)
+    assert not job.ended()
+    return job
+
+
+def ends(job: SlurmJob, within_s: float = 10.0) -> bool:
+    deadline = time.monotonic() + within_s
+    while not job.ended() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return job.ended()
+
+
+def test_a_job_that_completed_without_a_result_is_a_failure_that_names_its_log(cells, slurm):
+    job = started(cells[0], slurm)
+    slurm.set("11", "COMPLETED")
+    assert not job.ended()
+    assert ends(job)
+    assert job.settle().exit == Exit.FAILED
+    assert "Slurm job 11: COMPLETED" in str(cells[0].status().last_error)
+    assert "11_0_log.err" in str(cells[0].status().last_error)
+    assert [attempt.outcome for attempt in attempts(cells[0].folder)] == ["failed"]
+
+
+def test_a_result_that_shows_late_counts(cells, slurm):
+    job = started(cells[0], slurm)
+    slurm.set("11", "COMPLETED")
+    assert not job.ended()
+    write_result(job.submission.paths, "success", 0)
+    assert job.ended()
+    assert job.settle().exit == Exit.DONE
+
+
+def test_what_a_job_raised_is_the_reason(cells, slurm):
+    job = started(cells[0], slurm)
+    write_result(job.submission.paths, "error", "Traceback ...\nModuleNotFoundError: No module named 'slackoff'\n")
+    assert job.ended()
+    job.settle()
+    assert "Slurm job 11: ModuleNotFoundError: No module named 'slackoff'" in str(cells[0].status().last_error)
+
+
+def test_a_slurm_that_does_not_answer_ends_no_job_and_results_still_count(cells, slurm):
+    jobs = SlurmJobs(SETTINGS)
+    slurm.answers(False)
+    first, second = (jobs.start(cell, SLOT) for cell in cells)  # not even known to have come into the queue
+    assert not ends(first, 4 * MOMENT_S)
+    write_result(first.submission.paths, "success", 0)
+    assert first.ended()
+    slurm.answers(True)
+    assert not ends(second, 4 * MOMENT_S)
+    slurm.set("12", "FAILED")
+    assert ends(second)
+
+
+def test_a_job_of_which_slurm_knows_nothing_is_a_failure(cells, slurm):
+    job = started(cells[0], slurm)
+    (slurm.folder / "jobs").write_text("")
+    assert ends(job)
+    assert job.settle().exit == Exit.FAILED
+    assert "Slurm job 11: Slurm does not know it any more" in str(cells[0].status().last_error)
+
+
+def test_the_first_refusal_ends_the_sweep_with_slurms_reason(cells, slurm):
+    slurm.refuse("sbatch: error: invalid partition specified: x\nsbatch: error: Batch job submission failed: bad\n")
+    with pytest.raises(SlackoffError) as found:
+        SlurmJobs(SETTINGS).start(cells[0], SLOT)
+    assert str(found.value) == (
+        f"Slurm refused the job of cell {cells[0].id}: invalid partition specified: x; Batch job submission failed: bad"
+    )
+    assert not list(cells[0].folder.glob("slurm/*"))
+
+
+def test_a_later_refusal_is_waited_out_and_said_once(cells, slurm):
+    jobs = SlurmJobs(SETTINGS)
+    jobs.start(cells[0], SLOT)
+    slurm.refuse("sbatch: error: QOSMaxSubmitJobPerUserLimit\n")
+    job = jobs.start(cells[1], SLOT)
+    assert not ends(job, 4 * MOMENT_S)
+    assert len(job.news) == 1
+    assert "(QOSMaxSubmitJobPerUserLimit)" in job.news[0]
+    slurm.refuse(None)
+    assert not ends(job, 4 * MOMENT_S)
+    assert job.submission is not None
+    assert job.submission.number == "12"
+
+
+def test_a_cell_that_slurm_never_takes_is_a_failure_in_the_end(cells, slurm, monkeypatch):
+    monkeypatch.setattr(slurm_module, "_PATIENCE_S", 2 * MOMENT_S)
+    jobs = SlurmJobs(SETTINGS)
+    jobs.start(cells[0], SLOT)
+    slurm.refuse("sbatch: error: your account has expired\n")
+    job = jobs.start(cells[1], SLOT)
+    assert ends(job)
+    assert job.settle().exit == Exit.FAILED
+    assert "your account has expired" in str(cells[1].status().last_error)
+
+
+@pytest.mark.parametrize("state", ["NODE_FAIL", "PREEMPTED", "BOOT_FAIL"])
+def test_a_cell_whose_node_dies_is_tried_again_and_not_to_blame(cells, slurm, state):
+    job = started(cells[0], slurm)
+    claim(cells[0].folder, "slurm 11", 0)
+    slurm.set("11", state)
+    assert ends(job)
+    assert job.settle().exit == Exit.INTERRUPTED
+    assert cells[0].status().last_error is None
+
+
+def test_a_checkpoint_that_is_written_counts_where_a_job_could_not_stand_in_line_again(cells, slurm):
+    job = started(cells[0], slurm)
+    end_attempt(claim(cells[0].folder, "slurm 11", 0), "interrupted")
+    write_result(job.submission.paths, "error", "CalledProcessError: scontrol requeue")
+    assert job.ended()
+    assert job.settle().exit == Exit.INTERRUPTED
+
+
+def test_a_job_that_a_person_cancels_is_a_failure_and_not_tried_again(cells, slurm):
+    job = started(cells[0], slurm)
+    end_attempt(claim(cells[0].folder, "slurm 11", 0), "interrupted")
+    write_result(job.submission.paths, "success", int(Exit.INTERRUPTED))
+    slurm.set("11", "COMPLETING")
+    assert not job.ended()
+    slurm.set("11", "CANCELLED")
+    assert job.ended()
+    assert job.settle().exit == Exit.FAILED
+    assert "Slurm job 11: CANCELLED" in str(cells[0].status().last_error)
+
+
+def test_an_interrupted_job_that_stands_in_line_again_has_not_ended(cells, slurm):
+    job = started(cells[0], slurm)
+    write_result(job.submission.paths, "success", int(Exit.INTERRUPTED))
+    slurm.set("11", "PENDING")
+    assert not ends(job, 3 * MOMENT_S)
+    write_result(job.submission.paths, "success", 0)
+    assert job.ended()
+    assert job.settle().exit == Exit.DONE
+
+
+def test_a_job_in_line_is_cancelled_and_leaves_no_attempt(cells, slurm):
+    job = started(cells[0], slurm, "PENDING")
+    other = SlurmJobs(SETTINGS).adopt(cells[0], SLOT)
+    job.ask_to_stop()
+    assert slurm.cancelled == ["11"]
+    assert job.ended()
+    assert job.settle().exit == Exit.INTERRUPTED
+    assert attempts(cells[0].folder) == []
+    assert ends(other)  # a second driver, which was not asked to stop, takes the cell up again
+    assert other.settle().exit == Exit.ELSEWHERE
+
+
+def test_a_job_asked_to_stop_is_told_until_it_hears_and_cancelled_if_it_stands_in_line_again(cells, slurm):
+    job = started(cells[0], slurm)
+    job.ask_to_stop()
+    assert not job.ended()
+    assert slurm.cancelled == ["--signal=TERM 11"] * 2
+    slurm.set("11", "PENDING")
+    assert not job.ended()
+    assert slurm.cancelled[2:] == ["11"]
+    assert ends(job)
+
+
+def test_asked_twice_a_job_is_cancelled_and_soon_left_whatever_slurm_says(cells, slurm):
+    job = started(cells[0], slurm)
+    slurm.answers(False)
+    job.ask_to_stop()
+    job.end_now()
+    assert slurm.cancelled == ["11"]
+    assert ends(job)
+    assert job.settle().exit == Exit.INTERRUPTED
+
+
+def test_waiting_in_line_is_no_time_of_a_turn(cells, slurm):
+    job = started(cells[0], slurm)
+    time.sleep(1)
+    assert job.seconds() >= 1
+    slurm.set("11", "PENDING")
+    assert not job.ended()
+    assert job.seconds() == 0
+    slurm.set("11", "RUNNING")
+    assert not job.ended()
+    assert 0 < job.seconds() < 1
+
+
+def test_a_job_that_will_never_have_its_turn_is_named_once(cells, slurm):
+    job = started(cells[0], slurm, "PENDING")
+    slurm.set("11", "PENDING", "PartitionTimeLimit")
+    assert not job.ended()
+    assert not job.ended()
+    assert len(job.news) == 1
+    assert "Slurm job 11" in job.news[0]
+    assert "(PartitionTimeLimit)" in job.news[0]
+
+
+def test_a_later_driver_finds_a_job_but_not_another_one_of_the_same_number(cells, slurm):
+    job = started(cells[0], slurm)
+    claim(cells[0].folder, "slurm 11", 0)
+    found = SlurmJobs(SETTINGS).start(cells[0], SLOT)
+    assert (found.submission.number, found.submission.paths.folder) == ("11", job.submission.paths.folder)
+    assert found.after == 0
+    slurm.set("11", "COMPLETED")
+    write_result(job.submission.paths, "success", 1)
+    slurm.add("11", "RUNNING", "something-else")
+    (slurm.folder / "number").write_text("10\n")  # Slurm counts from the start again
+    again = SlurmJobs(SETTINGS).start(cells[0], SLOT)
+    assert again.submission.number == "11"
+    assert again.after == 1
+    assert not again.ended()  # the result of the old job 11 is not its own
+
+
+def test_a_driver_that_is_a_job_itself_hands_on_nothing_of_it(cells, slurm, monkeypatch):
+    given = {"SLURM_JOB_ID": "3", "SLURM_MEM_PER_NODE": "4096", "SLURM_CONF": "x", "SBATCH_ACCOUNT": "me"}
+    for key, value in given.items():
+        monkeypatch.setenv(key, value)
+    SlurmJobs(SETTINGS).start(cells[0], SLOT)
+    handed = dict(line.split("=", 1) for line in (slurm.folder / "environment").read_text().splitlines() if "=" in line)
+    assert {key: handed.get(key) for key in given} == {**given, "SLURM_JOB_ID": None, "SLURM_MEM_PER_NODE": None}
+    assert os.environ["SLURM_MEM_PER_NODE"] == "4096"
+
+
+def test_a_driver_killed_while_it_submits_leaves_no_job_that_can_train(cells, slurm):
+    (slurm.folder / "sbatch").write_text("#!/bin/sh\nkill -KILL $PPID\n")
+    code = f"""
+from pathlib import Path
+from types import SimpleNamespace
+from slackoff.sweep.slurm_submission import Submitter
+cell = SimpleNamespace(id="x", folder=Path({str(cells[0].folder)!r}))
+Submitter({SETTINGS}).submit(cell, 1, 0)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert result.returncode == -9, result.stderr
+    assert len(list(cells[0].folder.glob("slurm/*/*.pkl"))) == 1  # what it was to be, under a name no job looks for
+    assert SlurmJobs(SETTINGS).submitter.earlier(cells[0]) == []
