@@ -60,3 +60,13 @@ def test_cost_of_a_study_that_has_not_begun_is_nothing(frames_of: MakeFrames) ->
     spent = cost(frames_of([Cell({"patch_count": 8}, state="missing")]))
     assert spent.device_hours == 0
     assert spent.wall_hours != spent.wall_hours
+
+
+def test_a_clock_that_was_set_back_gives_no_negative_hours(runs: Path) -> None:
+    study = write_study(runs, CELLS)
+    for cell in CELLS:
+        path = runs / "cells" / cell.id / "status.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"finished_at": "2026-01-01T03:04:05+00:00"}))
+    spent = cost(load(study))
+    assert spent.wall_hours != spent.wall_hours
+    assert spent.device_hours > 0

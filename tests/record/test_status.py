@@ -1,10 +1,14 @@
 """The status file tells the truth, also about cells whose process is gone."""
 
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from slackoff.errors import SlackoffError
+from slackoff.handover import Handover
+from slackoff.record.callbacks import StatusCallback
 from slackoff.record.ledger import Watch, claim, end_attempt
 from slackoff.record.observed import observed_status
 from slackoff.record.status import Status, read_status
@@ -44,6 +48,17 @@ def test_done_stays_done_whatever_the_ledger_says(tmp_path: Path):
     Status("abc", {}, 100, state="done").write(tmp_path)
     end_attempt(claim(tmp_path), "failed", "died after its last word")
     assert state(tmp_path) == "done"
+
+
+def test_the_time_to_the_first_step_does_not_depend_on_a_clock_that_can_be_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    status = Status("abc", {}, 100)
+    callback = StatusCallback(status, tmp_path, Handover().process_start)
+    monkeypatch.setattr(time, "time", lambda: 0.0)  # set back by decades since the process started
+    callback.on_train_batch_end(SimpleNamespace(global_step=1, is_global_zero=True))  # type: ignore[arg-type]
+    assert status.seconds_to_first_step is not None
+    assert 0 <= status.seconds_to_first_step < 10
 
 
 def state(folder: Path) -> str | None:
