@@ -1,5 +1,6 @@
 """Hydra finds launchers in this namespace only; the work is done in ``slackoff.sweep``."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,9 +43,9 @@ class CellLauncher(Launcher):
         }
         self.dry_run = dry_run
 
+    @abstractmethod
     def site(self, runs: Path) -> "Site":
         """Where the cells run whose records are kept under ``runs``."""
-        raise NotImplementedError
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context, self.config = hydra_context, config
