@@ -61,3 +61,14 @@ def test_a_table_without_room_shows_running_and_failed_cells_in_their_order():
     lines = console.export_text().splitlines()
     assert [line.split()[0] for line in lines[1:4]] == ["cell05", "cell06", "cell11"]
     assert lines[4].startswith("... and 9 more")
+
+
+def test_a_long_note_leaves_the_rest_of_its_line_whole():
+    failed = status("cell00000001", 50, "failed")
+    failed.last_error = "no space is left " * 20
+    console = Console(record=True, width=80)
+    console.print(*status_table([failed, status("cell00000002", 0, "pending")]), sep="\n")
+    line = console.export_text().splitlines()[1]
+    assert line.split()[:3] == ["cell00000001", "8", "cell00000001"]
+    assert "failed" in line
+    assert "50/100" in line

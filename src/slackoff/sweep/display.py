@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -17,7 +18,6 @@ _STYLES = {"done": "green", "running": "cyan", "failed": "red", "pending": "dim"
 _FIRST_SHOWN: tuple[State, ...] = ("running", "failed", "interrupted", "pending", "done")
 _PLAIN_INTERVAL_S = 20.0
 _BAR_WIDTHS = (8, 24)
-_IDENTITY_WIDTH = 12
 _LINES_BESIDE_ROWS = 4  # heading, what is left out, summary, the cursor's
 
 
@@ -93,16 +93,11 @@ def status_table(
     keys = [key for key in (statuses[0].label if statuses else {}) if _worth_showing(key, statuses)]
     further = [*(["left"] if pace else []), *(["where"] if places else []), "note"]
     table = Table("cell", *keys, "state", "progress", "step", *further, box=None, header_style="bold")
-    for column in table.columns:
-        column.no_wrap = True
-    identity, state, bar = table.columns[0], table.columns[len(keys) + 1], table.columns[len(keys) + 2]
-    identity.min_width, state.min_width = _IDENTITY_WIDTH, max(map(len, _STYLES))
-    bar.min_width, bar.max_width = _BAR_WIDTHS
     shown = _most_telling(statuses, most_rows)
     for status in shown:
         progress = ProgressBar(total=max(1, status.steps_total), completed=status.step)
         word = Text(status.state, style=_STYLES[status.state])
-        note: RenderableType = Text(status.last_error or "; ".join(status.notes), overflow="ellipsis")
+        note: RenderableType = Text(status.last_error or "; ".join(status.notes))
         values = [str(status.label[key]) for key in keys]
         extra: list[RenderableType] = []
         if pace:
@@ -111,8 +106,19 @@ def status_table(
         if places:
             extra.append(places.get(status.id, ""))
         table.add_row(status.id, *values, word, progress, f"{status.step}/{status.steps_total}", *extra, note)
+    _share_out(table, bar=len(keys) + 2)
     rest = len(statuses) - len(shown)
     return [table, Text(f"... and {rest} more: slackoff status shows all", style="dim")] if rest else [table]
+
+
+def _share_out(table: Table, bar: int) -> None:
+    """Where the terminal is narrow the notes get shorter first, then the bars; all else stays whole."""
+    for number, column in enumerate(table.columns):
+        column.no_wrap, column.overflow = True, "ellipsis"
+        if number == bar:
+            column.min_width, column.max_width = _BAR_WIDTHS
+        elif column is not table.columns[-1]:
+            column.min_width = max(cell_len(str(text)) for text in (column.header, *column.cells))
 
 
 def watch_statuses(read: Callable[[], Sequence[RenderableType]], console: Console, interval_s: float = 1.0) -> None:
