@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
-from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -97,28 +96,30 @@ def status_table(
     for status in shown:
         progress = ProgressBar(total=max(1, status.steps_total), completed=status.step)
         word = Text(status.state, style=_STYLES[status.state])
-        note: RenderableType = Text(status.last_error or "; ".join(status.notes))
+        note = _short(status.last_error or "; ".join(status.notes))
         values = [str(status.label[key]) for key in keys]
         extra: list[RenderableType] = []
         if pace:
             left = pace.left(status)
             extra.append("" if left is None else _duration(left))
         if places:
-            extra.append(places.get(status.id, ""))
+            extra.append(_short(places.get(status.id, "")))
         table.add_row(status.id, *values, word, progress, f"{status.step}/{status.steps_total}", *extra, note)
     _share_out(table, bar=len(keys) + 2)
     rest = len(statuses) - len(shown)
     return [table, Text(f"... and {rest} more: slackoff status shows all", style="dim")] if rest else [table]
 
 
+def _short(text: str) -> Text:
+    """One line, whatever room there is."""
+    return Text(text, overflow="ellipsis", no_wrap=True)
+
+
 def _share_out(table: Table, bar: int) -> None:
-    """Where the terminal is narrow the notes get shorter first, then the bars; all else stays whole."""
+    """In a narrow terminal bars, places and notes get shorter: rich takes the columns that may wrap for those."""
     for number, column in enumerate(table.columns):
-        column.no_wrap, column.overflow = True, "ellipsis"
-        if number == bar:
-            column.min_width, column.max_width = _BAR_WIDTHS
-        elif column is not table.columns[-1]:
-            column.min_width = max(cell_len(str(text)) for text in (column.header, *column.cells))
+        column.no_wrap = number != bar and column.header not in ("where", "note")
+    table.columns[bar].min_width, table.columns[bar].max_width = _BAR_WIDTHS
 
 
 def watch_statuses(read: Callable[[], Sequence[RenderableType]], console: Console, interval_s: float = 1.0) -> None:
