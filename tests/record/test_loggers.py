@@ -80,3 +80,12 @@ def test_wandb_that_raises_while_logging_is_left_out(tmp_path: Path, caplog: pyt
     assert run.calls <= 1
     assert logger.broken
     assert "W&B is left out from here on" in caplog.text
+
+
+def test_a_cell_killed_after_its_last_measurement_records_it_once(tmp_path: Path):
+    lines = [{"step": 5, "elapsed_s": 1.0, "train/loss": 0.5}, {"step": 10, "elapsed_s": 2.0, "final/e_r": 30.0}]
+    (tmp_path / "steps.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    logger = RecordLogger(tmp_path, resume_step=10)
+    logger.log_metrics({"final/e_r": 30.0}, step=10)
+    rows = [json.loads(line) for line in (tmp_path / "steps.jsonl").read_text().splitlines()]
+    assert [(row["step"], "final/e_r" in row) for row in rows] == [(5, False), (10, True)]

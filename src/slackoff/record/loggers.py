@@ -24,13 +24,14 @@ class RecordLogger(Logger):
 
     Args:
         folder: the cell's folder.
-        resume_step: lines of later steps are dropped, because those steps are about to be trained again.
+        resume_step: lines of later steps are dropped, because those steps are about to be trained again, and so is the
+            last measurement, which is about to be taken again.
     """
 
     def __init__(self, folder: Path, resume_step: int = 0) -> None:
         super().__init__()
         self.path = folder / "steps.jsonl"
-        kept = [row for row in read_lines(self.path) if row["step"] <= resume_step]
+        kept = [row for row in read_lines(self.path) if row["step"] <= resume_step and not _is_last_measurement(row)]
         write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
         self.elapsed_before = max((row["elapsed_s"] for row in kept), default=0.0)
         self.started = time.monotonic()
@@ -64,6 +65,10 @@ class RecordLogger(Logger):
         if not frame.empty:
             frame = frame.groupby("step", as_index=False).last()
             write_whole(self.path.with_suffix(".parquet"), frame.to_parquet)
+
+
+def _is_last_measurement(row: Mapping[str, float]) -> bool:
+    return any(key.startswith("final/") for key in row)
 
 
 class GuardedWandbLogger(WandbLogger):
