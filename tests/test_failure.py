@@ -34,6 +34,7 @@ def test_a_disk_that_cannot_be_written_is_named_with_the_cure(number: int, words
             "The memory of the GPU ran out: run fewer cells on it (hydra.launcher.slots_per_gpu=1) or lower "
             "schedule.batch_size (OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 79 GiB)",
         ),
+        (RuntimeError("CUDA error: out of memory"), "The memory of the GPU ran out: run fewer cells on it"),
         (
             RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
             "The memory of the GPU ran out: run fewer cells on it (hydra.launcher.slots_per_gpu=1)",
