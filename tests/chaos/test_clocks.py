@@ -40,13 +40,13 @@ def elsewhere(sweep: SmallSweep) -> SmallSweep:
 @pytest.mark.parametrize("days", [-1, 1], ids=["behind", "ahead"])
 def test_a_living_cell_is_left_to_a_machine_whose_clock_differs_by_a_day(sweep: SmallSweep, days: int):
     stale_after_s = HEARTBEAT_S + 10
-    driver = sweep.start("schedule.steps=1500", "schedule.evaluate_every=1500")
+    long = ("schedule.steps=6000", "schedule.evaluate_every=6000")  # a minute where a core does 100 steps/s
+    driver = sweep.start(*long)
     wait_for(sweep.checkpoints)
     other = elsewhere(sweep)
     started = time.monotonic()
     second = other.start(
-        "schedule.steps=1500",
-        "schedule.evaluate_every=1500",
+        *long,
         f"hydra.launcher.stale_after_s={stale_after_s}",
         prefix=OTHER_MACHINE,
         **clock(days),
