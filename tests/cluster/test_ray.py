@@ -111,7 +111,7 @@ def test_a_killed_cell_is_a_failure_with_its_line_and_the_other_goes_on(cluster,
     killed = cell if victim == "the cell's process" else cell.parent()
     killed.kill()
     output, _ = driver.communicate()
-    assert driver.returncode == 1
+    assert driver.returncode == 11
     assert sorted(folder.states()) == ["done", "failed"]
     assert sorted(str(made[0].outcome) for made in folder.attempts()) == ["done", "failed"]
     assert not cell.is_running()
