@@ -63,6 +63,11 @@ def same_networks(one: SweepFolder, other: SweepFolder) -> bool:
     return networks[0] == networks[1]
 
 
+def steps(sweep: SweepFolder) -> list[int]:
+    """The step of each cell, as its status has it."""
+    return [status.step for status in map(read_status, sweep.cells) if status]
+
+
 def least_step(sweep: SweepFolder, driver: subprocess.Popen[str]) -> int:
     """The smallest step at which a cell was seen while a driver ran."""
     seen = []
@@ -137,7 +142,7 @@ def test_cells_of_a_node_that_dies_are_tried_again_on_another(sweep):
 def test_a_killed_driver_takes_its_cells_along_and_the_next_goes_on(cluster, sweep, undisturbed):
     folder = sweep(cluster)
     driver = folder.start()
-    wait_for(lambda: len(folder.checkpoints()) == 2)
+    wait_for(lambda: len(folder.checkpoints()) == 2 and min(steps(folder)) >= 20)  # the status comes twice a second
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
     wait_for(lambda: not folder.living(), seconds=30)
