@@ -220,14 +220,19 @@ def test_two_drivers_train_every_cell_once(cluster: SlurmCluster, tmp_path: Path
 
 
 def test_a_cell_goes_on_after_its_node_died(cluster: SlurmCluster, tmp_path: Path):
-    driver = start(cluster, tmp_path, "background.patch_count=4", "schedule.steps=1500")
+    more = ["background.patch_count=4", "schedule.steps=1500", "hydra.launcher.max_attempts=2"]
+    driver = start(cluster, tmp_path, *more)
     wait_for(lambda: checkpoints(tmp_path))
     cluster.lose_power()
     wait_for(lambda: cluster.states(*job_ids(tmp_path)) != ["RUNNING"])
     cluster.power_on()
     output, _ = driver.communicate()
     assert driver.returncode == 0, output
-    assert outcomes(tmp_path) == [[None, "done"]]  # the first could not say how it ended
+    first, *between, last = outcomes(tmp_path)[0]
+    assert first is None  # it could not say how it ended
+    # Slurm repeats its order to end the first turn when the node is back, and may hit the second one with it.
+    assert between in ([], ["failed"])
+    assert last == "done"
 
 
 def test_what_sbatch_refuses_is_said_in_one_line(cluster: SlurmCluster, tmp_path: Path):
