@@ -35,9 +35,14 @@ def composed(conf: Path, tmp_path: Path) -> Callable[..., DictConfig]:
     return compose_cell
 
 
-def shared_data(name: str) -> Path:
-    """A folder of real images beside the checkout; the test is skipped where it is absent."""
-    folder = SHARED / "data" / name
-    if not folder.is_dir():
-        pytest.skip(f"{folder} is absent: this test needs real images")
+@pytest.fixture(scope="session")
+def shared_data() -> Callable[[str], Path]:
+    """A folder of real images beside the checkout, by name; the test is skipped where it is absent."""
+
+    def folder(name: str) -> Path:
+        found = SHARED / "data" / name
+        if not found.is_dir():
+            pytest.skip(f"{found} is absent: this test needs real images")
+        return found
+
     return folder

@@ -19,7 +19,7 @@ from slackoff.rain import RainRange
 from slackoff.tasks import SupervisedTask
 
 CONF = config_folder()
-GROUPS = ("background", "evaluation", "logger", "network", "rain", "size", "task", "trainer")
+GROUPS = ("background", "evaluation", "labelled", "logger", "network", "rain", "size", "task", "trainer", "unlabelled")
 CHOICES = [f"{group}={path.stem}" for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 SIZES = ("smoke", "laptop", "paper")
@@ -109,7 +109,7 @@ def test_every_experiment_composes_in_every_size(experiment, size):
     for group in GROUPS:
         for choice in str(cells.get(group, "")).split(","):
             assert not choice or (CONF / group / f"{choice}.yaml").is_file(), f"{group}={choice}"
-    counts = [int(count) for count in str(cells.patch_count).split(",")]
+    counts = [int(count) for count in str(cells.get("patch_count", 1)).split(",")]
     assert counts == sorted(set(counts))
 
 

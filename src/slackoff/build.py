@@ -1,5 +1,6 @@
 """From config nodes to objects: the only place that calls ``hydra.utils.instantiate``."""
 
+from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NamedTuple
@@ -13,12 +14,13 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
 
 from slackoff.backgrounds import ImageSource, Split, cached_bank, split_images
-from slackoff.data import RainyData
+from slackoff.data import OpenUnlabelled, PairData, RainyData, Surroundings, UnlabelledStream
 from slackoff.errors import SlackoffError
 from slackoff.evaluation import Evaluator
 from slackoff.evaluation.image_sets import ImageSet
+from slackoff.pairs import LabelledPairs
 from slackoff.seeding import derive_seed
-from slackoff.tasks import SupervisedTask
+from slackoff.tasks import Task
 
 ALLOWED_TARGETS = ("slackoff.", "torch.nn.", "torchmetrics.", "timm.", "kornia.")
 
@@ -31,7 +33,7 @@ class Backgrounds(NamedTuple):
 
 
 def build(node: DictConfig, key: str, **extra: Any) -> Any:
-    """Make the object that a config node describes; its ``name`` is a label and not an argument.
+    """Make the object that a config node describes; its ``name``, and those of objects in it, are no arguments.
 
     Args:
         node: a node with ``_target_``.
@@ -45,9 +47,8 @@ def build(node: DictConfig, key: str, **extra: Any) -> Any:
     if "_target_" not in node:
         raise SlackoffError(f"{key} has no _target_: name the class to make")
     _refuse_foreign_targets(node, key)
-    arguments = {name: node[name] for name in node if name != "name"}
     try:
-        return instantiate(arguments, **extra, _convert_="all")
+        return instantiate(_without_names(node), **extra, _convert_="all")
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, SlackoffError):
@@ -61,8 +62,8 @@ def build_backgrounds(config: DictConfig) -> Backgrounds:
     return Backgrounds(source, split_images(source, config.background.held_out))
 
 
-def build_bank(config: DictConfig, backgrounds: Backgrounds) -> NDArray[np.uint8]:
-    """The patch bank: uint8, (N, P, P, 3), from the cache under ``runs/banks``."""
+def build_bank(config: DictConfig, backgrounds: Backgrounds, further: int = 0) -> NDArray[np.uint8]:
+    """The patch bank and ``further`` patches after it: uint8, (N, P, P, 3), from the cache under ``runs/banks``."""
     node = config.background
     folder = Path(config.runs) / "banks"
     return cached_bank(
@@ -70,7 +71,7 @@ def build_bank(config: DictConfig, backgrounds: Backgrounds) -> NDArray[np.uint8
         backgrounds.source,
         backgrounds.split.train,
         node.patch_size_px,
-        node.patch_count,
+        node.patch_count + further,
         node.seed,
         key="runs",
     )
@@ -105,12 +106,48 @@ def build_network(config: DictConfig) -> nn.Module:
     return build(config.network, "network")
 
 
-def build_task(config: DictConfig, network: nn.Module) -> SupervisedTask:
-    """The training regime around a network."""
-    return build(config.task, "task", network=network, steps=config.schedule.steps)
+def build_task(config: DictConfig, network: nn.Module) -> Task:
+    """The training regime around a network.
+
+    Raises:
+        SlackoffError: as for ``build``; or unlabelled images for a regime that does not use them.
+    """
+    task = build(config.task, "task", network=network, steps=config.schedule.steps)
+    assert isinstance(task, Task)
+    if config.get("unlabelled") and not task.uses_unlabelled:
+        raise SlackoffError(
+            f"task={config.task.name} does not use unlabelled images: leave out unlabelled=... or choose "
+            "task=semi_supervised"
+        )
+    return task
 
 
-def build_data(config: DictConfig, bank: NDArray[np.uint8]) -> RainyData:
+def build_training_data(config: DictConfig, backgrounds: Backgrounds) -> RainyData | PairData:
+    """All that a cell is trained on: ``labelled`` pairs or rain on a patch bank, and ``unlabelled`` images.
+
+    Raises:
+        SlackoffError: images are missing, unreadable or smaller than a patch, or there is no unlabelled one.
+    """
+    unlabelled = None
+    if config.get("unlabelled"):
+        unlabelled = partial(_open_unlabelled, config, backgrounds)
+    labelled = build_labelled(config)
+    if labelled is None:
+        return build_data(config, build_bank(config, backgrounds), unlabelled)
+    side = config.background.patch_size_px
+    labelled.check(side)
+    return PairData(
+        labelled.split[0],
+        side,
+        config.schedule.batch_size,
+        config.seed,
+        labelled.mirror,
+        config.trainer.channels_last,
+        unlabelled,
+    )
+
+
+def build_data(config: DictConfig, bank: NDArray[np.uint8], unlabelled: OpenUnlabelled | None = None) -> RainyData:
     """The batch stream over a patch bank."""
     return RainyData(
         bank,
@@ -119,7 +156,45 @@ def build_data(config: DictConfig, bank: NDArray[np.uint8]) -> RainyData:
         config.seed,
         config.fixed_rain_per_patch,
         config.trainer.channels_last,
+        unlabelled,
     )
+
+
+def build_labelled(config: DictConfig) -> LabelledPairs | None:
+    """The labelled pairs; None where rain is laid over backgrounds."""
+    return build(config.labelled, "labelled") if config.get("labelled") else None
+
+
+def build_surroundings(config: DictConfig, backgrounds: Backgrounds) -> Surroundings:
+    """What unlabelled images may be made from."""
+
+    def further_patches(count: int) -> NDArray[np.uint8]:
+        try:
+            return build_bank(config, backgrounds, count)[config.background.patch_count :]
+        except SlackoffError as error:
+            raise SlackoffError(
+                f"{count} patches for unlabelled.patch_count beside the training bank's: {error}"
+            ) from error
+
+    return Surroundings(config.background.patch_size_px, build_labelled(config), further_patches)
+
+
+def _open_unlabelled(config: DictConfig, backgrounds: Backgrounds, device: torch.device) -> UnlabelledStream:
+    photos = build(config.unlabelled, "unlabelled")
+    return UnlabelledStream(
+        photos.load(build_surroundings(config, backgrounds)).to(device),
+        config.background.patch_size_px,
+        photos.batch_size,
+        config.seed,
+        photos.mirror,
+        config.trainer.channels_last,
+    )
+
+
+def _without_names(node: DictConfig) -> dict[Any, Any]:
+    """The arguments of an object and of those that it is made from."""
+    values = {key: node[key] for key in node if key != "name" or "_target_" not in node}
+    return {key: _without_names(value) if isinstance(value, DictConfig) else value for key, value in values.items()}
 
 
 def _refuse_foreign_targets(node: Any, key: str) -> None:

@@ -9,7 +9,10 @@ from omegaconf import DictConfig, OmegaConf
 from torch.utils.flop_counter import FlopCounterMode
 
 from slackoff import build
+from slackoff.data import RainyBatch
 from slackoff.errors import SlackoffError
+from slackoff.evaluation import PairFolder
+from slackoff.pairs import file_digests
 
 T = TypeVar("T")
 CHOICES = {
@@ -39,20 +42,28 @@ class Checks:
         """Find every mistake in a cell's config that can be found without training.
 
         Returns:
-            Floating-point operations of the loss of one batch: convolutions and matrix products, a multiply-add is two.
+            Floating-point operations of the losses of one batch at the last step, where all parts of a regime are at
+            work: convolutions and matrix products, a multiply-add is two.
 
         Raises:
             SlackoffError: naming the first mistake.
         """
         _check_plain_values(config)
-        self._once(lambda: _check_rain(config), rain=config.rain, side=config.background.patch_size_px)
+        labelled, side = config.get("labelled"), config.background.patch_size_px
         photos = {"source": config.background.source, "held_out": config.background.held_out}
         backgrounds = self._once(lambda: build.build_backgrounds(config), **photos)
-        build.build_bank(config, backgrounds)
+        if labelled:
+            self._once(lambda: _check_labelled(config), labelled=labelled, side=side, evaluation=config.evaluation)
+        else:
+            self._once(lambda: _check_rain(config), rain=config.rain, side=side)
+            build.build_bank(config, backgrounds)
+        if config.get("unlabelled"):
+            parts = {"background": config.background, "labelled": labelled, "unlabelled": config.unlabelled}
+            self._once(lambda: _check_unlabelled(config, backgrounds), **parts)
         self._once(lambda: bool(build.build_evaluator(config, backgrounds)), **photos, evaluation=config.evaluation)
-        side = config.background.patch_size_px
-        each = self._once(lambda: _operations(config), network=config.network, task=config.task, side=side)
-        return each * config.schedule.batch_size
+        sizes = {"side": side, "size": config.schedule.batch_size, "steps": config.schedule.steps}
+        parts = {"network": config.network, "task": config.task, "unlabelled": config.get("unlabelled")}
+        return self._once(lambda: _operations(config), **parts, **sizes)
 
     def _once(self, look: Callable[[], T], **what: Any) -> T:
         """What ``look`` gives, which depends on nothing but these parts of a config."""
@@ -65,26 +76,44 @@ class Checks:
 
 
 def _check_rain(config: DictConfig) -> None:
-    rain = build.build(config.rain, "rain")
-    if config.background.patch_size_px <= rain.kernel_side // 2:
-        raise SlackoffError(
-            f"background.patch_size_px={config.background.patch_size_px} is too small for "
-            f"rain.length={list(rain.length)}: patches must be larger than {rain.kernel_side // 2} px"
-        )
+    build.build(config.rain, "rain").check_side(config.background.patch_size_px, "background.patch_size_px")
+
+
+def _check_labelled(config: DictConfig) -> None:
+    labelled = build.build_labelled(config)
+    assert labelled is not None
+    labelled.check(config.background.patch_size_px)
+    digests = file_digests(pair.rainy_path for pair in labelled.all_pairs)
+    trained_on = {digest: path for path, digest in digests.items()}
+    for name, test_set in build.build_test_sets(config).items():
+        if isinstance(test_set, PairFolder):
+            tested = file_digests(pair.rainy_path for pair in test_set.pairs())
+            for path in (path for path, digest in tested.items() if digest in trained_on):
+                raise SlackoffError(
+                    f"{path} of the test set {name} is the same file as {trained_on[tested[path]]} of "
+                    f"labelled.root={labelled.root}: a network is not tested on what it was trained on, so take it "
+                    "away from one of them"
+                )
+
+
+def _check_unlabelled(config: DictConfig, backgrounds: build.Backgrounds) -> None:
+    build.build(config.unlabelled, "unlabelled").check(build.build_surroundings(config, backgrounds))
 
 
 def _operations(config: DictConfig) -> float:
-    """Of the loss of one patch, counted without computing anything; a network and a loss that do not fit are found."""
+    """Counted without computing anything; a network and a loss that do not fit are found."""
     counter = FlopCounterMode(display=False)
+    side, unlabelled = config.background.patch_size_px, config.get("unlabelled")
     with torch.device("meta"), counter:
         task = build.build_task(config, build.build_network(config))
-        patches = torch.empty(2, 3, config.background.patch_size_px, config.background.patch_size_px)
-        task.loss(task.network, patches, patches)
+        images = torch.empty(max(2, config.schedule.batch_size), 3, side, side)
+        rainy = torch.empty(unlabelled.batch_size, 3, side, side) if unlabelled else None
+        task.losses(RainyBatch(images, images[:, :1], images, rainy), config.schedule.steps - 1)
     try:
         task.configure_optimizers()
     except (TypeError, ValueError, IndexError) as error:
         raise SlackoffError(f"task does not give an optimiser: {error}") from error
-    return counter.get_total_flops() / 2
+    return counter.get_total_flops()
 
 
 def _check_plain_values(config: DictConfig) -> None:
@@ -99,6 +128,10 @@ def _check_plain_values(config: DictConfig) -> None:
         value = OmegaConf.select(config, key)
         if type(value) is not int:
             raise SlackoffError(f"{key}={value} is no seed: give a whole number")
+    if config.get("labelled") and config.fixed_rain_per_patch is True:
+        raise SlackoffError(
+            "fixed_rain_per_patch=true does not go with labelled pairs, whose rain is fixed: leave it out"
+        )
     for key, choices in CHOICES.items():
         value = OmegaConf.select(config, key)
         if value not in choices:

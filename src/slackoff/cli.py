@@ -5,21 +5,24 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console, RenderableType
 
 from slackoff import exit_codes
 from slackoff.errors import SlackoffError
+from slackoff.questionnaire.verbs import app as user_study
 from slackoff.record.ledger import Watch, latest
 from slackoff.record.observed import observed_status
 from slackoff.record.status import State, Status
+from slackoff.verb_mistakes import stop
 
 if TYPE_CHECKING:
     from slackoff.sweep.pace import Pace
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(user_study, name="user-study")
 _UNDONE: frozenset[State] = frozenset(("pending", "failed", "interrupted"))
 Runs = Annotated[Path, typer.Option(help="Where the records are.")]
 
@@ -67,7 +70,7 @@ def report(
         frames = load(name, runs)
         page = build(frames.study.folder)
     except (SlackoffError, OSError) as error:
-        _stop(error)
+        stop(error)
     console = Console()
     print_table(frames, console)
     console.print(f"Report: {page}", soft_wrap=True)
@@ -99,7 +102,7 @@ def retry(
         site = Site(make_slots(slots or "auto"))
         statuses = run_cells(again, site, console)
     except (SlackoffError, OSError) as error:
-        _stop(error)
+        stop(error)
     except KeyboardInterrupt:
         print("stopped; the same command again goes on from the last checkpoints", file=sys.stderr)
         raise typer.Exit(exit_codes.STOPPED) from None
@@ -122,7 +125,7 @@ def clean(
     try:
         cells = recorded_cells(runs, _UNDONE | {"done"} if done else _UNDONE)
     except SlackoffError as error:
-        _stop(error)
+        stop(error)
     if not cells:
         console.print(f"Nothing to remove under {runs}.")
         return
@@ -133,7 +136,7 @@ def clean(
     try:
         left = remove(cells)
     except OSError as error:
-        _stop(error)
+        stop(error)
     for folder in left:
         console.print(f"{folder} was left: another process trains it now", style="yellow")
 
@@ -148,7 +151,7 @@ def networks(
     try:
         rows = measure_presets()
     except SlackoffError as error:
-        _stop(error)
+        stop(error)
     if as_json:
         print(json.dumps([asdict(row) for row in rows], indent=2))
         return
@@ -192,12 +195,3 @@ def _newest(runs: Path) -> str:
             f"{runs} holds no study: run one first, for example python -m slackoff +experiment=patchcount -m"
         )
     return str(studies[-1].parent)
-
-
-def _stop(error: SlackoffError | OSError) -> NoReturn:
-    sentence = str(error)
-    if isinstance(error, OSError):
-        place, why = error.filename or "A file", error.strerror or error
-        sentence = f"{place} cannot be used ({why}): make it writable or free some space"
-    print(f"error: {sentence}", file=sys.stderr)
-    raise typer.Exit(exit_codes.MISTAKE)

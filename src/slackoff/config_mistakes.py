@@ -26,8 +26,24 @@ def explain(error: Exception, arguments: Sequence[str], conf: Path) -> str:
         return f"There is no {group} '{wrong}': {_suggest(wrong, known)}"
     if found := re.search(r"Could not (?:override|find|append) '?(?:key )?([\w./@]+)", text):
         wrong = found.group(1)
-        return f"There is no config key '{wrong}': {_suggest(wrong, _known_keys(wrong, arguments, conf))}"
+        known = _known_keys(wrong, arguments, conf)
+        return f"There is no config key '{wrong}': {_choice_first(wrong, known, conf) or _suggest(wrong, known)}"
     return " ".join(text.split())
+
+
+def _choice_first(wrong: str, known: Sequence[str], conf: Path) -> str:
+    """For a key of a group of which nothing is chosen: the choices; nothing for another key."""
+    group, dot, _ = wrong.partition(".")
+    files = [path for path in sorted((conf / group).glob("*.yaml")) if not _sets_nothing(path)]
+    choices = [path.stem for path in files]
+    if not dot or not choices or not known or any(key.startswith(f"{group}.") for key in known):
+        return ""
+    return f"choose {' or '.join(f'{group}={choice}' for choice in choices)} as well."
+
+
+def _sets_nothing(choice: Path) -> bool:
+    """Whether a choice only says that there is nothing of its group."""
+    return OmegaConf.load(choice) == {}
 
 
 def _suggest(wrong: str, known: Sequence[str]) -> str:

@@ -3,7 +3,6 @@
 import time
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,16 +11,13 @@ from lightning.fabric.plugins.environments import ClusterEnvironment, LightningE
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 from omegaconf import DictConfig, OmegaConf
-from PIL import Image
-from safetensors.torch import save
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from slackoff import build
 from slackoff.errors import SlackoffError
-from slackoff.evaluation import Evaluation
 from slackoff.quiet import keep_quiet
-from slackoff.record.atomic import remove_partials, write_bytes, write_json, write_whole
+from slackoff.record.atomic import remove_partials, write_json
 from slackoff.record.callbacks import (
     CheckpointCallback,
     EvaluationCallback,
@@ -33,8 +29,10 @@ from slackoff.record.callbacks import (
 from slackoff.record.checkpoint import WholeFileCheckpointIO, find_resume_point
 from slackoff.record.environment import describe_environment
 from slackoff.record.loggers import GuardedWandbLogger, RecordLogger
+from slackoff.record.results import write_results
 from slackoff.record.status import Status
 from slackoff.record.stop import StopRequest
+from slackoff.tasks import StepSeed
 
 _LONGEST_EVALUATION = timedelta(days=1)
 
@@ -89,7 +87,7 @@ def run_cell(config: DictConfig, folder: Path, status: Status, process_start: fl
     keep_quiet()
     backgrounds = build.build_backgrounds(config)
     evaluator = build.build_evaluator(config, backgrounds)
-    data = build.build_data(config, build.build_bank(config, backgrounds))
+    data = build.build_training_data(config, backgrounds)
     network = build.build_network(config)
     if config.trainer.channels_last:
         network.to(memory_format=torch.channels_last)
@@ -119,6 +117,7 @@ def run_cell(config: DictConfig, folder: Path, status: Status, process_start: fl
             CheckpointCallback(checkpoints, config.schedule.checkpoint_every, guard),
             StatusCallback(status, folder, process_start),
             StopRequest(checkpoints, guard, config.schedule.log_every),
+            StepSeed(config.seed),
         ],
         plugins=[WholeFileCheckpointIO(status.id), ranks.environment()],
         enable_checkpointing=False,
@@ -135,11 +134,14 @@ def run_cell(config: DictConfig, folder: Path, status: Status, process_start: fl
         status.train_seconds = round(record.elapsed() - evaluation.seconds, 2)
 
         started = time.monotonic()
-        found = evaluator.evaluate(network.to(trainer.strategy.root_device))
+        measured = {"": network, **task.teachers}
+        found = {name: evaluator.evaluate(each.to(trainer.strategy.root_device)) for name, each in measured.items()}
         status.evaluate_seconds = round(evaluation.seconds + time.monotonic() - started, 2)
-        log_all(trainer, {f"final/{key}": value for key, value in found.means.items()})
+        for name, evaluated in found.items():
+            log_all(trainer, {"/".join(filter(None, ("final", name, key))): v for key, v in evaluated.means.items()})
         record.close()
-        _write_results(folder, network, found)
+        for name, each in measured.items():
+            write_results(folder, name, each, found[name])
     except BaseException:
         _finish_wandb(wandb, exit_code=1)
         raise
@@ -164,17 +166,6 @@ def _remove_halves(folder: Path) -> None:
     """Free the room of what a killed attempt left; other drivers may be writing the config and the first status."""
     for place in (folder, folder / "checkpoints", *folder.glob("pictures/*")):
         remove_partials(place, kept=("config.yaml", "status.json"))
-
-
-def _write_results(folder: Path, network: nn.Module, found: Evaluation) -> None:
-    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    write_bytes(folder / "network.safetensors", save(weights))  # its own writing to a file hides a full disk
-    write_whole(folder / "images.parquet", lambda path: found.rows.to_parquet(path))
-    for image, shown in found.pictures.items():
-        pictures = folder / "pictures" / image
-        pictures.mkdir(parents=True, exist_ok=True)
-        for kind, pixels in shown.items():
-            write_whole(pictures / f"{kind}.png", partial(Image.fromarray(pixels).save, format="PNG"))
 
 
 def _wandb_logger(config: DictConfig, status: Status, folder: Path) -> list[Logger]:

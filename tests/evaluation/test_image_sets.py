@@ -10,9 +10,10 @@ from torch import nn
 
 from slackoff.backgrounds import BuiltinSource, split_images
 from slackoff.errors import SlackoffError
-from slackoff.evaluation import Evaluator, PairFolder, ThinRainOnHeldOut
+from slackoff.evaluation import Evaluator, PairFolder, RainOnHeldOut, ThinRainOnHeldOut
 from slackoff.metrics.protocol import Protocol
-from slackoff.rain import ThinRain
+from slackoff.rain import RainRange, ThinRain, render_streaks
+from slackoff.seeding import derive_seed
 
 
 def held_out(count: int = 6) -> list:
@@ -28,6 +29,25 @@ def test_held_out_images_are_photos_under_rain_and_the_same_each_time():
         assert image.origin["photograph"] in ("astronaut", "chelsea", "rocket")
     assert [image.name for image in held_out(3)] == [image.name for image in images[:3]]
     assert not torch.equal(images[0].rain, images[1].rain)
+
+
+def test_rain_of_a_training_range_on_the_same_crops():
+    """Against the renderer itself; the label keeps the names of two sets apart."""
+    source, test = BuiltinSource(), split_images(BuiltinSource(), None).test
+    rain_range = RainRange([200, 300], [5], [30, 31], [-5, 5])
+    images = RainOnHeldOut(3, 128, 0, rain_range, label="seen").load(source, test)
+    for number, (image, thin) in enumerate(zip(images, held_out(3), strict=True)):
+        generator = torch.Generator().manual_seed(derive_seed(0, "test rain", number))
+        assert torch.equal(image.rain, render_streaks(rain_range, 1, 128, 128, generator)[0])
+        assert torch.equal(image.rainy, (image.background + image.rain).clamp(0, 1))
+        assert torch.equal(image.background, thin.background)
+        assert image.name == f"seen-{thin.name}"
+
+
+def test_crops_that_are_too_small_for_the_rain_are_refused():
+    rain_range = RainRange([200, 300], [5], [50, 60], [-5, 5])
+    with pytest.raises(SlackoffError, match=r"size_px=30 is too small for rain\.length"):
+        RainOnHeldOut(3, 30, 0, rain_range).load(BuiltinSource(), [0])
 
 
 def write_pairs(root: Path) -> None:

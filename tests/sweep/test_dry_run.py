@@ -169,11 +169,24 @@ def test_done_cells_on_the_same_machine_give_the_time_of_a_step(cells, console, 
         ("background.patch_size_px=32", False),
         ("trainer.precision=32-true", False),
         ("task=rcdnet", False),
+        ("unlabelled=synthesised", False),
     ],
 )
 def test_a_step_takes_as_long_as_its_network_batch_patch_loss_and_precision_say(composed, override, same) -> None:
     kinds = {step_rates.step_kind(plan([composed(*job)], [[]])[0].content) for job in ([], [override])}
     assert len(kinds) == (1 if same else 2)
+
+
+@pytest.mark.parametrize("labelled", [[], ["labelled=pairs", "labelled.root=not read"]])
+def test_a_step_is_measured_with_as_many_unlabelled_images_as_the_cell_has(composed, monkeypatch, labelled) -> None:
+    seen = []
+    monkeypatch.setattr(step_rate._Trainer, "step", lambda trainer, batch: seen.append(batch))
+    taught = ("task=semi_supervised", "unlabelled=synthesised", "unlabelled.batch_size=6")
+    config = composed(*labelled, *taught, "trainer.accelerator=cpu")
+    assert measure_step(config, threads=1, budget_s=60.0).how == "measured"
+    shapes = {(len(batch.rainy), len(batch.unlabelled), batch.rainy.shape[-1]) for batch in seen}
+    assert shapes == {(1, 2, 32), (1, 2, 64), (2, 3, 64), (4, 6, 64)}
+    assert all(batch.unlabelled.shape[1:] == batch.rainy.shape[1:] for batch in seen)
 
 
 def test_gpu_hours_are_summed_over_the_gpus(cells, console, monkeypatch) -> None:

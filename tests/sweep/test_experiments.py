@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 EXPERIMENTS = {"rainrange": 4, "balance": 4, "category": 2, "transfer": 2, "table2": 3, "paper150": 3}
+EXPERIMENTS |= {"moss_ablation": 6, "moss": 2, "semi_generalisation": 4}
 """Experiment to its number of cells; in an order in which most cells of the later ones are done already."""
 
 
@@ -53,7 +54,8 @@ def test_a_cell_that_studies_share_is_trained_once(records):
     trained = cells(records)
     studies = [json.loads(path.read_text()) for path in records.glob("runs/studies/*/study.json")]
     assert sum(len(study["cells"]) for study in studies) == sum(EXPERIMENTS.values())
-    assert len(trained) == 7  # rain small, large: N = 4, 16; medium: 4, 16; large: 8
+    # rain small, large: N = 4, 16; medium: 4, 16; large: 8; the two of moss are those of its ablation
+    assert len(trained) == 7 + 6 + 4
     assert set(trained.values()) == {1}
 
 
@@ -63,6 +65,13 @@ def test_a_cell_that_studies_share_is_trained_once(records):
         (["network=swinnir"], "There is no network 'swinnir': did you mean 'swinir'?"),
         (["+experiment=rainrang", "-m"], "There is no experiment 'rainrang': did you mean 'rainrange'?"),
         (["+experiment=category", "-m"], "roots.celeba=data/celeba does not exist"),
+        (
+            ["unlabelled=synthesised"],
+            "task=supervised does not use unlabelled images: leave out unlabelled=... or choose",
+        ),
+        (["task=semi_supervised"], "task=semi_supervised has no unlabelled images: name a folder of rainy photos"),
+        (["task=semi_supervised", "task.supervised=half"], "task.supervised=half is no length: write it as 2000steps"),
+        (["+experiment=moss_ablation", "-m"], "roots.sirr=data/sirr does not exist"),
         (["network=unet_tiny", "task=rcdnet"], "task.loss RCDNetLoss needs a network that gives a rain layer a stage"),
     ],
 )

@@ -13,6 +13,7 @@ from slackoff.evaluation import PairFolder
 from slackoff.sweep.expand import resolved
 from slackoff.sweep.fingerprints import Fingerprints
 from slackoff.sweep.identity import CELL_VERSION, cell_id
+from slackoff.sweep.manifest import Row
 from slackoff.sweep.plan import plan
 
 
@@ -136,3 +137,27 @@ def test_a_missing_folder_makes_a_cell_provisional_where_that_is_allowed(compose
     assert [cell.provisional for cell in cells] == [True, False]
     (problem,) = fingerprints.problems.values()
     assert problem.startswith("background.root=")
+
+
+def variants(composed, *command_line: tuple[str, ...]) -> list[dict[str, object]]:
+    """Axes of the cells of two rows, each with the further overrides of a job."""
+    rows = [
+        Row("rows.yaml", number, number, {key.partition("=")[0]: key for key in settings})
+        for number, settings in enumerate(
+            (["study.variant=wide", "network.width=8"], ["study.variant=long", "schedule.steps=21", "seed=1"]), start=1
+        )
+    ]
+    jobs = [(row, [*row.assignments.values(), *more]) for row in rows for more in command_line]
+    overrides = [given for _, given in jobs]
+    configs = [composed("study.axis=study.variant", *given) for given in overrides]
+    return [cell.axes for cell in plan(configs, overrides, [row for row, _ in jobs])]
+
+
+def test_a_variant_stands_for_all_that_its_row_sets_but_the_seed(composed):
+    assert variants(composed, ()) == [{"variant": "wide", "seed": 0}, {"variant": "long", "seed": 1}]
+
+
+def test_what_the_command_line_varies_beside_a_variant_is_an_axis(composed):
+    found = variants(composed, ("rain=small",), ("rain=medium",))
+    assert [axes["rain"] for axes in found] == ["small", "medium"] * 2
+    assert all(set(axes) == {"variant", "seed", "rain"} for axes in found)

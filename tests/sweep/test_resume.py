@@ -52,12 +52,40 @@ def measures(cell: Cell) -> list[dict]:
     ]
 
 
-@pytest.mark.parametrize("task", ["supervised"])
-def test_kill_and_resume_gives_the_same_weights_bit_for_bit(composed, task):
-    undisturbed = prepared(composed, f"task={task}")
+SEMI_SUPERVISED = (
+    "task=semi_supervised",
+    "task.learning_rate=1e-3",
+    "network=moss",  # it has a memory, running averages and gates that open at random
+    *("network.width=4", "network.growth=2", "network.blocks=1", "network.memory_items=16"),
+    "unlabelled=synthesised",
+    "unlabelled.patch_count=4",
+    "unlabelled.batch_size=3",
+)
+REGIMES = {
+    "supervised": ("task=supervised",),
+    "first stage": (*SEMI_SUPERVISED, "task.supervised=10steps"),
+    "switch": (*SEMI_SUPERVISED, "task.supervised=6steps"),  # the checkpoint from which the killed cell goes on
+    "second stage": (*SEMI_SUPERVISED, "task.supervised=3steps"),
+}
+
+
+def all_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Of every network that the cell left: student and teacher with their memories and running averages."""
+    return {
+        f"{path.stem}.{name}": value
+        for path in sorted(folder.glob("*.safetensors"))
+        for name, value in load_file(path).items()
+    }
+
+
+@pytest.mark.parametrize("overrides", REGIMES.values(), ids=REGIMES)
+def test_kill_and_resume_gives_the_same_weights_bit_for_bit(composed, overrides):
+    undisturbed = prepared(composed, *overrides)
     assert start(undisturbed).wait() == 0
-    weights = load_file(undisturbed.folder / "network.safetensors")
+    weights = all_weights(undisturbed.folder)
+    assert ("teacher.memory.table" in weights) == (overrides is not REGIMES["supervised"])
     rows = measures(undisturbed)
+    undisturbed_end = torch.load(undisturbed.folder / "checkpoints" / "last.ckpt", weights_only=True)
     (undisturbed.folder / "network.safetensors").unlink()
 
     folder = undisturbed.folder.with_name("killed")
@@ -72,10 +100,13 @@ def test_kill_and_resume_gives_the_same_weights_bit_for_bit(composed, task):
     assert not (folder / "network.safetensors").exists()
     assert start(killed).wait() == 0
 
-    resumed = load_file(folder / "network.safetensors")
+    resumed = all_weights(folder)
     assert resumed.keys() == weights.keys()
     for name, value in weights.items():
         assert torch.equal(value, resumed[name]), name
+    resumed_end = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    for key in ("optimizer_states", "lr_schedulers"):
+        torch.testing.assert_close(resumed_end[key], undisturbed_end[key], rtol=0, atol=0)
     assert measures(killed) == rows
     status = read_status(folder)
     assert status is not None

@@ -1,5 +1,7 @@
 """A training run of a second: a smooth bank from formulas, narrow rain, a tiny network, and what it went through."""
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,11 +9,11 @@ import torch
 from lightning import Callback, Trainer
 from torch import Tensor, nn
 
-from slackoff.data import RainyData
+from slackoff.data import BatchStream, RainyBatch, RainyData
 from slackoff.losses import L1
 from slackoff.networks import UNet
 from slackoff.rain import RainRange
-from slackoff.tasks import SupervisedTask
+from slackoff.tasks import SemiSupervisedTask, StepSeed, SupervisedTask, Task
 
 SIZE, BATCH, SEED = 32, 4, 5
 RANGE = RainRange([200, 300], [3, 5], [10, 20], [-30, 30])
@@ -25,6 +27,18 @@ def smooth_bank(count: int = 6) -> np.ndarray:
 
 def data() -> RainyData:
     return RainyData(smooth_bank(), RANGE, BATCH, SEED, channels_last=False)
+
+
+class WithUnlabelled(RainyData):
+    """Beside each batch, rainy images from another stream, of which nothing else is given."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(smooth_bank(), RANGE, BATCH, SEED, channels_last=False)
+        bank = torch.from_numpy(smooth_bank(9)[6:]).permute(0, 3, 1, 2).contiguous()
+        self.other = BatchStream(bank, RainRange([200, 300], [7], [30, 40], [20, 60]), count, SEED, channels_last=False)
+
+    def on_after_batch_transfer(self, batch: int, dataloader_idx: int) -> RainyBatch:
+        return super().on_after_batch_transfer(batch, dataloader_idx)._replace(unlabelled=self.other.batch(batch).rainy)
 
 
 def network(seed: int = 1) -> nn.Module:
@@ -44,8 +58,19 @@ class Witness(Callback):
         self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
         self.numbers.append(trainer.global_step)
 
-    def on_train_batch_end(self, trainer: Trainer, task: SupervisedTask, outputs: dict[str, Tensor], *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, task: Task, outputs: dict[str, Tensor], *_: Any) -> None:
         self.losses.append(float(outputs["loss"]))
+
+
+class SaveAt(Callback):
+    """Saves a checkpoint at the end of a step, as a cell does, and goes on."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        self.path, self.step = path, step
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.global_step == self.step:
+            trainer.save_checkpoint(self.path)
 
 
 class InDouble(nn.Module):
@@ -59,8 +84,10 @@ class InDouble(nn.Module):
         return self.inner(rainy.double())
 
 
-def train(task: SupervisedTask, steps: int, **fit: Any) -> tuple[Witness, Trainer]:
-    """Train on the CPU up to a step, with nothing logged or saved."""
+def train(
+    task: Task, steps: int, unlabelled: int = 0, save: SaveAt | None = None, **fit: Any
+) -> tuple[Witness, Trainer]:
+    """Train on the CPU up to a step, with nothing logged or saved; ``unlabelled`` images a step."""
     witness = Witness()
     trainer = Trainer(
         accelerator="cpu",
@@ -68,12 +95,12 @@ def train(task: SupervisedTask, steps: int, **fit: Any) -> tuple[Witness, Traine
         precision="32-true",
         max_steps=steps,
         logger=False,
-        callbacks=[witness],
+        callbacks=[witness, StepSeed(SEED), *([save] if save else [])],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(task, data(), **fit)
+    trainer.fit(task, WithUnlabelled(unlabelled) if unlabelled else data(), **fit)
     return witness, trainer
 
 
@@ -82,6 +109,14 @@ def golden_losses(steps: int = 50) -> list[float]:
     return train(SupervisedTask(InDouble(network()), L1(), steps, learning_rate=2e-3), steps)[0].losses
 
 
+def golden_semi_supervised_losses(steps: int = 50) -> list[float]:
+    """Losses of a run in float64 whose second half is self-training."""
+    task = SemiSupervisedTask(InDouble(network()), steps, "50%", teacher_decay=0.9, learning_rate=2e-3)
+    return train(task, steps, unlabelled=3)[0].losses
+
+
+GOLDEN = {"supervised": golden_losses, "semi_supervised": golden_semi_supervised_losses}
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    print("\n".join(f"{loss:.10f}" for loss in golden_losses()))
+    print("\n".join(f"{loss:.10f}" for loss in GOLDEN[sys.argv[1]]()))

@@ -12,7 +12,7 @@ from slackoff.losses import L1
 from slackoff.tasks import SupervisedTask
 from slackoff.tasks.decay import Cosine
 
-# Written by: python tests/tasks/small_problem.py > tests/tasks/golden/supervised.txt
+# Written by: python tests/tasks/small_problem.py supervised > tests/tasks/golden/supervised.txt
 GOLDEN = Path(__file__).parent / "golden" / "supervised.txt"
 
 

@@ -14,6 +14,12 @@ TITLES = {
     "category": "Image category",
     "transfer": "Transfer to DIV2K-like backgrounds",
     "table2": "Table 2",
+    "moss": "Images without truth",
+    "moss_ablation": "Components of MOSS",
+    "moss_tau": "Decay of the memory",
+    "moss_nu": "Decay of the teacher",
+    "limited_labels": "Limited labels",
+    "semi_generalisation": "Does self-training generalise?",
     REFERENCES: "Are the cells comparable?",
 }
 """Headings, in the order of the page."""

@@ -1,7 +1,7 @@
 """Tidy pandas frames of a study: its cells, their measures over steps, their results per test image."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ STATUS_COLUMNS = (
     "wandb_id",
     "notes",
 )
+_IMAGES = ("images.parquet", "images_teacher.parquet")
 _NUMBERS = ("attempts", "train_seconds", "evaluate_seconds", "seconds_to_first_step", "step", "steps_total")
 
 
@@ -41,12 +42,14 @@ class Frames:
       logged.
     - `images`: `cell`, the axes, `test_set`, `image`, `height`, `width` and the measures per test image. Only
       cells that are done have rows here: the images of an unfinished cell may be half a test set.
+    - `teachers`: as `images`, of the teachers that cells were trained by; empty where none was.
     """
 
     study: Study
     cells: pd.DataFrame
     steps: pd.DataFrame
     images: pd.DataFrame
+    teachers: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def unfinished(self) -> pd.DataFrame:
@@ -66,7 +69,7 @@ def load(study_or_folder: str | Path, runs: str | Path = "runs") -> Frames:
     study = find_study(study_or_folder, runs)
     rows: list[dict[str, Any]] = []
     steps: list[pa.Table] = []
-    images: list[pa.Table] = []
+    images: dict[str, list[pa.Table]] = {file: [] for file in _IMAGES}
     for identity, axes in study.cells:
         folder = study.runs / "cells" / identity
         status, found_steps, found_images = _read_cell(folder)
@@ -76,20 +79,23 @@ def load(study_or_folder: str | Path, runs: str | Path = "runs") -> Frames:
         rows.append({"id": identity, **axes, **known, **extra})
         if found_steps is not None:
             steps.append(_with_cell(found_steps, identity))
-        if found_images is not None:
-            images.append(_with_cell(found_images, identity))
+        for file, table in found_images.items():
+            images[file].append(_with_cell(table, identity))
     cells = pd.DataFrame(rows)
     for column in ("started_at", "finished_at"):
         cells[column] = pd.to_datetime(cells[column], utc=True, format="ISO8601")
     for column in _NUMBERS:
         cells[column] = pd.to_numeric(cells[column])
-    drawn = _on_test_sets(_with_axes(_joined(images), cells, study), study)
-    return Frames(study, cells, _one_row_per_step(_joined(steps)), drawn)
+    drawn = (_on_test_sets(_with_axes(_joined(images[file]), cells, study), study) for file in _IMAGES)
+    return Frames(study, cells, _one_row_per_step(_joined(steps)), *drawn)
 
 
 def _on_test_sets(images: pd.DataFrame, study: Study) -> pd.DataFrame:
     """The results on the test sets that the study names, on all where it names none."""
-    if not study.test_sets or images.empty:
+    if images.empty:
+        return images
+    images = _with_joined_sets(images, study)
+    if not study.test_sets:
         return images
     there = list(dict.fromkeys(images["test_set"].astype(str)))
     for name in study.test_sets:
@@ -101,13 +107,20 @@ def _on_test_sets(images: pd.DataFrame, study: Study) -> pd.DataFrame:
     return images[images["test_set"].isin(study.test_sets)].reset_index(drop=True)
 
 
-def _read_cell(folder: Path) -> tuple[dict[str, Any], pa.Table | None, pa.Table | None]:
-    """Status, steps and images of one cell folder; the images only when the cell is done."""
+def _with_joined_sets(images: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """The results with those of test sets that `options.joined_test_sets` counts as one, once more under its name."""
+    joined = study.options.get("joined_test_sets", {})
+    copies = [images[images["test_set"].isin(parts)].assign(test_set=name) for name, parts in joined.items()]
+    return pd.concat([images, *copies], ignore_index=True)
+
+
+def _read_cell(folder: Path) -> tuple[dict[str, Any], pa.Table | None, dict[str, pa.Table]]:
+    """Status, steps and images of one cell folder; the images (by file) only when the cell is done."""
     path = folder / "status.json"
-    steps = images = None
+    steps, images = None, {}
     try:
         if not path.is_file():
-            return {"state": "missing"}, None, None
+            return {"state": "missing"}, None, {}
         status = json.loads(path.read_text(encoding="utf-8"))
         state = status["state"]
         path = folder / "steps.parquet"
@@ -116,10 +129,12 @@ def _read_cell(folder: Path) -> tuple[dict[str, Any], pa.Table | None, pa.Table 
         elif (path := folder / "steps.jsonl").is_file():
             steps = _read_lines(path)
         if state == "done":
-            path = folder / "images.parquet"
-            images = pq.ParquetFile(path).read()
+            for file in _IMAGES:
+                path = folder / file
+                if path.is_file() or file == _IMAGES[0]:
+                    images[file] = pq.ParquetFile(path).read()
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        return {"state": "unreadable", "last_error": f"{path}: {error}"}, steps, None
+        return {"state": "unreadable", "last_error": f"{path}: {error}"}, steps, {}
     return status, steps, images
 
 

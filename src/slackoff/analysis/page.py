@@ -12,7 +12,7 @@ from slackoff.analysis.balance_wording import describe
 from slackoff.analysis.claim_table import claim_tables
 from slackoff.analysis.claims import ANSWER, Claim
 from slackoff.analysis.claims.check import SUMMARY
-from slackoff.analysis.claims.published import published_table, readable_published
+from slackoff.analysis.claims.published_tables import published_beside
 from slackoff.analysis.configuration import different, environments, read_configs, shared
 from slackoff.analysis.cost import cost
 from slackoff.analysis.frames import Frames
@@ -20,6 +20,7 @@ from slackoff.analysis.groups import groups
 from slackoff.analysis.pictures import data_uri, strips
 from slackoff.analysis.summary import DO_NOTHING, MEASURES, label_columns
 from slackoff.analysis.tables import readable
+from slackoff.analysis.teachers import readable_teachers, teacher_table
 from slackoff.analysis.templating import environment
 from slackoff.analysis.wording import at
 from slackoff.metrics.columns import HEADLINE_THRESHOLD, THRESHOLDS, measure_columns
@@ -80,8 +81,9 @@ def render(
         answers=[claim for claim in claims if claim.id == ANSWER],
         summaries=[claim for claim in claims if claim.family == SUMMARY],
         claim_tables=claim_tables([claim for claim in claims if claim.family != SUMMARY]),
-        published=_published(frames),
+        published=published_beside(frames),
         scopes=list(dict.fromkeys(claim.scope for claim in claims if claim.family != SUMMARY)),
+        taught=_taught(frames),
         drawn=drawn,
         balances=_balances(balanced, drawn),
         headings=_headings(table, frames.study.axis),
@@ -101,10 +103,10 @@ def _balances(balanced: Sequence[Balance], drawn: list[Drawn]) -> list[tuple[Dra
     return [(figure, describe(balance)) for figure, balance in zip(figures, balanced, strict=True)]
 
 
-def _published(frames: Frames) -> pd.DataFrame | None:
-    """The published numbers beside the measured ones as text; None for studies without any."""
-    table = published_table(frames)
-    return None if table is None else readable_published(table)
+def _taught(frames: Frames) -> pd.DataFrame | None:
+    """The table of teachers and students as text; None where no cell has a teacher."""
+    table = teacher_table(frames)
+    return readable_teachers(table, frames.study.axis) if len(table) else None
 
 
 def _unfinished(frames: Frames) -> list[dict[str, str]]:

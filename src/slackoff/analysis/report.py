@@ -13,7 +13,7 @@ from slackoff.analysis import figures
 from slackoff.analysis.balance import COUNT, Balance, balance_table, balances
 from slackoff.analysis.balance_figure import balance_figure
 from slackoff.analysis.claims import Claim, check
-from slackoff.analysis.claims.published import published_table
+from slackoff.analysis.claims.published_tables import published_beside
 from slackoff.analysis.frames import Frames, load
 from slackoff.analysis.grid import fits, grid
 from slackoff.analysis.groups import TEST_SET, Group, groups
@@ -23,6 +23,7 @@ from slackoff.analysis.page import Drawn, render
 from slackoff.analysis.style import save
 from slackoff.analysis.summary import cell_means, study_table, threshold_table
 from slackoff.analysis.tables import to_latex
+from slackoff.analysis.teachers import teacher_table
 
 
 def build(study_dir: str | Path) -> Path:
@@ -80,15 +81,20 @@ def draw(frames: Frames, table: pd.DataFrame, balanced: Sequence[Balance] = ()) 
 
 
 def write_tables(frames: Frames, table: pd.DataFrame, balanced: Sequence[Balance] = ()) -> None:
-    """tables/study.csv and .tex, thresholds.csv, cells.csv with every cell's state, seconds and label,
-    published.csv where the paper has numbers to set beside, balance.csv where there is something to balance."""
+    """tables/study.csv and .tex, thresholds.csv, cells.csv with every cell's state, seconds and label.
+
+    Where there is something to show: published.csv (the paper's numbers beside the measured
+    ones), teacher.csv, balance.csv.
+    """
     folder = frames.study.folder / "tables"
     folder.mkdir(parents=True, exist_ok=True)
     table.to_csv(folder / "study.csv", index=False)
     threshold_table(frames).to_csv(folder / "thresholds.csv", index=False)
     frames.cells.to_csv(folder / "cells.csv", index=False)
-    if (published := published_table(frames)) is not None:
-        published.to_csv(folder / "published.csv", index=False)
+    if (published := published_beside(frames)) is not None:
+        published.table.to_csv(folder / "published.csv", index=False)
+    if len(taught := teacher_table(frames)):
+        taught.to_csv(folder / "teacher.csv", index=False)
     if balanced:
         balance_table(balanced).to_csv(folder / "balance.csv", index=False)
     title = frames.study.title or frames.study.name

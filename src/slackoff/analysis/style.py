@@ -25,6 +25,9 @@ MARKERS = ("o", "s", "^", "D")
 _CROWDED = 8
 """From so many ticks on, their labels are set aslant."""
 
+_LONG = 50
+"""From so many characters on all names together do not fit below an axis side by side."""
+
 _LOG_RATIO = 8
 """From this ratio of largest to smallest value on, an axis of positive numbers is drawn in powers of two."""
 
@@ -106,7 +109,10 @@ def draw_main_axis(
     texts = [f"{value}\n\N{MULTIPLICATION SIGN}" if value in gaps else str(value) for value in values]
     ax.set_xticks(list(at.values()), texts)
     ax.set_xticks([], minor=True)
-    ax.tick_params(axis="x", labelrotation=45 if len(values) >= _CROWDED and not gaps else 0)
+    if sum(map(len, texts)) > _LONG and not gaps:
+        ax.set_xticks(ax.get_xticks(), texts, rotation=30, ha="right", rotation_mode="anchor")
+    else:
+        ax.tick_params(axis="x", labelrotation=45 if len(values) >= _CROWDED and not gaps else 0)
     named = ", ".join(f"{value} {state}" for value, state in gaps.items()) if len(gaps) <= 4 else len(gaps)
     ax.set_xlabel(f"{axis_label(axis)}\n\N{MULTIPLICATION SIGN} no result: {named}" if gaps else axis_label(axis))
 

@@ -30,6 +30,7 @@ def study_table(frames: Frames) -> pd.DataFrame:
     table[frames.study.axis] = table[frames.study.axis].convert_dtypes()
     nothing = table[table["output"] == DO_NOTHING]
     labels = [column for column in label_columns(table, frames.study.axis) if column != TEST_SET]
+    table[labels] = table[labels].astype(object)  # a column of True and False has no room for NA
     numbers = nothing.drop(columns=labels).round(6)
     for _, same in numbers.groupby(list(numbers.columns), sort=False, dropna=False):
         shared = [label for label in labels if nothing.loc[same.index, label].nunique(dropna=False) > 1]
@@ -50,7 +51,7 @@ def threshold_table(frames: Frames) -> pd.DataFrame:
             for threshold in thresholds:
                 row: dict[str, Any] = {group.axis: value, **group.labels, "threshold": float(threshold)}
                 for name in ("e_r", "e_r_oracle", "e_b"):
-                    row |= _cells(name, group.level(value, f"{name}_t{threshold}"))
+                    row |= interval_columns(name, group.level(value, f"{name}_t{threshold}"))
                 rows.append(row)
     return pd.DataFrame(rows)
 
@@ -85,7 +86,7 @@ def _row(group: Group, value: Any) -> dict[str, Any]:
         "images": here["image"].nunique(),
     }
     for measure in MEASURES:
-        row |= _cells(measure, group.level(value, measure))
+        row |= interval_columns(measure, group.level(value, measure))
         if measure in ORACLES:
             row[f"{measure}_oracle"] = group.level(value, ORACLES[measure]).mean
     return row
@@ -104,10 +105,10 @@ def _do_nothing_row(group: Group) -> dict[str, Any]:
     row["images"] = group.images["image"].nunique()
     for measure in MEASURES:
         if measure in ORACLES:
-            row |= _cells(measure, Interval(0.0, 0.0, 0.0))
+            row |= interval_columns(measure, Interval(0.0, 0.0, 0.0))
             row[f"{measure}_oracle"] = _first_done(group, ORACLES[measure]).mean
         else:
-            row |= _cells(measure, _first_done(group, INPUTS.get(measure, "")))
+            row |= interval_columns(measure, _first_done(group, INPUTS.get(measure, "")))
     return row
 
 
@@ -116,5 +117,6 @@ def _first_done(group: Group, reference: str) -> Interval:
     return group.level(group.done[0], reference) if group.done else mean_interval([])
 
 
-def _cells(measure: str, interval: Interval) -> dict[str, float]:
+def interval_columns(measure: str, interval: Interval) -> dict[str, float]:
+    """The columns of a measure in a table: m, m_low, m_high."""
     return {measure: interval.mean, f"{measure}_low": interval.low, f"{measure}_high": interval.high}

@@ -69,7 +69,11 @@ def _print(table: pd.DataFrame, axis: str, entry: str, title: str, console: Cons
     text = readable(table, axis, entry)
     shown = Table(title=escape(title), caption="mean and 95 % interval", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in text:
-        shown.add_column(column, justify="right" if column in _HEADINGS else "left")
+        if column in _HEADINGS:
+            shown.add_column(column, justify="right")
+        else:
+            longest = max(len(word) for entry in [column, *text[column]] for word in [*entry.split(), ""])
+            shown.add_column(column, min_width=longest)
     for row in text.itertuples(index=False):
         shown.add_row(*map(escape, row))
     console.print(shown)

@@ -71,7 +71,7 @@ class FileSource:
     @cached_property
     def digests(self) -> tuple[str, ...]:
         """SHA-256 of each file's bytes; read once, by several threads, then remembered."""
-        return tuple(map_in_threads(_file_digest, self.paths))
+        return tuple(map_in_threads(file_digest, self.paths))
 
     def fingerprint(self) -> str:
         total = hashlib.sha256()
@@ -111,7 +111,8 @@ def map_in_threads(function: Callable[..., _T], items: Sequence[object]) -> Iter
             yield from pool.map(function, items[start : start + batch])
 
 
-def _file_digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal; raises SlackoffError where it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

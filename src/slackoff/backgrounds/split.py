@@ -42,7 +42,7 @@ def split_images(
             raise SlackoffError(f"{key}={held_out} does not apply, these photos have a fixed split: set {key}=null.")
         return source.fixed_split
     wanted = _number_held_out(held_out, len(source.names), key)
-    ranks = [hashlib.sha256(f"{seed}:{digest}".encode()).digest() for digest in source.digests]
+    ranks = [stable_rank(seed, digest) for digest in source.digests]
     last = sorted(ranks)[wanted - 1] if wanted else b""
     split = Split(
         train=[index for index, rank in enumerate(ranks) if rank > last],
@@ -53,6 +53,11 @@ def split_images(
             f"{key}={held_out} leaves none of the {len(ranks)} images for training: lower {key} or add images."
         )
     return split
+
+
+def stable_rank(seed: int, digest: str) -> bytes:
+    """Where an image stands in a seeded order that depends on its content alone; equal for copies."""
+    return hashlib.sha256(f"{seed}:{digest}".encode()).digest()
 
 
 def _number_held_out(held_out: float | int | None, total: int, key: str) -> int:

@@ -2,7 +2,7 @@
 
 from slackoff.evaluation.complexity import ComplexityMeasurement
 from slackoff.evaluation.evaluator import Evaluation, Evaluator
-from slackoff.evaluation.image_sets import EvaluationImage, PairFolder, ThinRainOnHeldOut
+from slackoff.evaluation.image_sets import EvaluationImage, PairFolder, RainOnHeldOut, ThinRainOnHeldOut
 from slackoff.evaluation.streaks import StreaksOnHeldOut
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "EvaluationImage",
     "Evaluator",
     "PairFolder",
+    "RainOnHeldOut",
     "StreaksOnHeldOut",
     "ThinRainOnHeldOut",
 ]

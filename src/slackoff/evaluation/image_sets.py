@@ -12,9 +12,9 @@ from torch import Generator, Tensor
 
 from slackoff.backgrounds import ImageSource, held_out_crops
 from slackoff.errors import SlackoffError
-from slackoff.evaluation.pairs import find_pairs, read_pair
 from slackoff.metrics.functional import rain_from_pair
-from slackoff.rain import ThinRain, add_rain
+from slackoff.pairs import Pair, chosen_by_place, find_pairs, fingerprint, read_pair
+from slackoff.rain import RainRange, ThinRain, add_rain, render_layer
 from slackoff.seeding import derive_seed
 
 
@@ -43,20 +43,22 @@ class ImageSet(Protocol):
 
 
 @dataclass(frozen=True)
-class ThinRainOnHeldOut:
-    """R100-like rain on crops of the backgrounds that were held out from training.
+class RainOnHeldOut:
+    """Synthetic rain on crops of the backgrounds that were held out from training.
 
     Args:
         count: number of test images.
         size_px: side of each crop.
         seed: of the choice of crops and of the rain; not the training seed.
-        rain: the generator.
+        rain: a training range, or the generator of thin rain.
+        label: what the names of the images begin with; tells apart test sets of the same crops.
     """
 
     count: int
     size_px: int
     seed: int
-    rain: ThinRain
+    rain: RainRange | ThinRain
+    label: str = ""
 
     def fingerprint(self) -> str:
         return ""
@@ -65,8 +67,11 @@ class ThinRainOnHeldOut:
         """See ``ImageSet``.
 
         Raises:
-            SlackoffError: no image is held out, or the held-out ones cannot give ``count`` crops.
+            SlackoffError: no image is held out, the held-out ones cannot give ``count`` crops, or the crops are too
+                small for the rain.
         """
+        if isinstance(self.rain, RainRange):
+            self.rain.check_side(self.size_px, "the side of a test image, size_px")
         if not held_out:
             raise SlackoffError(
                 "No background is held out for this test set: set background.held_out to a share such as 0.1, "
@@ -77,11 +82,17 @@ class ThinRainOnHeldOut:
         for number, crop in enumerate(crops):
             generator = Generator().manual_seed(derive_seed(self.seed, "test rain", number))
             background = to_tensor(crop.pixels)
-            rain = self.rain.render(self.size_px, self.size_px, generator)[0]
+            rain = render_layer(self.rain, self.size_px, self.size_px, generator)[0]
             photograph = crop.name.split("-", 1)[1].rsplit("-", 2)[0]
             rainy = add_rain(background, rain)
-            images.append(EvaluationImage(crop.name, background, rain, rainy, {"photograph": photograph}))
+            name = f"{self.label}-{crop.name}" if self.label else crop.name
+            images.append(EvaluationImage(name, background, rain, rainy, {"photograph": photograph}))
         return images
+
+
+@dataclass(frozen=True)
+class ThinRainOnHeldOut(RainOnHeldOut):
+    """R100-like rain on held-out crops; a name of its own, since identities of cells hold it."""
 
 
 @dataclass(frozen=True)
@@ -93,29 +104,36 @@ class PairFolder:
         count: take only the first so many pairs; None takes all.
         crop_px: measure only the centre square of this side; None measures whole images.
         key: the config key that names ``root``, for messages.
+        layout: see ``slackoff.pairs.find_pairs``.
+        numbers: [first, last] of the pairs in the order of the numbers in their names, see
+            ``slackoff.pairs.chosen_by_place``; None takes all, in the order of their names.
     """
 
     root: str
     count: int | None = None
     crop_px: int | None = None
     key: str = "evaluation.root"
+    layout: str = "auto"
+    numbers: Sequence[int] | None = None
 
     def fingerprint(self) -> str:
-        digest = hashlib.sha256()
-        for pair in find_pairs(self.root, self.key):
-            digest.update(pair.name.encode() + b"\0")
-            for path in (pair.rainy_path, pair.clean_path):
-                digest.update(hashlib.sha256(path.read_bytes()).digest())
-        return digest.hexdigest()
+        """Of all pairs of the folder: which of them are taken stands in the config, which counts as well."""
+        return fingerprint(find_pairs(self.root, self.key, self.layout))
+
+    def pairs(self) -> list[Pair]:
+        """The pairs that the test set is made of, before ``count``; raises as ``load``."""
+        found = find_pairs(self.root, self.key, self.layout)
+        return found if self.numbers is None else chosen_by_place(found, self.numbers, self.key)
 
     def load(self, source: ImageSource, held_out: Sequence[int]) -> list[EvaluationImage]:
         """See ``ImageSet``; the backgrounds are not used.
 
         Raises:
-            SlackoffError: see ``find_pairs`` and ``read_pair``; or a pair is smaller than ``crop_px``.
+            SlackoffError: see ``find_pairs``, ``chosen_by_place`` and ``read_pair``; or a pair is smaller than
+                ``crop_px``.
         """
         images = []
-        for pair in find_pairs(self.root, self.key)[: self.count]:
+        for pair in self.pairs()[: self.count]:
             rainy, clean = (self._crop(pixels, pair.name) for pixels in read_pair(pair))
             o, b = to_tensor(rainy), to_tensor(clean)
             digest = hashlib.sha256(clean.tobytes()).hexdigest()[:12]

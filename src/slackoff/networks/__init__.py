@@ -3,10 +3,11 @@
 Plain torch; knows nothing of Lightning, Hydra or W&B.
 """
 
+from slackoff.networks.moss import MOSS
 from slackoff.networks.rcdnet import RCDNet
 from slackoff.networks.resnet import ResNet
 from slackoff.networks.spdnet import SPDNet
 from slackoff.networks.swinir import SwinIR
 from slackoff.networks.unet import UNet
 
-__all__ = ["RCDNet", "ResNet", "SPDNet", "SwinIR", "UNet"]
+__all__ = ["MOSS", "RCDNet", "ResNet", "SPDNet", "SwinIR", "UNet"]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recompute
 
 from slackoff.errors import SlackoffError
+from slackoff.networks.precision import full_precision
 from slackoff.networks.rcdnet_kernels import STREAKS, rain_kernels
 from slackoff.networks.stages import StagedNetwork, Stages
 
@@ -109,7 +110,7 @@ class RCDNet(StagedNetwork):
     def stages(self, rainy: Tensor) -> Stages:
         """Backgrounds: the first one, one a stage, the result. Rains: one a stage. (N, 3, H, W) each, in [0, 1]."""
         observed = rainy.to(self.kernels.dtype) * GREY_LEVELS
-        with _full_precision(observed):
+        with full_precision(observed):
             dual = F.conv2d(observed, self.dual_filter, padding=1)
         background, dual = self._image(self.first_image_net, observed, dual)
         backgrounds: list[Tensor] = [background]
@@ -145,20 +146,14 @@ class RCDNet(StagedNetwork):
 
 def _rain(maps: Tensor, kernels: Tensor) -> Tensor:
     """The rain layer that maps (N, maps, H, W) stand for: (N, 3, H, W)."""
-    with _full_precision(maps):
+    with full_precision(maps):
         return F.conv2d(maps, kernels / DAMPING, padding=kernels.shape[-1] // 2)
 
 
 def _maps(image: Tensor, kernels: Tensor) -> Tensor:
     """The adjoint of ``_rain``: (N, 3, H, W) to (N, maps, H, W)."""
-    with _full_precision(image):
+    with full_precision(image):
         return F.conv_transpose2d(image, kernels / DAMPING, padding=kernels.shape[-1] // 2)
-
-
-def _full_precision(x: Tensor) -> AbstractContextManager[object]:
-    """Autocast off; on devices that know no autocast (meta) there is nothing to turn off."""
-    kind = x.device.type
-    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
 
 @contextmanager

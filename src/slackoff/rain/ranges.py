@@ -1,7 +1,7 @@
 """What a training rain range is, and one draw of parameters from it (Table 1 of "Networks are Slacking Off")."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -30,6 +30,8 @@ class RainParameters(NamedTuple):
 class RainRange:
     """A training rain range: ``quantity``, ``length`` and ``angle_deg`` as [low, high], both ends included.
 
+    ``key`` is the config key of the range, for messages.
+
     Raises:
         SlackoffError: a range is empty or reversed, or a value lies outside what the generator can draw.
     """
@@ -39,18 +41,19 @@ class RainRange:
     length: Sequence[int]
     angle_deg: Sequence[int]
     legacy_scale: bool = True
+    key: str = field(default="rain", compare=False)
 
     def __post_init__(self) -> None:
         for key, low, high in (("quantity", 1, 25600), ("length", 1, MAX_LENGTH), ("angle_deg", -90, 90)):
-            _check_ends(f"rain.{key}", getattr(self, key), low, high)
+            _check_ends(f"{self.key}.{key}", getattr(self, key), low, high)
         if not isinstance(self.width, Sequence) or not self.width:
-            raise SlackoffError(f"rain.width is {self.width}: give at least one odd width, for example [5, 7, 9]")
+            raise SlackoffError(f"{self.key}.width is {self.width}: give at least one odd width, for example [5, 7, 9]")
         for width in self.width:
             if width not in (1, 3, 5, 7, 9):
-                raise SlackoffError(f"rain.width holds {width}: a width is one of 1, 3, 5, 7, 9 px")
+                raise SlackoffError(f"{self.key}.width holds {width}: a width is one of 1, 3, 5, 7, 9 px")
         if max(self.width) // 2 >= min(self.length):
             raise SlackoffError(
-                f"rain.width {max(self.width)} does not fit rain.length {min(self.length)}: "
+                f"{self.key}.width {max(self.width)} does not fit {self.key}.length {min(self.length)}: "
                 "the shortest length must be more than half the largest width"
             )
 
@@ -58,6 +61,22 @@ class RainRange:
     def kernel_side(self) -> int:
         """Side of the smallest even square that holds every line kernel of this range, px."""
         return self.length[1] + self.length[1] % 2
+
+    def check_side(self, side_px: int, key: str) -> None:
+        """Refuse images that are too small for this rain.
+
+        Args:
+            side_px: the smaller side of an image.
+            key: the config key of that side, for messages.
+
+        Raises:
+            SlackoffError: the side is not larger than half the longest kernel.
+        """
+        if side_px <= self.kernel_side // 2:
+            raise SlackoffError(
+                f"{key}={side_px} is too small for {self.key}.length={list(self.length)}: "
+                f"patches must be larger than {self.kernel_side // 2} px"
+            )
 
     def sample(self, count: int, generator: Generator) -> RainParameters:
         """Draw the parameters of ``count`` rain layers, uniformly, on the generator's device."""

@@ -7,7 +7,7 @@ resemble those of 60 Rain100L pairs; the figures stand in docs/datasets.md.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +30,7 @@ class ThinRain:
         angle_jitter_deg: standard deviation of a streak's direction around its image's.
         brightness: mean peak of the streaks in grey levels, an image; the streaks' own peaks are spread
             exponentially around it and cut at 220.
+        key: the config key of this rain, for messages.
 
     Raises:
         SlackoffError: not a pair, or one that is reversed or not positive where it must be.
@@ -41,10 +42,11 @@ class ThinRain:
     angle_deg: tuple[float, float] = (-35.0, 35.0)
     angle_jitter_deg: float = 1.5
     brightness: tuple[float, float] = (28.0, 95.0)
+    key: str = field(default="evaluation.test_set.rain", compare=False)
 
     def __post_init__(self) -> None:
         for key in ("streaks_per_megapixel", "length_px", "width_px", "angle_deg", "brightness"):
-            ends, name = getattr(self, key), f"evaluation.test_set.rain.{key}"
+            ends, name = getattr(self, key), f"{self.key}.{key}"
             if not isinstance(ends, Sequence) or len(ends) != 2:
                 raise SlackoffError(f"{name} is {ends}: give two numbers, [low, high]")
             low, high = ends

@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from torch import Tensor, nn
+from torch import Tensor
 
 from slackoff.errors import SlackoffError
 from slackoff.evaluation import Evaluator
 from slackoff.record.checkpoint import LAST
 from slackoff.record.status import Status
+from slackoff.tasks import Task
 
 _STATUS_INTERVAL_S = 0.5
 
@@ -90,7 +91,10 @@ class CheckpointCallback(Callback):
 
 
 class EvaluationCallback(Callback):
-    """Measures the network on part of the test set every so many steps and logs the means as ``test/...``."""
+    """Measures the network on part of the test set every so many steps and logs the means as ``test/...``.
+
+    The task's teachers, as soon as it has any, are measured too: ``teacher/...``.
+    """
 
     def __init__(self, evaluator: Evaluator, every: int) -> None:
         self.evaluator, self.every = evaluator, every
@@ -100,11 +104,14 @@ class EvaluationCallback(Callback):
         if trainer.global_step % self.every or not trainer.is_global_zero:
             return
         started = time.monotonic()
-        network = module.network
-        assert isinstance(network, nn.Module)
-        means = self.evaluator.quick_means(network)
+        assert isinstance(module, Task)
+        means = {
+            f"{name}/{key}": value
+            for name, network in {"test": module.network, **module.teachers}.items()
+            for key, value in self.evaluator.quick_means(network).items()
+        }
         self.seconds += time.monotonic() - started
-        log_all(trainer, {f"test/{key}": value for key, value in means.items()})
+        log_all(trainer, means)
 
 
 class TrainingLogger(Callback):

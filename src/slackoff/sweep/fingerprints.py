@@ -12,7 +12,7 @@ from slackoff.sweep.expand import Config, NotGivenError
 
 
 class Fingerprints:
-    """Digests of backgrounds and test sets, each read once a sweep.
+    """Digests of backgrounds, test sets, labelled pairs and unlabelled images, each read once a sweep.
 
     Args:
         missing_allowed: take a folder that cannot be read for one still to come: its digest is a stand-in, and
@@ -27,15 +27,15 @@ class Fingerprints:
         self._seen: dict[tuple[int, ...], tuple[Any, str]] = {}  # by id; its owner is kept, or another could get it
 
     def of(self, config: Config) -> dict[str, str]:
-        """One digest for the backgrounds and one for each test set.
+        """One digest for the backgrounds, one for each test set, and one each for what else the cell is trained on.
 
         Raises:
             SlackoffError: a folder cannot be read.
         """
         photos = (_node(config, "background", "source"), config["background"].get("held_out"))
         digests = {"background": self._digest(photos, lambda: self.aside(_backgrounds, config["background"]))}
-        for key, node in _test_sets(config):
-            digests[key] = self._digest((node,), lambda key=key, node=node: self.aside(_test_set, key, node))  # type: ignore[misc]
+        for key, node in _folders(config):
+            digests[key] = self._digest((node,), lambda key=key, node=node: self.aside(_folder, key, node))  # type: ignore[misc]
         return digests
 
     def provisional(self, digests: dict[str, str]) -> bool:
@@ -62,10 +62,14 @@ class Fingerprints:
         return self._known[text]
 
 
-def _test_sets(config: Config) -> Iterator[tuple[str, Any]]:
+def _folders(config: Config) -> Iterator[tuple[str, Any]]:
+    """Nodes whose object knows its own digest. Most cells have neither labelled pairs nor unlabelled images."""
     yield "evaluation.test_set", _node(config, "evaluation", "test_set")
     for name, node in (config["evaluation"].get("also") or {}).items():
         yield f"evaluation.also.{name}", node
+    for key in ("labelled", "unlabelled"):
+        if config.get(key):
+            yield key, config[key]
 
 
 def _backgrounds(node: Any) -> str:
@@ -75,7 +79,7 @@ def _backgrounds(node: Any) -> str:
     return f"{source.fingerprint()} {split.train}"
 
 
-def _test_set(key: str, node: Any) -> str:
+def _folder(key: str, node: Any) -> str:
     from slackoff import build
 
     fingerprint = build.build(_as_omegaconf(node), key).fingerprint()

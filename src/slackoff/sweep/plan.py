@@ -19,6 +19,9 @@ from slackoff.sweep.fingerprints import Fingerprints
 from slackoff.sweep.identity import Texts, cell_id
 from slackoff.sweep.manifest import Row
 
+VARIANT = "study.variant"
+"""The axis of studies whose cells differ in what a name stands for, such as 'without memory'."""
+
 _LABEL = {
     **{group: f"{group}.name" for group in ("network", "background", "rain", "task", "evaluation")},
     "patch_count": "background.patch_count",
@@ -83,7 +86,7 @@ def plan(
             are the same cell.
     """
     fingerprints = fingerprints or Fingerprints()
-    varying = _varying_keys(overrides)
+    varying = _without_variants(_varying_keys(overrides), configs, rows)
     cells: dict[str, Cell] = {}
     texts: Texts = {}
     for config, row in zip(configs, rows or [None] * len(configs), strict=True):
@@ -122,6 +125,16 @@ def _varying_keys(overrides: Sequence[Sequence[str]]) -> list[str]:
     return [key for key, found in values.items() if len(found) > 1 or jobs[key] < len(overrides)]
 
 
+def _without_variants(
+    varying: list[str], configs: Sequence[Config | DictConfig], rows: Sequence[Row | None]
+) -> list[str]:
+    """A variant names all that its row sets: then only the seed, and what the command line varies, are further axes."""
+    if not configs or _select(configs[0], "study.axis") != VARIANT:
+        return varying
+    named = {key.lstrip("+~") for row in rows if row for key in row.assignments} - {"seed"}
+    return [key for key in varying if key not in named]
+
+
 def _value(content: Config, key: str) -> Any:
     """The value of a config key, or the name of a group's choice."""
     value = _select(content, key.replace("/", "."))
@@ -137,7 +150,7 @@ def _required(content: Config, key: str) -> Any:
     return value
 
 
-def _select(content: Config, key: str) -> Any:
+def _select(content: Config | DictConfig, key: str) -> Any:
     """The value of a config key; None where there is none."""
     node: Any = content
     try:

@@ -1,6 +1,7 @@
 """Seconds of one training step on this machine, measured on the cell's own network and task."""
 
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from slackoff import build
 from slackoff.data import BatchStream, RainyBatch
-from slackoff.tasks import SupervisedTask
+from slackoff.tasks import Task
 
 _FIRST_SIDE_PX = 32
 _GPU_WARM_UP, _GPU_STEPS = 3, 10
@@ -58,7 +59,7 @@ class _Trainer:
         channels_last = config.trainer.channels_last
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         network = build.build_network(config).to(memory_format=self.memory_format)
-        self.task: SupervisedTask = build.build_task(config, network).to(self.device)
+        self.task: Task = build.build_task(config, network).to(self.device)
         optimisers = self.task.configure_optimizers()
         assert isinstance(optimisers, dict)
         self.optimiser = optimisers["optimizer"]
@@ -66,33 +67,44 @@ class _Trainer:
 
     def step(self, batch: RainyBatch) -> None:
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
-            loss: Tensor = self.task.training_step(batch, 0)["loss"]
+            loss: Tensor = self.task.losses(batch, self.task.steps - 1)["loss"]
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
-    def stream(self) -> BatchStream:
-        """The cell's own batches, rain included, from random backgrounds."""
+    def own_batches(self) -> Callable[[int], RainyBatch]:
+        """The cell's batches by step, rain included, from random backgrounds; noise where it is trained on pairs."""
+        if self.config.get("labelled"):
+            return lambda step: self.random_batch(self.count, self.side)
         side = self.side
         bank = np.random.default_rng(0).integers(0, 256, (min(64, self.count), side, side, 3), dtype=np.uint8)
-        data = build.build_data(self.config, bank)
-        return BatchStream(torch.from_numpy(bank).permute(0, 3, 1, 2).contiguous().to(self.device), **data.options)
+        options = build.build_data(self.config, bank).options
+        stream = BatchStream(torch.from_numpy(bank).permute(0, 3, 1, 2).contiguous().to(self.device), **options)
+        return lambda step: stream.batch(step)._replace(unlabelled=self.unlabelled(self.count, side))
 
     def random_batch(self, count: int, side: int) -> RainyBatch:
-        """Noise for both images: what is in them does not change the time."""
-        rainy, background = (torch.rand(count, 3, side, side).to(memory_format=self.memory_format) for _ in range(2))
-        return RainyBatch(background, rainy[:, :1], rainy)
+        """Noise for all images: what is in them does not change the time."""
+        rainy, background = (self._noise(count, side) for _ in range(2))
+        return RainyBatch(background, rainy[:, :1], rainy, self.unlabelled(count, side))
+
+    def unlabelled(self, count: int, side: int) -> Tensor | None:
+        """Noise for the unlabelled images that go with so many labelled ones; None where the cell has none."""
+        node = self.config.get("unlabelled")
+        return self._noise(max(1, round(count * node.batch_size / self.count)), side) if node else None
+
+    def _noise(self, count: int, side: int) -> Tensor:
+        return torch.rand(count, 3, side, side, device=self.device).to(memory_format=self.memory_format)
 
 
 def _on_gpu(trainer: _Trainer) -> StepTime:
-    stream = trainer.stream()
+    batch = trainer.own_batches()
     for number in range(_GPU_WARM_UP):
-        trainer.step(stream.batch(number))
+        trainer.step(batch(number))
     started = time.perf_counter()
     for number in range(_GPU_STEPS):
-        trainer.step(stream.batch(number))
+        trainer.step(batch(number))
     return StepTime((time.perf_counter() - started) / _GPU_STEPS, "measured")
 
 
@@ -113,7 +125,7 @@ def _on_cpu(trainer: _Trainer, budget_s: float) -> StepTime:
 
 def _timed(trainer: _Trainer, count: int, side: int) -> float:
     whole = (count, side) == (trainer.count, trainer.side)
-    stream = trainer.stream() if whole else None
+    batch = trainer.own_batches() if whole else None
     started = time.perf_counter()
-    trainer.step(stream.batch(0) if stream else trainer.random_batch(count, side))
+    trainer.step(batch(0) if batch else trainer.random_batch(count, side))
     return time.perf_counter() - started

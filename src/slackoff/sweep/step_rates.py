@@ -26,11 +26,13 @@ _MOST_S = 8.0  # for one of them
 
 
 def step_kind(config: Config) -> str:
-    """A digest of what decides how long a training step takes: network, loss, batch, patch, precision."""
+    """A digest of what decides how long a training step takes: network, loss, batches, patch, precision."""
     network = {key: value for key, value in config["network"].items() if key != "name"}
     trainer = config["trainer"]
     shape = (config["background"]["patch_size_px"], config["schedule"]["batch_size"])
     content = [network, config["task"].get("loss"), shape, trainer]
+    if unlabelled := config.get("unlabelled"):
+        content += [unlabelled["batch_size"], config["task"]["_target_"]]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from slackoff.errors import SlackoffError
@@ -83,7 +83,7 @@ def _write_study(cells: Sequence[Cell]) -> Path:
             "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "test_sets": _drawn_test_sets(config),
             "claims": list(config.study.claims),
-            "options": dict(config.study.options),
+            "options": OmegaConf.to_container(config.study.options),
             "command": shlex.join(["python", "-m", "slackoff", *sys.argv[1:]]),
             "cells": [{"id": cell.id, "axes": cell.axes} for cell in cells],
         },
@@ -100,6 +100,8 @@ def _common(cells: Sequence[Cell], key: str) -> str | None:
 def _drawn_test_sets(config: DictConfig) -> list[str]:
     """Those of ``study.test_sets`` that the cells are tested on; none (which draws all) if the command chose others."""
     tested = {str(config.evaluation.test_set.get("name", config.evaluation.name)), *config.evaluation.get("also", {})}
+    joined = config.study.options.get("joined_test_sets", {})
+    tested |= {name for name, parts in joined.items() if set(parts) <= tested}
     return [str(name) for name in config.study.test_sets if name in tested]
 
 

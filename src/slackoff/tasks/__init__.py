@@ -1,5 +1,8 @@
 """Training regimes as LightningModules: what one step minimises and with which optimiser."""
 
+from slackoff.tasks.semi_supervised import SemiSupervisedTask
+from slackoff.tasks.step_seed import StepSeed
 from slackoff.tasks.supervised import SupervisedTask
+from slackoff.tasks.task import Task
 
-__all__ = ["SupervisedTask"]
+__all__ = ["SemiSupervisedTask", "StepSeed", "SupervisedTask", "Task"]

@@ -8,9 +8,12 @@ from typing import Final
 
 from slackoff.analysis.claim import Claim
 from slackoff.analysis.claims.category import check_category
+from slackoff.analysis.claims.limited_labels import check_limited_labels
+from slackoff.analysis.claims.moss import check_moss, check_moss_ablation, check_moss_nu, check_moss_tau
 from slackoff.analysis.claims.patchcount import check_patch_count
 from slackoff.analysis.claims.rainrange import check_rain_range
 from slackoff.analysis.claims.references import check_references
+from slackoff.analysis.claims.semi_generalisation import check_semi_generalisation
 from slackoff.analysis.claims.table2 import check_table2
 from slackoff.analysis.claims.transfer import check_transfer
 from slackoff.analysis.claims.versus import e_r_versus_removal, with_disagreements
@@ -28,6 +31,12 @@ FAMILIES = MappingProxyType[str, Callable[[Frames], list[Claim]]](
         "category": check_category,
         "transfer": check_transfer,
         "table2": check_table2,
+        "moss": check_moss,
+        "moss_ablation": check_moss_ablation,
+        "moss_tau": check_moss_tau,
+        "moss_nu": check_moss_nu,
+        "limited_labels": check_limited_labels,
+        "semi_generalisation": check_semi_generalisation,
         REFERENCES: check_references,
     }
 )

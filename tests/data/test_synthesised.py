@@ -41,14 +41,17 @@ def numbers(background: Tensor, count: int = 12) -> list[int]:
 
 
 def assert_same(a: RainyBatch, b: RainyBatch) -> None:
-    for x, y in zip(a, b, strict=True):
+    assert a.unlabelled is b.unlabelled is None
+    for x, y in zip(a[:3], b[:3], strict=True):
         assert torch.equal(x, y)
 
 
 def test_shapes_types_and_ranges():
     batch = stream().batch(0)
-    assert [tuple(tensor.shape) for tensor in batch] == [(8, 3, SIZE, SIZE), (8, 1, SIZE, SIZE), (8, 3, SIZE, SIZE)]
-    for tensor in batch:
+    assert batch.unlabelled is None
+    tensors = batch[:3]
+    assert [tuple(tensor.shape) for tensor in tensors] == [(8, 3, SIZE, SIZE), (8, 1, SIZE, SIZE), (8, 3, SIZE, SIZE)]
+    for tensor in tensors:
         assert tensor.dtype == torch.float32
         assert tensor.min() >= 0
         assert tensor.max() <= 1
@@ -78,14 +81,14 @@ def test_batches_differ_between_steps_and_between_seeds():
 def test_slices_of_the_ranks_interleave_to_the_global_batch(ranks, fixed):
     whole = stream(fixed_rain_per_patch=fixed).batch(7)
     parts = [stream(fixed_rain_per_patch=fixed).batch(7, rank, ranks) for rank in range(ranks)]
-    for tensor, *shares in zip(whole, *parts, strict=True):
+    for tensor, *shares in zip(whole[:3], *(part[:3] for part in parts), strict=True):
         assert torch.equal(torch.stack(shares, 1).flatten(0, 1), tensor)
 
 
 @pytest.mark.parametrize("fixed", [False, True])
 def test_rainy_is_background_plus_rain_clipped(fixed):
     batch = stream(fixed_rain_per_patch=fixed).batch(2)
-    background, rain, rainy = (tensor.numpy() for tensor in batch)
+    background, rain, rainy = (tensor.numpy() for tensor in batch[:3])
     np.testing.assert_array_equal(rainy, np.clip(background + rain, 0, 1))
     assert (rainy == 1).any()
     assert (rainy != background).any()

@@ -1,0 +1,20 @@
+"""Total variation of images."""
+
+from torch import Tensor
+
+
+def total_variation(images: Tensor) -> Tensor:
+    """Quadratic total variation, as in the code of MOSS (Huang, Yu, He, CVPR 2021); its paper may mean absolute ones.
+
+    Half the sum of the mean squared difference between neighbours in a column and that between neighbours in a row.
+
+    Args:
+        images: (N, C, H, W), H and W at least 2. Reckoned in float32.
+
+    Returns:
+        A scalar, in the squared unit of the images.
+    """
+    images = images.float()
+    down = (images[..., 1:, :] - images[..., :-1, :]).square().mean()
+    across = (images[..., :, 1:] - images[..., :, :-1]).square().mean()
+    return (down + across) / 2

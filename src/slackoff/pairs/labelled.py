@@ -1,0 +1,81 @@
+"""The labelled pairs of a training run: a folder, and the share of it that may be used with its truth."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from slackoff.errors import SlackoffError
+from slackoff.pairs.files import Pair, fingerprint, pair_sizes
+from slackoff.pairs.layouts import check_layout, chosen_by_place, find_pairs
+from slackoff.pairs.share import check_share, limited
+
+
+@dataclass(frozen=True)
+class LabelledPairs:
+    """Training pairs from a folder, instead of rain that is laid over backgrounds.
+
+    Args:
+        root: the folder; see docs/datasets.md for the layouts.
+        share: of the clean images whose pairs are labelled, see `limited`; None takes all.
+        seed: of that choice; not the training seed.
+        layout: one of `LAYOUTS`.
+        mirror: turn half of the crops left to right.
+        key: the config key that names `root`, for messages.
+        numbers: [first, last] of the pairs that may be used at all, in the order of the numbers in their names, see
+            `chosen_by_place`; None takes all. For folders of which the rest is tested on.
+
+    Raises:
+        SlackoffError: a value is out of range.
+    """
+
+    root: str
+    share: float | None = None
+    seed: int = 0
+    layout: str = "auto"
+    mirror: bool = True
+    key: str = "labelled.root"
+    numbers: Sequence[int] | None = None
+
+    def __post_init__(self) -> None:
+        check_share(self.share, "labelled.share")
+        check_layout(self.layout, "labelled.layout")
+        if type(self.seed) is not int:
+            raise SlackoffError(f"labelled.seed={self.seed} is no seed: give a whole number.")
+        if not isinstance(self.mirror, bool):
+            raise SlackoffError(f"labelled.mirror={self.mirror} is not known: choose true or false.")
+
+    @cached_property
+    def all_pairs(self) -> list[Pair]:
+        """Every pair that may be used; raises as `find_pairs` and `chosen_by_place`."""
+        found = find_pairs(self.root, self.key, self.layout)
+        return found if self.numbers is None else chosen_by_place(found, self.numbers, self.key)
+
+    @cached_property
+    def split(self) -> tuple[list[Pair], list[Pair]]:
+        """(labelled, rest), as `limited` gives them."""
+        return limited(self.all_pairs, self.share, self.seed)
+
+    def fingerprint(self) -> str:
+        """Digest of every pair that may be used, for a cell's identity."""
+        return fingerprint(self.all_pairs)
+
+    def check(self, patch_size_px: int) -> None:
+        """Refuse pairs that are smaller than a training patch.
+
+        Raises:
+            SlackoffError: naming the first such file.
+        """
+        sizes = pair_sizes(self.all_pairs)
+        refuse_small([str(pair.rainy_path) for pair in self.all_pairs], sizes, patch_size_px)
+
+
+def refuse_small(names: list[str], sizes: list[tuple[int, int]], patch_size_px: int) -> None:
+    """Raise the SlackoffError that names the first image smaller than a training patch."""
+    small = [number for number, size in enumerate(sizes) if min(size) < patch_size_px]
+    if small:
+        (height, width), count = sizes[small[0]], len(small)
+        raise SlackoffError(
+            f"{names[small[0]]} ({width} x {height} px) is smaller than a patch, "
+            f"background.patch_size_px={patch_size_px}: remove it or lower background.patch_size_px "
+            f"({count} of {len(sizes)} images {'is' if count == 1 else 'are'} too small)."
+        )

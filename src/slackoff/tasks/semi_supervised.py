@@ -1,0 +1,167 @@
+"""Semi-supervised training with a teacher: MOSS (Huang, Yu, He, CVPR 2021), for any network."""
+
+import copy
+from math import isfinite
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from slackoff.data import RainyBatch
+from slackoff.errors import SlackoffError
+from slackoff.losses.total_variation import total_variation
+from slackoff.tasks.decay import Cosine, Steps
+from slackoff.tasks.length import Length
+from slackoff.tasks.mixing import Mixed, mix_residues
+from slackoff.tasks.task import Task
+from slackoff.tasks.teacher import BUFFERS, copy_student, follow_student
+
+RESIDUES = ("background", "prediction")
+
+
+class SemiSupervisedTask(Task):
+    """Two stages in one run: supervised, then taught by a moving average of the network itself.
+
+    The first stage minimises the labelled loss. At its end the teacher becomes a copy of the network; from then on each
+    step restores the unlabelled images with the teacher (evaluation mode, no gradient), mixes rain of labelled and
+    unlabelled images over all backgrounds (``mix_residues``), minimises
+
+        labelled_weight * |f(labelled) - background| + unlabelled_weight * |f(mixed) - target|
+        + tv_weight * total_variation(f(mixed))
+
+    (mean absolute errors of images in [0, 1]) and lets the teacher follow. In the first stage ``labelled_weight``
+    counts too, so that Adam's averages stay valid at the switch. Several ranks mix each within its own share of the
+    batch, so the losses of the second stage depend on their number.
+
+    Args:
+        network: any.
+        supervised: length of the first stage: '2000steps', '10epochs' (passes over the labelled images) or '40%'.
+        self_training: False leaves out the second stage, and with it teacher, mixing and total variation.
+        labelled_weight, unlabelled_weight, tv_weight: of the three losses. The defaults are those of the authors' code
+            (10, 1, 0.001), which has images in [-1, 1]: there absolute errors are twice as large, the quadratic total
+            variation four times, so 0.001 is 0.002 here.
+        teacher_decay: nu of Eq. 7: 0 makes the network its own teacher, 1 keeps the teacher of the switch.
+        teacher_buffers: see ``follow_student``.
+        labelled_residue: rain that labelled images give to the mixing: 'background' is rainy less true background,
+            as in the supplement; 'prediction' is rainy less what the network made of it, as in the authors' code.
+        mixing_strength: what the rain is multiplied by, uniform between the two.
+        steps, learning_rate, betas, decay: see ``Task``.
+
+    Raises:
+        SlackoffError: a setting that cannot be, or a first stage that leaves no step for the second.
+    """
+
+    uses_unlabelled: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        network: nn.Module,
+        steps: int,
+        supervised: str = "40%",
+        self_training: bool = True,
+        labelled_weight: float = 10.0,
+        unlabelled_weight: float = 1.0,
+        tv_weight: float = 0.002,
+        teacher_decay: float = 0.999,
+        teacher_buffers: str = "copy",
+        labelled_residue: str = "background",
+        mixing_strength: tuple[float, float] = (0.5, 1.1),
+        learning_rate: float = 2e-4,
+        betas: tuple[float, float] = (0.9, 0.999),
+        decay: Cosine | Steps | None = None,
+    ) -> None:
+        super().__init__(network, steps, learning_rate, betas, decay)
+        _check_weights(labelled_weight=labelled_weight, unlabelled_weight=unlabelled_weight, tv_weight=tv_weight)
+        if not 0 <= teacher_decay <= 1:
+            raise SlackoffError(f"task.teacher_decay={teacher_decay} must lie between 0 and 1")
+        _check_choice("teacher_buffers", teacher_buffers, BUFFERS)
+        _check_choice("labelled_residue", labelled_residue, RESIDUES)
+        low, high = mixing_strength
+        if not 0 <= low <= high:
+            raise SlackoffError(f"task.mixing_strength={[low, high]} must be [low, high] with 0 <= low <= high")
+        self.self_training = self_training
+        self.labelled_weight = labelled_weight
+        self.unlabelled_weight = unlabelled_weight
+        self.tv_weight = tv_weight
+        self.teacher_decay = teacher_decay
+        self.teacher_buffers = teacher_buffers
+        self.labelled_residue = labelled_residue
+        self.mixing_strength = (low, high)
+        self._supervised = Length.parse(supervised, "task.supervised")
+        self._set_switch(epoch_steps=None)
+        self.teacher = copy.deepcopy(network).requires_grad_(False) if self_training else None
+
+    @property
+    def teachers(self) -> dict[str, nn.Module]:
+        """The teacher, once it teaches."""
+        return {"teacher": self.teacher} if self.teacher is not None and self.global_step > self.switch else {}
+
+    def losses(self, batch: RainyBatch, step: int) -> dict[str, Tensor]:
+        """``loss``, ``labelled`` and, in the second stage, ``unlabelled`` and ``total_variation``.
+
+        Raises:
+            SlackoffError: the second stage has no unlabelled images.
+        """
+        restored = self.network(batch.rainy)
+        labelled = F.l1_loss(restored.float(), batch.background)
+        loss = self.labelled_weight * labelled
+        if self.teacher is None or step < self.switch:
+            return {"loss": loss, "labelled": labelled.detach()}
+        mixed = self._mix(batch, restored)
+        output = self.network(mixed.rainy).float()
+        unlabelled = F.l1_loss(output, mixed.target)
+        smoothness = total_variation(output)
+        loss = loss + self.unlabelled_weight * unlabelled + self.tv_weight * smoothness
+        parts = {"labelled": labelled, "unlabelled": unlabelled, "total_variation": smoothness}
+        return {"loss": loss} | {name: value.detach() for name, value in parts.items()}
+
+    @torch.no_grad()
+    def _mix(self, batch: RainyBatch, restored: Tensor) -> Mixed:
+        assert self.teacher is not None
+        if batch.unlabelled is None:
+            raise SlackoffError(
+                "task=semi_supervised has no unlabelled images: name a folder of rainy photos with unlabelled=folder "
+                "unlabelled.root=PATH, or set task.self_training=false"
+            )
+        self.teacher.eval()
+        pseudo_label = self.teacher(batch.unlabelled).float().clamp(0.0, 1.0)
+        clean = restored.float() if self.labelled_residue == "prediction" else batch.background
+        return mix_residues(
+            batch.rainy, batch.background, batch.rainy - clean, batch.unlabelled, pseudo_label, self.mixing_strength
+        )
+
+    def setup(self, stage: str) -> None:
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        self._set_switch(data.labelled_images / data.batch_size)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        if self.teacher is not None and self.global_step == self.switch:
+            copy_student(self.teacher, self.network)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Adam's step, and at once the teacher's, so that a checkpoint never lies between the two."""
+        step = self.global_step
+        super().optimizer_step(*args, **kwargs)
+        if self.teacher is not None and step >= self.switch:
+            follow_student(self.teacher, self.network, self.teacher_decay, self.teacher_buffers)
+
+    def _set_switch(self, epoch_steps: float | None) -> None:
+        """At which step the second stage begins; before the data are known, epochs count as none."""
+        self.switch = self._supervised.steps(self.steps, epoch_steps or 0.0)
+        if self.self_training and self.switch >= self.steps:
+            raise SlackoffError(
+                f"task.supervised takes {self.switch} of the {self.steps} steps and leaves none for self-training: "
+                "shorten it, raise schedule.steps, or set task.self_training=false"
+            )
+
+
+def _check_weights(**weights: float) -> None:
+    for key, weight in weights.items():
+        if not isfinite(weight) or weight < 0:
+            raise SlackoffError(f"task.{key}={weight} must be a finite weight of at least 0")
+
+
+def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise SlackoffError(f"task.{key}={value} is not known: choose one of {', '.join(choices)}")

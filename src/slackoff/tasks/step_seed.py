@@ -1,0 +1,18 @@
+"""Randomness inside a network (dropped paths, gates) from the step, so that a resumed run draws the same."""
+
+from typing import Any
+
+import torch
+from lightning import Callback, Trainer
+
+from slackoff.seeding import derive_seed
+
+
+class StepSeed(Callback):
+    """Seeds torch's own generators before each step from the cell's seed, the step and the rank."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        torch.manual_seed(derive_seed(self.seed, "step", trainer.global_step, trainer.global_rank))

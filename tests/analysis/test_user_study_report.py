@@ -1,0 +1,106 @@
+"""The report of a user study: its files, its words, its page."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_analysis_report import Page
+
+from slackoff.analysis.user_study.report import build, summarise
+from slackoff.analysis.user_study.wording import answer, notes
+from slackoff.errors import SlackoffError
+
+
+def votes(folder: Path, counts: dict[str, list[int]]) -> Path:
+    """A CSV with `counts` votes for the methods A, B, <C> on each image."""
+    lines = ["rater,image,method"]
+    for image, row in counts.items():
+        chosen = [name for name, number in zip(["A", "B", "<C>"], row, strict=True) for _ in range(number)]
+        lines += [f"r{number},{image},{name}" for number, name in enumerate(chosen)]
+    path = folder / "votes.csv"
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.fixture
+def clear(tmp_path: Path) -> Path:
+    return votes(tmp_path, {str(image): [6 + image % 3, 2, 1] for image in range(8)})
+
+
+def test_a_report_is_complete_and_self_contained(clear, tmp_path):
+    page = build(summarise(clear), tmp_path / "report", "Our <study>")
+    html = page.read_text()
+    seen = Page(html)
+    assert seen.ids == ["answer", "figure", "table", "images", "meaning"]
+    assert seen.links == []
+    assert all(source.startswith("data:") for source in seen.sources)
+    assert "Our <study>" in seen.text
+    assert "<C>" in seen.text
+    assert "11 raters, 79 votes (9 to 11 an image), 8 images, 3 methods" in seen.text
+    names = {str(path.relative_to(page.parent)) for path in page.parent.rglob("*") if path.is_file()}
+    tables = {f"tables/{name}.csv" for name in ("rank_n", "selection", "votes")}
+    assert names == {"index.html", "figures/user_study.png", "figures/user_study.svg", *tables}
+
+
+def test_the_tables_hold_the_numbers(clear, tmp_path):
+    folder = build(summarise(clear), tmp_path / "report", "t").parent / "tables"
+    selection = pd.read_csv(folder / "selection.csv").set_index("method")
+    expected = np.mean([100 * (6 + image % 3) / (9 + image % 3) for image in range(8)])
+    assert selection.loc["A", "selection_percent"] == pytest.approx(expected)
+    assert selection["selection_percent"].sum() == pytest.approx(100)
+    assert selection.loc["A", "votes"] == 55
+    rank = pd.read_csv(folder / "rank_n.csv").set_index(["method", "n"])["rank_percent"]
+    assert rank.unstack().loc[["A", "B", "<C>"]].to_numpy().tolist() == [[100, 100, 100], [0, 100, 100], [0, 0, 100]]
+    assert pd.read_csv(folder / "votes.csv", index_col=0)["A"].tolist() == [6, 7, 8, 6, 7, 8, 6, 7]
+
+
+def test_the_same_votes_give_the_same_files(clear, tmp_path):
+    first, second = (build(summarise(clear), tmp_path / name, "t") for name in ("one", "two"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_lead_is_clear_only_when_its_interval_says_so(tmp_path):
+    leads, sentence = answer(summarise(votes(tmp_path, {str(image): [6 + image % 3, 2, 1] for image in range(8)})))
+    assert leads
+    assert sentence.startswith("A is selected most, with 69.4 % of an image's votes (95 % interval")
+    assert "It is clearly ahead of B, the next: by" in sentence
+    mixed = {str(image): [5, 0, 1] if image % 2 else [1, 4, 1] for image in range(8)}
+    leads, sentence = answer(summarise(votes(tmp_path, mixed)))
+    assert not leads
+    assert "A is selected most" in sentence
+    assert "It is not clearly ahead of B" in sentence
+
+
+def test_few_images_and_equal_methods_decide_nothing(tmp_path):
+    leads, sentence = answer(summarise(votes(tmp_path, {str(image): [9, 0, 1] for image in range(4)})))
+    assert (leads, sentence) == (
+        False,
+        "A is selected most, with 90.0 % of an image's votes. It takes 5 images to decide anything; there are 4.",
+    )
+    leads, sentence = answer(summarise(votes(tmp_path, {"1": [2, 1, 0], "2": [1, 2, 0]}), methods=("A", "B")))
+    assert (leads, sentence) == (False, "A and B are equally selected most, each with 50.0 % of an image's votes.")
+
+
+def test_the_notes_say_what_was_left_out_replaced_and_tied(tmp_path):
+    path = votes(tmp_path, {"1": [2, 1, 1], "2": [3, 2, 1]})
+    path.write_text(path.read_text() + "\nr0,1,A\n")
+    assert notes(summarise(path, images=["1", "2", "3"])) == [
+        "Images without votes are left out: 3.",
+        "Votes of a rater on an image on which the rater voted again later do not count: 1.",
+        "Of 2 images, methods tie at the n-th place on 1 at n = 2: all of them count as among the n best there, which "
+        "raises rank-n scores.",
+    ]
+
+
+def test_a_table_of_scores_has_rank_n_scores_only(tmp_path):
+    path = tmp_path / "scores.csv"
+    rows = [f"{image},{method},{value + image % 2}" for image in range(6) for method, value in (("A", 1), ("B", 2))]
+    path.write_text("\n".join(["image,method,score", *rows]))
+    page = build(summarise(path), tmp_path / "report", "t")
+    text = Page(page.read_text()).text
+    assert "B is best most often, with 100.0 % of 6 images" in text
+    assert "Averaged selection" not in text
+    assert sorted(path.name for path in (page.parent / "tables").iterdir()) == ["rank_n.csv", "scores.csv"]
+    with pytest.raises(SlackoffError, match="leave --method out"):
+        summarise(path, methods=["A"])
