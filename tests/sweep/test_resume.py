@@ -78,7 +78,13 @@ def all_weights(folder: Path) -> dict[str, torch.Tensor]:
     }
 
 
-@pytest.mark.parametrize("overrides", REGIMES.values(), ids=REGIMES)
+SLOW = ("first stage", "second stage")  # the tasks' own tests stop there too, without processes
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [pytest.param(given, id=name, marks=pytest.mark.slow if name in SLOW else ()) for name, given in REGIMES.items()],
+)
 def test_kill_and_resume_gives_the_same_weights_bit_for_bit(composed, overrides):
     undisturbed = prepared(composed, *overrides)
     assert start(undisturbed).wait() == 0
