@@ -149,7 +149,7 @@ def _better(group: Group, measure: str, topic: str, statement: str, pairs: Seque
 
 def _counted(gaps: dict[str, Interval], measure: str) -> str:
     shown = first_of([f"{pair} ({signed(gap, measure)})" for pair, gap in gaps.items()], most=6)
-    return f"{name(measure).capitalize() if name(measure).islower() else name(measure)}: {shown}."
+    return f"Differences in {name(measure)}: {shown}."
 
 
 def _undecided(group: Group, variants: Sequence[str]) -> str:
