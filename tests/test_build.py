@@ -21,6 +21,11 @@ from slackoff.tasks import SupervisedTask
 CONF = config_folder()
 GROUPS = ("background", "evaluation", "labelled", "logger", "network", "rain", "size", "task", "trainer", "unlabelled")
 CHOICES = [f"{group}={path.stem}" for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+PLACED = {"protocol": "evaluation.protocol"}
+"""Groups that are chosen for a place inside another one's choice."""
+PLACED_CHOICES = [
+    f"{group}@{place}={path.stem}" for group, place in PLACED.items() for path in sorted((CONF / group).glob("*.yaml"))
+]
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 SIZES = ("smoke", "laptop", "paper")
 SCHEDULE = ("steps", "batch_size", "evaluate_every", "checkpoint_every", "log_every")
@@ -82,10 +87,10 @@ def _parameters(kind: type) -> dict[str, inspect.Parameter]:
 
 def test_every_group_of_the_config_tree_is_looked_at():
     folders = {path.name for path in CONF.iterdir() if path.is_dir()}
-    assert folders == {*GROUPS, "experiment", "hydra"}
+    assert folders == {*GROUPS, *PLACED, "experiment", "hydra"}
 
 
-@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize("choice", [*CHOICES, *PLACED_CHOICES])
 def test_every_node_fits_the_signature_of_its_target(choice):
     assert assert_signatures_fit(composed_from(choice)) >= 6
 

@@ -111,7 +111,8 @@ def test_pairs_replace_background_and_rain_and_no_bank_is_made(composed: Compose
     data = build.build_training_data(config, build.build_backgrounds(config))
     assert isinstance(data, PairData)
     assert len(data.pairs) == 3
-    assert data.options == {"patch_size_px": SIDE, "batch_size": 4, "seed": 0, "mirror": True, "channels_last": True}
+    fixed = {"batch_size": 4, "seed": 0, "mirror": True, "channels_last": True, "crops": "random"}
+    assert data.options == {"patch_size_px": SIDE} | fixed
     assert first_batch(config).rainy.shape == (4, 3, SIDE, SIDE)
     assert not (tmp_path / "runs" / "banks").exists()
 

@@ -16,13 +16,20 @@ from torch import nn
 from slackoff.backgrounds import ImageSource, Split, cached_bank, split_images
 from slackoff.data import OpenUnlabelled, PairData, RainyData, Surroundings, UnlabelledStream
 from slackoff.errors import SlackoffError
-from slackoff.evaluation import Evaluator
+from slackoff.evaluation import Evaluator, PairFolder
 from slackoff.evaluation.image_sets import ImageSet
+from slackoff.metrics.protocol import Protocol
 from slackoff.pairs import LabelledPairs
 from slackoff.seeding import derive_seed
 from slackoff.tasks import Task
 
 ALLOWED_TARGETS = ("slackoff.", "torch.nn.", "torchmetrics.", "timm.", "kornia.")
+
+_KINDS = {"five": "five crops", "whole": "whole images"}
+_CURES = {
+    "five": "take evaluation=rain100l_crops or rain100h_crops, or set +evaluation.test_set.crops=five",
+    "whole": "take pairs without crops, such as evaluation=rain100l evaluation.crop_px=null",
+}
 
 
 class Backgrounds(NamedTuple):
@@ -78,15 +85,31 @@ def build_bank(config: DictConfig, backgrounds: Backgrounds, further: int = 0) -
 
 
 def build_evaluator(config: DictConfig, backgrounds: Backgrounds) -> Evaluator:
-    """The test sets with their protocol."""
+    """The test sets with their protocol.
+
+    Raises:
+        SlackoffError: as for ``build`` and the sets' ``load``; or the protocol is not for such images.
+    """
     node = config.evaluation
-    images = {
-        name: test_set.load(backgrounds.source, backgrounds.split.test)
-        for name, test_set in build_test_sets(config).items()
-    }
     protocol = build(node.protocol, "evaluation.protocol", name=node.protocol.name)
+    test_sets = build_test_sets(config)
+    for name, test_set in test_sets.items():
+        _check_images(protocol, name, test_set)
+    images = {name: test_set.load(backgrounds.source, backgrounds.split.test) for name, test_set in test_sets.items()}
     first = next(iter(images))
     return Evaluator(first, images.pop(first), protocol, node.quick_count, node.picture_count, images)
+
+
+def _check_images(protocol: Protocol, name: str, test_set: ImageSet) -> None:
+    """A protocol whose name promises whole images, or five crops, gives its name to no others."""
+    five = isinstance(test_set, PairFolder) and test_set.crops == "five"
+    whole = isinstance(test_set, PairFolder) and test_set.crop_px is None
+    if {"any": True, "five": five, "whole": whole}[protocol.images]:
+        return
+    raise SlackoffError(
+        f"The protocol {protocol.name} is for {_KINDS[protocol.images]} of pairs, and the test set {name} has others: "
+        f"{_CURES[protocol.images]}"
+    )
 
 
 def build_test_sets(config: DictConfig) -> dict[str, ImageSet]:
@@ -144,6 +167,8 @@ def build_training_data(config: DictConfig, backgrounds: Backgrounds) -> RainyDa
         labelled.mirror,
         config.trainer.channels_last,
         unlabelled,
+        labelled.crops,
+        labelled.notes,
     )
 
 

@@ -97,7 +97,7 @@ def run_cell(config: DictConfig, folder: Path, status: Status, process_start: fl
     if ranks.first:
         _remove_halves(folder)
     resume = find_resume_point(checkpoints, status.id)
-    status.notes += resume.notes
+    status.notes += data.notes + resume.notes
     record = RecordLogger(folder, resume.step) if ranks.first else None
     wandb = _wandb_logger(config, status, folder) if ranks.first else []
     guard = LossGuard(checkpoints, config.schedule.log_every)

@@ -326,3 +326,19 @@ def test_rain100l_is_paired_and_read_as_opencv_does(shared_data):
         reference = cv2.PSNR(*map(cv2.imread, files))
         error = np.mean((rainy.astype(float) - clean) ** 2)
         assert 10 * np.log10(255**2 / error) == pytest.approx(reference, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("clean", "rainy"),
+    [("norain1.png", "rain1.png"), ("norain-1x2.png", "rain-1x2.png"), ("norain_007a.jpg", "rain_007a.png")],
+)
+def test_other_names_that_begin_with_norain_and_rain_are_partners(tmp_path: Path, clean: str, rainy: str):
+    draw(
+        tmp_path, clean, rainy, f"rainstreak{clean[6:]}", f"screen{rainy.replace('rain', 'rainy')}", "rainregion-1.png"
+    )
+    assert found(tmp_path) == [(Path(rainy).stem, rainy, clean)]
+
+
+def test_beside_the_names_of_the_release_other_ones_are_still_ignored(tmp_path: Path):
+    draw(tmp_path, "norain-001.png", "rain-001.png", "rain-001x2.png", "norain002.png")
+    assert found(tmp_path) == [("rain-001", "rain-001.png", "norain-001.png")]

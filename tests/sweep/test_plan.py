@@ -68,6 +68,13 @@ def test_a_moved_folder_is_the_same_cell_and_a_changed_picture_another(composed,
     assert ids[0] != ids[2]
 
 
+def test_the_axis_of_a_choice_for_another_place_has_the_names_of_the_choices(composed):
+    choices = ["full_y", "slackoff_v1"]
+    jobs = [["evaluation=rain100l", f"protocol@evaluation.protocol={choice}"] for choice in choices]
+    planned = plan([composed(*job) for job in jobs], jobs, fingerprints=Fingerprints(missing_allowed=True))
+    assert [cell.axes["protocol"] for cell in planned] == ["full_y", "slackoff-v1"]
+
+
 def test_equal_cells_are_planned_once_and_axes_are_what_differs(composed):
     overrides = [["network=unet_tiny", "seed=0"], ["network=resnet_small", "seed=0"], ["network=unet_tiny", "seed=0"]]
     cells = plan([composed(*job) for job in overrides], overrides)

@@ -14,7 +14,7 @@ from slackoff.analysis.labels import Entry, label_ends, label_points, move_apart
 from slackoff.analysis.lines import lines
 from slackoff.analysis.panels import TITLES, bars, draw_measure, draw_points
 from slackoff.analysis.style import house_style, ordered_colours, positions
-from slackoff.analysis.summary import DO_NOTHING, label_columns
+from slackoff.analysis.summary import DO_NOTHING, label_columns, measures_of
 from slackoff.analysis.wording import at
 from slackoff.metrics.columns import COLUMNS
 
@@ -44,7 +44,8 @@ def curves(table: pd.DataFrame, axis: str, points: pd.DataFrame | None = None) -
         grid = figure.add_gridspec(2, 2)
         halves = grid[1, 1].subgridspec(2, 1)
         places = [grid[0, 0], grid[0, 1], grid[1, 0], halves[0], halves[1]]
-        for measure, place in zip(TITLES, places, strict=True):
+        measures = measures_of(table)
+        for measure, place in zip(measures, places, strict=True):
             ax = figure.add_subplot(place)
             draw_measure(ax, table, axis, measure, room=0.22 if named else 0.0)
             if points is not None and len(points):
@@ -57,7 +58,7 @@ def curves(table: pd.DataFrame, axis: str, points: pd.DataFrame | None = None) -
         for ax in figure.axes:
             move_apart(ax)
         if named:
-            for ax, measure in zip(figure.axes[:3], TITLES, strict=False):
+            for ax, measure in zip(figure.axes[:3], measures, strict=False):
                 label_ends(ax, _ends(table, axis, measure))
     return figure
 

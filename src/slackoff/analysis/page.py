@@ -18,12 +18,12 @@ from slackoff.analysis.cost import cost
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import groups
 from slackoff.analysis.pictures import data_uri, strips
-from slackoff.analysis.summary import DO_NOTHING, MEASURES, label_columns
+from slackoff.analysis.summary import DO_NOTHING, label_columns, measures_of
 from slackoff.analysis.tables import readable
 from slackoff.analysis.teachers import readable_teachers, teacher_table
 from slackoff.analysis.templating import environment
 from slackoff.analysis.wording import at
-from slackoff.metrics.columns import HEADLINE_THRESHOLD, THRESHOLDS, measure_columns
+from slackoff.metrics.columns import HEADLINE_THRESHOLD, THRESHOLDS, Channel, measure_columns
 
 _LARGEST_SVG = 400_000
 """Figures with more bytes of SVG than this are shown as PNG."""
@@ -133,7 +133,7 @@ def _headings(table: pd.DataFrame, axis: str) -> list[str]:
 def _rows(table: pd.DataFrame, axis: str) -> list[dict[str, Any]]:
     """Rows of the study table: per cell its first line, a second one with the interval, and a value to sort by."""
     text = readable(table, axis, "{mean}\n{low} to {high}")
-    columns = [axis, *label_columns(table, axis), *MEASURES]
+    columns = [axis, *label_columns(table, axis), *measures_of(table)]
     rows = []
     for (_, values), (_, words) in zip(table.iterrows(), text.iterrows(), strict=True):
         cells = []
@@ -148,5 +148,6 @@ def _rows(table: pd.DataFrame, axis: str) -> list[dict[str, Any]]:
 def _measures(config: dict[str, str]) -> list[tuple[str, str, str, str]]:
     """(column, label, unit, explanation) of the measures without the other thresholds' copies."""
     headline = float(config.get("evaluation.protocol.headline", HEADLINE_THRESHOLD))
-    columns = measure_columns(THRESHOLDS, headline)
+    channel: Channel = "y" if config.get("evaluation.protocol.channel") == "y" else "rgb"
+    columns = measure_columns(THRESHOLDS, headline, channel)
     return [(name, *column[:2], column.explanation) for name, column in columns.items() if "_t" not in name]

@@ -18,6 +18,8 @@ TITLES = {
     "e_b": "$E_B$: error outside the rain",
     "psnr_rgb": "PSNR (RGB)",
     "ssim_rgb": "SSIM (RGB)",
+    "psnr_y": "PSNR (Y)",
+    "ssim_y": "SSIM (Y)",
 }
 _DIRECTIONS = {"higher": "higher is better", "lower": "lower is better"}
 

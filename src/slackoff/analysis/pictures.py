@@ -13,6 +13,7 @@ from PIL import Image
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import Group, in_order
 from slackoff.analysis.wording import at, number
+from slackoff.metrics.columns import HEADLINE_FIDELITY, headline_channel
 
 MOST_OUTPUTS = 96
 """Outputs shown in one report; with more cells fewer test images are shown, so that the page stays light."""
@@ -112,7 +113,8 @@ def _strip(group: Group, cells: dict[str, Path], image: str) -> Strip:
         Output(name, photo_uri(path / image / "output.png"), _numbers(rows.loc[path.parent.name]))
         for name, path in cells.items()
     ]
-    oracle, untouched = number(first.get("e_r_oracle", nan), 1), number(first.get("psnr_rgb_input", nan), 1)
+    untouched = number(first.get(f"{_psnr(first)}_input", nan), 1)
+    oracle = number(first.get("e_r_oracle", nan), 1)
     references = f"E_R oracle {oracle}, PSNR of input {untouched} dB"
     pictures = photo_uri(folder / "rainy.png"), photo_uri(folder / "background.png")
     return Strip(image, group.name, *pictures, width, height, references, outputs)
@@ -121,5 +123,10 @@ def _strip(group: Group, cells: dict[str, Path], image: str) -> Strip:
 def _numbers(row: pd.Series) -> str:
     return (
         f"E_R {number(row.get('e_r', nan), 1)}, removal share {number(row['removal_share'], 2)}, "
-        f"PSNR {number(row.get('psnr_rgb', nan), 1)} dB"
+        f"PSNR {number(row.get(_psnr(row), nan), 1)} dB"
     )
+
+
+def _psnr(row: pd.Series) -> str:
+    """The one of the headline channel, as in the tables."""
+    return HEADLINE_FIDELITY[headline_channel(row.dropna().index)][0]

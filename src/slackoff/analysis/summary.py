@@ -1,5 +1,6 @@
 """The numbers of a study: one row per value of its axes, each with its reference and its interval."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -7,11 +8,33 @@ import pandas as pd
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import TEST_SET, Group, groups
 from slackoff.analysis.statistics import Interval, mean_interval
+from slackoff.metrics.columns import HEADLINE_FIDELITY, headline_channel
 
-MEASURES = ("e_r", "removal_share", "e_b", "psnr_rgb", "ssim_rgb")
+_CHANGES = ("e_r", "removal_share", "e_b")
+MEASURES = (*_CHANGES, *HEADLINE_FIDELITY["rgb"])
+"""What a study's tables show in general; `shown_measures` says it for results of other protocols, too."""
+
+EVERY_MEASURE = (*MEASURES, *HEADLINE_FIDELITY["y"])
+
 ORACLES = {"e_r": "e_r_oracle", "removal_share": "removal_share_oracle"}
-INPUTS = {"psnr_rgb": "psnr_rgb_input", "ssim_rgb": "ssim_rgb_input"}
+INPUTS = {measure: f"{measure}_input" for pair in HEADLINE_FIDELITY.values() for measure in pair}
 DO_NOTHING = "rainy input"
+
+
+def shown_measures(images: pd.DataFrame) -> list[str]:
+    """What is shown of results per image: PSNR and SSIM on the headline channel of the protocol they were taken with.
+
+    RGB where results of several protocols are together, since every one has it.
+    """
+    channel = headline_channel(images.columns)
+    if images.get(f"psnr_{channel}_input", pd.Series()).isna().any():
+        channel = "rgb"
+    return [*_CHANGES, *HEADLINE_FIDELITY[channel]]
+
+
+def measures_of(table: pd.DataFrame) -> list[str]:
+    """The measures that a study's table has as columns, in their order."""
+    return [measure for measure in EVERY_MEASURE if measure in table]
 
 
 def study_table(frames: Frames) -> pd.DataFrame:
@@ -24,8 +47,9 @@ def study_table(frames: Frames) -> pd.DataFrame:
     perfect output has, after E_R and the removal share. NaN where there is none.
     """
     rows: list[dict[str, Any]] = []
+    shown = shown_measures(frames.images)
     for group in groups(frames):
-        rows += [_do_nothing_row(group), *(_row(group, value) for value in group.values)]
+        rows += [_do_nothing_row(group, shown), *(_row(group, value, shown) for value in group.values)]
     table = pd.DataFrame(rows)
     table[frames.study.axis] = table[frames.study.axis].convert_dtypes()
     nothing = table[table["output"] == DO_NOTHING]
@@ -58,10 +82,10 @@ def threshold_table(frames: Frames) -> pd.DataFrame:
 
 def cell_means(frames: Frames) -> pd.DataFrame:
     """Mean of each measure over the test images, one row per cell that is done: the seeds behind the rows."""
-    rows = []
+    rows, shown = [], shown_measures(frames.images)
     for group in groups(frames):
         for value in group.done:
-            means = {name: pd.DataFrame(group.table(value, name)).mean(axis=1) for name in MEASURES}
+            means = {name: pd.DataFrame(group.table(value, name)).mean(axis=1) for name in shown}
             rows.append(pd.DataFrame({group.axis: value, **group.labels, **means}))
     return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame({frames.study.axis: []})
 
@@ -72,7 +96,7 @@ def label_columns(table: pd.DataFrame, axis: str) -> list[str]:
     return [column for column in before if column != axis]
 
 
-def _row(group: Group, value: Any) -> dict[str, Any]:
+def _row(group: Group, value: Any, measures: Sequence[str]) -> dict[str, Any]:
     cells = group.cells[group.cells[group.axis] == value]
     states = list(dict.fromkeys(cells["state"]))
     here = group.images[group.images[group.axis] == value]
@@ -85,14 +109,14 @@ def _row(group: Group, value: Any) -> dict[str, Any]:
         "cells": len(cells),
         "images": here["image"].nunique(),
     }
-    for measure in MEASURES:
+    for measure in measures:
         row |= interval_columns(measure, group.level(value, measure))
         if measure in ORACLES:
             row[f"{measure}_oracle"] = group.level(value, ORACLES[measure]).mean
     return row
 
 
-def _do_nothing_row(group: Group) -> dict[str, Any]:
+def _do_nothing_row(group: Group, measures: Sequence[str]) -> dict[str, Any]:
     """E_R and removal share 0 by definition, PSNR and SSIM as the first cell that is done has them."""
     row: dict[str, Any] = {
         group.axis: None,
@@ -103,7 +127,7 @@ def _do_nothing_row(group: Group) -> dict[str, Any]:
         "cells": 0,
     }
     row["images"] = group.images["image"].nunique()
-    for measure in MEASURES:
+    for measure in measures:
         if measure in ORACLES:
             row |= interval_columns(measure, Interval(0.0, 0.0, 0.0))
             row[f"{measure}_oracle"] = _first_done(group, ORACLES[measure]).mean

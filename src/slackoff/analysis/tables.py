@@ -7,7 +7,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from slackoff.analysis.frames import Frames
-from slackoff.analysis.summary import DO_NOTHING, MEASURES, ORACLES, label_columns, study_table
+from slackoff.analysis.summary import (
+    DO_NOTHING,
+    EVERY_MEASURE,
+    MEASURES,
+    ORACLES,
+    label_columns,
+    measures_of,
+    study_table,
+)
 from slackoff.analysis.wording import MINUS, NO_NUMBER, decimals, number, plain_label, symbol
 
 _ONE_LINE_WIDTH = 124
@@ -24,7 +32,7 @@ def readable(table: pd.DataFrame, axis: str, entry: str = _BESIDE) -> pd.DataFra
     text = pd.DataFrame({symbol(axis): [_name(row, axis) for _, row in table.iterrows()]})
     for label in labels:
         text[label] = ["" if pd.isna(value) else str(value) for value in table[label]]
-    for measure in MEASURES:
+    for measure in measures_of(table):
         text[heading(measure)] = [_entry(row, measure, entry) for _, row in table.iterrows()]
     return text
 
@@ -36,14 +44,15 @@ def heading(measure: str) -> str:
     return f"{label} (oracle)" if measure in ORACLES else label
 
 
-_HEADINGS = [heading(measure) for measure in MEASURES]
+_HEADINGS = [heading(measure) for measure in EVERY_MEASURE]
 
 
 def to_latex(table: pd.DataFrame, axis: str, caption: str, label: str) -> str:
     """The study table for a paper that loads booktabs; all text is escaped."""
     text = readable(table, axis).map(_escape)
     text.columns = [_escape(column).replace(r"E\_R", "$E_R$").replace(r"E\_B", "$E_B$") for column in text]
-    aligned = "l" * (len(text.columns) - len(MEASURES)) + "r" * len(MEASURES)
+    numbers = len(measures_of(table))
+    aligned = "l" * (len(text.columns) - numbers) + "r" * numbers
     style = text.style.hide(axis="index")
     latex = style.to_latex(
         hrules=True, column_format=aligned, caption=_escape(caption), label=label, position_float="centering"

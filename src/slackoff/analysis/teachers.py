@@ -1,5 +1,6 @@
 """Teacher against student: whether the moving average of a network restores better than the network."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,7 @@ import pandas as pd
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import Group, groups
 from slackoff.analysis.statistics import difference_interval
-from slackoff.analysis.summary import MEASURES, interval_columns
+from slackoff.analysis.summary import MEASURES, interval_columns, measures_of, shown_measures
 from slackoff.analysis.tables import heading
 from slackoff.analysis.wording import decimals, number, symbol
 
@@ -24,8 +25,9 @@ def teacher_table(frames: Frames) -> pd.DataFrame:
         return pd.DataFrame()
     taught = groups(replace(frames, images=frames.teachers))
     students = {group.name: group for group in groups(frames)}
+    shown = shown_measures(frames.images)
     rows = [
-        _row(group, students[group.name], value)
+        _row(group, students[group.name], value, shown)
         for group in taught
         for value in group.done
         if value in students[group.name].done
@@ -38,14 +40,14 @@ def readable_teachers(table: pd.DataFrame, axis: str) -> pd.DataFrame:
     text = pd.DataFrame({symbol(axis): table[axis].astype(str)})
     for label in table.columns[1 : list(table.columns).index(MEASURES[0])]:
         text[label] = table[label].astype(str)
-    for measure in MEASURES:
+    for measure in measures_of(table):
         text[heading(measure).removesuffix(" (oracle)")] = [_entry(row, measure) for _, row in table.iterrows()]
     return text
 
 
-def _row(teacher: Group, student: Group, value: Any) -> dict[str, Any]:
+def _row(teacher: Group, student: Group, value: Any, measures: Sequence[str]) -> dict[str, Any]:
     row: dict[str, Any] = {teacher.axis: value, **teacher.labels}
-    for measure in MEASURES:
+    for measure in measures:
         own, other = teacher.table(value, measure), student.table(value, measure)
         row |= interval_columns(measure, teacher.level(value, measure))
         row |= interval_columns(f"{measure}_gap", difference_interval(own, other, teacher.sources))

@@ -42,8 +42,9 @@ def first_of(items: list[str], most: int = 3) -> str:
 
 
 def plain_label(measure: str) -> str:
-    """Label of a measure without its threshold: 'E_R', 'removal share', 'PSNR'."""
-    label = COLUMNS[measure].label.split(" (")[0]
+    """Label of a measure without its threshold: 'E_R', 'removal share', 'PSNR' on RGB and 'PSNR (Y)'."""
+    label = COLUMNS[measure].label
+    label = label if label.endswith("(Y)") else label.split(" (")[0]
     return label if label[:2].isupper() or "_" in label else label.lower()
 
 

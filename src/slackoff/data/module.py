@@ -1,7 +1,7 @@
 """Feeds streams of batches to Lightning: the loader yields step numbers, batches are made on the device."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,7 +14,7 @@ from slackoff.data.pairs import PairImages, PairStream
 from slackoff.data.synthesised import BatchStream
 from slackoff.data.unlabelled_stream import UnlabelledStream
 from slackoff.errors import SlackoffError
-from slackoff.pairs import Pair
+from slackoff.pairs import Pair, TrainingCrops, crops_per_image
 from slackoff.rain import RainRange
 
 OpenUnlabelled = Callable[[torch.device], UnlabelledStream]
@@ -32,6 +32,8 @@ class Stream(Protocol):
 class _StreamData(LightningDataModule):
     """What all kinds of training data share.
 
+    ``notes``: sentences that a person should read.
+
     Args:
         unlabelled: opens the stream of unlabelled images on a device; None where there are none.
     """
@@ -39,6 +41,7 @@ class _StreamData(LightningDataModule):
     def __init__(self, unlabelled: OpenUnlabelled | None) -> None:
         super().__init__()
         self.open_unlabelled = unlabelled
+        self.notes: list[str] = []
         self.stream: Stream | None = None
         self.unlabelled: UnlabelledStream | None = None
         self.options: dict[str, Any] = {}
@@ -127,12 +130,13 @@ class RainyData(_StreamData):
 
 
 class PairData(_StreamData):
-    """Random crops of stored (rainy, clean) pairs.
+    """Crops of stored (rainy, clean) pairs.
 
     Args:
         pairs: the files.
-        patch_size_px, batch_size, seed, mirror, channels_last: as in ``PairStream``.
+        patch_size_px, batch_size, seed, mirror, channels_last, crops: as in ``PairStream``.
         unlabelled: opens the stream of unlabelled images on a device; None where there are none.
+        notes: sentences on the choice of pairs, for the cell's status.
     """
 
     def __init__(
@@ -144,8 +148,11 @@ class PairData(_StreamData):
         mirror: bool = True,
         channels_last: bool = True,
         unlabelled: OpenUnlabelled | None = None,
+        crops: TrainingCrops = "random",
+        notes: Sequence[str] = (),
     ) -> None:
         super().__init__(unlabelled)
+        self.notes = list(notes)
         self.pairs = pairs
         self.options = {
             "patch_size_px": patch_size_px,
@@ -153,11 +160,12 @@ class PairData(_StreamData):
             "seed": seed,
             "mirror": mirror,
             "channels_last": channels_last,
+            "crops": crops,
         }
 
     @property
     def labelled_images(self) -> int:
-        return len(self.pairs)
+        return len(self.pairs) * crops_per_image(self.options["crops"], self.options["mirror"])
 
     def open_stream(self, device: torch.device) -> PairStream:
         return PairStream(PairImages(self.pairs).to(device), **self.options)

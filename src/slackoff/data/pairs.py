@@ -4,13 +4,14 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from slackoff.backgrounds.sources import map_in_threads
 from slackoff.data.batch import RainyBatch
+from slackoff.data.fixed_crops import FixedCrops
 from slackoff.data.image_bank import Crops, ImageBank, cpu_generator
 from slackoff.metrics.functional import rain_from_pair
-from slackoff.pairs import Pair, pair_sizes, read_clean, read_rainy
+from slackoff.pairs import Pair, TrainingCrops, pair_sizes, read_clean, read_rainy
 
 
 class PairImages:
@@ -55,6 +56,7 @@ class PairStream:
         seed: the cell's seed.
         mirror: turn half of the crops left to right.
         channels_last: memory format of the images.
+        crops: "random" places, or "five": those of ``slackoff.pairs.five_crops``.
     """
 
     def __init__(
@@ -65,22 +67,29 @@ class PairStream:
         seed: int,
         mirror: bool = True,
         channels_last: bool = True,
+        crops: TrainingCrops = "random",
     ) -> None:
         self.images = images
         self.patch_size_px = patch_size_px
         self.batch_size = batch_size
         self.seed = seed
         self.mirror = mirror
+        self.fixed = FixedCrops(images.bank, patch_size_px, mirror) if crops == "five" else None
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
 
     def batch(self, step: int, rank: int = 0, world_size: int = 1) -> RainyBatch:
         """Make the batch of a step, or one rank's share of it: the images rank, rank + world_size, ..."""
-        bank, generator = self.images.bank, cpu_generator(self.seed, "batch", step)
+        generator = cpu_generator(self.seed, "batch", step)
         chosen = torch.randint(len(self.images.clean), (self.batch_size,), generator=generator)
-        crops = bank.draw(chosen, self.patch_size_px, self.mirror, generator)
+        crops = self._draw(chosen, generator)
         clean = crops._replace(image=self.images.clean[chosen])
         rainy, background = (self._cut(part.share(rank, world_size)) for part in (crops, clean))
         return RainyBatch(background, rain_from_pair(rainy, background), rainy)
+
+    def _draw(self, chosen: Tensor, generator: Generator) -> Crops:
+        if self.fixed is not None:
+            return self.fixed.draw(chosen, generator)
+        return self.images.bank.draw(chosen, self.patch_size_px, self.mirror, generator)
 
     def _cut(self, crops: Crops) -> Tensor:
         return self.images.bank.cut(crops, self.patch_size_px, self.memory_format)

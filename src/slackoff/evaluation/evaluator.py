@@ -85,7 +85,7 @@ class Evaluator:
             background, rain, rainy = (x[None].to(device) for x in (image.background, image.rain, image.rainy))
             output = network(rainy).float()
             measures = self.protocol.measure(output, background, rain, rainy)
-            pooled.update(output, background, rain, rainy)
+            pooled.update(self.protocol.prepare(output), background, rain, rainy)
             height, width = rainy.shape[-2:]
             row = {"test_set": name, "image": image.name, "height": height, "width": width, **image.origin}
             rows.append(row | {key: value.item() for key, value in measures.items()})

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -13,9 +13,12 @@ from torch import Generator, Tensor
 from slackoff.backgrounds import ImageSource, held_out_crops
 from slackoff.errors import SlackoffError
 from slackoff.metrics.functional import rain_from_pair
-from slackoff.pairs import Pair, chosen_by_place, find_pairs, fingerprint, read_pair
+from slackoff.pairs import Pair, check_crops, chosen_by_place, find_pairs, fingerprint, five_crops, read_pair
 from slackoff.rain import RainRange, ThinRain, add_rain, render_layer
 from slackoff.seeding import derive_seed
+
+TestCrops = Literal["centre", "five"]
+TEST_CROPS = ("centre", "five")
 
 
 class EvaluationImage(NamedTuple):
@@ -102,11 +105,17 @@ class PairFolder:
     Args:
         root: the folder; see docs/datasets.md for the layouts.
         count: take only the first so many pairs; None takes all.
-        crop_px: measure only the centre square of this side; None measures whole images.
+        crop_px: side of what is measured; None measures whole images.
         key: the config key that names ``root``, for messages.
         layout: see ``slackoff.pairs.find_pairs``.
         numbers: [first, last] of the pairs in the order of the numbers in their names, see
             ``slackoff.pairs.chosen_by_place``; None takes all, in the order of their names.
+        crops: "centre": the centre square of ``crop_px``; "five": ten squares of each pair, its corners, its centre and
+            those of the mirrored pair, see ``slackoff.pairs.five_crops``. Each is a test image of its own, named by the
+            pair and the crop.
+
+    Raises:
+        SlackoffError: such crops are not known, or have no side.
     """
 
     root: str
@@ -115,6 +124,12 @@ class PairFolder:
     key: str = "evaluation.root"
     layout: str = "auto"
     numbers: Sequence[int] | None = None
+    crops: TestCrops = "centre"
+
+    def __post_init__(self) -> None:
+        check_crops(self.crops, "The crops of a test set of pairs: crops", TEST_CROPS)
+        if self.crops == "five" and self.crop_px is None:
+            raise SlackoffError("A test set of pairs with crops=five needs their side: set evaluation.crop_px=224")
 
     def fingerprint(self) -> str:
         """Of all pairs of the folder: which of them are taken stands in the config, which counts as well."""
@@ -132,16 +147,18 @@ class PairFolder:
             SlackoffError: see ``find_pairs``, ``chosen_by_place`` and ``read_pair``; or a pair is smaller than
                 ``crop_px``.
         """
-        images = []
+        images: list[EvaluationImage] = []
         for pair in self.pairs()[: self.count]:
-            rainy, clean = (self._crop(pixels, pair.name) for pixels in read_pair(pair))
+            rainy, clean = (self._centre(pixels, pair.name) for pixels in read_pair(pair))
             o, b = to_tensor(rainy), to_tensor(clean)
             digest = hashlib.sha256(clean.tobytes()).hexdigest()[:12]
             rain = rain_from_pair(o[None], b[None])[0]
-            images.append(EvaluationImage(pair.name, b, rain, o, {"source": digest}))
+            image = EvaluationImage(pair.name, b, rain, o, {"source": digest})
+            images += _five(image, self.crop_px) if self.crops == "five" and self.crop_px else [image]
         return images
 
-    def _crop(self, pixels: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+    def _centre(self, pixels: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+        """What is read of an image: the centre square or, for five crops as well, the whole."""
         if self.crop_px is None:
             return pixels
         height, width = pixels.shape[:2]
@@ -150,8 +167,23 @@ class PairFolder:
                 f"The pair {name} in {self.root} is {height}x{width}, smaller than evaluation.crop_px={self.crop_px}: "
                 "lower it, or set it to null for whole images"
             )
+        if self.crops == "five":
+            return pixels
         top, left = (height - self.crop_px) // 2, (width - self.crop_px) // 2
         return pixels[top : top + self.crop_px, left : left + self.crop_px]
+
+
+def _five(image: EvaluationImage, side: int) -> list[EvaluationImage]:
+    """Crops that look into the image and its mirror image, so that ten of them take the memory of two."""
+    mirrored = image._replace(background=image.background.flip(2), rain=image.rain.flip(2), rainy=image.rainy.flip(2))
+    height, width = image.rainy.shape[1:]
+    crops = []
+    for crop in five_crops(height, width, side):
+        whole, left = (mirrored, width - side - crop.left) if crop.mirrored else (image, crop.left)
+        rows, columns = slice(crop.top, crop.top + side), slice(left, left + side)
+        background, rain, rainy = (x[:, rows, columns] for x in (whole.background, whole.rain, whole.rainy))
+        crops.append(EvaluationImage(f"{image.name}-{crop.name}", background, rain, rainy, image.origin))
+    return crops
 
 
 def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:

@@ -1,6 +1,6 @@
 """What every per-image figure is called, measured in and good for. Tables and reports read it; no torch."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -14,6 +14,12 @@ HEADLINE_THRESHOLD: float = 10
 
 PSNR_CAP_DB: float = 100.0
 """Identical images have an infinite PSNR; an average over images counts them as this many dB."""
+
+
+Channel = Literal["rgb", "y"]
+
+HEADLINE_FIDELITY: dict[Channel, tuple[str, str]] = {"rgb": ("psnr_rgb", "ssim_rgb"), "y": ("psnr_y", "ssim_y")}
+"""The PSNR and SSIM of a table: one channel, never both."""
 
 
 class Column(NamedTuple):
@@ -71,14 +77,19 @@ _FIDELITY = {
     "ssim_rgb_input": Column("SSIM of input (RGB)", "", None, "SSIM of the untouched rainy image."),
 }
 
+_INPUT_ON_Y = {
+    "psnr_y_input": Column("PSNR of input (Y)", "dB", None, "PSNR on luma of the untouched rainy image.", PSNR_CAP_DB),
+    "ssim_y_input": Column("SSIM of input (Y)", "", None, "SSIM on luma of the untouched rainy image."),
+}
+
 
 def measure_columns(
-    thresholds: Sequence[float] = THRESHOLDS, headline: float = HEADLINE_THRESHOLD
+    thresholds: Sequence[float] = THRESHOLDS, headline: float = HEADLINE_THRESHOLD, channel: Channel = "rgb"
 ) -> dict[str, Column]:
     """All per-image figures of a protocol, in the order of the record: name -> `Column`.
 
     `thresholds` are in grey levels and give the names `e_r_t10`, `e_b_t10`, `e_r_oracle_t10`, ...; the short
-    names are those of `headline`.
+    names are those of `headline`. Where the headline `channel` is "y", the untouched image is measured on luma, too.
     """
     columns = {
         f"{name}_t{threshold:g}": _at(column, threshold)._replace(label=f"{column.label} (R > {threshold:g})")
@@ -86,7 +97,12 @@ def measure_columns(
         for threshold in thresholds
     }
     columns |= {name: _at(column, headline) for name, column in (_MASKED | _HEADLINE_ONLY).items()}
-    return columns | _FIDELITY
+    return columns | _FIDELITY | (_INPUT_ON_Y if channel == "y" else {})
+
+
+def headline_channel(columns: Collection[str]) -> Channel:
+    """The headline channel of a record, by the columns that it has."""
+    return "y" if _INPUT_ON_Y.keys() <= set(columns) else "rgb"
 
 
 def _at(column: Column, threshold: float) -> Column:
@@ -103,5 +119,6 @@ def for_averaging(name: str, values: ArrayLike) -> NDArray[np.float64]:
     Without it, one perfect image makes the mean PSNR of a test set infinite.
     """
     array = np.asarray(values, dtype=np.float64)
-    cap = _FIDELITY[name].cap if name in _FIDELITY else None
+    column = (_FIDELITY | _INPUT_ON_Y).get(name)
+    cap = column.cap if column else None
     return array if cap is None else np.minimum(array, cap)

@@ -3,15 +3,12 @@
 Images are float (N, 3, H, W) in [0, 1]; results are float32 (N,). No border is cropped.
 """
 
-from typing import Literal
-
 import torch
 from kornia.metrics import ssim as ssim_map
 from torch import Tensor
 
+from slackoff.metrics.columns import Channel
 from slackoff.metrics.functional import GREY_LEVELS, masked_sums, squared_error
-
-Channel = Literal["rgb", "y"]
 
 SSIM_WINDOW = 11
 """Pixels; the Gaussian of sigma 1.5 is cut to this window (Wang et al. 2004)."""

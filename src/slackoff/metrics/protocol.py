@@ -2,15 +2,20 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from slackoff.errors import SlackoffError
 from slackoff.metrics import fidelity, functional
-from slackoff.metrics.columns import HEADLINE_THRESHOLD, THRESHOLDS, Column, measure_columns
+from slackoff.metrics.columns import HEADLINE_THRESHOLD, THRESHOLDS, Channel, Column, measure_columns
+
+Images = Literal["any", "whole", "five"]
+_FOR = {"any": "", "whole": "; for whole images", "five": "; for five crops of each pair and of its mirror image"}
 
 _KEY = "evaluation.protocol.thresholds"
+_CHOICES = {"clip": (False, True), "channel": ("rgb", "y"), "images": tuple(_FOR)}
 
 
 @dataclass(frozen=True)
@@ -19,14 +24,20 @@ class Protocol:
 
     `thresholds`: grey levels above which a pixel is rain, kept in rising order; `headline`: the one of them
     behind the short names; `quantise`: round images (not the rain layer) to 8 bit first, as if they had been
-    saved and read back. Raises `SlackoffError` for thresholds outside [0, 255), repeated or missing ones, or
-    another headline.
+    saved and read back; `clip`: where they are not rounded, clamp the output to 0..255 all the same; `channel`: of
+    the PSNR and SSIM that tables and figures show, "rgb" or "y" (both are measured, whichever it is); `images`: what
+    the protocol is for, "any" test images, only "whole" ones or only "five" crops of pairs. Raises `SlackoffError` for
+    thresholds outside [0, 255), repeated or missing ones, another headline, channel or kind of images, or a value of
+    `clip` that is neither true nor false.
     """
 
     name: str = "slackoff-v1"
     thresholds: tuple[float, ...] = THRESHOLDS
     headline: float = HEADLINE_THRESHOLD
     quantise: bool = True
+    clip: bool = False
+    channel: Channel = "rgb"
+    images: Images = "any"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "thresholds", _checked_thresholds(self.thresholds))
@@ -36,20 +47,33 @@ class Protocol:
                 f"evaluation.protocol.headline is {self.headline!r}, which is not one of {_KEY} "
                 f"({listed}): add it there or choose one of them."
             )
+        for key, choices in _CHOICES.items():
+            if getattr(self, key) not in choices:
+                listed = ", ".join(map(str, choices)).lower()
+                raise SlackoffError(
+                    f"evaluation.protocol.{key}={getattr(self, key)} is not known: choose one of {listed}."
+                )
 
     def columns(self) -> dict[str, Column]:
         """Name -> meaning of what `measure` returns, in the same order."""
-        return measure_columns(self.thresholds, self.headline)
+        return measure_columns(self.thresholds, self.headline, self.channel)
 
     def describe(self) -> str:
         """One line for table captions and records; the same settings always give the same text."""
         listed = ", ".join(f"{t:g}" for t in self.thresholds)
-        depth = "8-bit" if self.quantise else "float"
+        depth = "8-bit" if self.quantise else "float, clipped" if self.clip else "float"
+        shown = "; PSNR and SSIM in tables are those on Y" if self.channel == "y" else ""
         return (
             f"{self.name}: rain R > {listed} of 255 (headline {self.headline:g}); {depth} images; "
             "all figures per image, then mean; PSNR peak 255, no crop, on RGB and on BT.601 Y (16..235); "
-            "SSIM 11x11 Gaussian, sigma 1.5, where the window fits"
+            f"SSIM 11x11 Gaussian, sigma 1.5, where the window fits{_FOR[self.images]}{shown}"
         )
+
+    def prepare(self, output: Tensor) -> Tensor:
+        """The output of a network, (N, 3, H, W) in about [0, 1], as it is measured: rounded, clamped or neither."""
+        if self.quantise:
+            return functional.quantise(output)
+        return output.float().clamp(0, 1) if self.clip else output
 
     @torch.no_grad()
     def measure(self, output: Tensor, background: Tensor, rain: Tensor, rainy: Tensor) -> dict[str, Tensor]:
@@ -59,11 +83,14 @@ class Protocol:
         device. `rain` is the layer before clipping, where it is known; else `functional.rain_from_pair`.
         """
         _check_shapes(output, background, rain, rainy)
+        output = self.prepare(output)
         if self.quantise:
-            output, background, rainy = map(functional.quantise, (output, background, rainy))
+            background, rainy = map(functional.quantise, (background, rainy))
         figures = self._masked_errors(output, background, rain, rainy)
         figures |= self._removal(output, background, rain, rainy)
-        figures |= _fidelity(output, background, rainy)
+        figures |= _fidelity(output, background) | _fidelity_of_input(background, rainy, "rgb")
+        if self.channel == "y":
+            figures |= _fidelity_of_input(background, rainy, "y")
         return {name: figures[name] for name in self.columns()}
 
     def _masked_errors(self, output: Tensor, background: Tensor, rain: Tensor, rainy: Tensor) -> dict[str, Tensor]:
@@ -91,14 +118,19 @@ class Protocol:
         return {"removal_share": share, "leftover_rms": leftover, "removal_share_oracle": oracle}
 
 
-def _fidelity(output: Tensor, background: Tensor, rainy: Tensor) -> dict[str, Tensor]:
+def _fidelity(output: Tensor, background: Tensor) -> dict[str, Tensor]:
     return {
         "psnr_rgb": fidelity.psnr(output, background),
         "ssim_rgb": fidelity.ssim(output, background),
         "psnr_y": fidelity.psnr(output, background, "y"),
         "ssim_y": fidelity.ssim(output, background, "y"),
-        "psnr_rgb_input": fidelity.psnr(rainy, background),
-        "ssim_rgb_input": fidelity.ssim(rainy, background),
+    }
+
+
+def _fidelity_of_input(background: Tensor, rainy: Tensor, channel: Channel) -> dict[str, Tensor]:
+    return {
+        f"psnr_{channel}_input": fidelity.psnr(rainy, background, channel),
+        f"ssim_{channel}_input": fidelity.ssim(rainy, background, channel),
     }
 
 

@@ -3,6 +3,7 @@
 Plain torch; knows nothing of Lightning, Hydra or W&B.
 """
 
+from slackoff.networks.menet import MENET
 from slackoff.networks.moss import MOSS
 from slackoff.networks.rcdnet import RCDNet
 from slackoff.networks.resnet import ResNet
@@ -10,4 +11,4 @@ from slackoff.networks.spdnet import SPDNet
 from slackoff.networks.swinir import SwinIR
 from slackoff.networks.unet import UNet
 
-__all__ = ["MOSS", "RCDNet", "ResNet", "SPDNet", "SwinIR", "UNet"]
+__all__ = ["MENET", "MOSS", "RCDNet", "ResNet", "SPDNet", "SwinIR", "UNet"]

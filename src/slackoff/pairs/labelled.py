@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from slackoff.errors import SlackoffError
+from slackoff.pairs.crops import TrainingCrops, check_crops
 from slackoff.pairs.files import Pair, fingerprint, pair_sizes
 from slackoff.pairs.layouts import check_layout, chosen_by_place, find_pairs
+from slackoff.pairs.scenes import Scenes
 from slackoff.pairs.share import check_share, limited
 
 
@@ -23,6 +25,9 @@ class LabelledPairs:
         key: the config key that names `root`, for messages.
         numbers: [first, last] of the pairs that may be used at all, in the order of the numbers in their names, see
             `chosen_by_place`; None takes all. For folders of which the rest is tested on.
+        crops: "random" places, or "five": only the corners and the centre of each image and, with `mirror`, those of
+            the mirrored image, see `five_crops`.
+        leave_out: pairs with one of these clean images are not trained on; None leaves out none.
 
     Raises:
         SlackoffError: a value is out of range.
@@ -35,18 +40,52 @@ class LabelledPairs:
     mirror: bool = True
     key: str = "labelled.root"
     numbers: Sequence[int] | None = None
+    crops: TrainingCrops = "random"
+    leave_out: Scenes | None = None
 
     def __post_init__(self) -> None:
         check_share(self.share, "labelled.share")
         check_layout(self.layout, "labelled.layout")
+        check_crops(self.crops, "labelled.crops")
         if type(self.seed) is not int:
             raise SlackoffError(f"labelled.seed={self.seed} is no seed: give a whole number.")
         if not isinstance(self.mirror, bool):
             raise SlackoffError(f"labelled.mirror={self.mirror} is not known: choose true or false.")
+        if self.leave_out is not None and not isinstance(self.leave_out, Scenes):
+            raise SlackoffError(
+                f"labelled.leave_out={self.leave_out} is not known: "
+                "give it _target_: slackoff.pairs.Scenes and a root, or null."
+            )
 
     @cached_property
     def all_pairs(self) -> list[Pair]:
-        """Every pair that may be used; raises as `find_pairs` and `chosen_by_place`."""
+        """Every pair that may be used.
+
+        Raises:
+            SlackoffError: as `find_pairs` and `chosen_by_place`; or `leave_out` leaves none.
+        """
+        if self.leave_out is None:
+            return self._found
+        kept = self.leave_out.without(self._found)
+        if not kept:
+            raise SlackoffError(
+                f"Every pair of {self.key}={self.root} shows a scene of {self.leave_out.key}={self.leave_out.root}: "
+                "none is left to train on, so give other training pairs or set labelled.leave_out=null."
+            )
+        return kept
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know about the choice of pairs, in sentences."""
+        if self.leave_out is None:
+            return []
+        count, total = len(self._found) - len(self.all_pairs), len(self._found)
+        return [
+            f"{count} of {total} pairs in {self.key} are left out: their clean image is one of {self.leave_out.key}"
+        ]
+
+    @cached_property
+    def _found(self) -> list[Pair]:
         found = find_pairs(self.root, self.key, self.layout)
         return found if self.numbers is None else chosen_by_place(found, self.numbers, self.key)
 

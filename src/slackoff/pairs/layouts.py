@@ -16,6 +16,8 @@ CLEAN_FOLDERS = ("norain", "clean", "gt", "groundtruth", "target", "ground_truth
 
 _CLEAN_FILE = re.compile(r"norain-\d+", re.IGNORECASE)
 _RAINY_FILE = re.compile(r"rain-\d+", re.IGNORECASE)
+_ANY_CLEAN_FILE = re.compile(r"norain[-_]?\d\w*", re.IGNORECASE)
+_ANY_RAINY_FILE = re.compile(r"rain[-_]?\d\w*", re.IGNORECASE)
 _NOT_AN_INPUT = re.compile(r"(rainstreak|rainregion|screenrainy)-", re.IGNORECASE)
 _VERSION = re.compile(r"(.+)_\d+")
 
@@ -28,7 +30,8 @@ def find_pairs(root: str | os.PathLike[str] | None, key: str, layout: str = "aut
     * two folders, one of `RAINY_FOLDERS` and one of `CLEAN_FOLDERS`; partners have the same file name up to the
       suffix, or the same numbers in their names (rain-001.png and norain-001.png), or several rainy images have the
       name of one clean image and a number of their own (1_1.jpg and 1_2.jpg of 1.jpg, as in Rain1400);
-    * the original Rain100L/H release: norain-001.png in `root`, rain-001.png beside it or in `root`/rainy.
+    * the original Rain100L/H release: norain-001.png in `root`, rain-001.png beside it or in `root`/rainy. Where no
+      file has such a name, further ones that begin with norain and rain are partners (norain12.png, norain-1x2.png).
 
     The streak layers, masks and screen blends of some releases (rainstreak-*, rainregion-*, screenrainy-*)
     are ignored. With the layout "side_by_side" each image directly in `root` holds a pair: its left half is rainy, its
@@ -126,10 +129,11 @@ def _subfolder(root: Path, names: tuple[str, ...], key: str) -> Path | None:
 
 def _rain100_release(root: Path, key: str) -> tuple[list[Path], list[Path]]:
     here = images_directly_in(root, key)
-    clean = [path for path in here if _CLEAN_FILE.fullmatch(path.stem)]
     rainy_folder = _subfolder(root, RAINY_FOLDERS, key)
     candidates = here + (images_directly_in(rainy_folder, key) if rainy_folder else [])
-    rainy = [path for path in candidates if _RAINY_FILE.fullmatch(path.stem)]
+    clean, rainy = _named(here, _CLEAN_FILE), _named(candidates, _RAINY_FILE)
+    if not clean and not rainy:
+        clean, rainy = _named(here, _ANY_CLEAN_FILE), _named(candidates, _ANY_RAINY_FILE)
     if not clean or not rainy:
         both = "; if each image holds both, rainy left and clean right, set its layout=side_by_side" if here else ""
         raise SlackoffError(
@@ -137,6 +141,10 @@ def _rain100_release(root: Path, key: str) -> tuple[list[Path], list[Path]]:
             f"file names, or the rain-001.png and norain-001.png files of Rain100{both}."
         )
     return rainy, clean
+
+
+def _named(paths: list[Path], form: re.Pattern[str]) -> list[Path]:
+    return [path for path in paths if form.fullmatch(path.stem)]
 
 
 class _Rule(NamedTuple):

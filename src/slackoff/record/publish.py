@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 _log = logging.getLogger(__name__)
-_MEASURES = ("e_r", "removal_share", "e_b", "psnr_rgb", "ssim_rgb")
+_MEASURES = ("e_r", "removal_share", "e_b", "psnr_rgb", "ssim_rgb", "psnr_y", "ssim_y")
 
 
 def publish_study(folder: Path, table: pd.DataFrame, axis: str, labels: Sequence[str], project: str) -> bool:
@@ -65,5 +65,6 @@ def _log_run(folder: Path, rows: pd.DataFrame, axis: str, project: str) -> None:
                 table, axis, measure, stroke="line", title=f"{measure} against {axis}"
             )
             for measure in _MEASURES
+            if measure in rows
         }
         run.log({"study": table, **plots})

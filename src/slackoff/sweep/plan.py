@@ -136,8 +136,8 @@ def _without_variants(
 
 
 def _value(content: Config, key: str) -> Any:
-    """The value of a config key, or the name of a group's choice."""
-    value = _select(content, key.replace("/", "."))
+    """The value of a config key, or the name of a group's choice, also of one for another place (GROUP@PLACE)."""
+    value = _select(content, key.rpartition("@")[2].replace("/", "."))
     if isinstance(value, dict):
         return value.get("name", str(value))
     return str(value) if isinstance(value, list) else value
