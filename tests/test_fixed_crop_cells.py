@@ -48,7 +48,7 @@ def test_what_was_left_out_is_not_trained_on_and_noted(composed: Composed, folde
     data = build.build_training_data(config, build.build_backgrounds(config))
     assert isinstance(data, PairData)
     assert [pair.name for pair in data.pairs] == ["rain-1", "rain-3"]
-    assert data.notes == ["1 of 3 pairs in roots.rain_train_h are left out: their clean image is one of roots.rain100h"]
+    assert data.notes == ["1 of 3 pairs in roots.rain_train_h are left out: they show a scene of roots.rain100h"]
     assert data.labelled_images == 20
     assert data.open_stream(torch.device("cpu")).fixed is not None
 
@@ -90,7 +90,10 @@ def test_scenes_can_be_left_out_of_any_pairs(composed: Composed, folders: list[P
     ("overrides", "expected"),
     [
         (["labelled=rain100l_first", "evaluation=rain100l_last"], "e5b2defe5cb3"),
-        (["labelled=pairs", "labelled.root=x", "evaluation=sirr"], "f6122f0105d3"),
+        (
+            ["labelled=pairs", "labelled.root=x", "evaluation=sirr", "protocol@evaluation.protocol=slackoff_v1"],
+            "f6122f0105d3",
+        ),
     ],
 )
 def test_cells_on_pairs_are_the_cells_they_were_before_these_options(conf: Path, overrides: list[str], expected: str):

@@ -175,7 +175,7 @@ def _wandb_logger(config: DictConfig, status: Status, folder: Path) -> list[Logg
     logger = GuardedWandbLogger(
         project=config.logger.project,
         id=status.wandb_id,
-        name=" ".join(str(value) for value in status.label.values()),
+        name=" ".join(str(value) for value in (config.study.variant, *status.label.values()) if value != ""),
         group=config.study.name,
         tags=[f"{key}={value}" for key, value in status.label.items()],
         config=OmegaConf.to_container(config),

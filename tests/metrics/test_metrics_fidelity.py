@@ -49,6 +49,26 @@ def test_psnr_matches_scikit_image_per_image(batch):
         assert found[index].item() == pytest.approx(expected, abs=1e-4)
 
 
+def test_ssim_in_uniform_windows_is_scikit_image_s_own(batch):
+    found = fidelity.ssim(batch.output, batch.background, window="uniform")
+    for index in range(4):
+        output, background, _, _ = (x.astype(np.uint8) for x in batch.arrays(index))
+        expected = structural_similarity(background, output, data_range=255, channel_axis=2)
+        assert found[index].item() == pytest.approx(expected, abs=1e-5)
+    noisy, clean = smooth_pair()
+    found = fidelity.ssim(as_tensor(noisy), as_tensor(clean), window="uniform")
+    for index in range(2):
+        expected = structural_similarity(noisy[index], clean[index], data_range=255, channel_axis=2)
+        assert found[index].item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_size_below_the_window_has_no_ssim():
+    small = torch.rand(2, 3, 7, 9)
+    assert fidelity.ssim(small, small, window="uniform").tolist() == pytest.approx([1, 1])
+    assert fidelity.ssim(small, small).isnan().all()
+    assert fidelity.ssim(small[..., :6], small[..., :6], window="uniform").isnan().all()
+
+
 def test_psnr_on_luma_matches_an_independent_formula_and_differs_from_rgb(batch):
     found = fidelity.psnr(batch.output, batch.background, "y")
     for index in range(4):

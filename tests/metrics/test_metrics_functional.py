@@ -29,6 +29,17 @@ def test_quantise_is_numpy_rounding_and_idempotent():
     assert functional.quantise(image.bfloat16()).dtype == torch.float32
 
 
+def test_quantise_can_round_down_as_a_cast_does():
+    generator = np.random.default_rng(1)
+    expected = generator.integers(0, 255, (1, 3, 40, 40))
+    image = ((expected + generator.uniform(0, 0.99, expected.shape)) / 255).astype(np.float32)
+    assert ((image * 255).astype(np.uint8) == expected).all()
+    once = functional.quantise(torch.from_numpy(image), truncate=True)
+    np.testing.assert_allclose(once.numpy() * 255, expected, atol=1e-4)
+    every_level = (torch.arange(256) / 255).float()
+    assert torch.equal(functional.quantise(every_level, truncate=True), functional.quantise(every_level))
+
+
 def test_rain_mask_is_the_integer_comparison_for_every_level_and_threshold():
     levels = np.arange(256)
     rain = torch.from_numpy(levels / 255).float().view(1, 1, 1, 256)

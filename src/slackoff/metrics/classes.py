@@ -192,7 +192,7 @@ class SSIM(SceneMetric):
         self._add_fingerprint(type(self).__name__, channel, quantise)
 
     def _sums(self, scene: Scene) -> tuple[Tensor, Tensor]:
-        fits = min(scene.output.shape[-2:]) >= fidelity.SSIM_WINDOW
+        fits = min(scene.output.shape[-2:]) >= fidelity.SSIM_WINDOW["gaussian"]
         values = fidelity.ssim(scene.output, scene.background, self.channel)
         return values, torch.full_like(values, float(fits))
 

@@ -70,7 +70,7 @@ _HEADLINE_ONLY = {
 
 _FIDELITY = {
     "psnr_rgb": Column("PSNR (RGB)", "dB", "higher", "PSNR over the three channels, no border cropped.", PSNR_CAP_DB),
-    "ssim_rgb": Column("SSIM (RGB)", "", "higher", "SSIM, mean of the three channels, 11x11 Gaussian window."),
+    "ssim_rgb": Column("SSIM (RGB)", "", "higher", "SSIM, mean of the three channels; the protocol names the window."),
     "psnr_y": Column("PSNR (Y)", "dB", "higher", "PSNR on BT.601 luma; not comparable with RGB.", PSNR_CAP_DB),
     "ssim_y": Column("SSIM (Y)", "", "higher", "SSIM on BT.601 luma; not comparable with RGB."),
     "psnr_rgb_input": Column("PSNR of input (RGB)", "dB", None, "PSNR of the untouched rainy image.", PSNR_CAP_DB),

@@ -18,9 +18,13 @@ _THRESHOLD_TOLERANCE = 1e-3
 """Grey levels; 8-bit values in float32 are off by up to 3e-5, and 10 / 255 * 255 must not exceed 10."""
 
 
-def quantise(image: Tensor) -> Tensor:
-    """Clamp to [0, 1] and round to the 256 values of an 8-bit file, any shape, float32 in [0, 1]."""
-    return image.float().clamp(0, 1).mul(GREY_LEVELS).round().div(GREY_LEVELS)
+def quantise(image: Tensor, truncate: bool = False) -> Tensor:
+    """Clamp to [0, 1] and round to the 256 values of an 8-bit file, any shape, float32 in [0, 1].
+
+    `truncate` rounds down instead, as a bare cast to 8-bit integers does; 8-bit values stay as they are.
+    """
+    levels = image.float().clamp(0, 1).mul(GREY_LEVELS)
+    return (levels.add(_THRESHOLD_TOLERANCE).floor() if truncate else levels.round()).div(GREY_LEVELS)
 
 
 def rain_mask(rain: Tensor, threshold: float) -> Tensor:

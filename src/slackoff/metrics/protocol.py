@@ -15,7 +15,17 @@ Images = Literal["any", "whole", "five"]
 _FOR = {"any": "", "whole": "; for whole images", "five": "; for five crops of each pair and of its mirror image"}
 
 _KEY = "evaluation.protocol.thresholds"
-_CHOICES = {"clip": (False, True), "channel": ("rgb", "y"), "images": tuple(_FOR)}
+_CHOICES = {
+    "clip": (False, True),
+    "channel": ("rgb", "y"),
+    "images": tuple(_FOR),
+    "truncate": (False, True),
+    "ssim_window": tuple(fidelity.SSIM_WINDOW),
+}
+_WINDOWS = {
+    "gaussian": "SSIM 11x11 Gaussian, sigma 1.5, where the window fits",
+    "uniform": "SSIM 7x7 uniform, sample covariance, where the window fits",
+}
 
 
 @dataclass(frozen=True)
@@ -26,9 +36,9 @@ class Protocol:
     behind the short names; `quantise`: round images (not the rain layer) to 8 bit first, as if they had been
     saved and read back; `clip`: where they are not rounded, clamp the output to 0..255 all the same; `channel`: of
     the PSNR and SSIM that tables and figures show, "rgb" or "y" (both are measured, whichever it is); `images`: what
-    the protocol is for, "any" test images, only "whole" ones or only "five" crops of pairs. Raises `SlackoffError` for
-    thresholds outside [0, 255), repeated or missing ones, another headline, channel or kind of images, or a value of
-    `clip` that is neither true nor false.
+    the protocol is for, "any" test images, only "whole" ones or only "five" crops of pairs; `truncate`: round down;
+    `ssim_window`: see `fidelity.ssim`. Raises `SlackoffError` for thresholds outside [0, 255), repeated or missing
+    ones, another headline, or a choice that is none of those named here.
     """
 
     name: str = "slackoff-v1"
@@ -38,6 +48,8 @@ class Protocol:
     clip: bool = False
     channel: Channel = "rgb"
     images: Images = "any"
+    truncate: bool = False
+    ssim_window: fidelity.Window = "gaussian"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "thresholds", _checked_thresholds(self.thresholds))
@@ -62,17 +74,18 @@ class Protocol:
         """One line for table captions and records; the same settings always give the same text."""
         listed = ", ".join(f"{t:g}" for t in self.thresholds)
         depth = "8-bit" if self.quantise else "float, clipped" if self.clip else "float"
+        depth += " (rounded down)" if self.quantise and self.truncate else ""
         shown = "; PSNR and SSIM in tables are those on Y" if self.channel == "y" else ""
         return (
             f"{self.name}: rain R > {listed} of 255 (headline {self.headline:g}); {depth} images; "
             "all figures per image, then mean; PSNR peak 255, no crop, on RGB and on BT.601 Y (16..235); "
-            f"SSIM 11x11 Gaussian, sigma 1.5, where the window fits{_FOR[self.images]}{shown}"
+            f"{_WINDOWS[self.ssim_window]}{_FOR[self.images]}{shown}"
         )
 
     def prepare(self, output: Tensor) -> Tensor:
         """The output of a network, (N, 3, H, W) in about [0, 1], as it is measured: rounded, clamped or neither."""
         if self.quantise:
-            return functional.quantise(output)
+            return functional.quantise(output, self.truncate)
         return output.float().clamp(0, 1) if self.clip else output
 
     @torch.no_grad()
@@ -88,9 +101,9 @@ class Protocol:
             background, rainy = map(functional.quantise, (background, rainy))
         figures = self._masked_errors(output, background, rain, rainy)
         figures |= self._removal(output, background, rain, rainy)
-        figures |= _fidelity(output, background) | _fidelity_of_input(background, rainy, "rgb")
+        figures |= self._fidelity(output, background) | self._fidelity_of_input(background, rainy, "rgb")
         if self.channel == "y":
-            figures |= _fidelity_of_input(background, rainy, "y")
+            figures |= self._fidelity_of_input(background, rainy, "y")
         return {name: figures[name] for name in self.columns()}
 
     def _masked_errors(self, output: Tensor, background: Tensor, rain: Tensor, rainy: Tensor) -> dict[str, Tensor]:
@@ -117,21 +130,19 @@ class Protocol:
         oracle, _ = functional.removal_share(background, rainy, rain, mask)
         return {"removal_share": share, "leftover_rms": leftover, "removal_share_oracle": oracle}
 
+    def _fidelity(self, output: Tensor, background: Tensor) -> dict[str, Tensor]:
+        return {
+            "psnr_rgb": fidelity.psnr(output, background),
+            "ssim_rgb": fidelity.ssim(output, background, "rgb", self.ssim_window),
+            "psnr_y": fidelity.psnr(output, background, "y"),
+            "ssim_y": fidelity.ssim(output, background, "y", self.ssim_window),
+        }
 
-def _fidelity(output: Tensor, background: Tensor) -> dict[str, Tensor]:
-    return {
-        "psnr_rgb": fidelity.psnr(output, background),
-        "ssim_rgb": fidelity.ssim(output, background),
-        "psnr_y": fidelity.psnr(output, background, "y"),
-        "ssim_y": fidelity.ssim(output, background, "y"),
-    }
-
-
-def _fidelity_of_input(background: Tensor, rainy: Tensor, channel: Channel) -> dict[str, Tensor]:
-    return {
-        f"psnr_{channel}_input": fidelity.psnr(rainy, background, channel),
-        f"ssim_{channel}_input": fidelity.ssim(rainy, background, channel),
-    }
+    def _fidelity_of_input(self, background: Tensor, rainy: Tensor, channel: Channel) -> dict[str, Tensor]:
+        return {
+            f"psnr_{channel}_input": fidelity.psnr(rainy, background, channel),
+            f"ssim_{channel}_input": fidelity.ssim(rainy, background, channel, self.ssim_window),
+        }
 
 
 def _check_shapes(output: Tensor, background: Tensor, rain: Tensor, rainy: Tensor) -> None:

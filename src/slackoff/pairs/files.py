@@ -80,23 +80,6 @@ def fingerprint(pairs: Sequence[Pair]) -> str:
     return total.hexdigest()
 
 
-def clean_digests(pairs: Sequence[Pair]) -> list[str]:
-    """SHA-256 of the size and pixels of each pair's clean image, in hexadecimal; a shared one is read once.
-
-    Raises:
-        SlackoffError: an image cannot be read.
-    """
-    once = list({pair.clean_path: pair for pair in pairs}.values())
-    found = {pair.clean_path: digest for pair, digest in zip(once, map_in_threads(clean_digest, once), strict=True)}
-    return [found[pair.clean_path] for pair in pairs]
-
-
-def clean_digest(pair: Pair) -> str:
-    """As ``clean_digests``, of one pair."""
-    pixels = read_clean(pair)
-    return hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()
-
-
 def _pair_size(pair: Pair) -> tuple[int, int]:
     height, width = image_size(pair.rainy_path)
     if pair.side_by_side:

@@ -80,9 +80,7 @@ class LabelledPairs:
         if self.leave_out is None:
             return []
         count, total = len(self._found) - len(self.all_pairs), len(self._found)
-        return [
-            f"{count} of {total} pairs in {self.key} are left out: their clean image is one of {self.leave_out.key}"
-        ]
+        return [f"{count} of {total} pairs in {self.key} are left out: they show a scene of {self.leave_out.key}"]
 
     @cached_property
     def _found(self) -> list[Pair]:

@@ -1,10 +1,11 @@
-"""Clean images by their pixels: which training pairs show a scene that is tested on."""
+"""Which training pairs show a scene that is tested on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slackoff.pairs.files import Pair, clean_digests
+from slackoff.pairs.files import Pair
 from slackoff.pairs.layouts import find_pairs
+from slackoff.pairs.likeness import scene_thumbnails, shown_in
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,12 @@ class Scenes:
     layout: str = "auto"
 
     def without(self, pairs: Sequence[Pair]) -> list[Pair]:
-        """Those of the pairs whose clean image has not the same pixels as one of the folder's.
+        """Those of the pairs whose clean image shows none of the folder's scenes, see ``slackoff.pairs.likeness``.
 
-        A copy that was cropped, or saved again with a loss, is another image.
+        Copies that were cropped a little, mirrored, scaled or saved again with a loss count as the same scene.
 
         Raises:
             SlackoffError: as for ``find_pairs``, or a file cannot be read.
         """
-        known = set(clean_digests(find_pairs(self.root, self.key, self.layout)))
-        return [pair for pair, digest in zip(pairs, clean_digests(pairs), strict=True) if digest not in known]
+        shown = shown_in(scene_thumbnails(pairs), scene_thumbnails(find_pairs(self.root, self.key, self.layout)))
+        return [pair for pair, known in zip(pairs, shown, strict=True) if not known]

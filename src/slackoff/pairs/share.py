@@ -1,12 +1,13 @@
 """Which part of a set of pairs counts as labelled: seeded, nested, by clean image."""
 
+import hashlib
 import math
 from collections.abc import Sequence
 
 from slackoff.backgrounds.sources import map_in_threads
 from slackoff.backgrounds.split import stable_rank
 from slackoff.errors import SlackoffError
-from slackoff.pairs.files import Pair, clean_digest, file_digests
+from slackoff.pairs.files import Pair, file_digests, read_clean
 
 
 def limited(
@@ -51,5 +52,10 @@ def check_share(share: float | None, key: str) -> None:
 def _clean_digests(pairs: Sequence[Pair]) -> list[str]:
     files = file_digests(pair.clean_path for pair in pairs if not pair.side_by_side)
     halves = [pair for pair in pairs if pair.side_by_side]
-    pixels = dict(zip(halves, map_in_threads(clean_digest, halves), strict=True))
+    pixels = dict(zip(halves, map_in_threads(_clean_pixels_digest, halves), strict=True))
     return [pixels[pair] if pair.side_by_side else files[pair.clean_path] for pair in pairs]
+
+
+def _clean_pixels_digest(pair: Pair) -> str:
+    pixels = read_clean(pair)
+    return hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()

@@ -25,9 +25,6 @@ def published_beside(frames: Frames) -> Beside | None:
     for family in frames.study.claims:
         if family in moss_published.TABLES and len(frames.cells):
             table = moss_published.variant_table(frames, family)
-            source = (
-                f"{moss_published.TABLES[family].source} of the supplement of MOSS, test set of DDN-SIRR; its SSIM has "
-                "uniform windows of 7 px, ours Gaussian ones of 11 px, which gives about 0.01 more on the rainy images"
-            )
+            source = f"{moss_published.TABLES[family].source} of the supplement of MOSS, test set of DDN-SIRR"
             return Beside(table, moss_published.readable_variants(table), source)
     return None
