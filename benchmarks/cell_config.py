@@ -6,7 +6,7 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from slackoff.hydra_app import config_folder
+from slackoff.config_tree import config_folder
 from slackoff.sweep.plan import Cell, plan
 
 

@@ -18,7 +18,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 @pytest.fixture(scope="session")
 def conf() -> Path:
     """The Hydra tree."""
-    from slackoff.hydra_app import config_folder
+    from slackoff.config_tree import config_folder
 
     return config_folder()
 

@@ -23,6 +23,7 @@ from benchmarks.plain_way import RainyPatches, draw_rain  # noqa: E402
 from benchmarks.planning import measure_planning  # noqa: E402
 from benchmarks.rain_share import RainCase, RainShare  # noqa: E402
 from benchmarks.training import Race, Rates, Setting  # noqa: E402
+from benchmarks.weighting_overhead import measure_weightings  # noqa: E402
 
 
 @pytest.mark.parametrize(
@@ -120,6 +121,15 @@ def test_fused_cells_are_judged_by_their_best_way_and_place() -> None:
     assert (row.value, row.low, row.high, row.met) == (1.3, 0.9, 1.4, True)
 
 
+def test_weightings_are_measured_beside_fixed_weights_whatever_the_terms() -> None:
+    terms = "~task.terms", "+task.terms={pixel:{_target_:torch.nn.MSELoss},odd:{_target_:torch.nn.L1Loss}}"
+    small = "schedule.batch_size=2", "background.patch_size_px=16", "background.patch_count=1"
+    batch, seconds = measure_weightings("unet_tiny", [*terms, *small], ["gb"], rounds=2, steps=1)
+    assert batch == "2 of 16x16"
+    assert {name: len(found) for name, found in seconds.items()} == {"fixed": 2, "gb": 2}
+    assert min(seconds["gb"]) > 0
+
+
 def test_saved_results_name_machine_and_verdicts(tmp_path: Path) -> None:
     facts = tables.machine(load_before=0.0)
     sections = [results.cell_starts({1: [6.0, 7.0, 9.0], 2: [8.5]})]
@@ -131,6 +141,7 @@ def test_saved_results_name_machine_and_verdicts(tmp_path: Path) -> None:
     assert page.with_suffix(".json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -54,7 +54,7 @@ class CellLauncher(Launcher):
         """Run all jobs of the sweep; ends the program by the rule of ``slackoff.exit_codes`` if a cell failed."""
         from slackoff import exit_codes
         from slackoff.config_mistakes import explain
-        from slackoff.hydra_app import config_folder
+        from slackoff.config_tree import config_folder
         from slackoff.sweep.compositions import Compositions
         from slackoff.sweep.expand import Expander
         from slackoff.sweep.jobs import expand_jobs

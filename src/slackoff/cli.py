@@ -56,16 +56,14 @@ def report(
     runs: Runs = Path("runs"),
 ) -> None:
     """Rebuild figures, tables and index.html of a study from the record alone."""
-    from slackoff.analysis import complexity, load
+    from slackoff.analysis import load, measured
     from slackoff.analysis.report import build
     from slackoff.analysis.tables import print_table
 
     try:
         name = study or _newest(runs)
-        if (folder := complexity.find(name, runs)) is not None:
-            from slackoff.analysis.complexity.report import show
-
-            show(folder, Console())
+        if (found := measured.find(name, runs)) is not None:
+            measured.show(*found, Console())
             return
         frames = load(name, runs)
         page = build(frames.study.folder)

@@ -4,7 +4,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hydra
@@ -17,16 +16,11 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from slackoff import exit_codes
+from slackoff.config_tree import config_folder
 from slackoff.errors import SlackoffError
 
 if TYPE_CHECKING:
     from hydra_plugins.slackoff_launcher import CellLauncher
-
-
-def config_folder() -> Path:
-    """The Hydra tree: inside the installed package, or at the root of a checkout."""
-    shipped = Path(__file__).parent / "conf"
-    return shipped if shipped.is_dir() else Path(__file__).parents[2] / "conf"
 
 
 def run() -> None:

@@ -45,6 +45,14 @@ def test_curves_show_the_numbers_of_the_table(frames_of: MakeFrames, effect_cell
         assert high > rows[f"{measure}_high"].max()
 
 
+def test_long_names_stand_aslant_beside_a_gap_too(frames_of: MakeFrames) -> None:
+    names = [f"a variant with a long name {number}" for number in range(4)]
+    cells = [Cell({"variant": name}, state="failed" if name == names[1] else "done") for name in names]
+    ax = figures.curves(study_table(frames_of(cells, "variant")), "variant").axes[0]
+    assert [tick.get_text() for tick in ax.get_xticklabels()][1] == f"{names[1]} \N{MULTIPLICATION SIGN}"
+    assert {tick.get_rotation() for tick in ax.get_xticklabels()} == {30}
+
+
 def test_curves_show_oracle_and_input(frames_of: MakeFrames, effect_cells: list[Cell]) -> None:
     figure = figures.curves(study_table(frames_of(effect_cells)), "patch_count")
     e_r, share, e_b, psnr, ssim = figure.axes

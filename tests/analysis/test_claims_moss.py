@@ -9,8 +9,9 @@ from analysis_record import Cell, image_rows, write_study
 
 from slackoff.analysis import Frames, load
 from slackoff.analysis.claims import check
-from slackoff.analysis.claims.moss_published import TABLES, readable_variants, variant_table
+from slackoff.analysis.claims.moss_published import TABLES
 from slackoff.analysis.claims.published_tables import published_beside
+from slackoff.analysis.claims.variant_tables import readable_variants, variant_table
 from slackoff.analysis.report import build
 from slackoff.analysis.teachers import readable_teachers, teacher_table
 
@@ -90,7 +91,7 @@ def test_networks_that_only_damage_their_input_decide_nothing(runs: Path) -> Non
 
 
 def test_published_numbers_stand_beside_the_measured(runs: Path) -> None:
-    table = variant_table(frames(runs, "moss_ablation"), "moss_ablation")
+    table = variant_table(frames(runs, "moss_ablation"), TABLES["moss_ablation"])
     assert list(table["variant"][:6]) == list(TABLES["moss_ablation"].numbers["dense"])
     assert len(table) == 12
     for measure in ("psnr_rgb", "ssim_rgb"):
@@ -98,7 +99,7 @@ def test_published_numbers_stand_beside_the_measured(runs: Path) -> None:
         gaps = table.dropna(subset=[f"{measure}_gap"])
         assert len(gaps) == 10
         assert gaps[f"{measure}_gap"].tolist() == pytest.approx(gaps[f"{measure}_gap_published"].tolist(), abs=1e-6)
-    text = readable_variants(table)
+    text = readable_variants(table, "full")
     assert text["PSNR"][0].startswith("19.99 / 19.99\n")
     assert text["PSNR less full"][0].startswith("\N{MINUS SIGN}2.92 / \N{MINUS SIGN}2.92\n")
     assert set(text["remark"]) == {"not comparable: not the paper's size but laptop"}
@@ -108,7 +109,9 @@ def test_published_rows_that_a_study_lacks_are_named(runs: Path) -> None:
     numbers = {
         name: {"full": rows["full"], "mine": (20.0, 0.8)} for name, rows in TABLES["moss_ablation"].numbers.items()
     }
-    table = variant_table(frames(runs, "moss_ablation", numbers), "moss_ablation").set_index(["test_set", "variant"])
+    table = variant_table(frames(runs, "moss_ablation", numbers), TABLES["moss_ablation"]).set_index(
+        ["test_set", "variant"]
+    )
     assert table.loc[("dense", "without TV"), "remark"] == "not in this study"
     assert table.loc[("dense", "mine"), "remark"] == "not in the paper"
 

@@ -13,12 +13,13 @@ from PIL import Image
 from test_analysis_report import Page
 
 from slackoff.analysis.claim import CONTRADICTED, NOT_ENOUGH, SUPPORTED, Claim
-from slackoff.analysis.complexity import find, load
+from slackoff.analysis.complexity import load
 from slackoff.analysis.complexity.claims import ANSWER, check, order_text
 from slackoff.analysis.complexity.orders import PUBLISHED, Window, nearest, spectra, worth_showing
 from slackoff.analysis.complexity.report import build
 from slackoff.analysis.complexity.search import search_factor
 from slackoff.analysis.complexity.tables import to_latex, windows_table
+from slackoff.analysis.measured import find
 from slackoff.errors import SlackoffError
 
 Scales = dict[str, Sequence[float]]
@@ -293,8 +294,8 @@ def test_a_single_photograph_still_gives_a_report(tmp_path: Path) -> None:
 
 def test_studies_are_found_by_folder_and_name(study: Path, tmp_path: Path) -> None:
     runs = study.parent.parent
-    assert find(study) == study
-    assert find(study.name, runs) == study
+    assert find(study) == (study, "complexity")
+    assert find(study.name, runs) == (study, "complexity")
     assert find("elsewhere", runs) is None
     other = tmp_path / "studies" / "patchcount"
     other.mkdir(parents=True)

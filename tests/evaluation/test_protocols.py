@@ -126,7 +126,7 @@ def test_a_protocol_gives_its_name_to_no_other_images(composed, shared_data, ove
 
 
 def test_the_usual_protocol_is_what_it_was(composed):
-    for choice in ("pairs", "r100like", "sirr", "streaks"):
+    for choice in ("pairs", "r100like", "rain200h", "streaks"):
         config = composed(f"evaluation={choice}")
         assert dict(config.evaluation.protocol) == {
             "_target_": "slackoff.metrics.protocol.Protocol",

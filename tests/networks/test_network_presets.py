@@ -6,7 +6,7 @@ from formula_weights import count_parameters
 from hydra import compose, initialize_config_dir
 
 from slackoff import build
-from slackoff.hydra_app import config_folder
+from slackoff.config_tree import config_folder
 
 PRESETS = sorted(path.stem for path in (config_folder() / "network").glob("*.yaml"))
 

@@ -8,8 +8,10 @@ import pytest
 import wandb
 from lightning.pytorch.loggers.logger import DummyExperiment
 
+from slackoff import training
 from slackoff.record.lines import read_lines
 from slackoff.record.loggers import GuardedWandbLogger, RecordLogger
+from slackoff.record.status import Status
 
 
 def test_a_resume_drops_the_steps_that_are_trained_again_and_goes_on_counting_time(tmp_path: Path):
@@ -89,3 +91,13 @@ def test_a_cell_killed_after_its_last_measurement_records_it_once(tmp_path: Path
     logger.log_metrics({"final/e_r": 30.0}, step=10)
     rows = [json.loads(line) for line in (tmp_path / "steps.jsonl").read_text().splitlines()]
     assert [(row["step"], "final/e_r" in row) for row in rows] == [(5, False), (10, True)]
+
+
+def test_runs_of_a_study_of_variants_have_names_of_their_own(composed, tmp_path: Path, monkeypatch):
+    given: list[str] = []
+    monkeypatch.setattr(training, "GuardedWandbLogger", lambda **options: given.append(options["name"]))
+    label = {"network": "moss_small", "patch_count": 64, "seed": 0}
+    for variant in ("full", "without skip", ""):
+        config = composed("logger.wandb=true", f"study.variant={variant}")
+        training._wandb_logger(config, Status("0123456789ab", label, 20), tmp_path)
+    assert given == ["full moss_small 64 0", "without skip moss_small 64 0", "moss_small 64 0"]

@@ -12,6 +12,7 @@ EXPERIMENTS = {"rainrange": 4, "balance": 4, "moss_ablation": 6, "moss": 2}
 """Experiment to its number of cells; in an order in which most cells of the later ones are done already."""
 
 FURTHER = {"category": 2, "transfer": 2, "table2": 3, "paper150": 3, "semi_generalisation": 4}
+FURTHER |= {"menet_ablation": 3, "menet_table2": 1, "menet_lossnet": 2, "menet_slacking": 3}
 """The same for those that are made as these are; they take minutes."""
 
 

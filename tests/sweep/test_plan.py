@@ -15,6 +15,7 @@ from slackoff.sweep.fingerprints import Fingerprints
 from slackoff.sweep.identity import CELL_VERSION, cell_id
 from slackoff.sweep.manifest import Row
 from slackoff.sweep.plan import plan
+from slackoff.sweep.study import _write_study
 
 
 def identity(composed, *overrides: str) -> str:
@@ -84,6 +85,19 @@ def test_equal_cells_are_planned_once_and_axes_are_what_differs(composed):
     ]
     assert cells[0].folder.name == cells[0].id
     assert cells[0].label["background"] == "builtin"
+
+
+def test_groups_within_a_task_are_axes_by_their_names(composed):
+    terms = "~task.terms", "+task.terms={pixel:{_target_:torch.nn.MSELoss},edge:{_target_:torch.nn.L1Loss}}"
+    jobs = [["task=multitask", *terms, f"weighting@task.weighting={choice}"] for choice in ("gb", "lb")]
+    cells = plan([composed(*job) for job in jobs], jobs)
+    assert [cell.axes for cell in cells] == [
+        {"patch_count": 4, "weighting": "gb"},
+        {"patch_count": 4, "weighting": "lb"},
+    ]
+    configs = [composed(*jobs[0]), composed("task=multitask")]
+    cells = plan(configs, [["terms@task.terms=pixel_edge"], ["terms@task.terms=pixel_edge_texture"]])
+    assert [cell.axes["terms"] for cell in cells] == ["pixel+edge", "pixel+edge+texture"]
 
 
 def test_a_value_that_must_be_given_is_named(composed):
@@ -168,3 +182,10 @@ def test_what_the_command_line_varies_beside_a_variant_is_an_axis(composed):
     found = variants(composed, ("rain=small",), ("rain=medium",))
     assert [axes["rain"] for axes in found] == ["small", "medium"] * 2
     assert all(set(axes) == {"variant", "seed", "rain"} for axes in found)
+
+
+def test_a_study_draws_the_test_sets_of_all_its_cells(composed):
+    jobs = [[f"evaluation={name}"] for name in ("rain100l", "rain100h")]
+    configs = [composed(*job, "study.test_sets=[rain100h,rain100l,sirr]") for job in jobs]
+    folder = _write_study(plan(configs, jobs, fingerprints=Fingerprints(missing_allowed=True)))
+    assert json.loads((folder / "study.json").read_text())["test_sets"] == ["rain100h", "rain100l"]

@@ -21,7 +21,7 @@ def read_configs(frames: Frames) -> dict[str, dict[str, str]]:
             content = OmegaConf.to_container(OmegaConf.load(path))
         except (OSError, YAMLError, OmegaConfBaseException):
             continue
-        configs[identity] = _flat(content)
+        configs[identity] = flat(content)
     return configs
 
 
@@ -43,7 +43,7 @@ def environments(frames: Frames) -> list[tuple[dict[str, str], int]]:
     for identity in frames.cells["id"]:
         path = frames.study.runs / "cells" / identity / "environment.json"
         try:
-            text = json.dumps(_flat(json.loads(path.read_text(encoding="utf-8"))))
+            text = json.dumps(flat(json.loads(path.read_text(encoding="utf-8"))))
         except (OSError, ValueError):
             continue
         counts[text] = counts.get(text, 0) + 1
@@ -64,11 +64,11 @@ def _sorted(values: list[str]) -> list[str]:
         return distinct
 
 
-def _flat(content: Any, prefix: str = "") -> dict[str, str]:
+def flat(content: Any, prefix: str = "") -> dict[str, str]:
     """{'a': {'b': 1}} as {'a.b': '1'}; lists stay one value."""
     if not isinstance(content, dict):
         return {prefix: content if isinstance(content, str) else json.dumps(content, default=str)}
-    flat: dict[str, str] = {}
+    found: dict[str, str] = {}
     for key, value in content.items():
-        flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
-    return flat
+        found |= flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return found

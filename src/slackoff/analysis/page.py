@@ -15,6 +15,8 @@ from slackoff.analysis.claims.check import SUMMARY
 from slackoff.analysis.claims.published_tables import published_beside
 from slackoff.analysis.configuration import different, environments, read_configs, shared
 from slackoff.analysis.cost import cost
+from slackoff.analysis.distributions import Distributions
+from slackoff.analysis.distributions_wording import readable_distributions
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import groups
 from slackoff.analysis.pictures import data_uri, strips
@@ -48,12 +50,16 @@ _CAPTIONS = {
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure on disk: its kind (a key of the captions), the part of the study that it shows, its files."""
+    """A figure on disk: its kind, the part of the study that it shows, its files, and its caption.
+
+    A kind with one caption for all its figures has it in `_CAPTIONS`.
+    """
 
     kind: str
     part: str
     png: Path
     svg: Path
+    own_caption: str = ""
 
     @property
     def uri(self) -> str:
@@ -62,11 +68,16 @@ class Drawn:
 
     @property
     def caption(self) -> str:
-        return _CAPTIONS[self.kind]
+        return self.own_caption or _CAPTIONS[self.kind]
 
 
 def render(
-    frames: Frames, table: pd.DataFrame, claims: list[Claim], drawn: list[Drawn], balanced: Sequence[Balance] = ()
+    frames: Frames,
+    table: pd.DataFrame,
+    claims: list[Claim],
+    drawn: list[Drawn],
+    balanced: Sequence[Balance] = (),
+    distributed: Sequence[Distributions] = (),
 ) -> str:
     """The HTML of the report."""
     template = environment().get_template("report.html.j2")
@@ -85,6 +96,7 @@ def render(
         scopes=list(dict.fromkeys(claim.scope for claim in claims if claim.family != SUMMARY)),
         taught=_taught(frames),
         drawn=drawn,
+        distributed=readable_distributions(distributed, frames.study.axis) if distributed else None,
         balances=_balances(balanced, drawn),
         headings=_headings(table, frames.study.axis),
         rows=_rows(table, frames.study.axis),

@@ -14,6 +14,9 @@ from slackoff.analysis.balance import COUNT, Balance, balance_table, balances
 from slackoff.analysis.balance_figure import balance_figure
 from slackoff.analysis.claims import Claim, check
 from slackoff.analysis.claims.published_tables import published_beside
+from slackoff.analysis.distributions import Distributions, distribution_table, distributions
+from slackoff.analysis.distributions_figure import distribution_figure
+from slackoff.analysis.distributions_wording import caption
 from slackoff.analysis.frames import Frames, load
 from slackoff.analysis.grid import fits, grid
 from slackoff.analysis.groups import TEST_SET, Group, groups
@@ -24,6 +27,7 @@ from slackoff.analysis.style import save
 from slackoff.analysis.summary import cell_means, study_table, threshold_table
 from slackoff.analysis.tables import to_latex
 from slackoff.analysis.teachers import teacher_table
+from slackoff.metrics.columns import COLUMNS
 
 
 def build(study_dir: str | Path) -> Path:
@@ -38,24 +42,29 @@ def build(study_dir: str | Path) -> Path:
     frames = load(study_dir)
     folder = frames.study.folder
     table, claims = study_table(frames), check(frames)
-    balanced = balances(frames)
-    drawn = draw(frames, table, balanced)
-    write_tables(frames, table, balanced)
+    balanced, distributed = balances(frames), distributions(frames)
+    drawn = draw(frames, table, balanced, distributed)
+    write_tables(frames, table, balanced, distributed)
     write_claims(claims, folder)
     page = folder / "index.html"
-    page.write_text(render(frames, table, claims, drawn, balanced), encoding="utf-8")
+    page.write_text(render(frames, table, claims, drawn, balanced, distributed), encoding="utf-8")
     return page
 
 
-def draw(frames: Frames, table: pd.DataFrame, balanced: Sequence[Balance] = ()) -> list[Drawn]:
+def draw(
+    frames: Frames,
+    table: pd.DataFrame,
+    balanced: Sequence[Balance] = (),
+    distributed: Sequence[Distributions] = (),
+) -> list[Drawn]:
     """Draws all figures into the study's folder, in the order of the page."""
     axis, folder = frames.study.axis, frames.study.folder / "figures"
     made: list[Drawn] = []
 
-    def keep(kind: str, labels: dict[str, Any], figure: Figure) -> None:
+    def keep(kind: str, labels: dict[str, Any], figure: Figure, own_caption: str = "") -> None:
         part = ", ".join(str(value) for value in labels.values())
         png, svg = save(figure, folder, "-".join(filter(None, [kind, _slug(part)])))
-        made.append(Drawn(kind, part, png, svg))
+        made.append(Drawn(kind, part, png, svg, own_caption))
 
     any_results = len(frames.images) > 0
     parts = figures.split(table, axis) if any_results else []
@@ -72,6 +81,9 @@ def draw(frames: Frames, table: pd.DataFrame, balanced: Sequence[Balance] = ()) 
         keep("balance", balance.labels, balance_figure(balance))
     for labels, rows in parts:
         keep("tradeoff", labels, figures.tradeoff(rows, axis))
+    for some in distributed:
+        labels = {"measure": COLUMNS[some.measure].label, **some.labels}
+        keep("distribution", labels, distribution_figure(some), caption(some))
     for group in _trained_together(found):
         steps = frames.steps[frames.steps["cell"].isin(group.cells["id"])]
         if len(steps):
@@ -80,11 +92,16 @@ def draw(frames: Frames, table: pd.DataFrame, balanced: Sequence[Balance] = ()) 
     return made
 
 
-def write_tables(frames: Frames, table: pd.DataFrame, balanced: Sequence[Balance] = ()) -> None:
+def write_tables(
+    frames: Frames,
+    table: pd.DataFrame,
+    balanced: Sequence[Balance] = (),
+    distributed: Sequence[Distributions] = (),
+) -> None:
     """tables/study.csv and .tex, thresholds.csv, cells.csv with every cell's state, seconds and label.
 
     Where there is something to show: published.csv (the paper's numbers beside the measured
-    ones), teacher.csv, balance.csv.
+    ones), teacher.csv, balance.csv, distributions.csv.
     """
     folder = frames.study.folder / "tables"
     folder.mkdir(parents=True, exist_ok=True)
@@ -97,9 +114,12 @@ def write_tables(frames: Frames, table: pd.DataFrame, balanced: Sequence[Balance
         taught.to_csv(folder / "teacher.csv", index=False)
     if balanced:
         balance_table(balanced).to_csv(folder / "balance.csv", index=False)
+    if distributed:
+        spread = distribution_table(distributed, frames.study.axis)
+        spread.to_csv(folder / "distributions.csv", index=False)
     title = frames.study.title or frames.study.name
-    caption = f"{title}: mean over the test images and 95 % bootstrap interval."
-    latex = to_latex(table, frames.study.axis, caption, f"tab:{_slug(frames.study.name)}")
+    headed = f"{title}: mean over the test images and 95 % bootstrap interval."
+    latex = to_latex(table, frames.study.axis, headed, f"tab:{_slug(frames.study.name)}")
     (folder / "study.tex").write_text(latex, encoding="utf-8")
 
 

@@ -106,10 +106,12 @@ def draw_main_axis(
     else:
         pad = 0.08 * (high - low) or 0.5
         ax.set_xlim(low - pad, high + pad + room * (high - low))
-    texts = [f"{value}\n\N{MULTIPLICATION SIGN}" if value in gaps else str(value) for value in values]
+    long = sum(len(str(value)) for value in values) > _LONG
+    mark = f"{' ' if long else chr(10)}\N{MULTIPLICATION SIGN}"
+    texts = [f"{value}{mark}" if value in gaps else str(value) for value in values]
     ax.set_xticks(list(at.values()), texts)
     ax.set_xticks([], minor=True)
-    if sum(map(len, texts)) > _LONG and not gaps:
+    if long:
         ax.set_xticks(ax.get_xticks(), texts, rotation=30, ha="right", rotation_mode="anchor")
     else:
         ax.tick_params(axis="x", labelrotation=45 if len(values) >= _CROWDED and not gaps else 0)

@@ -6,13 +6,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import torch
 from kornia.color import rgb_to_grayscale
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from slackoff.backgrounds import FolderSource, ImageSource, Patch
@@ -50,6 +52,9 @@ class ComplexityMeasurement:
         SlackoffError: a setting that cannot be, or a folder that cannot be read.
     """
 
+    kind: ClassVar[str] = "complexity"
+    drawing: ClassVar[frozenset[str]] = frozenset()
+
     categories: Mapping[str, ImageSource | Mapping[str, Any]]
     patch_size_px: int = 128
     count: int = 256
@@ -68,6 +73,15 @@ class ComplexityMeasurement:
     def scales(self) -> int:
         """The number of scales K that is measured."""
         return self.depth or full_depth(self.patch_size_px, self.patch_size_px, self.filter_size)
+
+    @property
+    def announcement(self) -> str:
+        """What is going to be measured."""
+        return f"Measuring {self.count} patches of each of {len(self.categories)} categories."
+
+    def settled(self, folder: Path) -> str:
+        """That they were measured before."""
+        return "These patches are measured already: only the report is drawn."
 
     def fingerprint(self) -> str:
         """Hexadecimal digest of all that decides the numbers: settings, and names and bytes of the images."""
@@ -99,6 +113,17 @@ class ComplexityMeasurement:
             pixels = dict(cut(source, _all(source), chosen, self.patch_size_px))
             found[name] = [pixels[row] for row in range(len(chosen))]
         return found
+
+    def write_further(self, folder: Path) -> None:
+        """Write the examples as patches/CATEGORY/NUMBER.png."""
+        for category, patches in self.examples().items():
+            (folder / "patches" / category).mkdir(parents=True, exist_ok=True)
+            for number, pixels in enumerate(patches):
+                Image.fromarray(pixels).save(folder / "patches" / category / f"{number}.png")
+
+    def failures(self, rows: pd.DataFrame) -> list[str]:
+        """None: a category that cannot be measured ends the measuring."""
+        return []
 
     def _sources(self) -> Iterator[tuple[str, ImageSource]]:
         for name, source in self.categories.items():

@@ -1,10 +1,31 @@
-"""Training losses: called as ``loss(network, rainy, background)``, so that a loss can ask a network for its stages.
+"""Training losses, in two kinds: whole losses and terms.
+
+A whole loss is called as ``loss(network, rainy, background)``, so that it can ask a network for its stages. A term is
+one task of multi-task training, called as ``term(output, background)``; the weights among terms are no business of
+theirs. Each gives a scalar.
 
 Plain torch; knows nothing of Lightning, Hydra or W&B.
 """
 
+from slackoff.losses.edge import EdgeAware
 from slackoff.losses.l1 import L1
+from slackoff.losses.perceptual import Perceptual
+from slackoff.losses.pixel import PixelL1, PixelMSE
 from slackoff.losses.rcdnet import RCDNetLoss
 from slackoff.losses.spdnet import SPDNetLoss
+from slackoff.losses.term import Term
+from slackoff.losses.texture import Texture
+from slackoff.losses.total_variation import TotalVariationTerm
 
-__all__ = ["L1", "RCDNetLoss", "SPDNetLoss"]
+__all__ = [
+    "L1",
+    "EdgeAware",
+    "Perceptual",
+    "PixelL1",
+    "PixelMSE",
+    "RCDNetLoss",
+    "SPDNetLoss",
+    "Term",
+    "Texture",
+    "TotalVariationTerm",
+]

@@ -2,6 +2,8 @@
 
 from torch import Tensor
 
+from slackoff.losses.term import Term
+
 
 def total_variation(images: Tensor) -> Tensor:
     """Quadratic total variation, as in the code of MOSS (Huang, Yu, He, CVPR 2021); its paper may mean absolute ones.
@@ -18,3 +20,12 @@ def total_variation(images: Tensor) -> Tensor:
     down = (images[..., 1:, :] - images[..., :-1, :]).square().mean()
     across = (images[..., :, 1:] - images[..., :, :-1]).square().mean()
     return (down + across) / 2
+
+
+class TotalVariationTerm(Term):
+    """Quadratic total variation of the output, see ``total_variation``; the background does not count."""
+
+    least_side = 2
+
+    def error(self, output: Tensor, background: Tensor) -> Tensor:
+        return total_variation(output)

@@ -51,6 +51,7 @@ class MOSS(nn.Module):
     """
 
     paper: ClassVar[str] = "Huang et al., MOSS (CVPR 2021)"
+    shared_layer: ClassVar[str] = "tail"
 
     def __init__(
         self,

@@ -106,6 +106,7 @@ class RCDNet(StagedNetwork):
         self.first_image_net = ImageNet(3 + dual_channels, blocks)
         self.image_nets = nn.ModuleList(ImageNet(3 + dual_channels, blocks) for _ in range(stages))
         self.last_image_net = ImageNet(3 + dual_channels, blocks)
+        self.shared_layer = f"last_image_net.{blocks - 1}.conv2"
 
     def stages(self, rainy: Tensor) -> Stages:
         """Backgrounds: the first one, one a stage, the result. Rains: one a stage. (N, 3, H, W) each, in [0, 1]."""

@@ -36,6 +36,7 @@ class ResNet(nn.Module):
     """
 
     paper: ClassVar[str] = "Ledig et al., SRResNet (CVPR 2017), as BasicSR's MSRResNet"
+    shared_layer: ClassVar[str] = "conv_last"
 
     def __init__(self, channels: int = 64, blocks: int = 16, global_residual: bool = True) -> None:
         super().__init__()

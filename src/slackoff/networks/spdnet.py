@@ -40,6 +40,7 @@ class SPDNet(StagedNetwork):
     """
 
     paper: ClassVar[str] = "Yi et al., SPDNet (ICCV 2021)"
+    shared_layer: ClassVar[str] = "output3"
 
     def __init__(
         self, channels: int = 32, blocks: int = 3, image_range: float = 1.0, global_residual: bool = False

@@ -67,6 +67,7 @@ class SwinIR(nn.Module):
     """
 
     paper: ClassVar[str] = "Liang et al., SwinIR (ICCVW 2021)"
+    shared_layer: ClassVar[str] = "conv_last"
     mean: Tensor
 
     def __init__(

@@ -39,6 +39,7 @@ class UNet(nn.Module):
     """
 
     paper: ClassVar[str] = "Ronneberger et al., U-Net (MICCAI 2015)"
+    shared_layer: ClassVar[str] = "head"
 
     def __init__(self, width: int = 32, levels: int = 5, global_residual: bool = True) -> None:
         super().__init__()

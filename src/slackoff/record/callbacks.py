@@ -49,6 +49,7 @@ class LossGuard(Callback):
     def __init__(self, checkpoints: Path, every: int) -> None:
         self.checkpoints, self.every = checkpoints, every
         self.bad_step: Tensor | None = None
+        self.bad_parts: dict[str, Tensor] = {}
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -58,6 +59,9 @@ class LossGuard(Callback):
             self.bad_step = torch.full((), -1, device=loss.device)
         new = (self.bad_step < 0) & ~torch.isfinite(loss)
         self.bad_step = torch.where(new, trainer.global_step, self.bad_step)
+        for name in (name for name in outputs if name != "loss" and not name.startswith("weight/")):
+            bad = new & ~torch.isfinite(outputs[name])
+            self.bad_parts[name] = self.bad_parts[name] | bad if name in self.bad_parts else bad
         if trainer.global_step % self.every == 0:
             self.check()
 
@@ -65,15 +69,16 @@ class LossGuard(Callback):
         """Stop here if a loss was not finite.
 
         Raises:
-            NonFiniteLossError: naming the step and the last good checkpoint.
+            NonFiniteLossError: naming the step, the parts of the loss that were not finite, the last good checkpoint.
         """
         step = -1 if self.bad_step is None else int(self.bad_step)
         if step < 0:
             return
         last = self.checkpoints / LAST
         good = f"the last good checkpoint is {last}" if last.exists() else "no checkpoint was written before"
+        parts = ", ".join(name for name, bad in self.bad_parts.items() if bad)
         raise NonFiniteLossError(
-            f"The loss became NaN or infinite at step {step}; {good}: "
+            f"The loss became NaN or infinite at step {step}{f' ({parts})' if parts else ''}; {good}: "
             "lower task.learning_rate or set trainer.precision=32-true"
         )
 

@@ -12,7 +12,7 @@ from slackoff.sweep.expand import Config, NotGivenError
 
 
 class Fingerprints:
-    """Digests of backgrounds, test sets, labelled pairs and unlabelled images, each read once a sweep.
+    """Digests of backgrounds, test sets, labelled pairs, unlabelled images and weight files, each read once a sweep.
 
     Args:
         missing_allowed: take a folder that cannot be read for one still to come: its digest is a stand-in, and
@@ -70,6 +70,9 @@ def _folders(config: Config) -> Iterator[tuple[str, Any]]:
     for key in ("labelled", "unlabelled"):
         if config.get(key):
             yield key, config[key]
+    for name, node in (config["task"].get("terms") or {}).items():
+        if "root" in node:  # a loss with weights of its own, whose place does not count
+            yield f"task.terms.{name}", node
 
 
 def _backgrounds(node: Any) -> str:

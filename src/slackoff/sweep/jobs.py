@@ -101,7 +101,7 @@ def _row_configs(jobs: Sequence[Job], expander: Expander, explain: Explain) -> I
 
 def _measure(config: Config, console: Console, dry_run: bool) -> int:
     if dry_run:
-        console.print("This study trains nothing: it measures images and draws them.")
+        console.print("This study trains nothing: it measures, and draws what it finds.")
         return 0
     from slackoff.sweep.measurement import run_measurement
 

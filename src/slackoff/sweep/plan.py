@@ -136,10 +136,12 @@ def _without_variants(
 
 
 def _value(content: Config, key: str) -> Any:
-    """The value of a config key, or the name of a group's choice, also of one for another place (GROUP@PLACE)."""
-    value = _select(content, key.rpartition("@")[2].replace("/", "."))
+    """The value of a config key, or the name of a group's choice, or those of its parts."""
+    group, _, package = key.partition("@")  # weighting@task.weighting stands at task.weighting
+    value = _select(content, package or group.replace("/", "."))
     if isinstance(value, dict):
-        return value.get("name", str(value))
+        parts = all(isinstance(part, dict) for part in value.values())
+        return value.get("name", "+".join(value) if parts else str(value))
     return str(value) if isinstance(value, list) else value
 
 
@@ -162,4 +164,4 @@ def _select(content: Config | DictConfig, key: str) -> Any:
 
 
 def _short(key: str) -> str:
-    return key.rsplit(".", 1)[-1]
+    return key.partition("@")[0].rsplit(".", 1)[-1]

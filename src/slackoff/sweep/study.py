@@ -81,7 +81,7 @@ def _write_study(cells: Sequence[Cell]) -> Path:
             "size": config.size,
             "axis": str(config.study.axis).rsplit(".", 1)[-1],
             "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "test_sets": _drawn_test_sets(config),
+            "test_sets": _drawn_test_sets(config, cells),
             "claims": list(config.study.claims),
             "options": OmegaConf.to_container(config.study.options),
             "command": shlex.join(["python", "-m", "slackoff", *sys.argv[1:]]),
@@ -97,9 +97,12 @@ def _common(cells: Sequence[Cell], key: str) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _drawn_test_sets(config: DictConfig) -> list[str]:
-    """Those of ``study.test_sets`` that the cells are tested on; none (which draws all) if the command chose others."""
-    tested = {str(config.evaluation.test_set.get("name", config.evaluation.name)), *config.evaluation.get("also", {})}
+def _drawn_test_sets(config: DictConfig, cells: Sequence[Cell]) -> list[str]:
+    """Those of ``study.test_sets`` that any cell is tested on; none (which draws all) if the command chose others."""
+    tested: set[str] = set()
+    for cell in cells:
+        evaluation = cell.content["evaluation"]
+        tested |= {str(evaluation["test_set"].get("name", evaluation["name"])), *evaluation.get("also", {})}
     joined = config.study.options.get("joined_test_sets", {})
     tested |= {name for name, parts in joined.items() if set(parts) <= tested}
     return [str(name) for name in config.study.test_sets if name in tested]

@@ -1,6 +1,7 @@
 """What all training regimes have in common: a network, Adam, and losses that depend on batch and step alone."""
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import ClassVar
 
 import torch
@@ -46,6 +47,10 @@ class Task(LightningModule):
     def losses(self, batch: RainyBatch, step: int) -> dict[str, Tensor]:
         """The scalars of a step: ``loss``, which is minimised, and others to look at."""
 
+    def trained_parameters(self) -> Iterator[nn.Parameter]:
+        """What the optimiser moves."""
+        return self.network.parameters()
+
     @property
     def teachers(self) -> dict[str, nn.Module]:
         """Further networks to measure at the present step, by name."""
@@ -61,7 +66,7 @@ class Task(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = torch.optim.Adam(
-            self.network.parameters(), self.learning_rate, betas=(self.betas[0], self.betas[1])
+            self.trained_parameters(), self.learning_rate, betas=(self.betas[0], self.betas[1])
         )
         schedule = self.decay.schedule(optimizer, self.steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -9,6 +9,8 @@ from typing import Final
 from slackoff.analysis.claim import Claim
 from slackoff.analysis.claims.category import check_category
 from slackoff.analysis.claims.limited_labels import check_limited_labels
+from slackoff.analysis.claims.menet import check_menet_ablation, check_menet_lossnet, check_menet_table2
+from slackoff.analysis.claims.menet_slacking import check_menet_slacking
 from slackoff.analysis.claims.moss import check_moss, check_moss_ablation, check_moss_nu, check_moss_tau
 from slackoff.analysis.claims.patchcount import check_patch_count
 from slackoff.analysis.claims.rainrange import check_rain_range
@@ -35,6 +37,10 @@ FAMILIES = MappingProxyType[str, Callable[[Frames], list[Claim]]](
         "moss_ablation": check_moss_ablation,
         "moss_tau": check_moss_tau,
         "moss_nu": check_moss_nu,
+        "menet_ablation": check_menet_ablation,
+        "menet_table2": check_menet_table2,
+        "menet_lossnet": check_menet_lossnet,
+        "menet_slacking": check_menet_slacking,
         "limited_labels": check_limited_labels,
         "semi_generalisation": check_semi_generalisation,
         REFERENCES: check_references,

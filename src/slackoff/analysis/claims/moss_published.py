@@ -1,40 +1,19 @@
-"""The published numbers of MOSS's ablations (supplement, Tables 3 to 5) beside the measured ones.
+"""The published numbers of MOSS's ablations (supplement, Tables 3 to 5).
 
 PSNR in dB and SSIM on the synthetic test images of DDN-SIRR: the ten dense and the ten sparse ones, or the mean over
 all twenty.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
-
-import pandas as pd
-
-from slackoff.analysis.frames import Frames
-from slackoff.analysis.groups import TEST_SET, Group, groups
-from slackoff.analysis.statistics import Interval
-from slackoff.analysis.wording import NO_NUMBER, decimals, listing, number, plain_label
+from slackoff.analysis.claims.variant_tables import PublishedTable
 
 FULL = "full"
-VARIANT = "variant"
-MEASURES = ("psnr_rgb", "ssim_rgb")
 
-
-@dataclass(frozen=True)
-class PublishedTable:
-    """A table of the paper: for each test set the PSNR and SSIM of each variant, in its order."""
-
-    source: str
-    numbers: dict[str, dict[str, tuple[float, float]]]
-
-    @property
-    def variants(self) -> list[str]:
-        return list(dict.fromkeys(variant for rows in self.numbers.values() for variant in rows))
-
+_SOURCE = "{} of the supplement of MOSS, test set of DDN-SIRR"
 
 TABLES = {
     "moss_ablation": PublishedTable(
-        "Table 3",
+        _SOURCE.format("Table 3"),
+        FULL,
         {
             "dense": {
                 "basic": (19.99, 0.835),
@@ -55,7 +34,8 @@ TABLES = {
         },
     ),
     "moss_tau": PublishedTable(
-        "Table 4",
+        _SOURCE.format("Table 4"),
+        FULL,
         {
             "sirr": {
                 "tau 0": (25.06, 0.876),
@@ -69,7 +49,8 @@ TABLES = {
         },
     ),
     "moss_nu": PublishedTable(
-        "Table 5",
+        _SOURCE.format("Table 5"),
+        FULL,
         {
             "sirr": {
                 "nu 0": (25.17, 0.887),
@@ -84,73 +65,3 @@ TABLES = {
     ),
 }
 """By the family of claims that goes with them."""
-
-
-def variant_table(frames: Frames, family: str) -> pd.DataFrame:
-    """Published and measured numbers side by side: one row per group and variant of either.
-
-    Columns: variant, test_set, labels (of the group, where there are several); per measure m: m_published, m (mean),
-    m_low, m_high (95 % interval), m_gap_published and m_gap (less the full model; the measured one paired over the
-    images) with m_gap_low and m_gap_high; `remark`.
-    """
-    return pd.DataFrame([row for group in groups(frames) for row in _rows(frames, group, TABLES[family])])
-
-
-def readable_variants(table: pd.DataFrame) -> pd.DataFrame:
-    """The table as text; an entry is '22.91 / 21.30' and, on a second line, the interval of the measured."""
-    text = table[["variant", "test_set"]].astype(str).rename(columns={"test_set": TEST_SET})
-    if table["labels"].any():
-        text["cells"] = table["labels"]
-    for measure in MEASURES:
-        label = plain_label(measure)
-        text[label] = [_entry(row, measure, "") for _, row in table.iterrows()]
-        text[f"{label} less full"] = [_entry(row, measure, "_gap") for _, row in table.iterrows()]
-    text["remark"] = table["remark"]
-    return text
-
-
-def _rows(frames: Frames, group: Group, table: PublishedTable) -> Iterator[dict[str, Any]]:
-    """Rows of the paper's variants in its order, then of those that it does not have."""
-    test_set = str(group.images["test_set"].iloc[0]) if len(group.images) else ""
-    published = table.numbers.get(test_set, {})
-    measured = [str(value) for value in group.values]
-    for variant in dict.fromkeys([*(name for name in table.variants if name in {*published, *measured}), *measured]):
-        yield _row(frames, group, test_set, variant, published)
-
-
-def _row(
-    frames: Frames, group: Group, test_set: str, variant: str, published: dict[str, tuple[float, float]]
-) -> dict[str, Any]:
-    labels = ", ".join(f"{key} = {value}" for key, value in group.labels.items() if key != TEST_SET)
-    row: dict[str, Any] = {"variant": variant, "test_set": test_set, "labels": labels}
-    for place, measure in enumerate(MEASURES):
-        row[f"{measure}_published"] = published[variant][place] if variant in published else float("nan")
-        row |= _interval(measure, group.level(variant, measure))
-        both = variant in published and FULL in published
-        row[f"{measure}_gap_published"] = published[variant][place] - published[FULL][place] if both else float("nan")
-        compared = variant != FULL and {variant, FULL} <= set(group.done)
-        gap = group.change(FULL, variant, measure) if compared else Interval(float("nan"), float("nan"), float("nan"))
-        row |= _interval(f"{measure}_gap", gap)
-    return row | {"remark": _remark(frames, group, test_set, variant, variant in published)}
-
-
-def _interval(name: str, interval: Interval) -> dict[str, float]:
-    return {name: interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}
-
-
-def _remark(frames: Frames, group: Group, test_set: str, variant: str, published: bool) -> str:
-    """What keeps the two from being compared."""
-    if variant not in group.done:
-        return "no result" if variant in group.values else "not in this study"
-    if not published:
-        return "not in the paper"
-    size = frames.study.size
-    reasons = [f"not the paper's size but {size}"] if size not in ("", "paper") else []
-    return f"not comparable: {listing(reasons)}" if reasons else ""
-
-
-def _entry(row: pd.Series, measure: str, part: str) -> str:
-    places = decimals(measure)
-    published = number(float(row[f"{measure}{part}_published"]), places)
-    mean, low, high = (number(float(row[f"{measure}{part}{end}"]), places) for end in ("", "_low", "_high"))
-    return f"{published} / {mean}" + (f"\n{low} to {high}" if low != NO_NUMBER else "")

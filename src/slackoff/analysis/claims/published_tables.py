@@ -4,8 +4,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from slackoff.analysis.claims import moss_published, published
+from slackoff.analysis.claims import menet_published, moss_published, published
+from slackoff.analysis.claims.variant_tables import readable_variants, variant_table
 from slackoff.analysis.frames import Frames
+
+VARIANT_TABLES = moss_published.TABLES | menet_published.TABLES
+"""By the family of claims that goes with them."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +27,8 @@ def published_beside(frames: Frames) -> Beside | None:
         source = "Table 2 of the paper's ICLR 2023 submission, test set R100 (Rain100L)"
         return Beside(table, published.readable_published(table), source)
     for family in frames.study.claims:
-        if family in moss_published.TABLES and len(frames.cells):
-            table = moss_published.variant_table(frames, family)
-            source = f"{moss_published.TABLES[family].source} of the supplement of MOSS, test set of DDN-SIRR"
-            return Beside(table, moss_published.readable_variants(table), source)
+        if family in VARIANT_TABLES and len(frames.cells):
+            of_paper = VARIANT_TABLES[family]
+            table = variant_table(frames, of_paper)
+            return Beside(table, readable_variants(table, of_paper.reference), of_paper.source)
     return None

@@ -3,6 +3,6 @@
 Everything is drawn from study.json and complexity.parquet. Drawing libraries are imported when a report is built.
 """
 
-from slackoff.analysis.complexity.record import KIND, ComplexityStudy, find, load
+from slackoff.analysis.complexity.record import ComplexityStudy, load
 
-__all__ = ["KIND", "ComplexityStudy", "find", "load"]
+__all__ = ["ComplexityStudy", "load"]

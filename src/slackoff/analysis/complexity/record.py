@@ -11,7 +11,6 @@ import pandas as pd
 
 from slackoff.errors import SlackoffError
 
-KIND = "complexity"
 ROWS = "complexity.parquet"
 _NEEDED = {"category", "photograph", "patch", "colour", "normalised", "half_variance", "c_0"}
 _TEXTS = ("name", "title", "question", "experiment", "size", "created_at", "command", "paper")
@@ -87,17 +86,6 @@ class ComplexityStudy:
 def label(category: str) -> str:
     """How a category is written: 'CelebA' for celeba, else as it is named."""
     return _LABELS.get(category, category)
-
-
-def find(study_or_folder: str | Path, runs: str | Path = "runs") -> Path | None:
-    """The folder of a complexity study, by that folder or by its name under `runs`/studies; None for anything else."""
-    for folder in (Path(study_or_folder), Path(runs) / "studies" / str(study_or_folder)):
-        try:
-            content = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        return folder if isinstance(content, dict) and content.get("kind") == KIND else None
-    return None
 
 
 def load(study_dir: str | Path) -> ComplexityStudy:

@@ -1,0 +1,82 @@
+"""task=multitask with its two nested groups, as a command line and a manifest name them."""
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+from slackoff import build
+from slackoff.checks import Checks
+from slackoff.errors import SlackoffError
+from slackoff.sweep.compositions import Compositions
+from slackoff.sweep.expand import Expander, resolved
+from slackoff.tasks import MultitaskTask
+from slackoff.tasks.decay import Steps
+
+WEIGHTINGS = {
+    "fixed": "Fixed",
+    "lb": "LossBalancing",
+    "gb": "GradientBalancing",
+    "uncertainty": "Uncertainty",
+    "gradnorm": "GradNorm",
+    "dwa": "DynamicWeightAverage",
+    "pcgrad": "PCGrad",
+}
+# Losses of torch's own are terms too.
+TERMS = "+task.terms={pixel:{_target_:torch.nn.MSELoss},edge:{_target_:torch.nn.L1Loss}}"
+
+
+def test_there_is_a_test_for_every_weighting_that_can_be_chosen(conf):
+    assert {path.stem for path in (conf / "weighting").glob("*.yaml")} == set(WEIGHTINGS)
+
+
+@pytest.mark.parametrize("choice", WEIGHTINGS)
+def test_a_weighting_is_chosen_by_name(composed, choice):
+    config = composed("task=multitask", "~task.terms", TERMS, f"weighting@task.weighting={choice}")
+    task = build.build_task(config, build.build_network(config))
+    assert isinstance(task, MultitaskTask)
+    assert type(task.weighting).__name__ == WEIGHTINGS[choice]
+    assert task.weighting.names == ("pixel", "edge")
+
+
+def test_the_defaults_are_menets(composed):
+    config = composed("task=multitask")
+    assert list(config.task.terms) == ["pixel", "edge", "texture"]
+    assert config.task.weighting.name == "gb"
+    bare = composed("task=multitask", "~task.terms", TERMS)
+    task = build.build_task(bare, build.build_network(bare))
+    assert (task.learning_rate, tuple(task.betas), task.decay) == (1e-3, (0.9, 0.999), Steps([0.4, 0.8], 0.1))
+
+
+@pytest.mark.parametrize("choice", WEIGHTINGS)
+def test_a_cell_is_checked_without_computing_anything(composed, choice):
+    config = composed("task=multitask", "~task.terms", TERMS, f"weighting@task.weighting={choice}")
+    assert Checks().check(config) > 0
+
+
+def test_what_does_not_fit_is_found_before_training(composed):
+    config = composed("task=multitask", "~task.terms", "+task.terms={pixel:{_target_:torch.nn.MSELoss}}")
+    with pytest.raises(
+        SlackoffError, match=r"task.weighting GradientBalancing balances several terms, and pixel is al"
+    ):
+        Checks().check(config)
+    config = composed("task=multitask", "~task.terms", TERMS, "task.shared_layer=conv9")
+    with pytest.raises(SlackoffError, match=r"task.shared_layer=conv9 is no module of UNet"):
+        Checks().check(config)
+
+
+def test_a_sweep_expands_the_nested_groups_as_hydra_does(conf):
+    from hydra import compose, initialize_config_dir
+
+    jobs = [
+        ["task=multitask", f"weighting@task.weighting={choice}", f"seed={seed}", "network=resnet_small"]
+        for choice in ("lb", "gb")
+        for seed in (1, 2)
+    ]
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        expander = Expander(Compositions(lambda overrides: compose("config", overrides), loader, "config"))
+        expanded = list(expander(jobs))
+        expected = [resolved(compose("config", overrides)) for overrides in jobs]
+    assert expanded == expected
+    assert [config["task"]["weighting"]["name"] for config in expanded] == ["lb", "lb", "gb", "gb"]
+    assert len({OmegaConf.to_yaml(config) for config in expanded}) == 4
