@@ -43,6 +43,8 @@ def mistake(arguments: list[str], tmp_path: Path, monkeypatch, capsys) -> str:
         (["rain.width=[]"], ["rain.width is []"]),
         (["background.patch_count=9999999"], ["background.patch_count"]),
         (["schedule.steps=0"], ["schedule.steps=0"]),
+        (["start_from=FILE"], ["write +start_from=... to add it"]),
+        (["+start_from=nowhere.pth"], ["start_from=nowhere.pth", "give a weight file"]),
         (["evaluation.count=abc"], ["evaluation.count=abc"]),
         (["trainer.precision=8-bit"], ["trainer.precision=8-bit", "bf16-mixed"]),
         (["task._target_=os.system"], ["task._target_=os.system is refused"]),

@@ -6,7 +6,7 @@ import sys
 
 from slackoff.output import endure
 
-VERBS = ("status", "report", "networks", "retry", "clean", "user-study")
+VERBS = ("status", "report", "networks", "retry", "clean", "import-weights", "user-study")
 LOOKS = ("--help", "-h", "--hydra-help", "--info", "-i", "--cfg", "-c")
 
 

@@ -22,6 +22,7 @@ from slackoff.metrics.protocol import Protocol
 from slackoff.pairs import LabelledPairs
 from slackoff.seeding import derive_seed
 from slackoff.tasks import Task
+from slackoff.weights import start_from
 
 ALLOWED_TARGETS = ("slackoff.", "torch.nn.", "torchmetrics.", "timm.", "kornia.")
 
@@ -127,6 +128,18 @@ def build_network(config: DictConfig) -> nn.Module:
     """The network, its weights drawn from the cell's seed."""
     torch.manual_seed(derive_seed(config.seed, "network"))
     return build(config.network, "network")
+
+
+def build_started_network(config: DictConfig) -> nn.Module:
+    """The network as training begins with it: as ``build_network``, or with the weights of the file ``start_from``.
+
+    Raises:
+        SlackoffError: as for ``build`` and ``slackoff.weights.start_from``.
+    """
+    network = build_network(config)
+    if config.get("start_from"):
+        start_from(network, Path(config.start_from))
+    return network
 
 
 def build_task(config: DictConfig, network: nn.Module) -> Task:

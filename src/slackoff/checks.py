@@ -61,6 +61,8 @@ class Checks:
             parts = {"background": config.background, "labelled": labelled, "unlabelled": config.unlabelled}
             self._once(lambda: _check_unlabelled(config, backgrounds), **parts)
         self._once(lambda: bool(build.build_evaluator(config, backgrounds)), **photos, evaluation=config.evaluation)
+        if start := config.get("start_from"):
+            self._once(lambda: bool(build.build_started_network(config)), network=config.network, start_from=start)
         sizes = {"side": side, "size": config.schedule.batch_size, "steps": config.schedule.steps}
         parts = {"network": config.network, "task": config.task, "unlabelled": config.get("unlabelled")}
         return self._once(lambda: _operations(config), **parts, **sizes)
@@ -119,6 +121,8 @@ def _operations(config: DictConfig) -> float:
 def _check_plain_values(config: DictConfig) -> None:
     for key, least in LEAST_COUNTS.items():
         value = OmegaConf.select(config, key)
+        if key == "schedule.steps" and value == 0 and config.get("start_from"):
+            continue  # measured as it comes from the file
         if type(value) is not int or value < least:
             raise SlackoffError(f"{key}={value} is no count: give a whole number from {least} up")
     count = config.evaluation.count

@@ -156,6 +156,28 @@ def networks(
     Console().print(network_table(rows))
 
 
+@app.command("import-weights")
+def import_weights(
+    network: Annotated[str, typer.Argument(help="The network's preset: python -m slackoff networks lists them.")],
+    file: Annotated[Path, typer.Argument(help="Published weights: .pth, .pt, .npz or .safetensors.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="What to write; FILE's name, in this folder, if left out.")
+    ] = None,
+) -> None:
+    """Write the published weights of a network as safetensors under our names, for +start_from=...
+
+    Nothing in FILE is run. Where anything does not fit, nothing is written and the exit code is 2.
+    """
+    from slackoff import weight_import
+
+    try:
+        written = weight_import.import_weights(network, file, out)
+    except (SlackoffError, OSError) as error:
+        stop(error)
+    console = Console()
+    console.print(f"{written.path}: {written.parameters:,} parameters of network={network}", soft_wrap=True)
+
+
 def _status_table(runs: Path, watch: Watch, pace: "Pace | None" = None) -> list[RenderableType]:
     from slackoff.sweep.display import status_table
 

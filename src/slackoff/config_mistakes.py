@@ -10,6 +10,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+ADDED = ("start_from",)
+"""Keys that a config does not have unless they are added."""
+
 
 def explain(error: Exception, arguments: Sequence[str], conf: Path) -> str:
     """Say what is wrong with a command line.
@@ -26,6 +29,8 @@ def explain(error: Exception, arguments: Sequence[str], conf: Path) -> str:
         return f"There is no {group} '{wrong}': {_suggest(wrong, known)}"
     if found := re.search(r"Could not (?:override|find|append) '?(?:key )?([\w./@]+)", text):
         wrong = found.group(1)
+        if wrong in ADDED:
+            return f"{wrong} is in no config by itself: write +{wrong}=... to add it"
         known = _known_keys(wrong, arguments, conf)
         return f"There is no config key '{wrong}': {_choice_first(wrong, known, conf) or _suggest(wrong, known)}"
     return " ".join(text.split())

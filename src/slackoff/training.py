@@ -88,7 +88,7 @@ def run_cell(config: DictConfig, folder: Path, status: Status, process_start: fl
     backgrounds = build.build_backgrounds(config)
     evaluator = build.build_evaluator(config, backgrounds)
     data = build.build_training_data(config, backgrounds)
-    network = build.build_network(config)
+    network = build.build_started_network(config)
     if config.trainer.channels_last:
         network.to(memory_format=torch.channels_last)
     task = build.build_task(config, network)

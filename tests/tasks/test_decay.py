@@ -29,6 +29,16 @@ def test_steps_multiply_at_parts_of_the_run():
     assert rates(Steps([0.25, 0.5], 0.2), 20) == pytest.approx(expected)
 
 
+def test_each_part_may_have_a_factor_of_its_own():
+    expected = [1.0] * 5 + [0.5] * 5 + [0.4] * 10
+    assert rates(Steps([0.25, 0.5], [0.5, 0.8]), 20) == pytest.approx(expected)
+
+
+def test_another_number_of_factors_than_of_parts_is_refused():
+    with pytest.raises(SlackoffError, match=r"task\.decay\.factor has 1 factors for the 2 parts"):
+        Steps([0.25, 0.5], [0.2])
+
+
 @pytest.mark.parametrize("part", [0, 1, 25])
 def test_a_part_outside_the_run_is_refused(part):
     with pytest.raises(SlackoffError, match=r"task\.decay\.at=\[0\.5, "):

@@ -7,11 +7,16 @@ theirs. Each gives a scalar.
 Plain torch; knows nothing of Lightning, Hydra or W&B.
 """
 
+from slackoff.losses.drd_net import DRDNetLoss
 from slackoff.losses.edge import EdgeAware
+from slackoff.losses.jorder_e import JORDERELoss
 from slackoff.losses.l1 import L1
+from slackoff.losses.mse import MSE
+from slackoff.losses.negative_ssim import NegativeSSIM
 from slackoff.losses.perceptual import Perceptual
 from slackoff.losses.pixel import PixelL1, PixelMSE
 from slackoff.losses.rcdnet import RCDNetLoss
+from slackoff.losses.rescan import RESCANLoss
 from slackoff.losses.spdnet import SPDNetLoss
 from slackoff.losses.term import Term
 from slackoff.losses.texture import Texture
@@ -19,11 +24,16 @@ from slackoff.losses.total_variation import TotalVariationTerm
 
 __all__ = [
     "L1",
+    "MSE",
+    "DRDNetLoss",
     "EdgeAware",
+    "JORDERELoss",
+    "NegativeSSIM",
     "Perceptual",
     "PixelL1",
     "PixelMSE",
     "RCDNetLoss",
+    "RESCANLoss",
     "SPDNetLoss",
     "Term",
     "Texture",

@@ -3,12 +3,30 @@
 Plain torch; knows nothing of Lightning, Hydra or W&B.
 """
 
+from slackoff.networks.ddn import DDN
+from slackoff.networks.drd_net import DRDNet
+from slackoff.networks.jorder_e import JORDERE
 from slackoff.networks.menet import MENET
 from slackoff.networks.moss import MOSS
+from slackoff.networks.prenet import PReNet
 from slackoff.networks.rcdnet import RCDNet
+from slackoff.networks.rescan import RESCAN
 from slackoff.networks.resnet import ResNet
 from slackoff.networks.spdnet import SPDNet
 from slackoff.networks.swinir import SwinIR
 from slackoff.networks.unet import UNet
 
-__all__ = ["MENET", "MOSS", "RCDNet", "ResNet", "SPDNet", "SwinIR", "UNet"]
+__all__ = [
+    "DDN",
+    "JORDERE",
+    "MENET",
+    "MOSS",
+    "RESCAN",
+    "DRDNet",
+    "PReNet",
+    "RCDNet",
+    "ResNet",
+    "SPDNet",
+    "SwinIR",
+    "UNet",
+]

@@ -1,7 +1,9 @@
 """Digests of the data that configs refer to, so that a cell's identity follows what is in its folders."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -27,7 +29,7 @@ class Fingerprints:
         self._seen: dict[tuple[int, ...], tuple[Any, str]] = {}  # by id; its owner is kept, or another could get it
 
     def of(self, config: Config) -> dict[str, str]:
-        """One digest for the backgrounds, one for each test set, and one each for what else the cell is trained on.
+        """One digest for the backgrounds, one for each test set, and one each for what else the cell is made from.
 
         Raises:
             SlackoffError: a folder cannot be read.
@@ -36,6 +38,8 @@ class Fingerprints:
         digests = {"background": self._digest(photos, lambda: self.aside(_backgrounds, config["background"]))}
         for key, node in _folders(config):
             digests[key] = self._digest((node,), lambda key=key, node=node: self.aside(_folder, key, node))  # type: ignore[misc]
+        if start := config.get("start_from"):
+            digests["start_from"] = self._digest((start,), lambda: _content(start))
         return digests
 
     def provisional(self, digests: dict[str, str]) -> bool:
@@ -88,6 +92,14 @@ def _folder(key: str, node: Any) -> str:
     fingerprint = build.build(_as_omegaconf(node), key).fingerprint()
     assert isinstance(fingerprint, str)
     return fingerprint
+
+
+def _content(path: str) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise SlackoffError(f"start_from={path} cannot be read ({error.strerror}): give a weight file") from error
 
 
 def _as_omegaconf(content: Any) -> DictConfig:

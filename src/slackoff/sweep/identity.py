@@ -7,7 +7,8 @@ from typing import Any
 CELL_VERSION = 2
 """Raise it when the meaning of a config changes, so that cells trained before are not taken for the same."""
 
-_NOT_RESULT = ("study", "runs", "data_root", "roots", "logger", "size")
+_NOT_RESULT = ("study", "runs", "data_root", "roots", "logger", "size", "start_from")
+# start_from is a place too: its content counts by its fingerprint.
 _LABELS = ("name", "root", "key")
 
 Texts = dict[tuple[str, int], tuple[Any, str]]

@@ -86,7 +86,7 @@ def _recorded(runs: Path, hardware: dict[str, Any], cells: Sequence[Cell]) -> di
             if status is None or status.state != "done" or status.label.get("network") not in networks:
                 continue
             environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-            if status.train_seconds > 0 and _hardware(environment) == hardware:
+            if status.train_seconds > 0 and status.steps_total and _hardware(environment) == hardware:
                 config = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), Loader)
                 found.setdefault(step_kind(config), []).append(status.train_seconds / status.steps_total)
     return {kind: StepTime(median(times), f"{len(times)} done cells") for kind, times in found.items()}

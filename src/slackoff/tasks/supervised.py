@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from slackoff.data import RainyBatch
 from slackoff.tasks.decay import Cosine, Steps
+from slackoff.tasks.optimizer import SGD
 from slackoff.tasks.task import Task
 
 
@@ -12,7 +13,7 @@ class SupervisedTask(Task):
 
     Args:
         loss: of (network, rainy, background); a scalar. See ``slackoff.losses``.
-        network, steps, learning_rate, betas, decay: see ``Task``.
+        network, steps, learning_rate, betas, decay, optimizer: see ``Task``.
     """
 
     def __init__(
@@ -23,8 +24,9 @@ class SupervisedTask(Task):
         learning_rate: float = 2e-4,
         betas: tuple[float, float] = (0.9, 0.99),
         decay: Cosine | Steps | None = None,
+        optimizer: SGD | None = None,
     ) -> None:
-        super().__init__(network, steps, learning_rate, betas, decay)
+        super().__init__(network, steps, learning_rate, betas, decay, optimizer)
         self.loss = loss
 
     def losses(self, batch: RainyBatch, step: int) -> dict[str, Tensor]:

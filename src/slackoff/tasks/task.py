@@ -1,4 +1,4 @@
-"""What all training regimes have in common: a network, Adam, and losses that depend on batch and step alone."""
+"""What all training regimes have in common: a network, an optimiser, and losses that depend on batch and step alone."""
 
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from slackoff.data import RainyBatch
 from slackoff.tasks.decay import Cosine, Steps
+from slackoff.tasks.optimizer import SGD
 
 
 class Task(LightningModule):
@@ -23,6 +24,7 @@ class Task(LightningModule):
         betas: of Adam.
         decay: how the learning rate falls; None is one cosine period (to 1e-7, as in BasicSR's option files; the paper
             names no end).
+        optimizer: in the place of Adam; None is Adam.
     """
 
     uses_unlabelled: ClassVar[bool] = False
@@ -35,6 +37,7 @@ class Task(LightningModule):
         learning_rate: float = 2e-4,
         betas: tuple[float, float] = (0.9, 0.99),
         decay: Cosine | Steps | None = None,
+        optimizer: SGD | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -42,6 +45,7 @@ class Task(LightningModule):
         self.learning_rate = learning_rate
         self.betas = betas
         self.decay = decay or Cosine()
+        self.optimizer = optimizer
 
     @abstractmethod
     def losses(self, batch: RainyBatch, step: int) -> dict[str, Tensor]:
@@ -65,8 +69,12 @@ class Task(LightningModule):
         return self.losses(batch, self.global_step)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimizer = torch.optim.Adam(
-            self.trained_parameters(), self.learning_rate, betas=(self.betas[0], self.betas[1])
-        )
+        optimizer = self._optimizer()
         schedule = self.decay.schedule(optimizer, self.steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        parameters = self.trained_parameters()
+        if self.optimizer is not None:
+            return self.optimizer.optimizer(parameters, self.learning_rate)
+        return torch.optim.Adam(parameters, self.learning_rate, betas=(self.betas[0], self.betas[1]))
