@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from slackoff.analysis import load
+from slackoff.metrics.columns import COLUMNS
 from slackoff.rain.ranges import RainParameters
 from slackoff.rain.streaks import streaks_from_noise
 
@@ -16,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # benchmarks/ is not part of the package
 
 from benchmarks import fusing, results, tables  # noqa: E402
+from benchmarks.frames import measure_loading, section, write_record  # noqa: E402
 from benchmarks.fused_cells import FusedRates  # noqa: E402
 from benchmarks.fused_worker import FusedCase, difference_after  # noqa: E402
 from benchmarks.gate import Stretch  # noqa: E402
@@ -139,6 +142,24 @@ def test_saved_results_name_machine_and_verdicts(tmp_path: Path) -> None:
     assert "| 2 cells at once | 1 starts | 8.5 s | 8.5 to 8.5 | MISSED |" in text
     assert str(facts["packages"]["torch"]) in text
     assert page.with_suffix(".json").exists()
+
+
+def test_the_record_that_is_loaded_has_the_shape_that_it_is_asked_for(tmp_path: Path) -> None:
+    frames = load(write_record(tmp_path, cells=4, points=10, images=6))
+    assert (len(frames.cells), len(frames.steps), len(frames.images)) == (4, 4 * 10, 4 * 6)
+    assert list(frames.cells["state"]) == ["done"] * 4
+    assert set(COLUMNS) <= set(frames.images)
+    assert {f"{part}/{name}" for part in ("test", "final") for name in COLUMNS} <= set(frames.steps)
+    assert frames.steps["test/e_r"].notna().sum() == 4 * 2
+    numbers = frames.images[list(COLUMNS)].dtypes
+    assert set(map(str, numbers)) == set(map(str, frames.steps.dtypes.iloc[2:])) == {"float64"}
+    assert str(frames.steps["cell"].dtype) == str(frames.images["image"].dtype) == "category"
+
+
+def test_a_record_is_loaded_in_a_process_of_its_own(tmp_path: Path) -> None:
+    found = measure_loading(write_record(tmp_path, cells=2, points=5, images=2), rounds=1)
+    assert found[0].load_mb >= found[0].import_mb > 0
+    assert [row.unit for row in section(found, "2 cells").rows] == ["s", "MB"]
 
 
 @pytest.mark.slow

@@ -14,7 +14,8 @@ from slackoff.checks import Checks
 from slackoff.config_tree import config_folder
 from slackoff.errors import SlackoffError
 from slackoff.losses import L1
-from slackoff.network_table import measure_presets
+from slackoff.network_table import SIDE_PX
+from slackoff.presets import compose_preset, count
 from slackoff.rain import RainRange
 from slackoff.tasks import SupervisedTask
 
@@ -274,5 +275,5 @@ def test_what_configs_share_is_checked_once(composed, monkeypatch):
 def test_operations_of_a_step_are_those_of_the_networks_table(composed):
     """unet_tiny by ``slackoff networks``: so many operations for 128 x 128, a quarter of them for 64 x 64."""
     config = composed("network=unet_tiny", "background.patch_size_px=64", "schedule.batch_size=3")
-    (row,) = [row for row in measure_presets() if row.preset == "unet_tiny"]
-    assert Checks().check(config) == pytest.approx(3 * row.gflops * 1e9 / 4, rel=1e-6)
+    counted = count("unet_tiny", compose_preset("unet_tiny"), SIDE_PX)
+    assert Checks().check(config) == pytest.approx(3 * counted.gflops * 1e9 / 4, rel=1e-6)

@@ -52,6 +52,18 @@ def mistake(arguments: list[str], tmp_path: Path, monkeypatch, capsys) -> str:
         (["background.patch_count="], ["background.patch_count"]),
         (["background.patch_size_px=14"], ["background.patch_size_px=14 is too small"]),
         (["runs=/proc/none"], ["/proc/none"]),
+        (["+experiment=category", "-m"], ["roots.celeba=data/celeba does not exist"]),
+        (["+experiment=moss_ablation", "-m"], ["roots.sirr=data/sirr does not exist"]),
+        (["unlabelled=synthesised"], ["task=supervised does not use unlabelled images: leave out unlabelled=... or"]),
+        (["task=semi_supervised"], ["task=semi_supervised has no unlabelled images: name a folder of rainy photos"]),
+        (
+            ["task=semi_supervised", "task.supervised=half"],
+            ["task.supervised=half is no length: write it as"],
+        ),
+        (
+            ["network=unet_tiny", "task=rcdnet"],
+            ["task.loss RCDNetLoss needs a network that gives a rain layer"],
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence(arguments, parts, tmp_path, monkeypatch, capsys):

@@ -6,13 +6,26 @@ import sys
 
 from slackoff.output import endure
 
-VERBS = ("status", "report", "networks", "retry", "clean", "import-weights", "user-study")
+VERBS = (
+    "status",
+    "report",
+    "networks",
+    "retry",
+    "clean",
+    "import-weights",
+    "derain",
+    "export",
+    "demo",
+    "publish",
+    "user-study",
+)
 LOOKS = ("--help", "-h", "--hydra-help", "--info", "-i", "--cfg", "-c")
 
 
 def main() -> None:
     """Entry point of ``python -m slackoff`` and of the ``slackoff`` command."""
-    os.environ.setdefault("WANDB_MODE", "offline")
+    # An agent of a W&B sweep waits for what its run measures.
+    os.environ.setdefault("WANDB_MODE", "online" if os.environ.get("WANDB_SWEEP_ID") else "offline")
     os.environ.setdefault("WANDB_SILENT", "true")
     endure()
     looking = len(sys.argv) > 1 and sys.argv[1] in VERBS

@@ -11,7 +11,11 @@ import typer
 from rich.console import Console, RenderableType
 
 from slackoff import exit_codes
+from slackoff.deraining.demo_verb import demo
+from slackoff.deraining.export_verb import export
+from slackoff.deraining.verbs import derain
 from slackoff.errors import SlackoffError
+from slackoff.publishing.verbs import publish
 from slackoff.questionnaire.verbs import app as user_study
 from slackoff.record.ledger import Watch, latest
 from slackoff.record.observed import observed_status
@@ -23,6 +27,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(user_study, name="user-study")
+app.command()(export)
+app.command()(demo)
+app.command()(derain)
+app.command()(publish)
 _UNDONE: frozenset[State] = frozenset(("pending", "failed", "interrupted"))
 Runs = Annotated[Path, typer.Option(help="Where the records are.")]
 

@@ -14,6 +14,7 @@ import pkgutil
 import selectors
 import signal
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,6 +91,7 @@ class ForkServer:
         if pid == 0:
             folder = Path(order["folder"])
             self._become_a_process_of_its_own(folder / LOG)
+            own_media_folder()
             return Work(folder, Handover.of(order["handover"]))
         self.running[pid] = number
         self._answer(order=number, pid=pid)
@@ -122,6 +124,18 @@ class ForkServer:
             os.write(self.answers, json.dumps(content).encode() + b"\n")
         except BrokenPipeError:
             return  # the driver is gone; so is this server, at the end of the orders
+
+
+def own_media_folder() -> None:
+    """Give this process a folder for what W&B is about to upload.
+
+    W&B makes one when it is imported and removes it when a process ends: the first forked cell to end would take it
+    away from all others. It has no setting for that, so the object that names the folder is made anew.
+    """
+    with suppress(ImportError, AttributeError):  # another version of W&B; a cell goes on without its pictures
+        media = importlib.import_module("wandb.sdk.data_types._private").MEDIA_TMP
+        media._finalizer.detach()
+        media.__init__("wandb-media")
 
 
 def _import_what_cells_import() -> None:

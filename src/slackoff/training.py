@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from lightning import Trainer
 from lightning.fabric.plugins.environments import ClusterEnvironment, LightningEnvironment, TorchElasticEnvironment
-from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -28,10 +27,12 @@ from slackoff.record.callbacks import (
 )
 from slackoff.record.checkpoint import WholeFileCheckpointIO, find_resume_point
 from slackoff.record.environment import describe_environment
-from slackoff.record.loggers import GuardedWandbLogger, RecordLogger
+from slackoff.record.loggers import RecordLogger
 from slackoff.record.results import write_results
+from slackoff.record.signals import Stopped
 from slackoff.record.status import Status
 from slackoff.record.stop import StopRequest
+from slackoff.record.wandb_view import WandbView
 from slackoff.tasks import StepSeed
 
 _LONGEST_EVALUATION = timedelta(days=1)
@@ -99,9 +100,9 @@ def run_cell(config: DictConfig, folder: Path, status: Status, process_start: fl
     resume = find_resume_point(checkpoints, status.id)
     status.notes += data.notes + resume.notes
     record = RecordLogger(folder, resume.step) if ranks.first else None
-    wandb = _wandb_logger(config, status, folder) if ranks.first else []
+    view = WandbView(config, status, folder, record) if record and config.logger.wandb else None
     guard = LossGuard(checkpoints, config.schedule.log_every)
-    evaluation = EvaluationCallback(evaluator, config.schedule.evaluate_every)
+    evaluation = EvaluationCallback(evaluator, config.schedule.evaluate_every, view.show_progress if view else None)
     trainer = Trainer(
         accelerator=config.trainer.accelerator,
         devices=ranks.count,
@@ -109,7 +110,7 @@ def run_cell(config: DictConfig, folder: Path, status: Status, process_start: fl
         sync_batchnorm=ranks.count > 1,
         precision=config.trainer.precision,
         max_steps=config.schedule.steps,
-        logger=[record, *wandb] if record else False,
+        logger=[record, *([view.logger] if view else [])] if record else False,
         callbacks=[
             guard,
             evaluation,
@@ -142,10 +143,14 @@ def run_cell(config: DictConfig, folder: Path, status: Status, process_start: fl
         record.close()
         for name, each in measured.items():
             write_results(folder, name, each, found[name])
-    except BaseException:
-        _finish_wandb(wandb, exit_code=1)
+        if view:
+            view.show_results(found)
+    except BaseException as error:
+        if view:
+            view.end("interrupted" if isinstance(error, Stopped) else "failed")
         raise
-    _finish_wandb(wandb, exit_code=0)
+    if view:
+        view.end("done")
 
 
 def _refuse_split_norm(network: nn.Module, trainer: Trainer) -> None:
@@ -166,26 +171,3 @@ def _remove_halves(folder: Path) -> None:
     """Free the room of what a killed attempt left; other drivers may be writing the config and the first status."""
     for place in (folder, folder / "checkpoints", *folder.glob("pictures/*")):
         remove_partials(place, kept=("config.yaml", "status.json"))
-
-
-def _wandb_logger(config: DictConfig, status: Status, folder: Path) -> list[Logger]:
-    if not config.logger.wandb:
-        return []
-    status.wandb_id = f"cell-{status.id}"
-    logger = GuardedWandbLogger(
-        project=config.logger.project,
-        id=status.wandb_id,
-        name=" ".join(str(value) for value in (config.study.variant, *status.label.values()) if value != ""),
-        group=config.study.name,
-        tags=[f"{key}={value}" for key, value in status.label.items()],
-        config=OmegaConf.to_container(config),
-        save_dir=str(folder),
-        resume="allow",
-    )
-    return [logger]
-
-
-def _finish_wandb(loggers: list[Logger], exit_code: int) -> None:
-    for logger in loggers:
-        if isinstance(logger, GuardedWandbLogger):
-            logger.finish(exit_code)

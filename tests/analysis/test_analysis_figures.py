@@ -12,6 +12,7 @@ from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.figure import Figure
 
 from slackoff.analysis import figures, load
+from slackoff.analysis.lines import lines
 from slackoff.analysis.style import save
 from slackoff.analysis.summary import MEASURES, cell_means, study_table
 
@@ -169,6 +170,20 @@ def test_training_has_a_panel_per_measure_and_a_line_per_cell(frames_of: MakeFra
     assert texts(e_r) == ["N = 8", "N = 64", "N = 1024"]
 
 
+def test_names_that_find_no_room_at_the_ends_of_training_curves_stand_in_a_legend(
+    frames_of: MakeFrames, effect_cells: list[Cell]
+) -> None:
+    frames = frames_of(effect_cells)
+    names = {8: "pixel loss", 64: "pixel, edge and texture loss", 1024: "deep"}
+    named = frames.cells.assign(variant=frames.cells["patch_count"].map(names))
+    figure = figures.training(frames.steps, named, "variant")
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == list(names.values())
+    assert all(texts(ax) == [] for ax in figure.axes)
+    few = named[named["patch_count"] != 64]
+    assert texts(figures.training(frames.steps, few, "variant").axes[0]) == ["pixel loss", "deep"]
+
+
 def test_training_draws_what_was_logged(frames_of: MakeFrames, effect_cells: list[Cell]) -> None:
     frames = frames_of(effect_cells)
     steps = frames.steps[["cell", "step", "elapsed_s", "train/loss"]]
@@ -228,3 +243,11 @@ def test_no_text_leaves_the_saved_figure(frames_of: MakeFrames, draw: object, ef
             box = text.get_window_extent()
             assert box.x0 >= page.x0 - 1
             assert box.x1 <= page.x1 + 1
+
+
+def test_groups_that_lack_labels_of_others_are_drawn_too(frames_of: MakeFrames) -> None:
+    """As in a manifest, whose rows need not set the same keys."""
+    axes = [("plain", None, None), ("multitask", "pixel", 0.5), ("multitask", "edge", None)]
+    cells = [Cell({"patch_count": 8, "task": task, "terms": terms, "share": share}) for task, terms, share in axes]
+    table = study_table(frames_of(cells))
+    assert len(lines(table, "patch_count")) == 3

@@ -6,9 +6,8 @@ from analysis_record import Cell, EditImages, MakeFrames
 
 from slackoff.analysis import figures, load
 from slackoff.analysis.pictures import _numbers
-from slackoff.analysis.summary import DO_NOTHING, cell_means, shown_measures, study_table
+from slackoff.analysis.summary import DO_NOTHING, cell_means, measures_of, shown_measures, study_table
 from slackoff.analysis.tables import readable, to_latex
-from slackoff.record.publish import _MEASURES
 
 
 def on_y(images: pd.DataFrame) -> pd.DataFrame:
@@ -38,7 +37,7 @@ def test_a_table_shows_y_and_not_rgb(frames):
     text = readable(table, frames.study.axis)
     assert list(text.columns)[-2:] == ["PSNR (Y)", "SSIM (Y)"]
     assert "PSNR (Y)" in to_latex(table, frames.study.axis, "caption", "label")
-    assert {"psnr_y", "ssim_y"} <= set(cell_means(frames)) & set(_MEASURES)
+    assert {"psnr_y", "ssim_y"} <= set(cell_means(frames)) & set(measures_of(table))
 
 
 def test_curves_show_y(frames):

@@ -10,7 +10,7 @@ from PIL import Image
 
 from slackoff.metrics.fidelity import psnr
 from slackoff.networks import DDN
-from slackoff.weights.ddn import reproduction_name
+from slackoff.weights.ddn import renamed, reproduction_name
 
 WEIGHTS = Path(__file__).parents[3] / "shared" / "weights"
 
@@ -33,14 +33,8 @@ def reproduction(data: str) -> DDN:
 def sirr() -> DDN:
     """The weights of the supervised pass; TensorFlow's kernels are (height, width, in, out)."""
     network = DDN(norm="batch", eps=1e-5)
-    stored = arrays("sirr/sirr_model.npz")
-    names = ["first", *(f"layers.{number}" for number in range(24)), "last"]
-    for number, name in enumerate(names, 1):
-        conv, norm = network.get_submodule(name)
-        foreign = {"weights": conv.weight, "biases": conv.bias, "scale": norm.weight, "beta": norm.bias}
-        for kind, parameter in foreign.items():
-            array = torch.from_numpy(stored[f"conv_{number}__{kind}_{number}"])
-            parameter.data.copy_(array.permute(3, 2, 0, 1) if kind == "weights" else array)
+    stored = {name: torch.from_numpy(array) for name, array in arrays("sirr/sirr_model.npz").items()}
+    network.load_state_dict(renamed(stored))
     return network.eval()
 
 

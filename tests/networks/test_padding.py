@@ -26,3 +26,11 @@ def test_gradients_come_back_from_the_mirrored_part():
 def test_what_fits_is_handed_back_as_it_is():
     images = torch.rand(1, 3, 16, 8)
     assert mirror_to_multiple(images, 8) is images
+
+
+@pytest.mark.parametrize(("height", "width", "multiple"), [(5, 7, 8), (1, 3, 7), (16, 8, 8)])
+def test_an_exported_graph_pads_as_pytorch_does(height, width, multiple, monkeypatch):
+    images = torch.rand(2, 3, height, width)
+    expected = mirror_to_multiple(images, multiple)
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    assert torch.equal(mirror_to_multiple(images, multiple), expected)

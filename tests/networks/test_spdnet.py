@@ -5,7 +5,7 @@ from formula_weights import count_parameters, fill, formula_input
 from slackoff.errors import SlackoffError
 from slackoff.losses import L1, SPDNetLoss
 from slackoff.networks import SPDNet
-from slackoff.networks.spdnet_blocks import residue_channel
+from slackoff.networks.spdnet_blocks import _nearest, residue_channel
 
 
 def closed_form_count(channels, blocks):
@@ -218,3 +218,11 @@ def test_sizes_below_one_are_refused(sizes):
 def test_another_image_range_is_refused(image_range):
     with pytest.raises(SlackoffError, match=r"network\.image_range=.* must be 1 or 255"):
         SPDNet(image_range=image_range)
+
+
+def test_an_exported_graph_resizes_to_the_very_pixels_of_pytorch(monkeypatch):
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    for size in range(3, 90):
+        doubled = torch.rand(1, 1, 2 * size + 5, 2 * (size + 1) + 5)
+        expected = torch.nn.functional.interpolate(doubled, (size, size + 2), mode="nearest")
+        assert torch.equal(_nearest(doubled, size, size + 2), expected)

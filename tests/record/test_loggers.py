@@ -8,10 +8,11 @@ import pytest
 import wandb
 from lightning.pytorch.loggers.logger import DummyExperiment
 
-from slackoff import training
 from slackoff.record.lines import read_lines
-from slackoff.record.loggers import GuardedWandbLogger, RecordLogger
+from slackoff.record.loggers import RecordLogger
 from slackoff.record.status import Status
+from slackoff.record.wandb_content import STEP, run_options
+from slackoff.record.wandb_logger import GuardedWandbLogger
 
 
 def test_a_resume_drops_the_steps_that_are_trained_again_and_goes_on_counting_time(tmp_path: Path):
@@ -64,6 +65,8 @@ def test_wandb_that_never_starts_is_tried_offline_and_then_left_out(tmp_path: Pa
 
 def test_wandb_that_raises_while_logging_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     class Run:
+        offline = resumed = False
+
         def __init__(self) -> None:
             self.calls = 0
 
@@ -93,11 +96,49 @@ def test_a_cell_killed_after_its_last_measurement_records_it_once(tmp_path: Path
     assert [(row["step"], "final/e_r" in row) for row in rows] == [(5, False), (10, True)]
 
 
-def test_runs_of_a_study_of_variants_have_names_of_their_own(composed, tmp_path: Path, monkeypatch):
-    given: list[str] = []
-    monkeypatch.setattr(training, "GuardedWandbLogger", lambda **options: given.append(options["name"]))
+def test_runs_of_a_study_of_variants_have_names_of_their_own():
     label = {"network": "moss_small", "patch_count": 64, "seed": 0}
-    for variant in ("full", "without skip", ""):
-        config = composed("logger.wandb=true", f"study.variant={variant}")
-        training._wandb_logger(config, Status("0123456789ab", label, 20), tmp_path)
-    assert given == ["full moss_small 64 0", "without skip moss_small 64 0", "moss_small 64 0"]
+    status = Status("0123456789ab", label, 20)
+    names = [
+        run_options({"study": {"name": "moss_ablation", "variant": variant}}, status)["name"]
+        for variant in ("full", "without skip", "")
+    ]
+    assert names == ["full moss_small 64 0", "without skip moss_small 64 0", "moss_small 64 0"]
+
+
+class Run:
+    """A W&B run that keeps what it is given."""
+
+    def __init__(self, offline: bool, resumed: bool = False, step: int = 0) -> None:
+        self.offline, self.resumed, self.summary = offline, resumed, {STEP: step} if resumed else {}
+        self.rows: list[dict[str, float]] = []
+
+    def log(self, row: dict[str, float]) -> None:
+        self.rows.append(row)
+
+
+PAST = [{"step": 5, "elapsed_s": 1.0, "train/loss": 0.5}, {"step": 10, "elapsed_s": 2.0, "test/e_r": float("nan")}]
+
+
+def test_offline_a_resumed_run_begins_with_what_was_recorded_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run = Run(offline=True)
+    monkeypatch.setattr(wandb, "init", lambda **options: run)
+    logger = GuardedWandbLogger(PAST, lambda: 2.5, project="p", id="a", save_dir=str(tmp_path))
+    logger.log_metrics({"train/loss": 0.25}, 15)
+    assert run.rows == [
+        {STEP: 5, "elapsed_s": 1.0, "train/loss": 0.5},
+        {STEP: 10, "elapsed_s": 2.0},
+        {STEP: 15, "elapsed_s": 2.5, "train/loss": 0.25},
+    ]
+
+
+def test_on_a_server_steps_that_a_run_has_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run = Run(offline=False, resumed=True, step=20)
+    monkeypatch.setattr(wandb, "init", lambda **options: run)
+    logger = GuardedWandbLogger(PAST, project="p", id="a", save_dir=str(tmp_path))
+    for step in (15, 20, 25):
+        logger.log_metrics({"train/loss": 1.0 / step}, step)
+    logger.show(lambda: {"pictures/output": 1}, 20)
+    logger.log_metrics({"final/e_r": 3.0}, 20)
+    assert [(row[STEP], len(row)) for row in run.rows] == [(25, 2), (20, 2)]
+    assert "final/e_r" in run.rows[-1]

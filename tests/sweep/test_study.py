@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -67,6 +68,29 @@ def test_every_cell_has_its_own_wandb_run(study):
     ids = {name.rsplit("-run-", 1)[1].split("-", 1)[1] for name in runs}
     assert ids == {f"cell-{identity}" for identity in statuses(cwd)} or len(ids) == 1
     assert {status.wandb_id for status in statuses(cwd).values()} == {f"cell-{i}" for i in statuses(cwd)}
+
+
+def test_the_offline_run_of_a_cell_reads_back_whole(study):
+    cwd, _ = study
+    (done,) = (status for status in statuses(cwd).values() if status.state == "done")
+    folder = cwd / "runs/cells" / done.id
+    (file,) = folder.glob("wandb/offline-run-*/*.wandb")
+    inspect = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
+    lines = subprocess.run(inspect, capture_output=True, text=True, check=True, timeout=120).stdout.splitlines()
+    kinds: dict[str, list[dict[str, Any]]] = {}
+    for record in map(json.loads, lines):
+        kinds.setdefault(record["type"], []).append(record[record["type"]])
+    steps = pd.read_parquet(folder / "steps.parquet").drop(columns="elapsed_s").set_index("step")
+    logged = pd.DataFrame([row["item"] for row in kinds["history"]])
+    assert logged["trainer/global_step"].is_monotonic_increasing
+    merged = logged.groupby("trainer/global_step").last()[list(steps.columns)]
+    pd.testing.assert_frame_equal(merged.astype(float), steps, check_names=False, check_dtype=False, rtol=1e-9)
+    last = kinds["history"][-1]["item"]
+    assert last["images.nrows"] == len(pd.read_parquet(folder / "images.parquet"))
+    assert last["pictures/output.count"] == len(list((folder / "pictures").iterdir()))
+    assert kinds["config"][-1]["update"]["slackoff"]["status"]["state"] == "done"
+    assert kinds["exit"] == [{**kinds["exit"][0], "exit_code": 0}]
+    assert "memory_percent" in kinds["stats"][0]["item"]
 
 
 def test_the_study_is_reported_and_shown_in_wandb(study):

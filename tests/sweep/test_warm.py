@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -115,3 +117,21 @@ def test_slots_with_gpus_and_several_ranks_start_from_nothing(planned, tmp_path:
         cells.start(planned(tmp_path), slot)
     assert started == ["gpu 0", "cpu 0"]
     assert not cells.servers
+
+
+def test_a_forked_cell_that_ends_leaves_the_others_what_wandb_is_about_to_upload():
+    script = """
+import atexit, os
+from pathlib import Path
+from slackoff.fork_server import own_media_folder
+from wandb.sdk.data_types._private import MEDIA_TMP
+if (child := os.fork()) == 0:
+    own_media_folder()
+    assert Path(MEDIA_TMP.name).is_dir()
+    atexit._run_exitfuncs()
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+print(Path(MEDIA_TMP.name).is_dir())
+"""
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
+    assert found.stdout.strip() == "True"

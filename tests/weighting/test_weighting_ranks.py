@@ -18,6 +18,7 @@ from slackoff.weighting import (
     Uncertainty,
     Weighting,
 )
+from slackoff.weighting.ranks import of_all_ranks
 
 KINDS: dict[str, Callable[[], Weighting]] = {
     "lb": LossBalancing,
@@ -28,6 +29,7 @@ KINDS: dict[str, Callable[[], Weighting]] = {
     "pcgrad": PCGrad,
 }
 STEPS = 4
+BATCH = torch.arange(12.0).view(6, 2)
 
 
 class Step(nn.Module):
@@ -63,6 +65,7 @@ def run_rank(rank: int, rendezvous: str, folder: str) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=2)
     found = {kind: trained(kind, slice(2 * rank, 2 * rank + 2), DistributedDataParallel) for kind in KINDS}
+    found["joined"] = of_all_ranks(BATCH[rank::2])
     torch.save(found, Path(folder, f"{rank}.pt"))
     torch.distributed.destroy_process_group()
 
@@ -85,3 +88,9 @@ def test_two_ranks_take_the_steps_of_one_process(kind, ranks):
         torch.testing.assert_close(first[name], expected, rtol=1e-9, atol=1e-12, msg=name)
     assert (alone["network.first.weight"] - start["network.first.weight"]).abs().max() > 1e-3
     assert (alone["weights"][1:] - 1).abs().max() > 1e-3
+
+
+def test_shares_are_joined_in_the_order_of_the_batch(ranks):
+    for rank in ranks:
+        assert torch.equal(rank["joined"], BATCH)
+    assert torch.equal(of_all_ranks(BATCH), BATCH)

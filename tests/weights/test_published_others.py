@@ -25,3 +25,14 @@ def test_published_weights_are_imported_whole(preset: str, name: str, theirs: st
         pytest.skip(f"{source} is absent: this test needs published weights")
     import_weights(preset, source, target)
     assert torch.equal(load_file(target)[f"{ours}.weight"], read_tensors(source)[f"{theirs}.weight"])
+
+
+def test_of_sirr_the_set_for_labelled_images_is_imported(tmp_path: Path):
+    source, target = WEIGHTS / "sirr/sirr_model.npz", tmp_path / "out.safetensors"
+    if not source.is_file():
+        pytest.skip(f"{source} is absent: this test needs published weights")
+    assert import_weights("sirr", source, target).parameters == 57_369
+    ours, theirs = load_file(target), read_tensors(source)
+    assert torch.equal(ours["layers.1.0.weight"][5, 3], theirs["conv_3__weights_3"][:, :, 3, 5])
+    assert torch.equal(ours["last.1.bias"], theirs["conv_26__beta_26"])
+    assert not torch.equal(ours["last.1.bias"], theirs["conv_26_1__beta_26"])

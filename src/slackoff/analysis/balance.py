@@ -169,7 +169,7 @@ def _balance(labels: dict[str, Any], members: list[Group], margin: float) -> Bal
 def _merged(labels: dict[str, Any], members: list[Group]) -> tuple[list[tuple[Any, Any]], Group]:
     """The pairs of rain range and count in their order, and all cells as one group along the numbers of the pairs."""
     rains = [group.labels.get(RAIN) for group in members]
-    order = ranked(rains) or rains
+    order = rains if None in rains else ranked(rains) or rains
     members = sorted(members, key=lambda group: order.index(group.labels.get(RAIN)))
     pairs = [(group.labels.get(RAIN), count) for group in members for count in group.values]
     cells, images = [], []

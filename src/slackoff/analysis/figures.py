@@ -21,6 +21,9 @@ from slackoff.metrics.columns import COLUMNS
 _MOST_NAMES = 6
 """Up to this many groups are named where their lines end, more in a legend below."""
 
+_LONGEST_NAME = 14
+"""Characters of a name that find room beside a small figure."""
+
 _TRAINING = {
     "train/loss": "Training loss",
     "test/e_r": TITLES["e_r"],
@@ -64,8 +67,13 @@ def curves(table: pd.DataFrame, axis: str, points: pd.DataFrame | None = None) -
 
 
 def training(steps: pd.DataFrame, cells: pd.DataFrame, axis: str) -> Figure:
-    """Loss and test measures against the training step, one line per cell, coloured by its axis value."""
+    """Loss and test measures against the training step, one line per cell, coloured by its axis value.
+
+    Few values with short names are named where their lines end, others in a legend below.
+    """
     logged = [name for name in _TRAINING if name in steps and steps[name].notna().any()]
+    names = [_short_name(axis, value) for value in in_order(cells[axis])]
+    direct = len(names) <= _MOST_NAMES and max(map(len, names), default=0) <= _LONGEST_NAME
     columns = min(3, max(1, len(logged)))
     rows = max(1, -(-len(logged) // columns))
     with house_style():
@@ -73,9 +81,11 @@ def training(steps: pd.DataFrame, cells: pd.DataFrame, axis: str) -> Figure:
         ends = []
         for number, name in enumerate(logged):
             ax = figure.add_subplot(rows, columns, number + 1)
-            ends.append(_draw_steps(ax, steps, cells, axis, name))
+            ends.append(_draw_steps(ax, steps, cells, axis, name, room=0.3 if direct else 0.03))
+        if figure.axes and not direct:
+            _legend(figure, figure.axes[0])
         figure.draw_without_rendering()
-        for ax, entries in zip(figure.axes, ends, strict=True):
+        for ax, entries in zip(figure.axes, ends if direct else [], strict=False):
             label_ends(ax, entries)
     return figure
 
@@ -149,19 +159,29 @@ def _layout() -> ConstrainedLayoutEngine:
     return ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
 
 
-def _draw_steps(ax: Axes, steps: pd.DataFrame, cells: pd.DataFrame, axis: str, name: str) -> list[Entry]:
-    """Draws one logged measure; returns where the lines end, one entry per axis value."""
+def _short_name(axis: str, value: Any) -> str:
+    """'N = 8'; a name by itself."""
+    return at(axis, value) if is_number(value) else str(value)
+
+
+def _draw_steps(ax: Axes, steps: pd.DataFrame, cells: pd.DataFrame, axis: str, name: str, room: float) -> list[Entry]:
+    """Draws one logged measure; returns where the lines end, one entry per axis value.
+
+    `room`: what to keep free on the right, as a share of the steps.
+    """
     values = in_order(cells[axis])
     shades = ordered_colours(len(values))
     ends = []
     for value, shade in zip(values, shades, strict=True):
-        end = None
+        end: pd.Series | None = None
         for cell in cells.loc[cells[axis] == value, "id"]:
             rows = steps.loc[steps["cell"] == cell, ["step", name]].dropna()
-            ax.plot(rows["step"], rows[name], color=shade, linewidth=1.5, marker="" if len(rows) > 1 else "o")
+            label = _short_name(axis, value) if end is None else None
+            marker = "" if len(rows) > 1 else "o"
+            ax.plot(rows["step"], rows[name], color=shade, linewidth=1.5, marker=marker, label=label)
             end = rows.iloc[-1] if len(rows) else end
         if end is not None:
-            ends.append((float(end["step"]), float(end[name]), at(axis, value), shade))
+            ends.append((float(end["step"]), float(end[name]), _short_name(axis, value), shade))
     ax.set_title(_TRAINING[name])
     measure = name.split("/")[1]
     ax.set_ylabel(COLUMNS[measure].unit if measure in COLUMNS else "")
@@ -171,10 +191,10 @@ def _draw_steps(ax: Axes, steps: pd.DataFrame, cells: pd.DataFrame, axis: str, n
         ax.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:g}"))
         ax.yaxis.set_minor_locator(NullLocator())
     ax.set_xlabel("training step")
-    last = max((end[0] for end in ends), default=1.0)
+    last = float(steps["step"].max())  # one scale in all panels
     ticks = [tick for tick in MaxNLocator(4, integer=True).tick_values(0, last) if 0 <= tick <= last]
     ax.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
-    ax.set_xlim(0, last * 1.3)
+    ax.set_xlim(0, last * (1 + room))
     return ends
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from slackoff.analysis.columns import SIZES
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.statistics import Interval, difference_interval, mean_interval
 from slackoff.metrics.columns import for_averaging
@@ -22,8 +23,6 @@ SEED = "seed"
 
 TEST_SET = "test set"
 """Label of groups that differ in their test set only."""
-
-_SIZES = ("small", "medium", "large")
 
 REMOVED = "removed_rms"
 """Not in the record: removal share times oracle E_R, the RMS (grey levels) of the rain that was taken out."""
@@ -76,7 +75,7 @@ class Group:
         """Axis value -> where each of its results stands: row in `images`, cell (0 .. S - 1), image (0 .. n - 1)."""
         images = np.searchsorted(self.image_names, self.images["image"].astype(str).to_numpy(dtype=str))
         found = {}
-        for value, rows in self.images.reset_index(drop=True).groupby(self.axis, sort=False):
+        for value, rows in self.images.reset_index(drop=True).groupby(self.axis, sort=False, observed=True):
             at = rows.index.to_numpy()
             found[_plain(value)] = (at, pd.factorize(rows["cell"])[0], images[at])
         return found
@@ -143,7 +142,7 @@ def ranked(values: Iterable[Any]) -> list[Any] | None:
     distinct = in_order(values)
     if all(is_number(value) for value in distinct):
         return distinct
-    return sorted(distinct, key=_SIZES.index) if set(distinct) <= set(_SIZES) else None
+    return sorted(distinct, key=SIZES.index) if set(distinct) <= set(SIZES) else None
 
 
 def is_number(value: Any) -> bool:
@@ -166,6 +165,8 @@ def _where(frame: pd.DataFrame, labels: dict[str, Any]) -> pd.DataFrame:
 
 
 def _plain(value: Any) -> Any:
-    """A Python value from a frame: 8 from numpy's int64 or from the 8.0 of a column with gaps."""
+    """A Python value from a frame: 8 from numpy's int64 or from the 8.0 of a column with gaps, NaN for any gap."""
+    if value is None or value is pd.NA:
+        return np.nan
     value = value.item() if isinstance(value, np.generic) else value
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -5,6 +5,7 @@ from itertools import product
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
@@ -17,6 +18,17 @@ REFERENCE = "reference"
 
 _GAP = 1.25 * FONT_POINTS
 _ASIDE = [(1, -1), (-1, 1), (1, 1), (-1, -1), (1, 0), (-1, 0), (0, 1), (0, -1)]
+
+
+def fix_layout(figure: Figure) -> None:
+    """Keeps the layout as it is and counts all texts in where a picture is cropped to what is drawn (as notebooks do).
+
+    Call it last: texts beside points would move the axes if they counted while these are laid out.
+    """
+    figure.set_layout_engine("none")
+    for ax in figure.axes:
+        for text in ax.texts:
+            text.set_in_layout(True)
 
 
 def label_ends(ax: Axes, entries: Sequence[Entry]) -> None:

@@ -46,11 +46,16 @@ def lines(table: pd.DataFrame, axis: str, whole: pd.DataFrame | None = None) -> 
     ranks = None if None in named else ranked(named)
     firsts = ranks or in_order(named)
     palette = ordered_colours(len(firsts)) if ranks else colours(len(firsts))
-    others = list(dict.fromkeys(every[labels[1:]].itertuples(index=False, name=None)))
+    others = list(dict.fromkeys(map(_comparable, every[labels[1:]].itertuples(index=False, name=None))))
     found: list[tuple[int, Line]] = []
     for key, group in rows.groupby(labels, sort=False, dropna=False):
-        first, other = firsts.index(None if pd.isna(key[0]) else key[0]), others.index(key[1:])
+        first, other = firsts.index(None if pd.isna(key[0]) else key[0]), others.index(_comparable(key[1:]))
         style, marker = LINE_STYLES[other % len(LINE_STYLES)], MARKERS[other % len(MARKERS)]
         line = Line(group, dict(zip(labels, key, strict=True)), palette[first], style, marker)
         found.append((first, line))
     return [line for _, line in sorted(found, key=lambda pair: pair[0])]
+
+
+def _comparable(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The labels of a group with None for those it lacks, since NaN is not equal to itself."""
+    return tuple(None if pd.isna(value) else value for value in values)

@@ -86,13 +86,14 @@ def _draw(ax: Axes, drawn: Sequence[tuple[Line, Group]], measure: str) -> None:
 
 
 def _told(name: str, last: Crossing, measure: str) -> str:
-    """'small: 16 (16 to 32); 25.4 grey levels'."""
+    """'small: 16 (16 to 32); 25.4 grey levels'; without the name where there is one line only."""
+    name = f"{name}: " if name else ""
     if last.value is None:
-        return f"{name}: the same everywhere"
+        return f"{name}the same everywhere"
     between = "" if last.low is None or last.low == last.high else f" ({last.low:g} to {last.high:g})"
     until = f"{last.value:g}{between}" if last.falls else "never below"
     moves = f"{number(last.extent.mean, decimals(measure))} {COLUMNS[measure].unit}".rstrip()
-    return f"{name}: {until}; {moves}{'' if last.extent.sign else ', not clear of noise'}"
+    return f"{name}{until}; {moves}{'' if last.extent.sign else ', not clear of noise'}"
 
 
 def _key(labels: dict[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -73,7 +73,7 @@ def _read(folder: Path, runs: Path) -> Study:
     path = folder / "study.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        cells = tuple((str(cell["id"]), _scalars(cell["axes"])) for cell in content["cells"])
+        cells = tuple((str(cell["id"]), scalars(cell["axes"])) for cell in content["cells"])
         axis = str(content["axis"])
         choices: dict[str, Any] = {key: _names(content, key) for key in ("claims", "test_sets")}
         choices["options"] = dict(content.get("options") or {})
@@ -101,6 +101,6 @@ def _names(content: dict[str, Any], key: str) -> tuple[str, ...]:
     return tuple(map(str, names))
 
 
-def _scalars(axes: dict[str, Any]) -> dict[str, Any]:
+def scalars(axes: dict[str, Any]) -> dict[str, Any]:
     """Axis values that a frame can group by: a list or mapping becomes its JSON text."""
     return {key: json.dumps(value) if isinstance(value, list | dict) else value for key, value in axes.items()}

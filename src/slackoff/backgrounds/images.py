@@ -15,7 +15,7 @@ from slackoff.backgrounds.headers import bits_per_sample, exif_orientation, stor
 from slackoff.backgrounds.listing import list_images
 from slackoff.errors import SlackoffError
 
-__all__ = ["MAX_PIXELS", "image_size", "list_images", "read_rgb"]
+__all__ = ["MAX_PIXELS", "image_size", "list_images", "opened_image", "read_rgb"]
 
 MAX_PIXELS = 64_000_000
 """Images larger than this are refused: about 8000 x 8000, 192 MB once decoded, 23 times a DIV2K photo."""
@@ -23,7 +23,7 @@ MAX_PIXELS = 64_000_000
 _FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "PPM")
 _CONVERTIBLE_MODES = frozenset({"1", "L", "P", "LA", "PA", "RGB", "RGBA", "RGBX"})
 _DEEP_MODES = ("I", "F")
-_UPRIGHT = {
+UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -32,6 +32,8 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+"""What turns a picture of an EXIF orientation upright."""
+
 # warnings.catch_warnings is not thread-safe, and banks are decoded by several threads.
 _OPEN_LOCK = threading.Lock()
 
@@ -57,13 +59,14 @@ def read_rgb(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> NDAr
             pictures.
     """
     path = Path(path)
-    with _opened(path, max_pixels) as image:
+    with opened_image(path, max_pixels) as image:
+        _check_depth(image, path)
         orientation = exif_orientation(image, path)
         image.load()
         if image.format == "TIFF":
             orientation = 1  # Pillow turns TIFF pictures itself while loading
         rgb = _to_rgb(image, path)
-        return np.array(rgb.transpose(_UPRIGHT[orientation]) if orientation != 1 else rgb)
+        return np.array(rgb.transpose(UPRIGHT[orientation]) if orientation != 1 else rgb)
 
 
 def image_size(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
@@ -73,20 +76,31 @@ def image_size(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> tu
         SlackoffError: as for `read_rgb`, as far as the header tells (all but truncation and transparency).
     """
     path = Path(path)
-    with _opened(path, max_pixels) as image:
+    with opened_image(path, max_pixels) as image:
+        _check_depth(image, path)
         width, height = stored_size(image)
         return (width, height) if exif_orientation(image, path) >= 5 else (height, width)
 
 
 @contextmanager
-def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
-    """Open a file, check its header, and turn whatever goes wrong inside the block into a SlackoffError."""
+def opened_image(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
+    """Open a file that holds one picture, and turn whatever goes wrong inside the block into a SlackoffError.
+
+    Args:
+        path: the file.
+        max_pixels: refuse anything with more pixels, before decoding it.
+
+    Raises:
+        SlackoffError: the file is missing, truncated, damaged or of another format, too large, or holds several
+            pictures.
+    """
     try:
         with _OPEN_LOCK, warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of EXIF that is damaged
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(path, formats=_FORMATS)
         with image:
-            _check_header(image, path, max_pixels)
+            _check_size(image, path, max_pixels)
             yield image
     except (SlackoffError, MemoryError):
         raise
@@ -104,7 +118,7 @@ def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
         raise _damaged(path, error) from error
 
 
-def _check_header(image: Image.Image, path: Path, max_pixels: int) -> None:
+def _check_size(image: Image.Image, path: Path, max_pixels: int) -> None:
     width, height = image.size
     if width < 1 or height < 1:
         raise SlackoffError(f"{path} is an image of {width} x {height} pixels: replace or remove that file.")
@@ -113,6 +127,9 @@ def _check_header(image: Image.Image, path: Path, max_pixels: int) -> None:
     # A camera's MPO is a JPEG followed by previews or a second view: its first picture is the photo.
     if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
         raise SlackoffError(f"{path} holds several frames or pages: save the one you want as an image of its own.")
+
+
+def _check_depth(image: Image.Image, path: Path) -> None:
     if image.mode.startswith(_DEEP_MODES) or bits_per_sample(image, path) > 8:
         raise SlackoffError(
             f"{path} has more than 8 bits per channel: convert it to 8-bit RGB yourself, because how to "

@@ -48,7 +48,7 @@ def require_folder(root: str | os.PathLike[str] | None, key: str) -> Path:
 
 def images_directly_in(folder: Path, key: str) -> list[Path]:
     """List the images in `folder` itself, without its sub-folders, sorted by name; may be empty."""
-    return [folder / entry.name for entry in visible_entries(folder, key) if _is_image(entry)]
+    return [folder / entry.name for entry in visible_entries(folder, key) if is_image(entry)]
 
 
 def _walk(folder: Path, prefix: str, visited: set[tuple[int, int]], key: str) -> Iterator[str]:
@@ -59,7 +59,7 @@ def _walk(folder: Path, prefix: str, visited: set[tuple[int, int]], key: str) ->
     for entry in visible_entries(folder, key):
         if is_folder(entry):
             yield from _walk(folder / entry.name, f"{prefix}{entry.name}/", visited, key)
-        elif _is_image(entry):
+        elif is_image(entry):
             yield prefix + entry.name
 
 
@@ -79,7 +79,7 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
     return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and Path(entry.path).is_dir())
 
 
-def _is_image(entry: os.DirEntry[str]) -> bool:
+def is_image(entry: os.DirEntry[str]) -> bool:
     """A link that leads nowhere counts, so that reading it says so instead of the image silently missing."""
     if Path(entry.name).suffix.lower() not in IMAGE_SUFFIXES:
         return False

@@ -59,7 +59,11 @@ class Evaluator:
 
     def quick_means(self, network: nn.Module) -> dict[str, float]:
         """The means over the quick part of the test set."""
-        return self._measure(network, self.name, self.quick, 0).means
+        return self.quick_look(network, 0).means
+
+    def quick_look(self, network: nn.Module, picture_count: int) -> Evaluation:
+        """Measure the quick part of the test set and keep pictures of so many of its images."""
+        return self._measure(network, self.name, self.quick, picture_count)
 
     def evaluate(self, network: nn.Module) -> Evaluation:
         """Measure every image of every test set and keep pictures; the means are those of the first set."""

@@ -21,6 +21,7 @@ from slackoff.losses.spdnet import SPDNetLoss
 from slackoff.losses.term import Term
 from slackoff.losses.texture import Texture
 from slackoff.losses.total_variation import TotalVariationTerm
+from slackoff.losses.vgg16 import VGG16Features
 
 __all__ = [
     "L1",
@@ -38,4 +39,5 @@ __all__ = [
     "Term",
     "Texture",
     "TotalVariationTerm",
+    "VGG16Features",
 ]

@@ -6,6 +6,7 @@ Plain torch; knows nothing of Lightning, Hydra or W&B.
 from slackoff.networks.ddn import DDN
 from slackoff.networks.drd_net import DRDNet
 from slackoff.networks.jorder_e import JORDERE
+from slackoff.networks.latent import LatentNetwork
 from slackoff.networks.menet import MENET
 from slackoff.networks.moss import MOSS
 from slackoff.networks.prenet import PReNet
@@ -14,6 +15,7 @@ from slackoff.networks.rescan import RESCAN
 from slackoff.networks.resnet import ResNet
 from slackoff.networks.spdnet import SPDNet
 from slackoff.networks.swinir import SwinIR
+from slackoff.networks.syn2real import Syn2Real
 from slackoff.networks.unet import UNet
 
 __all__ = [
@@ -23,10 +25,12 @@ __all__ = [
     "MOSS",
     "RESCAN",
     "DRDNet",
+    "LatentNetwork",
     "PReNet",
     "RCDNet",
     "ResNet",
     "SPDNet",
     "SwinIR",
+    "Syn2Real",
     "UNet",
 ]

@@ -17,8 +17,9 @@ def mirror_to_multiple(images: Tensor, multiple: int) -> Tensor:
     for axis in (-2, -1):
         size = images.shape[axis]
         missing = -size % multiple
-        if missing:
-            period = max(2 * size - 2, 1)
+        # An exported graph is for every size: none of them may be decided on while it is drawn.
+        if torch.compiler.is_exporting() or missing:
+            period = torch.full((), max(2 * size - 2, 1), device=images.device)
             position = torch.arange(size + missing, device=images.device) % period
             images = images.index_select(axis, torch.minimum(position, period - position))
     return images

@@ -105,8 +105,20 @@ class Fuse(nn.Module):
 
     def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
         doubled = self.transposed(F.pad(deep, (1, 1, 1, 1), mode="reflect"))
-        resized = F.relu(F.interpolate(doubled, skip.shape[-2:], mode="nearest"))
-        return self.block(resized + skip)
+        return self.block(F.relu(_nearest(doubled, *skip.shape[-2:])) + skip)
+
+
+def _nearest(x: Tensor, height: int, width: int) -> Tensor:
+    """Features resized to the nearest pixel.
+
+    In an exported graph by torch's own float32 arithmetic: what ONNX has for it rounds some positions otherwise.
+    """
+    if not torch.compiler.is_exporting():
+        return F.interpolate(x, (height, width), mode="nearest")
+    for axis, size in ((-2, height), (-1, width)):
+        step = torch.full((), x.shape[axis], dtype=torch.float32) / torch.full((), size, dtype=torch.float32)
+        x = x.index_select(axis, (torch.arange(size, dtype=torch.float32) * step).to(torch.int64))
+    return x
 
 
 class WaveletMultiLevel(nn.Module):

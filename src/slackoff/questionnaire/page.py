@@ -2,15 +2,14 @@
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
+from slackoff import local_page
 from slackoff.errors import SlackoffError
 from slackoff.questionnaire.copies import AnonymousCopies
 from slackoff.questionnaire.questionnaire import Question, Questionnaire, rater_or_new
-
-HOST = "127.0.0.1"
 
 _STYLE = "footer { display: none !important } .pick { margin-bottom: 1rem }"
 _TASK = (
@@ -21,18 +20,8 @@ _THANKS = "## Thank you\n\nAll your votes are kept. You may close this page."
 
 
 def import_gradio() -> Any:
-    """Gradio, with its reports to its makers switched off.
-
-    Raises:
-        SlackoffError: it is not installed.
-    """
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # is read at import
-    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-    try:
-        import gradio
-    except ImportError as error:
-        raise SlackoffError("The page of a user study needs Gradio: pip install 'slackoff[user_study]'.") from error
-    return gradio
+    """Gradio for this page; raises SlackoffError where it is not installed."""
+    return local_page.import_gradio("The page of a user study", "user_study")
 
 
 def make_page(questionnaire: Questionnaire, folder: Path) -> Any:
@@ -85,18 +74,8 @@ def serve(questionnaire: Questionnaire, port: int) -> None:
     Raises:
         SlackoffError: Gradio is not installed, or the port is taken.
     """
-    gr = import_gradio()
-    # fonts of the machine itself: nothing comes from the internet
-    plain = gr.themes.Default(primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["monospace"])
-    options = {"theme": plain, "css": _STYLE, "footer_links": [], "ssr_mode": False, "quiet": True, "share": False}
-    with TemporaryDirectory() as folder:
-        page = make_page(questionnaire, Path(folder).resolve())
-        try:
-            _, address, _ = page.launch(server_name=HOST, server_port=port, prevent_thread_lock=True, **options)
-        except OSError as error:
-            raise SlackoffError(f"Port {port} of this machine is taken: give another one with --port.") from error
-        print(f"Open {address} in a browser; Ctrl-C ends the study, votes are kept at once.", flush=True)
-        page.block_thread()
+    words = "Ctrl-C ends the study, votes are kept at once."
+    local_page.serve(import_gradio(), partial(make_page, questionnaire), port, _STYLE, words)
 
 
 def letter(place: int) -> str:

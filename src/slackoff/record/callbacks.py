@@ -1,6 +1,7 @@
 """What happens beside the training steps of a cell: status, checkpoints, evaluations, the watch for NaN."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,13 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from slackoff.errors import SlackoffError
-from slackoff.evaluation import Evaluator
+from slackoff.evaluation import Evaluation, Evaluator
 from slackoff.record.checkpoint import LAST
 from slackoff.record.status import Status
 from slackoff.tasks import Task
 
 _STATUS_INTERVAL_S = 0.5
+_MOST_PICTURES = 4
 
 
 class NonFiniteLossError(SlackoffError):
@@ -99,10 +101,15 @@ class EvaluationCallback(Callback):
     """Measures the network on part of the test set every so many steps and logs the means as ``test/...``.
 
     The task's teachers, as soon as it has any, are measured too: ``teacher/...``.
+
+    Args:
+        evaluator: measures.
+        every: steps between two evaluations.
+        show: told the step and what was found of the task's own network, with one picture, at a few evaluations.
     """
 
-    def __init__(self, evaluator: Evaluator, every: int) -> None:
-        self.evaluator, self.every = evaluator, every
+    def __init__(self, evaluator: Evaluator, every: int, show: Callable[[int, Evaluation], None] | None = None) -> None:
+        self.evaluator, self.every, self.show = evaluator, every, show
         self.seconds = 0.0
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
@@ -110,13 +117,22 @@ class EvaluationCallback(Callback):
             return
         started = time.monotonic()
         assert isinstance(module, Task)
-        means = {
-            f"{name}/{key}": value
-            for name, network in {"test": module.network, **module.teachers}.items()
-            for key, value in self.evaluator.quick_means(network).items()
+        shown = self.show is not None and trainer.global_step in picture_steps(trainer.max_steps, self.every)
+        networks = {"test": module.network, **module.teachers}
+        found = {
+            name: self.evaluator.quick_look(each, int(shown and name == "test")) for name, each in networks.items()
         }
+        log_all(trainer, {f"{name}/{key}": value for name, each in found.items() for key, value in each.means.items()})
+        if self.show is not None and shown:
+            self.show(trainer.global_step, found["test"])
         self.seconds += time.monotonic() - started
-        log_all(trainer, means)
+
+
+def picture_steps(total: int, every: int) -> set[int]:
+    """At which of the evaluations before the last step a picture is shown: four at most, evenly spread."""
+    steps = range(every, total, every)
+    count = min(_MOST_PICTURES, len(steps))
+    return {steps[number * len(steps) // count] for number in range(count)}
 
 
 class TrainingLogger(Callback):

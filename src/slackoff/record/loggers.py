@@ -1,22 +1,18 @@
-"""Where a cell's numbers go while it trains: the local record, and W&B behind a guard."""
+"""Where a cell's numbers go while it trains: the local record."""
 
 import json
-import logging
 import time
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.loggers.logger import DummyExperiment, Logger
+from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from slackoff.record.atomic import write_text, write_whole
 from slackoff.record.lines import read_lines
-
-_log = logging.getLogger(__name__)
 
 
 class RecordLogger(Logger):
@@ -33,6 +29,7 @@ class RecordLogger(Logger):
         self.path = folder / "steps.jsonl"
         kept = [row for row in read_lines(self.path) if row["step"] <= resume_step and not _is_last_measurement(row)]
         write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+        self.kept = kept
         self.elapsed_before = max((row["elapsed_s"] for row in kept), default=0.0)
         self.started = time.monotonic()
 
@@ -69,60 +66,3 @@ class RecordLogger(Logger):
 
 def _is_last_measurement(row: Mapping[str, float]) -> bool:
     return any(key.startswith("final/") for key in row)
-
-
-class GuardedWandbLogger(WandbLogger):
-    """Lightning's WandbLogger that can fail without anybody noticing but the log: training goes on without it."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.broken = False
-
-    @property
-    def experiment(self) -> Any:
-        """The W&B run; an offline one where the server cannot be reached, a dummy where W&B fails altogether."""
-        if self.broken:
-            return DummyExperiment()
-        try:
-            return super().experiment
-        except Exception as error:  # W&B is a view: whatever it raises must not stop a cell
-            return self._without_server(error)
-
-    def _without_server(self, error: Exception) -> Any:
-        _log.warning("W&B is written offline, to be synced later (%s: %s)", type(error).__name__, error)
-        self._wandb_init["mode"] = "offline"
-        try:
-            return super().experiment
-        except Exception as second:
-            self._give_up(second)
-            return DummyExperiment()
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        self._guard(lambda: super(GuardedWandbLogger, self).log_metrics(metrics, step))
-
-    def log_hyperparams(self, params: Any) -> None:
-        """Nothing here: the config is given at the start of the run."""
-
-    def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
-        """Nothing: checkpoints stay in the record."""
-
-    def finalize(self, status: str) -> None:
-        """Nothing: ``finish`` ends the run, once the final evaluation is logged too."""
-
-    def finish(self, exit_code: int) -> None:
-        """End the run; 0 marks it finished, anything else failed."""
-        run = self._experiment
-        if run is not None:
-            self._guard(lambda: run.finish(exit_code=exit_code))
-
-    def _guard(self, call: Callable[[], object]) -> None:
-        if self.broken:
-            return
-        try:
-            call()
-        except Exception as error:
-            self._give_up(error)
-
-    def _give_up(self, error: Exception) -> None:
-        self.broken = True
-        _log.warning("W&B is left out from here on (%s: %s)", type(error).__name__, error)

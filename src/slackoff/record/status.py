@@ -8,6 +8,10 @@ from typing import Any, Literal
 from slackoff.errors import SlackoffError
 from slackoff.record.atomic import write_json
 
+RECORD_VERSION = 1
+"""Of the files of a cell. It rises when a reader of the version before would misread them; more keys and more columns
+do not raise it. A status without the key is of version 1."""
+
 State = Literal["pending", "running", "done", "failed", "interrupted"]
 
 
@@ -36,6 +40,7 @@ class Status:
     last_error: str | None = None
     wandb_id: str | None = None
     notes: list[str] = field(default_factory=list)
+    record_version: int = RECORD_VERSION
 
     def write(self, folder: Path) -> None:
         write_json(folder / "status.json", asdict(self))
@@ -46,10 +51,12 @@ def read_status(folder: Path) -> Status | None:
 
     Raises:
         DamagedStatusError: the file is damaged.
+        SlackoffError: a newer slackoff wrote it.
     """
     path = folder / "status.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        refuse_newer(content, path)
         known = {item.name for item in fields(Status)}
         return Status(**{key: value for key, value in content.items() if key in known})
     except FileNotFoundError:
@@ -59,3 +66,18 @@ def read_status(folder: Path) -> Status | None:
             f"{path} is damaged ({error}): run the command of its study again, which makes it anew and goes on from "
             "the last checkpoint"
         ) from error
+
+
+def refuse_newer(content: dict[str, Any], place: Path | str) -> None:
+    """Nothing where this slackoff can read the record whose status this is.
+
+    Raises:
+        SlackoffError: a newer slackoff wrote it.
+        TypeError: its version is not a number.
+    """
+    version = content.get("record_version", 1)
+    if version > RECORD_VERSION:
+        raise SlackoffError(
+            f"{place} is of record version {version}, and this slackoff knows versions up to {RECORD_VERSION}: update "
+            "slackoff, or read the record with the one that wrote it"
+        )

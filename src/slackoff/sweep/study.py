@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from slackoff.errors import SlackoffError
+from slackoff.publishing.agent import agent_run, refuse_many_cells, show_done_cell
 from slackoff.record.atomic import write_json
 from slackoff.record.status import Status
 from slackoff.sweep.aside import Aside
@@ -35,7 +36,11 @@ def run_study(cells: Sequence[Cell], site: Site, console: Console, aside: Aside 
     Raises:
         SlackoffError: a mistake found before training, or all is trained but the study cannot be drawn.
     """
+    refuse_many_cells(len(cells))
+    known = agent_run() is not None and cells[0].status().state == "done"
     statuses = run_cells(cells, site, console, aside)
+    if known:
+        show_done_cell(cells[0].folder, str(cells[0].config.logger.project))
     trouble = _draw(cells, statuses, console)
     failed = tell_failures(cells, statuses, site, console)
     if trouble is None:
@@ -117,9 +122,7 @@ def _report(folder: Path, console: Console, wandb: bool, project: str) -> None:
     page = build(folder)
     print_table(frames, console)
     console.print(f"Report: {page}", soft_wrap=True)
-    if wandb:
-        from slackoff.analysis.summary import label_columns, study_table
-        from slackoff.record.publish import publish_study
+    if wandb and agent_run() is None:  # an agent's run is that of the cell
+        from slackoff.publishing.study_run import show_study
 
-        table = study_table(frames)
-        publish_study(folder, table, frames.study.axis, label_columns(table, frames.study.axis), project)
+        show_study(frames, project)

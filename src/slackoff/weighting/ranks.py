@@ -20,6 +20,15 @@ def mean_over_ranks(value: Tensor) -> Tensor:
     return total / count_ranks()
 
 
+def of_all_ranks(value: Tensor) -> Tensor:
+    """All ranks' tensors (n, ...), of one shape, joined in the order of the batch, whose images they took in turns."""
+    if count_ranks() == 1:
+        return value
+    shares = [torch.empty_like(value) for _ in range(count_ranks())]
+    torch.distributed.all_gather(shares, value.contiguous())
+    return torch.stack(shares, dim=1).flatten(0, 1)
+
+
 def from_first_rank(value: Tensor) -> Tensor:
     """The first rank's tensor."""
     if count_ranks() > 1:

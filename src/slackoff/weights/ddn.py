@@ -7,8 +7,34 @@ from torch import Tensor
 
 
 def renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under the names of ``slackoff.networks.DDN``; a name that is not the reproduction's stays."""
+    """The tensors under the names of ``slackoff.networks.DDN``; a name that is neither's stays.
+
+    Of SIRR's two sets of biases and norms the one for labelled images is taken, with which its authors test.
+    """
+    if any(_SIRR.fullmatch(name) for name in tensors):
+        return _from_sirr(tensors)
     return {reproduction_name(name) or name: tensor for name, tensor in tensors.items()}
+
+
+_SIRR = re.compile(r"conv_(\d+)(_1)?__(weights|biases|scale|beta)_\d+")
+"""A variable of SIRR's TensorFlow graph, slashes written as two underscores; ``_1``: of the pass over real photos."""
+
+_SIRR_LAST = 26
+_SIRR_KINDS = {"weights": "0.weight", "biases": "0.bias", "scale": "1.weight", "beta": "1.bias"}
+
+
+def _from_sirr(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Kernels there are (height, width, in, out)."""
+    ours = {}
+    for name, tensor in tensors.items():
+        found = _SIRR.fullmatch(name)
+        if found is None:
+            ours[name] = tensor
+        elif found[2] is None:
+            number = int(found[1])
+            layer = {1: "first", _SIRR_LAST: "last"}.get(number, f"layers.{number - 2}")
+            ours[f"{layer}.{_SIRR_KINDS[found[3]]}"] = tensor.permute(3, 2, 0, 1) if tensor.dim() == 4 else tensor
+    return ours
 
 
 def reproduction_name(name: str) -> str | None:

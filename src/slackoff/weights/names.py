@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from torch import Tensor
 
-from slackoff.weights import ddn, jorder_e, prenet
+from slackoff.weights import ddn, jorder_e, prenet, syn2real
 
 Tensors = Mapping[str, Tensor]
 
@@ -12,6 +12,7 @@ AUTHORS: dict[str, Callable[[Tensors], dict[str, Tensor]]] = {
     "DDN": ddn.renamed,
     "JORDERE": jorder_e.renamed,
     "PReNet": prenet.renamed,
+    "Syn2Real": syn2real.renamed,
 }
 """By class of network. Each takes the tensors under the authors' names and gives them under ours, in our layout; a name
 that it does not know stays as it is."""

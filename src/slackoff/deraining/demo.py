@@ -1,0 +1,164 @@
+"""The page on which people try trained networks on photos: a thin layer of Gradio, on this machine only."""
+
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from slackoff import local_page
+from slackoff.analysis.wording import number
+from slackoff.deraining.model import Model, provenance
+from slackoff.deraining.photos import FORMATS, read_photo, write_photo
+from slackoff.deraining.removal import FULL_SCALE, PREVIEW_PX, change_map, preview, remove_rain
+from slackoff.errors import SlackoffError
+
+_STYLE = "footer { display: none !important } .model { min-width: 320px }"
+_TASK = (
+    "# Take the rain out of a photo\n\nChoose a photo and press **Derain**. Drag the line to compare before (left) and "
+    "after. Nothing leaves this machine."
+)
+_MOST_EXAMPLES = 8
+_COLUMNS = 3
+
+
+def require_gradio() -> Any:
+    """Gradio for this page; raises SlackoffError where it is not installed."""
+    return local_page.import_gradio("The demo", "demo")
+
+
+def serve(models: Sequence[Model], port: int) -> None:
+    """Show the page on this machine at `port` until Ctrl-C.
+
+    Raises:
+        SlackoffError: Gradio is not installed, or the port is taken.
+    """
+    local_page.serve(require_gradio(), partial(make_page, models), port, _STYLE, "Ctrl-C ends the demo.")
+
+
+def examples(models: Sequence[Model]) -> list[Path]:
+    """Rainy test pictures that the records of the cells hold, at most eight, each one once."""
+    found: dict[str, Path] = {}
+    for model in models:
+        for path in sorted((model.cell / "pictures").glob("*/rainy.png")) if model.cell else ():
+            found.setdefault(path.parent.name, path)
+    return list(found.values())[:_MOST_EXAMPLES]
+
+
+def make_page(models: Sequence[Model], folder: Path) -> Any:
+    """The page as a `gradio.Blocks`: a photo, the networks to use, and for each of them a column with what it made.
+
+    The endpoint ``derain_0`` of the first network, ``derain_1`` of the second and so on take a photo and the names of
+    the networks to use, and give back the two sides of the comparison, the map, the words and the file.
+
+    Args:
+        models: networks to choose from; the first is chosen when the page opens.
+        folder: for the pictures that are shown and downloaded.
+    """
+    gr = require_gradio()
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)  # from there Gradio serves what a page shows
+    names = _short_names(models)
+    with gr.Blocks(title="Take the rain out of a photo", analytics_enabled=False) as page:
+        gr.Markdown(_TASK)
+        with gr.Row():
+            photo = gr.Image(label="Photo", type="filepath", sources=["upload", "clipboard"], height=300)
+            # The file as it was sent: Gradio's own decoding loses depth and profile, and does not say what is wrong.
+            photo.preprocess = lambda sent: None if sent is None else sent.path
+            with gr.Column():
+                chosen = gr.CheckboxGroup(names, value=names[:1], label="Networks")
+                button = gr.Button("Derain", variant="primary")
+                if pictures := examples(models):
+                    gr.Examples([[str(path)] for path in pictures], [photo], label="Test pictures of the cells")
+        for start in range(0, len(models), _COLUMNS):
+            with gr.Row():
+                for name, model in list(zip(names, models, strict=True))[start : start + _COLUMNS]:
+                    shown = _column(gr, name)
+                    button.click(
+                        partial(_shown, gr, model, name, folder),
+                        [photo, chosen],
+                        shown,
+                        api_name=f"derain_{names.index(name)}",
+                        concurrency_limit=1,
+                        concurrency_id="network",  # one at a time: memory is for one
+                    )
+    return page
+
+
+def _column(gr: Any, name: str) -> list[Any]:
+    with gr.Column(elem_classes="model"):
+        slider = gr.ImageSlider(label=name, interactive=False, type="filepath", buttons=["fullscreen"])
+        removed = gr.Image(
+            label=f"What was removed: black nothing, pale yellow {FULL_SCALE} grey levels and more",
+            interactive=False,
+            buttons=["fullscreen"],
+        )
+        words = gr.Markdown()
+        file = gr.DownloadButton("Download the result", interactive=False)
+    return [slider, removed, words, file]
+
+
+def _shown(gr: Any, model: Model, name: str, folder: Path, photo: str | None, chosen: list[str]) -> list[Any]:
+    """What a column shows of a photo: updates of its slider, map, words and button."""
+    if name not in chosen:
+        return [None, None, "", gr.update(value=None, interactive=False)]
+    if photo is None:
+        raise gr.Error("There is no photo yet: drop one on the page or pick a test picture.", print_exception=False)
+    try:
+        sides, removed, words, file = derain_file(model, Path(photo), folder)
+    except (SlackoffError, OSError) as error:
+        sentence = _sentence(error, Path(photo))
+        print(f"error: {sentence}", file=sys.stderr, flush=True)
+        raise gr.Error(sentence, print_exception=False) from error
+    return [sides, removed, words, gr.update(value=file, interactive=True)]
+
+
+def derain_file(model: Model, photo: Path, folder: Path) -> tuple[tuple[str, str], str, str, str]:
+    """Take the rain out of a photo's file.
+
+    Returns:
+        Paths of pictures before and after, of the map of what changed (each at most 1600 px a side), a sentence on the
+        result, and the path of the result in full, in the photo's own format.
+
+    Raises:
+        SlackoffError: the photo cannot be read.
+        OSError: the results cannot be written.
+    """
+    read = read_photo(photo)
+    removal = remove_rain(model, read.pixels)
+    place = folder / uuid4().hex
+    place.mkdir()
+    for kind, pixels in (("before", read.pixels), ("after", removal.derained), ("removed", change_map(removal))):
+        preview(pixels).save(place / f"{kind}.png", compress_level=1)
+    suffix = photo.suffix.lower() if photo.suffix.lower() in FORMATS else ".png"
+    file = place / f"{photo.stem}_derained{suffix}"
+    write_photo(read, removal.derained, file, provenance(model))
+    height, width = read.pixels.shape[:2]
+    words = (
+        f"{model.name}: {width} x {height} px in {removal.seconds:.1f} s. Pixels changed by "
+        f"{number(float(removal.change.mean()), 1)} grey levels on average."
+    )
+    if max(height, width) > PREVIEW_PX:
+        words += " Shown smaller; the download has every pixel."
+    sides = str(place / "before.png"), str(place / "after.png")
+    return sides, str(place / "removed.png"), " ".join([words, *(f"{note}." for note in read.notes)]), str(file)
+
+
+def _short_names(models: Sequence[Model]) -> list[str]:
+    """'resnet_small 9c29ea1513cf' for a cell, the name of its file for any other; told apart where they are equal."""
+    found: list[str] = []
+    for model in models:
+        name = f"{model.node.get('name', 'network')} {model.cell.name}" if model.cell else model.name
+        if model.cell and model.weights.stem == "teacher":
+            name += " teacher"
+        again = sum(known == name or known.startswith(f"{name} #") for known in found)
+        found.append(f"{name} #{again + 1}" if again else name)
+    return found
+
+
+def _sentence(error: SlackoffError | OSError, photo: Path) -> str:
+    """A mistake for the page: the photo by its name, not by the folder that it was uploaded to."""
+    if isinstance(error, OSError):
+        return f"The result cannot be written ({error.strerror or error}): free some space."
+    return str(error).replace(str(photo), photo.name)

@@ -1,0 +1,168 @@
+"""A trained network, ready for photos: from the record of a cell, or from a file."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from safetensors import SafetensorError, safe_open
+from torch import nn
+from yaml import YAMLError
+
+from slackoff.build import build
+from slackoff.errors import SlackoffError
+from slackoff.presets import check_presets, compose_preset
+from slackoff.record.status import read_status
+from slackoff.weights import fitted, named_as_ours, read_tensors
+
+NETWORK = "slackoff.network"
+"""The key in the metadata of an exported file under which the network's config stands, as JSON."""
+
+CELL = "slackoff.cell"
+"""The key in the metadata of an exported file under which the id of its cell stands."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained network and where it comes from.
+
+    - `network`: rainy image (N, 3, H, W), float32 RGB in [0, 1], in; background in about [0, 1] out; any size; in
+      eval mode, on the CPU.
+    - `node`: its config, with `_target_` and `name`.
+    - `name`: what to call it, in a few words.
+    - `weights`: the file of its weights.
+    - `cell`: the folder of the cell that it was trained as; None for one from a file.
+    """
+
+    network: nn.Module
+    node: DictConfig
+    name: str
+    weights: Path
+    cell: Path | None = None
+
+
+def provenance(model: Model) -> str:
+    """What stands in derained files about where they come from: "slackoff, cell HASH", or the file of the weights."""
+    metadata = _metadata(model.weights)
+    teacher = ", teacher" if model.cell is not None and model.weights.name == "teacher.safetensors" else ""
+    cell = model.cell.name if model.cell is not None else metadata.get(CELL)
+    return f"slackoff, cell {cell}{teacher}" if cell else f"slackoff, weights {model.weights.name}"
+
+
+def from_cell(identity: str, runs: Path, teacher: bool = False) -> Model:
+    """The network of a cell that is done.
+
+    Args:
+        identity: the cell's id, or as much of its beginning as no other cell shares.
+        runs: where the records are.
+        teacher: take the moving average that taught it instead.
+
+    Raises:
+        SlackoffError: there is no such cell or several, it is not done, it has no teacher, or a file of it is missing,
+            damaged or of a version whose network is no longer built like that.
+    """
+    folder = _folder(identity, runs)
+    status = read_status(folder)
+    if status is None or status.state != "done":
+        state = "has no status" if status is None else f"is {status.state}"
+        raise SlackoffError(
+            f"The cell {folder.name} under {runs} {state}: only the network of a done cell can be used; run the "
+            f"command of its study again, or python -m slackoff retry {folder.name} --runs {runs}"
+        )
+    weights = folder / ("teacher.safetensors" if teacher else "network.safetensors")
+    if teacher and not weights.exists():
+        raise SlackoffError(f"The cell {folder.name} under {runs} has no teacher: leave out --teacher")
+    node = _recorded_network(folder / "config.yaml")
+    label = ", ".join(f"{key} {value}" for key, value in status.label.items() if value not in ("", None))
+    name = f"cell {folder.name}{', teacher' if teacher else ''}{f' ({label})' if label else ''}"
+    return Model(_filled(node, weights, folder / "config.yaml"), node, name, weights, folder)
+
+
+def from_file(path: Path, preset: str | None = None) -> Model:
+    """The network of a weight file: one that `export` wrote, which says what it is, or any other with its preset.
+
+    Args:
+        path: see `slackoff.weights.read_tensors`.
+        preset: its network, by the name in ``network/``; not needed for what `export` wrote.
+
+    Raises:
+        SlackoffError: the file cannot be read, does not say what network it is and no preset is given, or does not fit.
+    """
+    if preset is not None:
+        check_presets([preset], "--network")
+        node = compose_preset(preset)
+    else:
+        read_tensors(path)  # what is no weight file is refused by its own sentence
+        node = _named_inside(path)
+    return Model(_filled(node, path, path), node, path.stem, path)
+
+
+def _folder(identity: str, runs: Path) -> Path:
+    """The folder of the one cell whose id begins like that."""
+    cells = runs / "cells"
+    found = sorted(path.parent for path in cells.glob("*/status.json") if path.parent.name.startswith(identity))
+    if identity and (cells / identity) in found:
+        return cells / identity
+    if len(found) == 1 and identity:
+        return found[0]
+    if found and identity:
+        some = ", ".join(path.name for path in found[:3]) + (", ..." if len(found) > 3 else "")
+        raise SlackoffError(f"{len(found)} cells under {runs} begin with '{identity}' ({some}): give more of the id")
+    raise SlackoffError(
+        f"There is no cell '{identity}' under {runs}: python -m slackoff status --runs {runs} lists them"
+    )
+
+
+def _recorded_network(path: Path) -> DictConfig:
+    cure = "run the command of its study again, which writes it anew"
+    try:
+        config = OmegaConf.load(path)
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
+        raise SlackoffError(f"{path} cannot be read ({' '.join(str(error).split())}): {cure}") from error
+    if not isinstance(config, DictConfig) or not isinstance(config.get("network"), DictConfig):
+        raise SlackoffError(f"{path} names no network: {cure}")
+    node = config.network
+    assert isinstance(node, DictConfig)
+    return node
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    """What a safetensors file says about itself; nothing for a file of another kind."""
+    if path.suffix.lower() != ".safetensors":
+        return {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise SlackoffError(f"{path} cannot be read ({error}): give an undamaged file") from error
+
+
+def _named_inside(path: Path) -> DictConfig:
+    metadata = _metadata(path)
+    if NETWORK not in metadata:
+        raise SlackoffError(
+            f"{path} does not say which network it holds: name its preset with --network; "
+            "python -m slackoff networks lists them"
+        )
+    try:
+        content: Any = json.loads(metadata[NETWORK])
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise SlackoffError(f"{path}: {NETWORK} in its metadata is damaged: name its preset with --network")
+    return OmegaConf.create(content)
+
+
+def _filled(node: DictConfig, weights: Path, named: Path) -> nn.Module:
+    """The network of a config, which the file `named` gave, with the weights of a file."""
+    try:
+        network = build(node, "network")
+    except SlackoffError as error:
+        raise SlackoffError(f"{named}: {error}; a file of another version of slackoff needs that version") from error
+    if not isinstance(network, nn.Module):
+        raise SlackoffError(f"{named}: network._target_={node.get('_target_')} makes no network: give another file")
+    tensors = named_as_ours(type(network).__name__, read_tensors(weights), network.state_dict())
+    network.load_state_dict(fitted(network, tensors, str(weights)))
+    return network.float().eval().requires_grad_(False)

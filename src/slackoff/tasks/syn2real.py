@@ -1,0 +1,145 @@
+"""Syn2Real: labelled pairs by their error, real photos by how their latents lie among those of labelled images."""
+
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from slackoff.data import RainyBatch
+from slackoff.errors import SlackoffError
+from slackoff.networks import LatentNetwork
+from slackoff.networks.precision import full_precision
+from slackoff.tasks.decay import Cosine, Steps
+from slackoff.tasks.latent_gp import KERNELS, latent_loss, nearest, posterior
+from slackoff.tasks.task import Task
+from slackoff.weighting.ranks import of_all_ranks
+
+
+class Syn2RealTask(Task):
+    """Semi-supervised transfer to real rain by Gaussian processes (Yasarla et al., CVPR 2020), for latent networks.
+
+    Each step restores the labelled images of a batch, adds their latents to a bank of the latest ones, and minimises
+
+        smooth L1 error of the labelled images + term_weight * each of the terms
+        + gp_weight * mean over the unlabelled images of mean((u - mu)^2) / variance + 0.33 log(variance)
+
+    where u is the latent of an unlabelled image, and mu and variance are what a Gaussian process over the labelled
+    latents nearest to u expects there (``slackoff.tasks.latent_gp``). Gradients reach the network through u alone.
+
+    Differs from the authors' code: there the latents of all training crops are computed anew, in evaluation mode,
+    before each pass over the unlabelled images, and both kinds have steps of their own; here latents are those that
+    training came by, up to ``bank_size`` images ago, and one step has both. The journal's form, a process for each
+    feature map, and the conference's term with the farthest latents (times 3.3e-7) are left out.
+
+    The bank is part of checkpoints. Several ranks have one bank, of all their latents.
+
+    Args:
+        network: any that gives a latent, such as ``network=syn2real``.
+        kernel: "linear" (the cosine), "squared_exponential" or "rational_quadratic".
+        neighbours: labelled latents in a process, or as many as there are in the first steps. 16 and a noise of 0.01
+            are those of the authors' later code; its first has 8 and 1, the paper is said to have 64 neighbours.
+        noise: variance of the process' noise.
+        bank_size: latents that are kept, at least as many as neighbours.
+        gp_weight: of the unlabelled images; 0 trains on the labelled ones alone ("Syn").
+        term_weight: of each of the terms.
+        terms: further errors of the restored labelled images by name. The authors' is
+            ``slackoff.losses.VGG16Features``, which needs a file of weights and is left out by default.
+        steps, learning_rate, betas, decay: see ``Task``.
+
+    Raises:
+        SlackoffError: a network without a latent, or a setting that cannot be.
+    """
+
+    uses_unlabelled: ClassVar[bool] = True
+
+    network: LatentNetwork
+    bank: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        steps: int,
+        kernel: str = "linear",
+        neighbours: int = 16,
+        noise: float = 0.01,
+        bank_size: int = 128,
+        gp_weight: float = 0.0015,
+        term_weight: float = 0.04,
+        terms: Mapping[str, nn.Module] | None = None,
+        learning_rate: float = 2e-4,
+        betas: tuple[float, float] = (0.9, 0.999),
+        decay: Cosine | Steps | None = None,
+    ) -> None:
+        super().__init__(network, steps, learning_rate, betas, decay)
+        if not isinstance(network, LatentNetwork):
+            raise SlackoffError(
+                f"task=syn2real compares latents, and {type(network).__name__} gives none: choose network=syn2real or "
+                "syn2real_small"
+            )
+        if kernel not in KERNELS:
+            raise SlackoffError(f"task.kernel={kernel} is not known: choose one of {', '.join(KERNELS)}")
+        if not 1 <= neighbours <= bank_size:
+            raise SlackoffError(
+                f"task.neighbours={neighbours} must be at least 1 and at most task.bank_size={bank_size}"
+            )
+        if not isfinite(noise) or noise <= 0:
+            raise SlackoffError(f"task.noise={noise} must be a finite variance above 0")
+        for key, weight in {"gp_weight": gp_weight, "term_weight": term_weight}.items():
+            if not isfinite(weight) or weight < 0:
+                raise SlackoffError(f"task.{key}={weight} must be a finite weight of at least 0")
+        self.kernel = KERNELS[kernel]
+        self.neighbours = neighbours
+        self.noise = noise
+        self.bank_size = bank_size
+        self.gp_weight = gp_weight
+        self.term_weight = term_weight
+        self.terms = nn.ModuleDict(dict(terms or {}))
+        self.register_buffer("bank", torch.empty(0, 0))
+
+    def losses(self, batch: RainyBatch, step: int) -> dict[str, Tensor]:
+        """``loss`` and its parts: ``labelled``, each term, and ``gaussian_process`` unless its weight is 0.
+
+        Raises:
+            SlackoffError: there are no unlabelled images, and the weight of what they are for is not 0.
+        """
+        image, latent = self.network.restored(batch.rainy)
+        labelled = F.smooth_l1_loss(image.float(), batch.background)
+        errors = {name: term(image, batch.background) for name, term in self.terms.items()}
+        loss = labelled + self.term_weight * sum(errors.values())
+        parts = {"labelled": labelled} | errors
+        if self.gp_weight:
+            if batch.unlabelled is None:
+                raise SlackoffError(
+                    "task=syn2real has no unlabelled images: name a folder of rainy photos with unlabelled=folder "
+                    "unlabelled.root=PATH, or set task.gp_weight=0"
+                )
+            unlikely = self._unlikely(self.network.latent(batch.unlabelled), self._banked(latent))
+            loss = loss + self.gp_weight * unlikely
+            parts["gaussian_process"] = unlikely
+        return {"loss": loss} | {name: value.detach() for name, value in parts.items()}
+
+    def _unlikely(self, latent: Tensor, bank: Tensor) -> Tensor:
+        """The mean loss of the latents (n, C, h, w) of unlabelled images among those of the bank (B, d)."""
+        with full_precision(latent):
+            flat = latent.flatten(1).float()
+            around = bank[nearest(flat, bank, self.neighbours)]
+            return latent_loss(flat, posterior(flat, around, self.kernel, self.noise)).mean()
+
+    @torch.no_grad()
+    def _banked(self, latent: Tensor) -> Tensor:
+        """The bank with the latents of this step, the oldest ones gone; kept if this is training."""
+        new = of_all_ranks(latent.flatten(1).float())[-self.bank_size :]
+        bank = torch.cat([self.bank[-(self.bank_size - len(new)) :], new]) if self._keeps(new) else new
+        if self.training:
+            self.bank = bank
+        return bank
+
+    def _keeps(self, new: Tensor) -> bool:
+        return len(self.bank) > 0 and len(new) < self.bank_size
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Make room: how many latents a bank holds, and how long they are, only training tells."""
+        self.bank = torch.empty_like(checkpoint["state_dict"]["bank"], device=self.bank.device)

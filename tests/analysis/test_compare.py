@@ -1,0 +1,114 @@
+"""Cells against each other per image, worst images, error maps: against plain NumPy on the results and pictures."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from analysis_record import Cell, MakeFrames
+from PIL import Image
+
+from slackoff.analysis import Frames
+from slackoff.analysis.compare import (
+    cell_names,
+    error_map,
+    image_pairs,
+    kept_images,
+    read_picture,
+    worst_images,
+    worst_window,
+)
+from slackoff.analysis.compare_figure import image_scatter, side_by_side
+from slackoff.errors import SlackoffError
+
+FIRST, SECOND = Cell({"patch_count": 8}, e_b=12.0, psnr=25.0), Cell({"patch_count": 64}, e_b=12.3, psnr=25.4)
+
+
+@pytest.fixture
+def frames(frames_of: MakeFrames) -> Frames:
+    return frames_of([FIRST, SECOND, Cell({"patch_count": 128}, state="failed")])
+
+
+def test_cells_are_named_by_what_tells_them_apart(frames: Frames, frames_of: MakeFrames) -> None:
+    assert cell_names(frames) == {FIRST.id: "N = 8", SECOND.id: "N = 64"}
+    seeds = [Cell({"variant": "plain", "seed": seed}) for seed in (0, 1)]
+    assert list(cell_names(frames_of(seeds, "variant")).values()) == ["plain, seed = 0", "plain, seed = 1"]
+
+
+@pytest.mark.parametrize(("measure", "sign"), [("psnr_rgb", 1), ("e_b", -1)])
+def test_pairs_are_sorted_by_what_the_second_cell_loses(frames: Frames, measure: str, sign: int) -> None:
+    pairs = image_pairs(frames, FIRST.id, SECOND.id, measure)
+    values = frames.images.pivot(index="image", columns="cell", values=measure)
+    gain = (sign * (values[SECOND.id] - values[FIRST.id])).sort_values()
+    assert list(pairs["image"]) == list(gain.index)
+    np.testing.assert_allclose(pairs["gain"], gain)
+    assert pairs["gain"].min() < 0 < pairs["gain"].max()
+
+
+@pytest.mark.parametrize(("measure", "worst_first"), [("psnr_rgb", True), ("e_b", False)])
+def test_worst_images_are_the_worst(frames: Frames, measure: str, worst_first: bool) -> None:
+    found = worst_images(frames, SECOND.id, measure, 4)
+    own = frames.images[frames.images["cell"] == SECOND.id].sort_values(measure, ascending=worst_first)
+    assert list(found["image"]) == list(own["image"][:4])
+    assert list(found["kept"]) == [image in ("0000-photo", "0003-photo") for image in found["image"]]
+
+
+def test_mistakes_end_in_a_sentence(frames: Frames) -> None:
+    with pytest.raises(SlackoffError, match="cell 'nothing' has no results"):
+        image_pairs(frames, FIRST.id, "nothing", "e_b")
+    with pytest.raises(SlackoffError, match="has no 'e_x'"):
+        image_pairs(frames, FIRST.id, SECOND.id, "e_x")
+    with pytest.raises(SlackoffError, match="has no 'e_x'"):
+        worst_images(frames, FIRST.id, "e_x")
+    with pytest.raises(SlackoffError, match=r"0001-photo.background\.png cannot be read"):
+        side_by_side(frames, [FIRST.id], "0001-photo")
+    with pytest.raises(SlackoffError, match="at least one cell"):
+        side_by_side(frames, [], "0000-photo")
+
+
+def test_error_maps_and_the_worst_window() -> None:
+    truth = np.zeros((12, 16, 3), np.uint8)
+    output = truth.copy()
+    output[7, 11] = (30, 0, 40)
+    error = error_map(output, truth)
+    assert error[7, 11] == pytest.approx(np.sqrt(2500 / 3))
+    assert error.sum() == pytest.approx(error[7, 11])
+    rng = np.random.default_rng(0)
+    error = rng.random((12, 16))
+    squares = {(t, left): (error[t : t + 5, left : left + 5] ** 2).sum() for t in range(8) for left in range(12)}
+    assert worst_window(error, 5) == max(squares, key=lambda place: squares[place])
+
+
+def test_side_by_side_draws_pictures_zoom_and_errors(frames: Frames, runs: Path) -> None:
+    rng = np.random.default_rng(0)
+    path = runs / "cells" / SECOND.id / "pictures" / "0000-photo" / "output.png"
+    output = rng.integers(0, 256, (16, 24, 3), np.uint8)
+    Image.fromarray(output).save(path)
+    assert kept_images(frames, [FIRST.id, SECOND.id]) == ["0000-photo", "0003-photo"]
+    figure = side_by_side(frames, [FIRST.id, SECOND.id], "0000-photo", zoom=(4, 6, 8))
+    shown = [[np.asarray(ax.get_images()[0].get_array()) for ax in row if ax.get_images()] for row in rows(figure)]
+    truth = read_picture(frames, FIRST.id, "0000-photo", "background")
+    np.testing.assert_array_equal(shown[0][2], output)
+    np.testing.assert_array_equal(shown[0][3], truth)
+    np.testing.assert_array_equal(shown[1][2], output[4:12, 6:14])
+    expected = np.sqrt(((output.astype(float) - truth) ** 2).mean(-1))
+    np.testing.assert_allclose(shown[2][2], expected)
+    assert len(shown[2]) == 3
+    value = frames.images[(frames.images["cell"] == SECOND.id) & (frames.images["image"] == "0000-photo")]["psnr_rgb"]
+    assert figure.axes[2].get_title() == f"N = 64\nPSNR {value.iloc[0]:.2f} dB"
+
+
+def test_the_scatter_draws_every_image_and_names_the_worst(frames: Frames) -> None:
+    pairs = image_pairs(frames, FIRST.id, SECOND.id, "psnr_rgb")
+    (ax,) = image_scatter(pairs, ("N = 8", "N = 64"), "psnr_rgb", worst=2).axes
+    drawn = np.concatenate([np.asarray(dots.get_offsets()) for dots in ax.collections])
+    np.testing.assert_allclose(np.sort(drawn, axis=0), np.sort(pairs[["first", "second"]].to_numpy(), axis=0))
+    better = int((pairs["gain"] > 0).sum())
+    assert len(ax.collections[0].get_offsets()) == better  # type: ignore[arg-type]
+    words = [text.get_text() for text in ax.texts]
+    assert words[0] == f"better with N = 64:\n{better} of 20 images"
+    assert words[1:] == list(pairs["image"][:2])
+
+
+def rows(figure):  # type: ignore[no-untyped-def]
+    grid = figure.axes[0].get_gridspec()
+    return [figure.axes[start : start + grid.ncols] for start in range(0, grid.nrows * grid.ncols, grid.ncols)]

@@ -1,0 +1,77 @@
+"""The record of a tiny cell as training leaves it, written by the project's own code, with numbers known exactly."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from omegaconf import DictConfig, OmegaConf
+from PIL import Image
+from torch import nn
+
+from slackoff.build import build_network
+from slackoff.evaluation import Evaluation
+from slackoff.record.results import write_results
+from slackoff.record.status import Status
+
+IDENTITY = "0123456789ab"
+ENVIRONMENT = {
+    "python": "3.12.1",
+    "cpu": "Some CPU @ 2.5GHz",
+    "gpu": None,
+    "threads": 1,
+    "git_commit": "0123456789abcdef",
+    "git_dirty": False,
+    "packages": {"slackoff": "0.1.0", "torch": "2.15.0", "wandb": None},
+}
+
+
+def result_rows() -> pd.DataFrame:
+    """Two test sets of six images: PSNR rises by 2 dB on `easy` and falls by 1 dB on `hard`."""
+    frames = []
+    for name, change in (("easy", 2.0), ("hard", -1.0)):
+        spread = np.linspace(-1, 1, 6)
+        numbers = {"e_r": 20 + spread, "e_b": 5 + spread, "e_r_oracle": 40.0, "removal_share": 0.5 + 0.1 * spread}
+        numbers |= {"removal_share_oracle": 0.9, "psnr_rgb_input": 24 + spread, "psnr_rgb": 24 + change + 1.1 * spread}
+        numbers |= {"ssim_rgb_input": 0.7 + 0.01 * spread, "ssim_rgb": 0.8 + 0.01 * spread}
+        images = [f"{number:04d}-photo" for number in range(6)]
+        frames.append(pd.DataFrame({"test_set": name, "image": images, "height": 20, "width": 30, **numbers}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def write_cell(runs: Path, config: DictConfig, teacher: bool = False, state: str = "done") -> nn.Module:
+    """Write the record of a cell of `config`, whose network has random weights; the network, in eval mode."""
+    folder = runs / "cells" / IDENTITY
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
+    (folder / "environment.json").write_text(json.dumps(ENVIRONMENT))
+    label = {"network": config.network.name, "patch_count": 4, "seed": 0}
+    status = Status(
+        IDENTITY, label, 20, step=20, train_seconds=12.5, evaluate_seconds=3.25, notes=["a pair is left out"]
+    )
+    status.state = state  # type: ignore[assignment]
+    status.write(folder)
+    network = _random_network(config, 5)
+    rows = result_rows()
+    grey = {kind: np.full((20, 30, 3), value, np.uint8) for kind, value in (("rainy", 200), ("output", 120))}
+    write_results(folder, "", network, Evaluation(rows, {}, {"0000-photo": grey}))
+    if teacher:
+        taught = rows.assign(psnr_rgb=rows["psnr_rgb"] + 3)
+        write_results(folder, "teacher", _random_network(config, 6), Evaluation(taught, {}, {}))
+    return network
+
+
+def _random_network(config: DictConfig, seed: int) -> nn.Module:
+    network = build_network(config).eval().requires_grad_(False)
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in network.parameters():
+        parameter.copy_(0.2 * torch.randn(parameter.shape, generator=generator))
+    return network
+
+
+def write_photo(path: Path, height: int = 37, width: int = 50) -> np.ndarray:
+    """A photo of noise as a PNG file; its pixels."""
+    pixels = np.random.default_rng(3).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return pixels

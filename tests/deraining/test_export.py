@@ -1,0 +1,192 @@
+"""The folder of an exported network: equal output again, a card that says what the record says, refusals."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from cell_record import IDENTITY, result_rows
+from omegaconf import OmegaConf
+from safetensors import safe_open
+from torch import nn
+from typer.testing import CliRunner
+
+from slackoff import exit_codes
+from slackoff.analysis.statistics import mean_interval
+from slackoff.analysis.wording import MINUS, NO_NUMBER
+from slackoff.cli import app
+from slackoff.deraining import export as exporting
+from slackoff.deraining.model import CELL, from_cell, from_file
+from slackoff.deraining.onnx_file import OnnxError, OnnxFile
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of the verb."""
+    found = CliRunner().invoke(app, ["export", *map(str, arguments)])
+    return found.exit_code, found.stdout, found.stderr
+
+
+@pytest.fixture
+def exported(trained: nn.Module, tmp_path: Path) -> Path:
+    code, _, error = run("--cell", IDENTITY[:6], "-o", tmp_path / "out", "--no-onnx", "--runs", tmp_path / "runs")
+    assert (code, error) == (0, "")
+    return tmp_path / "out"
+
+
+def front_and_text(folder: Path) -> tuple[dict, str]:
+    _, front, text = (folder / "README.md").read_text().split("---\n", 2)
+    return yaml.safe_load(front), text
+
+
+def test_the_file_alone_gives_the_same_network_again(exported: Path, trained: nn.Module):
+    images = torch.rand(2, 3, 17, 23)
+    assert torch.equal(from_file(exported / "model.safetensors").network(images), trained(images))
+    with safe_open(exported / "model.safetensors", framework="pt") as file:
+        assert file.metadata()[CELL] == IDENTITY
+        assert {file.get_tensor(key).dtype for key in file.keys()} == {torch.float32}  # noqa: SIM118
+
+
+def test_the_config_is_the_cells_own(exported: Path, tmp_path: Path):
+    recorded = OmegaConf.load(tmp_path / "runs" / "cells" / IDENTITY / "config.yaml")
+    assert OmegaConf.load(exported / "config.yaml") == recorded
+
+
+def test_what_a_machine_reads_of_the_card_are_the_means_of_the_record(exported: Path):
+    front, _ = front_and_text(exported)
+    assert front["pipeline_tag"] == "image-to-image"
+    assert (front["license"], front["library_name"]) == ("other", "slackoff")
+    assert "onnx" not in front["tags"]
+    results = front["model-index"][0]["results"]
+    assert [result["dataset"]["name"] for result in results] == ["r100like, easy", "r100like, hard"]
+    for result, (_, rows) in zip(results, result_rows().groupby("test_set"), strict=True):
+        values = {metric["type"]: metric["value"] for metric in result["metrics"]}
+        assert list(values) == ["e_r", "removal_share", "e_b", "psnr_rgb", "ssim_rgb"]
+        assert values == pytest.approx({name: rows[name].mean() for name in values}, abs=1e-6)
+
+
+def test_the_table_has_means_oracles_and_intervals(exported: Path):
+    _, text = front_and_text(exported)
+    rows = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("| ")}
+    found = mean_interval(result_rows().query("test_set == 'hard'")["psnr_rgb"])
+    assert f"23.00 [{found.low:.2f}, {found.high:.2f}]" in rows["hard"]
+    assert "| 20.0 (40.0) [" in rows["easy"]
+    assert "| 26.00 [" in rows["easy"]
+    assert f"untouched input | {NO_NUMBER} | {NO_NUMBER} | {NO_NUMBER} | 24.00 | 0.700 |" in text
+
+
+def test_the_card_says_what_it_was_trained_on_and_where_it_does_harm(exported: Path):
+    _, text = front_and_text(exported)
+    assert "N = 4 patches of 64x64 px from the backgrounds `builtin`; rain range `small` (quantity [200, 300]" in text
+    assert "Task `supervised`, loss L1: 20 steps of batches of" in text
+    assert "a pair is left out." in text
+    assert "`easy`: the output's PSNR is above that of the untouched input by 2.00 dB" in text
+    harm = f"`hard`: it does harm. The output's PSNR differs from that of the untouched input by {MINUS}1.00 dB"
+    assert harm in text
+    assert "pixels without rain end up 5.0 grey levels (95 % interval" in text
+    assert "12.5 device-seconds of training (20 steps) and 3.2 of measuring, on Some CPU @ 2.5GHz, 1 thread." in text
+    assert "Trained with Python 3.12.1, slackoff 0.1.0, torch 2.15.0." in text
+    assert "Ledig et al., SRResNet (CVPR 2017)" in text
+    assert "Protocol slackoff-v1: rain R > 0, 10, 20, 50 of 255" in text
+
+
+def test_the_lines_of_plain_pytorch_run(exported: Path, monkeypatch):
+    _, text = front_and_text(exported)
+    monkeypatch.chdir(exported)
+    names: dict[str, Any] = {}
+    exec(text.split("```python\n")[1].split("```")[0], names)
+    assert names["derained"].shape == (1, 3, 64, 96)
+
+
+def test_a_teacher_has_its_own_weights_and_results(trained: nn.Module, exported: Path, tmp_path: Path):
+    folder = tmp_path / "taught"
+    exporting.export(from_cell(IDENTITY, tmp_path / "runs", teacher=True), folder, with_onnx=False, license_id="mit")
+    front, text = front_and_text(folder)
+    assert (front["license"], "No licence" in text) == ("mit", False)
+    assert front["model-index"][0]["results"][0]["metrics"][3]["value"] == pytest.approx(29)
+    images = torch.rand(1, 3, 8, 8)
+    assert not torch.equal(from_file(folder / "model.safetensors").network(images), trained(images))
+
+
+def test_a_file_without_a_record_says_that_nothing_is_known(exported: Path, tmp_path: Path):
+    code, _, error = run("--model", exported / "model.safetensors", "-o", tmp_path / "again", "--no-onnx")
+    assert (code, error) == (0, "")
+    front, text = front_and_text(tmp_path / "again")
+    assert "model-index" not in front
+    assert "Nothing is recorded of how it was trained" in text
+    assert "Nothing was measured" in text
+
+
+def test_an_export_is_kept_unless_asked(exported: Path, tmp_path: Path):
+    (exported / "README.md").write_text("edited")
+    again = ["--cell", IDENTITY, "-o", exported, "--no-onnx", "--runs", tmp_path / "runs"]
+    code, _, error = run(*again)
+    assert (code, "holds an export already" in error) == (exit_codes.MISTAKE, True)
+    assert (exported / "README.md").read_text() == "edited"
+    assert run(*again, "--overwrite")[0] == 0
+    assert (exported / "README.md").read_text() != "edited"
+    (exported / "mine.txt").write_text("mine")
+    code, _, error = run(*again, "--overwrite")
+    assert (code, "holds mine.txt, which no export wrote" in error) == (exit_codes.MISTAKE, True)
+    assert (exported / "mine.txt").exists()
+    assert not list(tmp_path.glob(".out.*"))
+
+
+def test_without_onnx_the_rest_is_there_and_the_exit_code_tells(trained: nn.Module, tmp_path: Path, monkeypatch):
+    def refuse(*_: object) -> OnnxFile:
+        raise OnnxError("No ONNX file was left: that of ResNet differs from PyTorch")
+
+    monkeypatch.setattr(exporting, "require_onnx", lambda: None)
+    monkeypatch.setattr(exporting, "write_onnx", refuse)
+    code, told, _ = run("--cell", IDENTITY, "-o", tmp_path / "out", "--runs", tmp_path / "runs")
+    assert code == exit_codes.WITHOUT_ONNX
+    assert told.splitlines()[-1] == "No ONNX file was left: that of ResNet differs from PyTorch"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "README.md",
+        "config.yaml",
+        "model.safetensors",
+    ]
+    assert "onnxruntime" not in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_a_full_disk_leaves_the_old_export(exported: Path, tmp_path: Path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "README.md")
+
+    monkeypatch.setattr(exporting, "write_text", full)
+    before = (exported / "model.safetensors").read_bytes()
+    again = ["--cell", IDENTITY, "-o", exported, "--no-onnx", "--overwrite", "--runs", tmp_path / "runs"]
+    code, _, error = run(*again)
+    assert (code, "No space left on device" in error) == (exit_codes.MISTAKE, True)
+    assert (exported / "model.safetensors").read_bytes() == before
+    assert not list(tmp_path.glob(".out.*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        ([], "Name the network by --cell HASH or by --model FILE"),
+        (["--cell", "a", "--model", "b.pth"], "Name the network by --cell HASH or by --model FILE"),
+        (["--cell", "a", "--network", "unet"], "--network is for --model"),
+        (["--model", "b.pth", "--teacher"], "--teacher is for --cell"),
+        (["--cell", "beef"], "There is no cell 'beef'"),
+        (["--model", "b.pth", "--network", "unte"], "did you mean 'unet"),
+        (["--model", "nowhere.pth", "--network", "unet"], "nowhere.pth is not there"),
+        (["--cell", IDENTITY, "--size", "0", "5"], "--size 0 5 must be at least 1 pixel"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_writes_nothing(arguments, part, trained, tmp_path):
+    code, _, error = run(*arguments, "-o", tmp_path / "out", "--no-onnx", "--runs", tmp_path / "runs")
+    assert code == exit_codes.MISTAKE
+    assert part in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["images.parquet", "config.yaml", "environment.json"])
+def test_a_damaged_record_is_one_sentence(name, trained, tmp_path):
+    path = tmp_path / "runs" / "cells" / IDENTITY / name
+    path.write_bytes(path.read_bytes()[:20] + b"{[")
+    code, _, error = run("--cell", IDENTITY, "-o", tmp_path / "out", "--no-onnx", "--runs", tmp_path / "runs")
+    assert (code, name in error, len(error.strip().splitlines())) == (exit_codes.MISTAKE, True, 1)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,38 @@
+"""Every preset as an ONNX file for any size, as the table in docs/export.md says."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from slackoff.build import build
+from slackoff.deraining.onnx_file import TOLERANCE, write_onnx
+from slackoff.presets import compose_preset, preset_names
+
+pytest.importorskip("onnxscript", reason="needs the extra export")
+DOCUMENT = Path(__file__).parents[2] / "docs" / "export.md"
+
+
+def documented() -> dict[str, tuple[str, float]]:
+    """Preset to how it exports and the megabytes of its file."""
+    rows = re.findall(r"^\| `(\w+)` \| (any size|not tried) \| (\S+) \|", DOCUMENT.read_text(), re.MULTILINE)
+    return {preset: (how, float(size) if how == "any size" else 0.0) for preset, how, size in rows}
+
+
+def test_the_table_has_every_preset():
+    assert sorted(documented()) == preset_names()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("preset", preset_names())
+def test_a_preset_exports_as_the_table_says(preset, tmp_path):
+    how, megabytes = documented()[preset]
+    if how == "not tried":
+        pytest.skip("docs/export.md says nothing about it")
+    torch.manual_seed(0)
+    network = build(compose_preset(preset), "network").eval().requires_grad_(False)
+    written = write_onnx(network, tmp_path / "model.onnx")
+    assert written.difference < TOLERANCE
+    assert written.bytes / 1e6 == pytest.approx(megabytes, rel=0.1, abs=0.06)

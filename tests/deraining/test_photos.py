@@ -1,0 +1,181 @@
+"""What of a photo survives deraining, read back with Pillow and OpenCV."""
+
+from io import BytesIO
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import ExifTags, Image, ImageCms, ImageOps
+
+from slackoff.deraining.photos import FORMATS, read_photo, write_photo
+from slackoff.errors import SlackoffError
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def pixels(height: int = 7, width: int = 11, channels: int = 3, top: int = 256, dtype=np.uint8) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, top, (height, width, channels), dtype=dtype).squeeze()
+
+
+def camera_exif(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "Camera"
+    exif[ExifTags.Base.Orientation] = orientation
+    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = "N"
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ISOSpeedRatings] = 400
+    return exif
+
+
+def rewritten(source: Path, target: Path) -> Image.Image:
+    photo = read_photo(source)
+    write_photo(photo, photo.pixels, target, "slackoff, cell abc")
+    image = Image.open(target)
+    image.load()
+    return image
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".tif", ".webp"])
+def test_a_photo_is_turned_upright_and_its_exif_says_so(orientation, ending, tmp_path):
+    source = tmp_path / f"photo{ending}"
+    Image.fromarray(pixels()).save(source, exif=camera_exif(orientation).tobytes(), icc_profile=SRGB, dpi=(72, 72))
+    upright = ImageOps.exif_transpose(Image.open(source)).convert("RGB")
+    photo = read_photo(source)
+    assert np.array_equal(photo.pixels, np.asarray(upright))
+    image = rewritten(source, tmp_path / f"derained{ending}")
+    exif = image.getexif()
+    assert image.size == upright.size
+    assert exif.get(ExifTags.Base.Orientation, 1) == 1
+    assert exif[ExifTags.Base.Make] == "Camera"
+    assert exif[ExifTags.Base.Software] == "slackoff, cell abc"
+    assert exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] == "N"
+    assert exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ISOSpeedRatings] == 400
+    assert image.info["icc_profile"] == SRGB
+    if ending in (".png", ".tif"):
+        assert np.array_equal(np.asarray(image), photo.pixels)
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_every_format_is_written(ending, tmp_path):
+    source = tmp_path / "photo.png"
+    Image.fromarray(cv2.GaussianBlur(pixels(40, 60), (9, 9), 3)).save(source)
+    image = rewritten(source, tmp_path / f"derained{ending}")
+    assert image.format == FORMATS[ending]
+    lossy = ending in (".jpg", ".jpeg", ".webp")
+    difference = np.abs(np.asarray(image.convert("RGB")).astype(int) - read_photo(source).pixels)
+    assert difference.max() <= (12 if lossy else 0)
+    if image.format == "JPEG":
+        assert image.layer[0][1:3] == image.layer[1][1:3] == (1, 1)  # no chroma subsampling
+
+
+def test_the_provenance_is_text_of_a_png(tmp_path):
+    Image.fromarray(pixels()).save(tmp_path / "photo.png")
+    assert rewritten(tmp_path / "photo.png", tmp_path / "out.png").text["Software"] == "slackoff, cell abc"
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "P with transparency", "RGB with transparency"])
+def test_transparency_is_kept_untouched(mode, tmp_path):
+    source = tmp_path / "photo.png"
+    image = Image.fromarray(pixels(channels=4), "RGBA")
+    if " with " in mode:
+        image = image.convert("RGB").convert(mode.split()[0], colors=8)
+        image.save(source, transparency=image.getpixel((2, 2)))
+    else:
+        source = source.with_suffix(".tif") if mode == "PA" else source
+        image.convert(mode.replace("PA", "RGBA")).save(source)
+    expected = Image.open(source).convert("RGBA").getchannel("A")
+    assert 0 < np.asarray(expected).mean() < 255
+    found = rewritten(source, tmp_path / "out.png")
+    assert np.array_equal(np.asarray(found.getchannel("A")), np.asarray(expected))
+    assert found.mode == ("LA" if mode == "LA" else "RGBA")
+    with pytest.raises(SlackoffError, match=r"out\.jpg cannot be written: JPEG keeps no transparency.*--format png"):
+        rewritten(source, tmp_path / "out.jpg")
+    assert not (tmp_path / "out.jpg").exists()
+
+
+@pytest.mark.parametrize("mode", ["1", "L"])
+def test_grey_stays_grey(mode, tmp_path):
+    Image.fromarray(pixels()).convert(mode).save(tmp_path / "photo.png")
+    expected = np.asarray(Image.open(tmp_path / "photo.png").convert("L"))
+    photo = read_photo(tmp_path / "photo.png")
+    assert np.array_equal(photo.pixels, np.stack([expected] * 3, -1))
+    found = rewritten(tmp_path / "photo.png", tmp_path / "out.png")
+    assert found.mode == "L"
+    assert np.array_equal(np.asarray(found), expected)
+
+
+@pytest.mark.parametrize("ending", [".png", ".tif", ".ppm"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_16_bits_become_8_and_the_photo_says_so(ending, channels, tmp_path):
+    source = tmp_path / f"photo{ending if channels == 3 or ending != '.ppm' else '.pgm'}"
+    deep = pixels(channels=channels, top=65536, dtype=np.uint16)
+    cv2.imwrite(str(source), deep[..., ::-1] if channels == 3 else deep)
+    photo = read_photo(source)
+    difference = photo.pixels.astype(float) - (deep if channels == 3 else deep[..., None]) / 257
+    assert np.abs(difference).max() <= 1
+    assert photo.notes == ("16 bits per channel became 8",)
+    assert photo.grey == (channels == 1)
+
+
+def test_cmyk_becomes_srgb_without_its_profile(tmp_path):
+    image = Image.fromarray(cv2.GaussianBlur(pixels(40, 60), (9, 9), 3)).convert("CMYK")
+    image.save(tmp_path / "photo.jpg", quality=100, icc_profile=b"no profile")
+    photo = read_photo(tmp_path / "photo.jpg")
+    assert np.abs(photo.pixels.astype(int) - np.asarray(image.convert("RGB"))).max() <= 12
+    assert photo.icc is None
+    assert photo.notes == ("CMYK became sRGB",)
+
+
+def test_tags_of_the_layout_of_a_tiff_stay_behind(tmp_path):
+    Image.fromarray(pixels()).save(tmp_path / "photo.tif", exif=camera_exif(1).tobytes(), icc_profile=SRGB)
+    exif = rewritten(tmp_path / "photo.tif", tmp_path / "out.jpg").getexif()
+    kept = {ExifTags.Base.Make, ExifTags.Base.Orientation, ExifTags.Base.Software, ExifTags.IFD.Exif}
+    assert set(exif) - {ExifTags.IFD.GPSInfo, ExifTags.Base.XResolution, ExifTags.Base.YResolution} == kept
+
+
+def test_damaged_exif_is_left_out_and_the_photo_is_kept(tmp_path):
+    body = BytesIO()
+    Image.fromarray(pixels()).save(
+        body, "JPEG", exif=b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x01\x01\x0f\x00\x02zzzz"
+    )
+    (tmp_path / "photo.jpg").write_bytes(body.getvalue())
+    assert read_photo(tmp_path / "photo.jpg").notes == ("damaged EXIF was left out",)
+    assert rewritten(tmp_path / "photo.jpg", tmp_path / "out.jpg").size == (11, 7)
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda path: path.write_text("no image"), "is not a readable"),
+        (lambda path: path.write_bytes(b""), "is not a readable"),
+        (lambda path: path.symlink_to("nowhere"), "cannot be read"),
+        (lambda path: path.mkdir(), "cannot be read"),
+        (lambda path: Image.new("F", (4, 4)).save(path, "TIFF"), "is stored as F"),
+        (lambda path: Image.new("LAB", (4, 4)).save(path, "TIFF"), "is stored as LAB"),
+        (lambda path: Image.new("1", (9000, 9000)).save(path, "PNG"), "decompression bomb"),
+        (lambda path: Image.new("L", (4, 4)).save(path, "TIFF", save_all=True, append_images=[Image.new("L", (4, 4))]),
+         "several frames or pages"),
+    ],
+)  # fmt: skip
+def test_what_is_no_photo_is_one_sentence_that_names_the_file(make, sentence, tmp_path):
+    path = tmp_path / "photo.png"
+    make(path)
+    with pytest.raises(SlackoffError, match=sentence) as refused:
+        read_photo(path)
+    assert str(path) in str(refused.value)
+
+
+def test_a_truncated_photo_is_refused(tmp_path):
+    path = tmp_path / "photo.jpg"
+    Image.fromarray(pixels(200, 200)).save(path)
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(SlackoffError, match=r"photo\.jpg is truncated"):
+        read_photo(path)
+
+
+def test_a_photo_that_cannot_be_encoded_leaves_nothing(tmp_path):
+    Image.fromarray(pixels(1, 17000)).save(tmp_path / "photo.png")
+    with pytest.raises(SlackoffError, match=r"out\.webp cannot be written as WEBP.*--format png"):
+        rewritten(tmp_path / "photo.png", tmp_path / "out.webp")
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
