@@ -106,7 +106,8 @@ def tradeoff(table: pd.DataFrame, axis: str) -> Figure:
             ax.errorbar(x, y, **spread, fmt=line.marker, color=line.colour, elinewidth=1.1, label=line.name)
             named = rows if len(groups) == 1 else rows.iloc[[0, -1]] if len(rows) else rows
             labels += [
-                (row["e_b"], row["removal_share"], at(axis, row[axis]), line.colour) for _, row in named.iterrows()
+                (row["e_b"], row["removal_share"], _short_name(axis, row[axis]), line.colour)
+                for _, row in named.iterrows()
             ]
         ax.margins(0.14)
         ax.grid(True, axis="both")
