@@ -1,14 +1,12 @@
 """Errors of VGG-19 features: the perceptual loss that MENET compares with (Fan, Chen, Li, arXiv 2003.09689)."""
 
-import hashlib
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from slackoff.errors import SlackoffError
 from slackoff.losses.term import Term
-from slackoff.losses.vgg19 import WEIGHT_NAMES, conv3_4, find_weights, load_weights
+from slackoff.losses.vgg19 import WEIGHT_NAMES, conv3_4, find_weights, load_weights, weights_digest
 
 PREPROCESSINGS: dict[str, tuple[list[float], list[float]]] = {
     "torchvision": ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
@@ -64,10 +62,7 @@ class Perceptual(Term):
 
     def fingerprint(self) -> str:
         """Hexadecimal digest of the weights in use, whatever the file's format; part of a cell's identity."""
-        digest = hashlib.sha256()
-        for tensor in self.weights:
-            digest.update(tensor.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return weights_digest(self.weights)
 
     def error(self, output: Tensor, background: Tensor) -> Tensor:
         weights = self.weights

@@ -1,13 +1,11 @@
 """Errors of VGG-16 features: the perceptual loss of Syn2Real (Yasarla, Sindagi, Patel, CVPR 2020)."""
 
-import hashlib
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from slackoff.losses.term import Term
-from slackoff.losses.vgg19 import Weights, activations, find_weights, load_weights
+from slackoff.losses.vgg19 import Weights, activations, find_weights, load_weights, weights_digest
 
 VGG16 = Weights("VGG-16", "vgg16-397923af", 7)
 COMPARED = (1, 3, 6)
@@ -44,10 +42,7 @@ class VGG16Features(Term):
 
     def fingerprint(self) -> str:
         """Hexadecimal digest of the weights in use, whatever the file's format; part of a cell's identity."""
-        digest = hashlib.sha256()
-        for tensor in self.weights:
-            digest.update(tensor.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return weights_digest(self.weights)
 
     def error(self, output: Tensor, background: Tensor) -> Tensor:
         with torch.no_grad():

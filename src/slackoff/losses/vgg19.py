@@ -1,5 +1,6 @@
 """The first convolutions of VGG-19, and of VGG-16 (Simonyan and Zisserman, ICLR 2015), with weights from a file."""
 
+import hashlib
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -76,6 +77,14 @@ def find_weights(root: str | None, key: str, weights: Weights = VGG19) -> Path:
         f"{' or '.join(weights.files)} into "
         f"{folder.absolute() if root else 'a folder'}, or name the file or its folder with {key}=PATH"
     )
+
+
+def weights_digest(tensors: Sequence[Tensor]) -> str:
+    """SHA-256 of the values in turn, hexadecimal: the same whatever file they came from."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def load_weights(path: Path, weights: Weights = VGG19) -> list[Tensor]:
