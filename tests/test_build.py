@@ -120,6 +120,13 @@ def test_every_experiment_composes_in_every_size(experiment, size):
     assert counts == sorted(set(counts))
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_the_zoo_draws_all_that_it_is_tested_on(size):
+    evaluation = OmegaConf.load(CONF / "experiment" / "zoo.yaml").study.cells[size].evaluation
+    config = composed_from("+experiment=zoo", f"size={size}", f"evaluation={evaluation}")
+    assert list(build.build_test_sets(config)) == [*config.study.test_sets][: 1 if size == "smoke" else 2]
+
+
 def test_the_paper_size_is_the_schedule_of_the_paper():
     config = composed_from("size=paper")
     assert (config.schedule.steps, config.schedule.batch_size, config.background.patch_size_px) == (250_000, 16, 128)

@@ -80,6 +80,13 @@ def test_table_says_what_is_counted():
     assert line.split() == ["resnet", "1,222,147", "39.98", *networks.ResNet.paper.split()]
 
 
+def test_a_method_whose_work_depends_on_the_image_has_no_count(rows):
+    assert (rows["dsc"].parameters, rows["dsc"].gflops) == (0, None)
+    text = StringIO()
+    Console(file=text, width=120).print(network_table([rows["dsc"]]))
+    assert text.getvalue().splitlines()[2].split()[:3] == ["dsc", "0", "-"]
+
+
 def preset(folder, text: str):
     (folder / "network").mkdir()
     (folder / "network" / "mine.yaml").write_text(text)

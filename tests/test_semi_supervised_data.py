@@ -1,10 +1,6 @@
 """Labelled pairs and unlabelled images from the config to the batch: identities, checks, a whole cell."""
 
-import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,10 +17,14 @@ from slackoff import build
 from slackoff.checks import Checks
 from slackoff.data import PairData, RainyBatch, RainyData
 from slackoff.errors import SlackoffError
+from slackoff.handover import Exit
+from slackoff.record.ledger import Watch
 from slackoff.sweep.expand import resolved
 from slackoff.sweep.fingerprints import Fingerprints
 from slackoff.sweep.identity import cell_id
 from slackoff.sweep.plan import plan
+from slackoff.sweep.prepare import prepare
+from train_here import train_here
 
 Composed = Callable[..., DictConfig]
 SIDE = 64
@@ -211,22 +211,13 @@ def test_a_test_image_among_the_training_pairs_is_refused(composed: Composed, pa
     Checks().check(composed(*chosen, "+evaluation.test_set.numbers=[1,1]"))
 
 
-def test_a_cell_trains_on_real_pairs_and_is_tested_on_ddn_sirr(shared_data, tmp_path: Path):
-    """As a person types it."""
+def test_a_cell_trains_on_real_pairs_and_is_tested_on_ddn_sirr(composed: Composed, shared_data):
     rain100h, sirr = shared_data("rain100h"), shared_data("sirr")
-    fixed = ["labelled=pairs", f"labelled.root={rain100h}", "labelled.share=0.5", "evaluation=sirr"]
-    fixed += [f"roots.sirr={sirr}", "size=smoke", "network=unet_tiny", "logger.wandb=false", "evaluation.count=1"]
-    result = subprocess.run(
-        [sys.executable, "-m", "slackoff", *fixed, "schedule.steps=6"],
-        cwd=tmp_path,
-        env={**os.environ, "COLUMNS": "80"},
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    (status,) = (json.loads(path.read_text()) for path in tmp_path.glob("runs/cells/*/status.json"))
-    assert (status["state"], status["step"]) == ("done", 6)
-    (rows,) = (pd.read_parquet(path) for path in tmp_path.glob("runs/cells/*/images.parquet"))
-    assert rows["test_set"].tolist() == ["dense", "sparse"]
-    assert not (tmp_path / "runs" / "banks").exists()
+    chosen = ["labelled=pairs", f"labelled.root={rain100h}", "labelled.share=0.5", "evaluation=sirr"]
+    (cell,) = plan([composed(*chosen, f"roots.sirr={sirr}", "evaluation.count=1", "schedule.steps=2")], [[]])
+    Checks().check(cell.config)
+    prepare(cell, Watch())
+    assert train_here(cell.folder) == Exit.DONE
+    assert (cell.status().state, cell.status().step) == ("done", 2)
+    assert pd.read_parquet(cell.folder / "images.parquet")["test_set"].tolist() == ["dense", "sparse"]
+    assert not (cell.folder.parents[1] / "banks").exists()

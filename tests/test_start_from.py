@@ -93,6 +93,28 @@ def test_without_steps_the_network_is_measured_as_it_came(composed: Composed, we
     assert not list((folder / "checkpoints").glob("*"))
 
 
+@pytest.mark.parametrize(("steps", "notes"), [(0, []), (3, ["dsc has nothing to train: no step was taken"])])
+def test_a_method_without_parameters_is_measured_as_it_is(composed: Composed, tmp_path: Path, steps, notes):
+    small = ["atoms=20", "rain_atoms=10", "samples=100", "sweeps=1", "rounds=1", "step=4"]
+    config = composed(
+        "network=dsc", f"schedule.steps={steps}", "evaluation.count=1", *(f"network.{option}" for option in small)
+    )
+    assert Checks().check(config) == 0
+    folder = tmp_path / "cell"
+    folder.mkdir()
+    OmegaConf.save(config, folder / "config.yaml")
+    status = Status("0" * 12, {"network": "dsc"}, steps)
+    training.run_cell(config, folder, status, time.monotonic())
+    assert status.notes == notes
+    images = pd.read_parquet(folder / "images.parquet")
+    network = build.build_network(config)
+    expected = build.build_evaluator(config, build.build_backgrounds(config)).evaluate(network)
+    pd.testing.assert_frame_equal(images, expected.rows)
+    assert images["psnr_rgb"].notna().all()
+    assert load_file(folder / "network.safetensors") == {}
+    assert not list((folder / "checkpoints").glob("*"))
+
+
 def test_training_begins_with_the_file(composed: Composed, weights: Path, tmp_path: Path):
     """With a rate of almost nothing, what comes out is what went in."""
     config = composed(

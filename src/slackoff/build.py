@@ -130,6 +130,12 @@ def build_network(config: DictConfig) -> nn.Module:
     return build(config.network, "network")
 
 
+def nothing_to_train(config: DictConfig) -> bool:
+    """Whether the network has no parameters, as a method that works on each image anew; no values are computed."""
+    with torch.device("meta"):
+        return not any(True for _ in build_network(config).parameters())
+
+
 def build_started_network(config: DictConfig) -> nn.Module:
     """The network as training begins with it: as ``build_network``, or with the weights of the file ``start_from``.
 

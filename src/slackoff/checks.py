@@ -48,7 +48,8 @@ class Checks:
         Raises:
             SlackoffError: naming the first mistake.
         """
-        _check_plain_values(config)
+        measured_only = self._once(lambda: build.nothing_to_train(config), network=config.network)
+        _check_plain_values(config, measured_only)
         labelled, side = config.get("labelled"), config.background.patch_size_px
         photos = {"source": config.background.source, "held_out": config.background.held_out}
         backgrounds = self._once(lambda: build.build_backgrounds(config), **photos)
@@ -118,11 +119,11 @@ def _operations(config: DictConfig) -> float:
     return counter.get_total_flops()
 
 
-def _check_plain_values(config: DictConfig) -> None:
+def _check_plain_values(config: DictConfig, measured_only: bool) -> None:
     for key, least in LEAST_COUNTS.items():
         value = OmegaConf.select(config, key)
-        if key == "schedule.steps" and value == 0 and config.get("start_from"):
-            continue  # measured as it comes from the file
+        if key == "schedule.steps" and value == 0 and (config.get("start_from") or measured_only):
+            continue  # measured as it is
         if type(value) is not int or value < least:
             raise SlackoffError(f"{key}={value} is no count: give a whole number from {least} up")
     count = config.evaluation.count

@@ -22,7 +22,7 @@ class NetworkRow:
 
     preset: str
     parameters: int
-    gflops: float
+    gflops: float | None
     paper: str
 
 
@@ -53,5 +53,6 @@ def network_table(rows: Sequence[NetworkRow]) -> Table:
     table.add_column("GFLOPs", justify="right", no_wrap=True)
     table.add_column("paper")
     for row in rows:
-        table.add_row(row.preset, f"{row.parameters:,}", f"{row.gflops:.2f}", row.paper)
+        gflops = "-" if row.gflops is None else f"{row.gflops:.2f}"
+        table.add_row(row.preset, f"{row.parameters:,}", gflops, row.paper)
     return table

@@ -18,6 +18,7 @@ from yaml import YAMLError
 from slackoff.build import build
 from slackoff.config_tree import config_folder
 from slackoff.errors import SlackoffError
+from slackoff.networks.per_image import PerImageMethod
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,12 @@ class Counts:
     """What a network has without values.
 
     ``gflops``: 1e9 operations for one RGB image; a multiply-add is two. Counted are convolutions and matrix products,
-    not norms, activations and sums. ``paper`` is empty for a network that names none.
+    not norms, activations and sums. None for a method whose operations depend on the image. ``paper`` is empty for a
+    network that names none.
     """
 
     parameters: int
-    gflops: float
+    gflops: float | None
     paper: str
 
 
@@ -96,4 +98,5 @@ def count(preset: str, node: DictConfig, side_px: int) -> Counts:
         sentence = " ".join(str(error).split())
         raise SlackoffError(f"network={preset} does not take an image without values: {sentence}") from error
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    return Counts(parameters, counter.get_total_flops() / 1e9, getattr(network, "paper", ""))
+    gflops = None if isinstance(network, PerImageMethod) else counter.get_total_flops() / 1e9
+    return Counts(parameters, gflops, getattr(network, "paper", ""))

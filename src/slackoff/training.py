@@ -103,13 +103,16 @@ def run_cell(config: DictConfig, folder: Path, status: Status, process_start: fl
     view = WandbView(config, status, folder, record) if record and config.logger.wandb else None
     guard = LossGuard(checkpoints, config.schedule.log_every)
     evaluation = EvaluationCallback(evaluator, config.schedule.evaluate_every, view.show_progress if view else None)
+    trains = any(parameter.requires_grad for parameter in network.parameters())
+    if config.schedule.steps and not trains:
+        status.notes.append(f"{config.network.name} has nothing to train: no step was taken")
     trainer = Trainer(
         accelerator=config.trainer.accelerator,
         devices=ranks.count,
         strategy=ranks.strategy(),
         sync_batchnorm=ranks.count > 1,
         precision=config.trainer.precision,
-        max_steps=config.schedule.steps,
+        max_steps=config.schedule.steps if trains else 0,
         logger=[record, *([view.logger] if view else [])] if record else False,
         callbacks=[
             guard,
@@ -126,7 +129,7 @@ def run_cell(config: DictConfig, folder: Path, status: Status, process_start: fl
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
-    _refuse_split_norm(network, trainer)
+    refuse_split_norm(network, trainer)
     try:
         trainer.fit(task, data, ckpt_path=resume.path, weights_only=True)
         guard.check()
@@ -153,7 +156,7 @@ def run_cell(config: DictConfig, folder: Path, status: Status, process_start: fl
         view.end("done")
 
 
-def _refuse_split_norm(network: nn.Module, trainer: Trainer) -> None:
+def refuse_split_norm(network: nn.Module, trainer: Trainer) -> None:
     """Torch normalises over the batches of all ranks on GPUs only; anything else would change the training.
 
     Raises:

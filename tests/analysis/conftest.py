@@ -16,6 +16,13 @@ def runs(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports are built without drawing, which takes seconds: for tests of what a page says."""
+    for name in ("draw", "balances", "distributions"):  # what a page shows beside its figure
+        monkeypatch.setattr(f"slackoff.analysis.report.{name}", lambda *_: [])
+
+
+@pytest.fixture
 def effect_cells() -> list[Cell]:
     """Three patch counts where E_R, removal share and E_B all fall, by 12, 0.1 and 16."""
     return counts(e_r=[48.0, 40.0, 36.0], share=[0.70, 0.65, 0.60], e_b=[26.0, 12.0, 10.0], psnr=[21.0, 27.0, 28.0])

@@ -8,6 +8,7 @@ import pytest
 from analysis_record import Cell, EditImages, MakeFrames, image_rows, write_study
 
 from slackoff.analysis import load
+from slackoff.analysis.claims.scope import scope
 from slackoff.analysis.groups import REMOVED, groups, in_order
 from slackoff.analysis.statistics import difference_interval, mean_interval
 
@@ -98,6 +99,25 @@ def test_photographs_are_read_from_the_record(runs: Path, edit_images: EditImage
     assert group.level(8, "e_r").units == 5
     assert group.sources is not None
     assert list(group.sources[:6]) == ["photo0", "photo1", "photo2", "photo3", "photo4", "photo0"]
+
+
+def test_images_without_a_photograph_beside_a_test_set_with_them_are_each_their_own(
+    runs: Path, edit_images: EditImages
+) -> None:
+    cell = Cell({"patch_count": 8})
+    study = write_study(runs, [cell])
+
+    def with_pairs(rows: pd.DataFrame) -> pd.DataFrame:
+        pairs = rows.assign(test_set="pairs", source=[f"photo{number % 5}" for number in rows.index])
+        pairs.loc[0, "source"] = None
+        return pd.concat([rows.assign(photograph=rows.index // 4), pairs])
+
+    edit_images(cell, with_pairs)
+    crops, pairs = groups(load(study))
+    assert crops.sources is None
+    assert (crops.level(8, "e_r").units, pairs.level(8, "e_r").units) == (20, 6)
+    assert "(crops of 5 photographs)" in scope(crops)
+    assert "crops of" not in scope(pairs)
 
 
 def test_numbers_are_sorted_and_names_stay_in_their_order() -> None:

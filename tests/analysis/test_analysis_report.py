@@ -199,6 +199,7 @@ def test_another_axis_with_seeds_and_two_test_sets_builds(runs: Path) -> None:
     assert "over 2 training seeds per rain" in page.text
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_notes_and_damage_are_told(runs: Path) -> None:
     cells = [Cell({"patch_count": 8}), Cell({"patch_count": 64})]
     folder = write_study(runs, cells)

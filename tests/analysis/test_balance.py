@@ -163,7 +163,7 @@ def test_which_studies_are_balanced(frames_of: MakeFrames) -> None:
     assert balances(frames_of(failed)) == []
 
 
-def test_networks_and_test_sets_are_balanced_apart_whatever_the_main_axis(runs: Path, edit_images: EditImages) -> None:
+def test_networks_and_test_sets_are_balanced_apart_along_either_axis(runs: Path, edit_images: EditImages) -> None:
     made = [
         Cell({"rain": rain, "patch_count": n, "network": network})
         for rain in ("small", "large")
@@ -181,6 +181,7 @@ def test_networks_and_test_sets_are_balanced_apart_whatever_the_main_axis(runs: 
         ("unet", "div2k"),
     ]
     assert {len(balance.points) for balance in found} == {4}
+    assert balances(load(write_study(runs, made, "other", axis="network"))) == []
 
 
 def test_the_words_name_the_pair_the_rule_and_where_e_r_differs(frames_of: MakeFrames) -> None:
@@ -226,6 +227,7 @@ def test_table_has_all_points(frames_of: MakeFrames) -> None:
     assert table["recommended_by_removal_share_resamples"].tolist() == pytest.approx([0, 0, 0, 0, 0, 1], abs=0.01)
 
 
+@pytest.mark.slow
 def test_report_shows_the_balance(runs: Path) -> None:
     study = write_study(runs, cells())
     html = build(study).read_text(encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from analysis_record import Cell, write_study
 
 from slackoff.analysis.claim import Claim, Effect
@@ -57,6 +58,7 @@ def test_families_keep_the_order_of_the_page() -> None:
     assert not tables[0].has_twins
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_the_page_shows_effects_disagreements_and_published_numbers(runs: Path) -> None:
     rows = {(1024, "medium"): 26.0, (64, "medium"): 45.0, (128, "large"): 42.0}
     cells = [
@@ -76,6 +78,7 @@ def test_the_page_shows_effects_disagreements_and_published_numbers(runs: Path) 
     assert (folder / "tables" / "published.csv").is_file()
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_page_of_one_group_says_each_effect_openly(runs: Path) -> None:
     cells = [
         Cell({"rain": rain, "patch_count": count}, e_r=48 if count <= last else 28, share=0.6)

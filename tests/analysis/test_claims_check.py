@@ -68,7 +68,7 @@ def test_every_statement_on_e_r_has_its_twin(runs: Path) -> None:
     of_e_r = {(claim.family, claim.topic, claim.group) for claim in found if claim.measure == "e_r"}
     of_share = {(claim.family, claim.topic, claim.group) for claim in found if claim.measure == "removal_share"}
     assert of_e_r == of_share
-    assert len({topic for _, topic, _ in of_e_r}) == 22
+    assert len({topic for _, topic, _ in of_e_r}) == 24
 
 
 @pytest.mark.parametrize(

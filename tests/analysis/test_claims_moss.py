@@ -122,6 +122,7 @@ def test_joined_test_sets_count_as_one(runs: Path) -> None:
     assert set(loaded.images["test_set"]) == {"sirr"}
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_the_page_has_the_published_table_and_its_source(runs: Path) -> None:
     folder = record(runs, "moss_nu", TABLES["moss_nu"].numbers)
     page = build(folder).read_text()
@@ -131,6 +132,7 @@ def test_the_page_has_the_published_table_and_its_source(runs: Path) -> None:
     assert published_beside(load(write_study(runs, [Cell({"patch_count": 8})]))) is None
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_teachers_stand_beside_their_students(runs: Path) -> None:
     folder = record(runs, "moss_ablation", TABLES["moss_ablation"].numbers)
     cells = {axes["variant"]: runs / "cells" / identity for identity, axes in load(folder).study.cells}
@@ -148,6 +150,7 @@ def test_teachers_stand_beside_their_students(runs: Path) -> None:
     assert "Teacher and student" in build(folder).read_text()
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_study_without_teachers_has_no_table_of_them(runs: Path) -> None:
     folder = record(runs, "moss_ablation", TABLES["moss_ablation"].numbers)
     assert teacher_table(load(folder)).empty

@@ -76,6 +76,18 @@ def test_a_category_has_its_colour_in_every_column(frames_of: MakeFrames) -> Non
     assert resnet["div2k"] == unet["div2k"] != unet["celeba"]
 
 
+def test_cells_that_lack_an_axis_are_a_line_of_their_own(frames_of: MakeFrames) -> None:
+    frames = frames_of(
+        [Cell({"rain": "small", "patch_count": n}) for n in (8, 64)]
+        + [Cell({"patch_count": n}, e_r=45) for n in (8, 64)]
+    )
+    found = lines(study_table(frames), "patch_count")
+    assert [(line.name, line.rows["e_r"].round().tolist()) for line in found] == [
+        ("small", [40, 40]),
+        ("\N{EN DASH}", [45, 45]),
+    ]
+
+
 def test_grid_needs_two_labels(frames_of: MakeFrames) -> None:
     assert not fits(study_table(ranges(frames_of)), "patch_count")
 

@@ -17,8 +17,9 @@ from slackoff.analysis.statistics import mean_interval
 from slackoff.analysis.wording import MINUS, NO_NUMBER
 from slackoff.cli import app
 from slackoff.deraining import export as exporting
-from slackoff.deraining.model import CELL, from_cell, from_file
+from slackoff.deraining.model import CELL, from_cell, from_file, from_preset
 from slackoff.deraining.onnx_file import OnnxError, OnnxFile
+from slackoff.errors import SlackoffError
 
 
 def run(*arguments: object) -> tuple[int, str, str]:
@@ -115,6 +116,12 @@ def test_a_file_without_a_record_says_that_nothing_is_known(exported: Path, tmp_
     assert "model-index" not in front
     assert "Nothing is recorded of how it was trained" in text
     assert "Nothing was measured" in text
+
+
+def test_a_method_without_weights_is_refused(tmp_path: Path):
+    with pytest.raises(SlackoffError, match="no weights to export: derain photos with it"):
+        exporting.export(from_preset("dsc"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_export_is_kept_unless_asked(exported: Path, tmp_path: Path):

@@ -7,7 +7,10 @@ import pytest
 import torch
 
 from slackoff.build import build
+from slackoff.deraining.export import export
+from slackoff.deraining.model import from_preset
 from slackoff.deraining.onnx_file import TOLERANCE, write_onnx
+from slackoff.errors import SlackoffError
 from slackoff.presets import compose_preset, preset_names
 
 pytest.importorskip("onnxscript", reason="needs the extra export")
@@ -16,7 +19,8 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "export.md"
 
 def documented() -> dict[str, tuple[str, float]]:
     """Preset to how it exports and the megabytes of its file."""
-    rows = re.findall(r"^\| `(\w+)` \| (any size|not tried) \| (\S+) \|", DOCUMENT.read_text(), re.MULTILINE)
+    ways = "any size|not tried|no weights, refused"
+    rows = re.findall(rf"^\| `(\w+)` \| ({ways}) \| (\S+) \|", DOCUMENT.read_text(), re.MULTILINE)
     return {preset: (how, float(size) if how == "any size" else 0.0) for preset, how, size in rows}
 
 
@@ -24,13 +28,21 @@ def test_the_table_has_every_preset():
     assert sorted(documented()) == preset_names()
 
 
+def test_what_has_no_weights_is_refused(tmp_path):
+    without = [preset for preset, (how, _) in documented().items() if how == "no weights, refused"]
+    assert without == ["dsc"]
+    for preset in without:
+        with pytest.raises(SlackoffError, match="has no weights to export"):
+            export(from_preset(preset), tmp_path / preset)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("preset", preset_names())
 def test_a_preset_exports_as_the_table_says(preset, tmp_path):
     how, megabytes = documented()[preset]
-    if how == "not tried":
-        pytest.skip("docs/export.md says nothing about it")
+    if how != "any size":
+        pytest.skip(f"docs/export.md: {how}")
     torch.manual_seed(0)
     network = build(compose_preset(preset), "network").eval().requires_grad_(False)
     written = write_onnx(network, tmp_path / "model.onnx")

@@ -28,6 +28,7 @@ class Unchanged(nn.Module):
         return rainy * self.weight
 
 
+@pytest.mark.slow
 def test_the_input_is_as_good_as_measured_before(sirr):
     """RGB PSNR and SSIM, in scikit-image's own window as the method's authors measure: 17.82 dB and 0.787 dense."""
     evaluator = build.build_evaluator(sirr, build.build_backgrounds(sirr))

@@ -54,7 +54,9 @@ def test_a_notebook_opens_with_its_question_and_says_where_to_name_a_study(name:
 def test_a_notebook_runs_from_top_to_bottom(name: str, small_runs: Path) -> None:
     study, figures = FIGURES[name]
     notebook = read(name)
-    chosen = {"STUDY": study, "RUNS": str(small_runs)} if study else {"PATCHES": 10}
+    chosen = (
+        {"STUDY": study, "RUNS": str(small_runs)} if study else {"PATCHES": 10, "OVERRIDES": ["evaluation.count=6"]}
+    )
     given = "\n".join(f"{key} = {value!r}" for key, value in chosen.items())
     notebook.cells.insert(2, nbformat.v4.new_code_cell(given))
     NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(NOTEBOOKS)}}).execute()

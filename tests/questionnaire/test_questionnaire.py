@@ -6,7 +6,7 @@ import pytest
 
 from slackoff.errors import SlackoffError
 from slackoff.questionnaire.groups import find_groups
-from slackoff.questionnaire.questionnaire import Questionnaire, rater_or_new
+from slackoff.questionnaire.questionnaire import Questionnaire, is_rater, rater_or_new
 from slackoff.questionnaire.vote_file import VoteFile
 
 
@@ -105,6 +105,9 @@ def test_mistakes_are_refused(study):
 
 def test_an_id_is_kept_and_anything_else_replaced():
     assert rater_or_new("0123456789ab") == "0123456789ab"
-    new = [rater_or_new(kept) for kept in (None, "", 5, "ann", "0123456789ab\n", "=cmd()+0123456")]
+    assert is_rater("0123456789ab")
+    others = (None, "", 5, "ann", "0123456789ab\n", "=cmd()+0123456")
+    assert not any(map(is_rater, others))
+    new = [rater_or_new(kept) for kept in others]
     assert len({*new}) == len(new)
     assert all(rater_or_new(name) == name and len(name) == 12 for name in new)

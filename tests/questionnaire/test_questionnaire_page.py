@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -60,9 +61,14 @@ def test_votes_through_the_page_end_in_thanks(page, tmp_path):
     assert [line.split(",")[:3] for line in lines] == expected
 
 
-def test_a_click_without_the_id_of_its_rater_is_no_vote(page, tmp_path):
+@pytest.mark.parametrize("kept", ["", None, "ann", 5])
+def test_a_click_without_the_id_of_its_rater_is_no_vote(page, tmp_path, monkeypatch, kept):
+    """Not even where the new rater would be asked just what the page shows."""
     _, functions, study = page
-    functions["pick_0"]("", study.question(ANN).token)
+    chance = SimpleNamespace(token_hex=lambda size: ANN)
+    monkeypatch.setattr("slackoff.questionnaire.questionnaire.secrets", chance)
+    rater, token, heading, *_ = functions["pick_0"](kept, study.question(ANN).token)
+    assert (rater, token, heading) == (ANN, study.question(ANN).token, "## Image 1 of 2")
     assert (tmp_path / "votes.csv").read_text().count("\n") == 1
 
 

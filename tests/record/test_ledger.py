@@ -159,7 +159,7 @@ def test_of_many_processes_one_gets_the_cell(tmp_path: Path, linked: bool, monke
 
         monkeypatch.setattr(atomic.os, "link", refuse)
     context = multiprocessing.get_context("fork")
-    for round_ in range(20):
+    for round_ in range(8):
         folder = tmp_path / str(round_)
         (folder / "attempts").mkdir(parents=True)
         barrier, wins = context.Barrier(8), context.Value("i", 0)

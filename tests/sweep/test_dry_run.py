@@ -210,6 +210,28 @@ def test_what_cannot_be_measured_is_not_counted_and_said(cells, console, monkeyp
     assert "and more" in output
 
 
+def test_cells_without_steps_cost_nothing_and_are_not_timed(composed, console, measured) -> None:
+    overrides = [["network=dsc", "schedule.steps=0"], ["seed=0"]]
+    show_dry_run(plan([composed(*job) for job in overrides], overrides), [], SLOTS, console)
+    output = console.export_text()
+    assert lines_with(output, "dsc", "1", "0", "under 0.01", "nothing to train")
+    assert lines_with(output, "unet_tiny", "1", "20", "36", "measured")
+    assert measured == ["unet_tiny"]
+    assert "?" not in output
+
+
+def test_where_nothing_is_trained_no_step_is_timed(cells, console, measured) -> None:
+    record(cells[0], "interrupted", step=20)
+    record(cells[1], "interrupted", step=20)
+    show_dry_run(cells, [], SLOTS, console)
+    assert measured == []
+    assert lines_with(console.export_text(), "unet_tiny", "2", "0", "nothing to train")
+    record(cells[1], "interrupted", step=15)
+    estimate = estimate_cost(cells, {cell.id: cell.status() for cell in cells}, SLOTS, console)
+    assert measured == ["unet_tiny"]
+    assert [(cost.cells, cost.steps, cost.seconds) for cost in estimate.networks] == [(2, 5, 5 * 36.0)]
+
+
 def test_many_cells_are_summed_up(cells, console) -> None:
     rows = [Row("my.yaml", number, number, {}, f"Fig {number % 2}", "ours") for number in range(300)]
     many = [replace(cells[0], id=f"{number:012x}", row=row) for number, row in enumerate(rows)]

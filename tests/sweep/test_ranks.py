@@ -5,76 +5,103 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
+from lightning import Trainer
 from safetensors.torch import load_file
+from torch import nn
 
+from slackoff.errors import SlackoffError
+from slackoff.handover import Exit
 from slackoff.record.ledger import attempts
 from slackoff.record.lines import read_lines
+from slackoff.training import refuse_split_norm
+from train_here import train_here
 
+STEPS = 6
 SWEEP = ["+experiment=patchcount", "-m", "size=smoke", "trainer.precision=32-true", "schedule.log_every=1"]
+SWEEP += [f"schedule.steps={STEPS}", "schedule.evaluate_every=3", "schedule.checkpoint_every=6"]
+SWEEP += ["background.patch_count=4", "evaluation.count=2", "hydra.launcher.gpus_per_cell=2"]
 
 
-@pytest.fixture(scope="module")
-def sweeps(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
-    """The smoke sweep of two cells, each cell trained by one rank and by two."""
-    folders = {}
-    for ranks in (1, 2):
-        folder = folders[ranks] = tmp_path_factory.mktemp(f"ranks{ranks}")
-        result = subprocess.run(
-            [sys.executable, "-m", "slackoff", *SWEEP, f"hydra.launcher.gpus_per_cell={ranks}"],
-            cwd=folder,
-            env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
-            capture_output=True,
-            text=True,
-            timeout=280,
-        )
-        assert result.returncode == 0, result.stdout + result.stderr
-    return folders
-
-
-def cells(folder: Path) -> dict[str, Path]:
-    return {path.name: path for path in (folder / "runs/cells").iterdir()}
-
-
-def test_there_are_two_cells_two_records_and_two_wandb_runs(sweeps: dict[int, Path]):
-    found = cells(sweeps[2])
-    assert found.keys() == cells(sweeps[1]).keys()
-    assert len(found) == 2
-    runs = [path.name for path in sweeps[2].glob("runs/cells/*/wandb/offline-run-*")]
-    assert sorted(name.rpartition("-")[2] for name in runs) == sorted(found)
-    for folder in found.values():
-        assert [attempt.outcome for attempt in attempts(folder)] == ["done"]
-        steps = [row["step"] for row in read_lines(folder / "steps.jsonl") if "train/loss" in row]
-        assert steps == list(range(1, 21))
-        assert json.loads((folder / "environment.json").read_text())["ranks"] == 2
-
-
-def test_losses_and_weights_are_those_of_one_rank(sweeps: dict[int, Path]):
-    one, two = cells(sweeps[1]), cells(sweeps[2])
-    for name in one:
-        losses = {
-            ranks: torch.tensor([row["train/loss"] for row in read_lines(path) if "train/loss" in row])
-            for ranks, path in ((1, one[name] / "steps.jsonl"), (2, two[name] / "steps.jsonl"))
-        }
-        torch.testing.assert_close(losses[2], losses[1], rtol=1e-4, atol=0)
-        weights = load_file(one[name] / "network.safetensors")
-        for key, value in load_file(two[name] / "network.safetensors").items():
-            torch.testing.assert_close(value, weights[key], rtol=0, atol=1e-4)
-
-
-def test_a_network_that_normalises_over_the_batch_is_not_split_on_a_cpu(tmp_path: Path):
-    result = subprocess.run(
-        [
-            *(sys.executable, "-m", "slackoff", *SWEEP, "background.patch_count=4", "hydra.launcher.gpus_per_cell=2"),
-            *("network=rcdnet_small", "task=rcdnet"),
-        ],
-        cwd=tmp_path,
+def sweep(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "slackoff", *SWEEP, *overrides],
+        cwd=folder,
         env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
         timeout=280,
     )
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a sweep of one cell that two ranks have trained."""
+    folder = tmp_path_factory.mktemp("ranks")
+    result = sweep(folder)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return folder
+
+
+@pytest.mark.slow
+def test_there_is_one_cell_with_one_record_and_one_wandb_run(swept: Path):
+    (cell,) = (swept / "runs/cells").iterdir()
+    (run,) = swept.glob("runs/cells/*/wandb/offline-run-*")
+    assert run.name.endswith(f"-{cell.name}")
+    assert [attempt.outcome for attempt in attempts(cell)] == ["done"]
+    steps = [row["step"] for row in read_lines(cell / "steps.jsonl") if "train/loss" in row]
+    assert steps == list(range(1, STEPS + 1))
+    assert json.loads((cell / "environment.json").read_text())["ranks"] == 2
+
+
+@pytest.mark.slow
+def test_losses_and_weights_are_those_of_one_rank(swept: Path, tmp_path: Path):
+    (two,) = (swept / "runs/cells").iterdir()
+    one = tmp_path / two.name
+    one.mkdir()
+    for name, old, new in (("config.yaml", "wandb: true", "wandb: false"), ("status.json", "done", "pending")):
+        text = (two / name).read_text()
+        assert text.count(old) == 1
+        (one / name).write_text(text.replace(old, new))
+    assert train_here(one) == Exit.DONE
+    losses = [
+        torch.tensor([row["train/loss"] for row in read_lines(cell / "steps.jsonl") if "train/loss" in row])
+        for cell in (one, two)
+    ]
+    assert len(losses[0]) == STEPS
+    torch.testing.assert_close(losses[1], losses[0], rtol=1e-4, atol=0)
+    weights = load_file(one / "network.safetensors")
+    for key, value in load_file(two / "network.safetensors").items():
+        torch.testing.assert_close(value, weights[key], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("network", "ranks", "device", "refused"),
+    [
+        (nn.BatchNorm2d(3), 2, "cpu", True),
+        (nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)), 4, "cpu", True),
+        (nn.BatchNorm2d(3), 1, "cpu", False),
+        (nn.BatchNorm2d(3), 2, "cuda", False),
+        (nn.GroupNorm(3, 3), 2, "cpu", False),
+    ],
+)
+def test_what_normalises_over_the_batch_is_not_split_on_a_cpu(network, ranks, device, refused):
+    trainer = cast(
+        "Trainer", SimpleNamespace(world_size=ranks, strategy=SimpleNamespace(root_device=torch.device(device)))
+    )
+    if not refused:
+        refuse_split_norm(network, trainer)
+        return
+    with pytest.raises(SlackoffError, match=f"{type(network).__name__} normalises over the batch .*gpus_per_cell=1"):
+        refuse_split_norm(network, trainer)
+
+
+@pytest.mark.slow
+def test_a_refusal_of_both_ranks_is_said_by_the_sweep(tmp_path: Path):
+    result = sweep(tmp_path, "network=rcdnet_small", "task=rcdnet")
     assert result.returncode != 0
     assert "RCDNet normalises over the batch (BatchNorm), which ranks on a CPU cannot do together" in result.stdout

@@ -12,12 +12,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from slackoff.handover import Exit
 from slackoff.record.checkpoint import WholeFileCheckpointIO
 from slackoff.record.ledger import Watch
 from slackoff.record.lines import read_lines
 from slackoff.record.status import read_status
 from slackoff.sweep.plan import Cell, plan
 from slackoff.sweep.prepare import prepare
+from train_here import train_here
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -86,8 +88,9 @@ SLOW = ("first stage", "second stage")  # the tasks' own tests stop there too, w
     [pytest.param(given, id=name, marks=pytest.mark.slow if name in SLOW else ()) for name, given in REGIMES.items()],
 )
 def test_kill_and_resume_gives_the_same_weights_bit_for_bit(composed, overrides):
+    """Killed as a process of its own, before and after in another one."""
     undisturbed = prepared(composed, *overrides)
-    assert start(undisturbed).wait() == 0
+    assert train_here(undisturbed.folder) == Exit.DONE
     weights = all_weights(undisturbed.folder)
     assert ("teacher.memory.table" in weights) == (overrides is not REGIMES["supervised"])
     rows = measures(undisturbed)
@@ -104,7 +107,7 @@ def test_kill_and_resume_gives_the_same_weights_bit_for_bit(composed, overrides)
     assert status is not None
     assert status.state == "running"
     assert not (folder / "network.safetensors").exists()
-    assert start(killed).wait() == 0
+    assert train_here(folder) == Exit.DONE
 
     resumed = all_weights(folder)
     assert resumed.keys() == weights.keys()
@@ -121,7 +124,7 @@ def test_kill_and_resume_gives_the_same_weights_bit_for_bit(composed, overrides)
 
 def test_a_truncated_checkpoint_is_passed_over_for_the_previous_one_and_said(composed):
     cell = prepared(composed)
-    assert start(cell).wait() == 0
+    assert train_here(cell.folder) == Exit.DONE
     weights = load_file(cell.folder / "network.safetensors")
     last = cell.folder / "checkpoints" / "last.ckpt"
     last.write_bytes(last.read_bytes()[:-2000])
@@ -129,7 +132,7 @@ def test_a_truncated_checkpoint_is_passed_over_for_the_previous_one_and_said(com
     assert status is not None
     status.state = "interrupted"
     status.write(cell.folder)
-    assert start(cell).wait() == 0
+    assert train_here(cell.folder) == Exit.DONE
     status = read_status(cell.folder)
     assert status is not None
     assert status.state == "done"
@@ -145,7 +148,7 @@ def test_a_checkpoint_that_is_not_ours_is_refused(composed, foreign):
     last = cell.folder / "checkpoints" / "last.ckpt"
     last.parent.mkdir()
     torch.save(foreign, last)
-    assert start(cell).wait() == 1
+    assert train_here(cell.folder) == Exit.FAILED
     status = read_status(cell.folder)
     assert status is not None
     assert status.state == "failed"
@@ -155,7 +158,7 @@ def test_a_checkpoint_that_is_not_ours_is_refused(composed, foreign):
 
 def test_nan_loss_stops_the_cell_and_names_step_and_checkpoint(composed):
     cell = prepared(composed, "task.learning_rate=1e30", "trainer.precision=32-true", "schedule.log_every=1")
-    assert start(cell).wait() == 1
+    assert train_here(cell.folder) == Exit.FAILED
     status = read_status(cell.folder)
     assert status is not None
     assert "The loss became NaN or infinite at step" in str(status.last_error)

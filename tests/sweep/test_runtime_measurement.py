@@ -172,6 +172,7 @@ def test_threads_and_float32_hold_for_the_measuring_alone(monkeypatch: pytest.Mo
     assert (torch.get_num_threads(), torch.backends.cudnn.allow_tf32) == before
 
 
+@pytest.mark.slow
 def test_the_study_runs_as_a_person_types_it(tmp_path: Path) -> None:
     """Presets are composed inside a command that Hydra runs."""
     command = [sys.executable, "-m", "slackoff", "+experiment=menet_runtime", "-m", "size=smoke"]

@@ -165,10 +165,14 @@ def test_report_rebuilds_from_the_record_alone(study):
     assert page.exists()
 
 
+@pytest.mark.slow
 def test_wandb_that_cannot_be_reached_stops_nothing(tmp_path):
     result = run(
         "network=unet_tiny",
         "size=smoke",
+        "schedule.steps=4",
+        "schedule.evaluate_every=4",
+        "evaluation.count=2",
         cwd=tmp_path,
         WANDB_MODE="online",
         WANDB_API_KEY="0" * 40,

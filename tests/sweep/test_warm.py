@@ -18,7 +18,8 @@ from slackoff.sweep.prepare import prepare
 from slackoff.sweep.processes import CellProcess, LocalCells
 from slackoff.sweep.slots import Slot
 
-SLOT = Slot({"OMP_NUM_THREADS": "2"}, "cpu 0")
+SLOT = Slot({"OMP_NUM_THREADS": "1"}, "cpu 0")
+SHORT = ("schedule.steps=4", "schedule.evaluate_every=4", "schedule.checkpoint_every=4", "evaluation.count=2")
 RESULTS = ("network.safetensors", "images.parquet")
 
 
@@ -56,7 +57,7 @@ def wait_for(what: Callable[[], object], seconds: float = 120) -> None:
 def test_results_are_those_of_a_process_started_from_nothing(planned, warm: LocalCells, tmp_path: Path):
     found = {}
     for name, cells in (("warm", warm), ("again", warm), ("cold", LocalCells(warm=False))):
-        cell = planned(tmp_path / name)
+        cell = planned(tmp_path / name, *SHORT)
         assert end(cells.start(cell, SLOT)) == Exit.DONE
         found[name] = [(cell.folder / result).read_bytes() for result in RESULTS]
     assert found["warm"] == found["again"] == found["cold"]
@@ -83,20 +84,20 @@ def test_a_forked_cell_stops_when_asked(planned, warm: LocalCells, tmp_path: Pat
     assert 0 < cell.status().step < 5000
 
 
-def test_a_cell_outlives_its_server_and_the_next_gets_a_new_one(planned, tmp_path: Path):
-    cells = LocalCells()
-    cell = planned(tmp_path, "schedule.steps=100")
-    process = cells.start(cell, SLOT)
+@pytest.mark.slow
+def test_a_cell_outlives_its_server_and_the_next_gets_a_new_one(planned, warm: LocalCells, tmp_path: Path):
+    cell = planned(tmp_path, "schedule.steps=30", *SHORT[1:])
+    process = warm.start(cell, SLOT)
     wait_for(lambda: attempts(cell.folder))
-    (server,) = cells.servers.values()
+    (server,) = warm.servers.values()
     os.kill(server.process.pid, signal.SIGKILL)
     wait_for(lambda: process.ended() or not server.alive)
     assert not process.ended()
     assert end(process) == Exit.DONE
     assert [attempt.outcome for attempt in attempts(cell.folder)] == ["done"]
-    second = planned(tmp_path, "seed=1")
-    assert end(cells.start(second, SLOT)) == Exit.DONE
-    cells.close()
+    second = planned(tmp_path, "seed=1", *SHORT)
+    assert end(warm.start(second, SLOT)) == Exit.DONE
+    assert server not in warm.servers.values()
 
 
 def test_a_server_that_dies_before_it_forked_is_a_failure_with_a_reason(planned, tmp_path: Path):

@@ -97,10 +97,15 @@ def pair_name(rain: Any, patch_count: Any) -> str:
 def balances(frames: Frames) -> list[Balance]:
     """One balance for each combination of a study's other axes and each test set.
 
-    None where there is too little to balance: it takes two rain ranges and two counts, or six counts, and results
-    at two points. Raises SlackoffError when the margin in study.json is not a number of at least 0.
+    None where the main axis is neither of the two, or there is too little to balance: it takes two rain ranges and two
+    counts, or six counts, and results at two points. Raises SlackoffError when the margin in study.json is not a
+    number of at least 0.
     """
-    if COUNT not in frames.study.axes or not all(map(is_number, frames.cells[COUNT])):
+    if (
+        frames.study.axis not in (COUNT, RAIN)
+        or COUNT not in frames.study.axes
+        or not all(map(is_number, frames.cells[COUNT]))
+    ):
         return []
     margin = _margin(frames)
     made = [_balance(labels, members, margin) for labels, members in _together(frames)]

@@ -23,6 +23,8 @@ TITLES = {
     "menet_lossnet": "Losses of MENET at fixed weights",
     "limited_labels": "Limited labels",
     "semi_generalisation": "Does self-training generalise?",
+    "published_weights": "PReNet's published weights",
+    "zoo": "Over all networks",
     REFERENCES: "Are the cells comparable?",
 }
 """Headings, in the order of the page."""

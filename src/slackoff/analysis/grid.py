@@ -5,11 +5,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from slackoff.analysis.groups import in_order, ranked
+from slackoff.analysis.groups import in_order, is_number, ranked
 from slackoff.analysis.labels import move_apart
 from slackoff.analysis.panels import TITLES, draw_measure, draw_points
 from slackoff.analysis.style import house_style
 from slackoff.analysis.summary import DO_NOTHING, label_columns
+from slackoff.analysis.wording import at
 from slackoff.metrics.columns import COLUMNS
 
 ROWS = ("e_r", "removal_share", "e_b")
@@ -42,7 +43,7 @@ def grid(table: pd.DataFrame, axis: str, points: pd.DataFrame | None = None) -> 
                 if points is not None and len(points):
                     draw_points(ax, points[points[label] == value], own, axis, measure, whole=whole)
                 _trim(ax, measure, last_row=row == len(ROWS) - 1, first=column == 0, last=column == len(columns) - 1)
-                ax.set_title(str(value) if row == 0 else "")
+                ax.set_title(_headed(label, value) if row == 0 else "")
             _same_scale(list(axes[row]))
         handles, names = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 6), frameon=False, fontsize=9)
@@ -50,6 +51,11 @@ def grid(table: pd.DataFrame, axis: str, points: pd.DataFrame | None = None) -> 
         for ax in axes[:, -1]:
             move_apart(ax)
     return figure
+
+
+def _headed(label: str, value: object) -> str:
+    """'N = 64' for a number, which needs its name; names stand by themselves."""
+    return at(label, value) if is_number(value) else str(value)
 
 
 def _trim(ax: Axes, measure: str, last_row: bool, first: bool, last: bool) -> None:

@@ -54,7 +54,7 @@ class Group:
     @cached_property
     def done(self) -> list[Any]:
         """Those values for which there are results."""
-        present = set(self.images[self.axis].map(_plain))
+        present = set(self.images[self.axis].map(plain))
         return [value for value in self.values if value in present]
 
     @cached_property
@@ -64,11 +64,12 @@ class Group:
 
     @cached_property
     def sources(self) -> NDArray[Any] | None:
-        """(n,) the photograph of each test image, in the column order of `table`; None if not recorded."""
-        if "source" not in self.images:
+        """(n,) what each test image is drawn again with, in the column order of `table`: its photograph, or the image
+        itself where none is recorded; None if none is recorded at all (of another test set there may be)."""
+        if "source" not in self.images or self.images["source"].isna().all():
             return None
-        named = self.images.drop_duplicates("image").set_index("image")["source"]
-        return named.reindex(self.image_names).astype(str).to_numpy()
+        named = self.images.drop_duplicates("image").set_index("image")["source"].reindex(self.image_names)
+        return np.where(named.isna(), self.image_names, named.astype(str))
 
     @cached_property
     def _places(self) -> dict[Any, tuple[Rows, Rows, Rows]]:
@@ -77,7 +78,7 @@ class Group:
         found = {}
         for value, rows in self.images.reset_index(drop=True).groupby(self.axis, sort=False, observed=True):
             at = rows.index.to_numpy()
-            found[_plain(value)] = (at, pd.factorize(rows["cell"])[0], images[at])
+            found[plain(value)] = (at, pd.factorize(rows["cell"])[0], images[at])
         return found
 
     def table(self, value: Any, measure: str) -> NDArray[np.float64]:
@@ -133,7 +134,7 @@ def other_axes(frames: Frames) -> list[str]:
 
 def in_order(values: Iterable[Any]) -> list[Any]:
     """The distinct axis values as plain Python values: numbers sorted, names as they come."""
-    distinct = list(dict.fromkeys(_plain(value) for value in values))
+    distinct = list(dict.fromkeys(plain(value) for value in values))
     return sorted(distinct) if all(is_number(value) for value in distinct) else distinct
 
 
@@ -155,7 +156,7 @@ def _combinations(cells: pd.DataFrame, others: list[str]) -> Iterator[dict[str, 
         yield {}
         return
     for row in cells[others].drop_duplicates().to_dict("records"):
-        yield {str(key): _plain(value) for key, value in row.items()}
+        yield {str(key): plain(value) for key, value in row.items()}
 
 
 def _where(frame: pd.DataFrame, labels: dict[str, Any]) -> pd.DataFrame:
@@ -164,7 +165,7 @@ def _where(frame: pd.DataFrame, labels: dict[str, Any]) -> pd.DataFrame:
     return frame
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A Python value from a frame: 8 from numpy's int64 or from the 8.0 of a column with gaps, NaN for any gap."""
     if value is None or value is pd.NA:
         return np.nan

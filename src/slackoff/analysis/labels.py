@@ -17,6 +17,8 @@ REFERENCE = "reference"
 """gid of texts that `move_apart` may move up or down."""
 
 _GAP = 1.25 * FONT_POINTS
+_FAR = 20
+"""From this distance on, in points, a line leads from a text to its point."""
 _ASIDE = [(1, -1), (-1, 1), (1, 1), (-1, -1), (1, 0), (-1, 0), (0, 1), (0, -1)]
 
 
@@ -57,14 +59,16 @@ def label_points(
     entries: Sequence[Entry],
     others: Sequence[tuple[float, float]] = (),
     distances: Sequence[float] = (7, 16),
+    inside: bool = False,
 ) -> None:
     """Writes each text beside its point, on the side that is free; leaves out a text that fits on none.
 
     `others` are points without a text that none may cover; `distances` those to try, in points, the first one first.
+    `inside`: no text may leave the axes.
 
     Call it when limits and layout are final, after `figure.draw_without_rendering()`.
     """
-    points = _pixels_per_point(ax)
+    points, room = _pixels_per_point(ax), ax.get_window_extent()
     at = [ax.transData.transform((x, y)) for x, y, *_ in entries]
     covered = [*at, *(ax.transData.transform(point) for point in others)]
     taken = [Bbox.from_bounds(x - 5 * points, y - 5 * points, 10 * points, 10 * points) for x, y in covered]
@@ -74,10 +78,13 @@ def label_points(
             left = place[0] + right * distance * points - width * (1 - right) / 2
             bottom = place[1] + up * distance * points - height * (1 - up) / 2
             box = Bbox.from_bounds(left, bottom, width, height)
-            if not any(box.overlaps(other) for other in taken):
+            within = not inside or (room.x0 <= box.x0 and box.x1 <= room.x1 and room.y0 <= box.y0 and box.y1 <= room.y1)
+            if within and not any(box.overlaps(other) for other in taken):
                 taken.append(box)
                 sides = {-1: ("right", "top"), 0: ("center", "center"), 1: ("left", "bottom")}
-                alignment = {"ha": sides[right][0], "va": sides[up][1]}
+                alignment: dict[str, Any] = {"ha": sides[right][0], "va": sides[up][1]}
+                if distance > _FAR:
+                    alignment["arrowprops"] = {"arrowstyle": "-", "color": colour, "linewidth": 0.5, "alpha": 0.6}
                 _write(ax, (x, y), (right * distance, up * distance), text, colour, **alignment)
                 break
 

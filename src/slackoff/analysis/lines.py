@@ -5,9 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from slackoff.analysis.groups import in_order, ranked
+from slackoff.analysis.groups import ranked
 from slackoff.analysis.style import LINE_STYLES, MARKERS, colours, ordered_colours
 from slackoff.analysis.summary import DO_NOTHING, label_columns
+from slackoff.analysis.wording import NO_NUMBER
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +23,7 @@ class Line:
 
     @property
     def name(self) -> str:
-        return ", ".join(map(str, self.labels.values()))
+        return ", ".join(NO_NUMBER if pd.isna(value) else str(value) for value in self.labels.values())
 
     def where(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The rows of another frame that are about this group, or about all groups in a label (NA there)."""
@@ -44,7 +45,7 @@ def lines(table: pd.DataFrame, axis: str, whole: pd.DataFrame | None = None) -> 
     every = rows if whole is None else whole[whole["output"] != DO_NOTHING]
     named = [None if pd.isna(value) else value for value in every[labels[0]]]
     ranks = None if None in named else ranked(named)
-    firsts = ranks or in_order(named)
+    firsts = ranks or list(dict.fromkeys(named))
     palette = ordered_colours(len(firsts)) if ranks else colours(len(firsts))
     others = list(dict.fromkeys(map(_comparable, every[labels[1:]].itertuples(index=False, name=None))))
     found: list[tuple[int, Line]] = []

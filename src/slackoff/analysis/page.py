@@ -18,8 +18,11 @@ from slackoff.analysis.cost import cost
 from slackoff.analysis.distributions import Distributions
 from slackoff.analysis.distributions_wording import readable_distributions
 from slackoff.analysis.frames import Frames
-from slackoff.analysis.groups import groups
+from slackoff.analysis.groups import TEST_SET, groups
 from slackoff.analysis.pictures import data_uri, strips
+from slackoff.analysis.quality_cost import NETWORK, quality_cost_table
+from slackoff.analysis.quality_cost_wording import answers as quality_cost_answers
+from slackoff.analysis.quality_cost_wording import readable_quality_cost
 from slackoff.analysis.summary import DO_NOTHING, label_columns, measures_of
 from slackoff.analysis.tables import readable
 from slackoff.analysis.teachers import readable_teachers, teacher_table
@@ -95,6 +98,7 @@ def render(
         published=published_beside(frames),
         scopes=list(dict.fromkeys(claim.scope for claim in claims if claim.family != SUMMARY)),
         taught=_taught(frames),
+        ranked=_ranked(frames),
         drawn=drawn,
         distributed=readable_distributions(distributed, frames.study.axis) if distributed else None,
         balances=_balances(balanced, drawn),
@@ -119,6 +123,18 @@ def _taught(frames: Frames) -> pd.DataFrame | None:
     """The table of teachers and students as text; None where no cell has a teacher."""
     table = teacher_table(frames)
     return readable_teachers(table, frames.study.axis) if len(table) else None
+
+
+def _ranked(frames: Frames) -> dict[str, Any] | None:
+    """What is said of quality against cost, and its table; None for a study that kept no costs."""
+    table = quality_cost_table(frames)
+    if not len(table):
+        return None
+    text = readable_quality_cost(table)
+    named = [TEST_SET] if TEST_SET in text else []
+    columns = [*named, NETWORK, "parameters", "gflops", "seconds", *measures_of(table)]
+    rows = _sortable(table, text, columns, table[NETWORK] == DO_NOTHING)
+    return {"answers": quality_cost_answers(table), "headings": list(text.columns), "rows": rows}
 
 
 def _unfinished(frames: Frames) -> list[dict[str, str]]:
@@ -146,14 +162,21 @@ def _rows(table: pd.DataFrame, axis: str) -> list[dict[str, Any]]:
     """Rows of the study table: per cell its first line, a second one with the interval, and a value to sort by."""
     text = readable(table, axis, "{mean}\n{low} to {high}")
     columns = [axis, *label_columns(table, axis), *measures_of(table)]
+    return _sortable(table, text, columns, table["output"] == DO_NOTHING)
+
+
+def _sortable(
+    table: pd.DataFrame, text: pd.DataFrame, columns: Sequence[str], references: "pd.Series[bool]"
+) -> list[dict[str, Any]]:
+    """Rows of a table as text, with the values of its `columns` to sort by; `references` are set apart."""
     rows = []
-    for (_, values), (_, words) in zip(table.iterrows(), text.iterrows(), strict=True):
+    for (_, values), (_, words), reference in zip(table.iterrows(), text.iterrows(), references, strict=True):
         cells = []
         for column, entry in zip(columns, words, strict=True):
             main, _, interval = str(entry).partition("\n")
             value = values[column]
             cells.append({"main": main, "interval": interval, "sort": "" if pd.isna(value) else value})
-        rows.append({"cells": cells, "reference": values["output"] == DO_NOTHING})
+        rows.append({"cells": cells, "reference": reference})
     return rows
 
 

@@ -27,8 +27,8 @@ _DIRECTIONS = {"higher": "higher is better", "lower": "lower is better"}
 _MOST_BANDS = 6
 """Up to this many lines have a band each; more would be one grey area."""
 
-_ASIDE = 0.12
-"""Distance of groups at one name, in names."""
+_ASIDE, _WIDTH = 0.22, 0.72
+"""Distance of groups at one name, and what they take at most together, in names."""
 
 
 def draw_measure(
@@ -97,7 +97,7 @@ def _places(rows: pd.DataFrame, axis: str, values: list[Any], groups: list[Line]
     """Where rows stand along the axis: at names the groups stand side by side."""
     aside = 0.0
     if not all(is_number(value) for value in values):
-        aside = _ASIDE * (groups.index(line) - (len(groups) - 1) / 2)
+        aside = min(_ASIDE, _WIDTH / len(groups)) * (groups.index(line) - (len(groups) - 1) / 2)
     return rows[axis].map(positions(values)).astype(float) + aside
 
 

@@ -84,8 +84,11 @@ def photo_uri(path: Path) -> str:
 
 
 def _one_cell_each(frames: Frames, group: Group) -> dict[str, Path]:
-    """'N = 8' -> pictures folder of the first cell with that value that is done; seeds beyond it are not shown."""
-    done = group.cells[group.cells["state"] == "done"]
+    """'N = 8' -> pictures folder of the first cell with that value and results in the group; other seeds are not shown.
+
+    A variant can have a cell of its own for each test set.
+    """
+    done = group.cells[(group.cells["state"] == "done") & group.cells["id"].isin(group.images["cell"])]
     folders = {}
     for value in in_order(done[group.axis]):
         identity = done.loc[done[group.axis] == value, "id"].iloc[0]

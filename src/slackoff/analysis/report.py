@@ -21,8 +21,12 @@ from slackoff.analysis.frames import Frames, load
 from slackoff.analysis.grid import fits, grid
 from slackoff.analysis.groups import TEST_SET, Group, groups
 from slackoff.analysis.lines import lines
+from slackoff.analysis.network_costs import network_costs
 from slackoff.analysis.normalised_figure import normalised_curves, pairs
 from slackoff.analysis.page import Drawn, render
+from slackoff.analysis.quality_cost import quality_cost_table
+from slackoff.analysis.quality_cost_figure import quality_cost_figure
+from slackoff.analysis.quality_cost_wording import caption as quality_cost_caption
 from slackoff.analysis.style import save
 from slackoff.analysis.summary import cell_means, study_table, threshold_table
 from slackoff.analysis.tables import to_latex
@@ -66,6 +70,9 @@ def draw(
         png, svg = save(figure, folder, "-".join(filter(None, [kind, _slug(part)])))
         made.append(Drawn(kind, part, png, svg, own_caption))
 
+    if (priced := network_costs(frames.study.folder)) and len(ranked := quality_cost_table(frames)):
+        words = quality_cost_caption(priced, int(ranked["settings"].max()))
+        keep("quality_cost", {}, quality_cost_figure(ranked, priced), words)
     any_results = len(frames.images) > 0
     parts = figures.split(table, axis) if any_results else []
     points, found = cell_means(frames), groups(frames)
@@ -101,7 +108,7 @@ def write_tables(
     """tables/study.csv and .tex, thresholds.csv, cells.csv with every cell's state, seconds and label.
 
     Where there is something to show: published.csv (the paper's numbers beside the measured
-    ones), teacher.csv, balance.csv, distributions.csv.
+    ones), teacher.csv, quality_cost.csv, balance.csv, distributions.csv.
     """
     folder = frames.study.folder / "tables"
     folder.mkdir(parents=True, exist_ok=True)
@@ -112,6 +119,8 @@ def write_tables(
         published.table.to_csv(folder / "published.csv", index=False)
     if len(taught := teacher_table(frames)):
         taught.to_csv(folder / "teacher.csv", index=False)
+    if len(ranked := quality_cost_table(frames)):
+        ranked.to_csv(folder / "quality_cost.csv", index=False)
     if balanced:
         balance_table(balanced).to_csv(folder / "balance.csv", index=False)
     if distributed:

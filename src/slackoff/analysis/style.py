@@ -23,7 +23,7 @@ LINE_STYLES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D")
 
 _CROWDED = 8
-"""From so many ticks on, their labels are set aslant."""
+"""From so many ticks on, their labels are set aslant, long ones steeper."""
 
 _LONG = 50
 """From so many characters on all names together do not fit below an axis side by side."""
@@ -112,7 +112,8 @@ def draw_main_axis(
     ax.set_xticks(list(at.values()), texts)
     ax.set_xticks([], minor=True)
     if long:
-        ax.set_xticks(ax.get_xticks(), texts, rotation=30, ha="right", rotation_mode="anchor")
+        slope = 30 if len(values) < _CROWDED else 60
+        ax.set_xticks(ax.get_xticks(), texts, rotation=slope, ha="right", rotation_mode="anchor")
     else:
         ax.tick_params(axis="x", labelrotation=45 if len(values) >= _CROWDED and not gaps else 0)
     named = ", ".join(f"{value} {state}" for value, state in gaps.items()) if len(gaps) <= 4 else len(gaps)

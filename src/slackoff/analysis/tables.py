@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from slackoff.analysis.frames import Frames
+from slackoff.analysis.groups import plain
 from slackoff.analysis.summary import (
     DO_NOTHING,
     EVERY_MEASURE,
@@ -16,7 +17,7 @@ from slackoff.analysis.summary import (
     measures_of,
     study_table,
 )
-from slackoff.analysis.wording import MINUS, NO_NUMBER, decimals, number, plain_label, symbol
+from slackoff.analysis.wording import MINUS, NO_NUMBER, at, decimals, number, plain_label, symbol
 
 _ONE_LINE_WIDTH = 124
 """Columns of terminal from which a number and its interval fit side by side."""
@@ -69,7 +70,7 @@ def print_table(frames: Frames, console: Console) -> None:
         return
     labels = label_columns(table, frames.study.axis)
     for values, rows in table.groupby(labels, sort=False, dropna=False) if labels else [((), table)]:
-        named = [f"{label} = {value}" for label, value in zip(labels, values, strict=True) if not pd.isna(value)]
+        named = [at(label, plain(value)) for label, value in zip(labels, values, strict=True) if not pd.isna(value)]
         heading = ", ".join(named) or ("every group" if labels else "")
         _print(rows.drop(columns=labels), frames.study.axis, _BELOW, ": ".join(filter(None, [title, heading])), console)
 

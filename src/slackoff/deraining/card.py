@@ -44,7 +44,7 @@ def model_card(model: Model, record: CellRecord | None, onnx: OnnxFile | None, l
         network=type(model.network).__name__,
         parameters=sum(parameter.numel() for parameter in model.network.parameters()),
         trained=trained_on(record) if record else [],
-        weights=model.weights.name,
+        weights=model.weights.name if model.weights else "",
         evaluation=record.config.evaluation.name if record else "",
         protocol=record.protocol if record else "",
         table=_table(record.test_sets) if record else "",
@@ -59,7 +59,7 @@ def model_card(model: Model, record: CellRecord | None, onnx: OnnxFile | None, l
 
 
 def _title(model: Model) -> str:
-    teacher = " (teacher)" if model.weights.name == "teacher.safetensors" else ""
+    teacher = " (teacher)" if model.teaches else ""
     return f"{model.node.get('name', 'network')}{teacher}, cell {model.cell.name}" if model.cell else model.name
 
 

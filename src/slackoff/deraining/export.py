@@ -16,6 +16,7 @@ from slackoff.deraining.model import CELL, NETWORK, Model
 from slackoff.deraining.onnx_file import OnnxError, OnnxFile, require_onnx, write_onnx
 from slackoff.deraining.record import read_record
 from slackoff.errors import SlackoffError
+from slackoff.networks.per_image import PerImageMethod
 from slackoff.record.atomic import write_bytes, write_text
 
 WEIGHTS, CARD, CONFIG, ONNX = "model.safetensors", "README.md", "config.yaml", "model.onnx"
@@ -50,14 +51,16 @@ def export(
         license_id: of the weights, see `model_card`.
 
     Raises:
-        SlackoffError: the folder has something in it, the record is damaged, or the extra for ONNX is missing.
+        SlackoffError: there are no weights, the folder has something in it, the record is damaged, or the extra for
+            ONNX is missing.
         OSError: it cannot be written.
     """
+    if isinstance(model.network, PerImageMethod):
+        raise SlackoffError(f"{model.name} has no weights to export: derain photos with it instead")
     _check_target(folder, overwrite)
     if with_onnx:
         require_onnx()
-    teacher = model.weights.name == "teacher.safetensors"
-    record = read_record(model.cell, teacher) if model.cell else None
+    record = read_record(model.cell, model.teaches) if model.cell else None
     with _in_place_of(folder) as partial:
         _write_weights(model, partial / WEIGHTS)
         write_text(partial / CONFIG, OmegaConf.to_yaml(record.config if record else {"network": model.node}))

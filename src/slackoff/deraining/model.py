@@ -1,4 +1,4 @@
-"""A trained network, ready for photos: from the record of a cell, or from a file."""
+"""A network or method, ready for photos: from the record of a cell, from a file, or without training."""
 
 import json
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from yaml import YAMLError
 
 from slackoff.build import build
 from slackoff.errors import SlackoffError
+from slackoff.networks.per_image import PerImageMethod
 from slackoff.presets import check_presets, compose_preset
 from slackoff.record.status import read_status
 from slackoff.weights import fitted, named_as_ours, read_tensors
@@ -23,6 +24,9 @@ NETWORK = "slackoff.network"
 CELL = "slackoff.cell"
 """The key in the metadata of an exported file under which the id of its cell stands."""
 
+TEACHER = "teacher.safetensors"
+"""The file of a cell's teacher in its record."""
+
 
 @dataclass(frozen=True)
 class Model:
@@ -32,21 +36,28 @@ class Model:
       eval mode, on the CPU.
     - `node`: its config, with `_target_` and `name`.
     - `name`: what to call it, in a few words.
-    - `weights`: the file of its weights.
+    - `weights`: the file of its weights; None for a method without training.
     - `cell`: the folder of the cell that it was trained as; None for one from a file.
     """
 
     network: nn.Module
     node: DictConfig
     name: str
-    weights: Path
+    weights: Path | None
     cell: Path | None = None
+
+    @property
+    def teaches(self) -> bool:
+        """Whether it is the moving average that taught its cell's network."""
+        return self.cell is not None and self.weights is not None and self.weights.name == TEACHER
 
 
 def provenance(model: Model) -> str:
     """What stands in derained files about where they come from: "slackoff, cell HASH", or the file of the weights."""
+    if model.weights is None:
+        return f"slackoff, {model.name}"
     metadata = _metadata(model.weights)
-    teacher = ", teacher" if model.cell is not None and model.weights.name == "teacher.safetensors" else ""
+    teacher = ", teacher" if model.teaches else ""
     cell = model.cell.name if model.cell is not None else metadata.get(CELL)
     return f"slackoff, cell {cell}{teacher}" if cell else f"slackoff, weights {model.weights.name}"
 
@@ -71,7 +82,7 @@ def from_cell(identity: str, runs: Path, teacher: bool = False) -> Model:
             f"The cell {folder.name} under {runs} {state}: only the network of a done cell can be used; run the "
             f"command of its study again, or python -m slackoff retry {folder.name} --runs {runs}"
         )
-    weights = folder / ("teacher.safetensors" if teacher else "network.safetensors")
+    weights = folder / (TEACHER if teacher else "network.safetensors")
     if teacher and not weights.exists():
         raise SlackoffError(f"The cell {folder.name} under {runs} has no teacher: leave out --teacher")
     node = _recorded_network(folder / "config.yaml")
@@ -97,6 +108,25 @@ def from_file(path: Path, preset: str | None = None) -> Model:
         read_tensors(path)  # what is no weight file is refused by its own sentence
         node = _named_inside(path)
     return Model(_filled(node, path, path), node, path.stem, path)
+
+
+def from_preset(preset: str) -> Model:
+    """A method that needs no training, such as ``dsc``.
+
+    Args:
+        preset: its name in ``network/``.
+
+    Raises:
+        SlackoffError: there is no such preset, or it is a network, which needs weights.
+    """
+    check_presets([preset], "--network")
+    node = compose_preset(preset)
+    method = build(node, f"network={preset}")
+    if not isinstance(method, PerImageMethod):
+        raise SlackoffError(
+            f"--network {preset} needs its weights: give them as --model FILE, or a cell as --cell HASH"
+        )
+    return Model(method.eval(), node, preset, None)
 
 
 def _folder(identity: str, runs: Path) -> Path:

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from slackoff.deraining.footprint import bytes_per_pixel
 from slackoff.deraining.model import Model
 from slackoff.errors import SlackoffError
+from slackoff.networks.device import device_of
 from slackoff.networks.padding import mirror_to_multiple
+from slackoff.networks.per_image import PerImageMethod
 
 MULTIPLE = 16
 """Tiles begin at multiples of this, so that pooling and windows of a network meet the same pixels as in the whole."""
@@ -124,7 +126,8 @@ def derained_strips(
 ) -> Iterator[Tensor]:
     """The background of an image in strips from the top: (rows, W, 3), float32, in about [0, 1], on the CPU.
 
-    At any time the strips of no more than two rows of tiles are held.
+    At any time the strips of no more than two rows of tiles are held. A method without training sees the whole image,
+    and the result is one strip.
 
     Args:
         network: as in `Model`, on any device.
@@ -132,6 +135,10 @@ def derained_strips(
         tiling: how it is cut.
         advance: told the share of the image that has been done since it was last told.
     """
+    if isinstance(network, PerImageMethod):
+        with torch.inference_mode():
+            yield network.derain(_as_image(network, rainy), advance).permute(1, 2, 0).cpu()
+        return
     height, width = rainy.shape[:2]
     rows, columns = spans(height, tiling), spans(width, tiling)
     carried = torch.zeros(0, width, 3)
@@ -151,12 +158,16 @@ def derained_strips(
 @torch.inference_mode()
 def _derained(network: nn.Module, tile: NDArray[np.uint8]) -> Tensor:
     """A network's result for one tile (h, w, 3): float32, (h, w, 3), on the CPU."""
-    device = next((tensor.device for tensor in network.parameters()), torch.device("cpu"))
-    image = torch.from_numpy(np.ascontiguousarray(tile)).to(device).permute(2, 0, 1)[None] / 255
+    image = _as_image(network, tile)[None]
     height, width = image.shape[-2:]
     if min(height, width) < _LEAST_PX:
         image = mirror_to_multiple(image, _LEAST_PX)
     return network(image)[0, :, :height, :width].permute(1, 2, 0).cpu()
+
+
+def _as_image(network: nn.Module, pixels: NDArray[np.uint8]) -> Tensor:
+    """uint8 (h, w, 3) as float32 (3, h, w) in [0, 1] on the network's device."""
+    return torch.from_numpy(np.ascontiguousarray(pixels)).to(device_of(network)).permute(2, 0, 1) / 255
 
 
 def derain_array(

@@ -33,7 +33,9 @@ def derain(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results, or a file for a single photo.")],
     cell: Annotated[str | None, typer.Option(help="Id of a cell that is done, or its beginning.")] = None,
     model: Annotated[Path | None, typer.Option(help="File of weights, in the place of a cell.")] = None,
-    network: Annotated[str | None, typer.Option(help="Preset of the network of --model.")] = None,
+    network: Annotated[
+        str | None, typer.Option(help="Preset of the network of --model; alone, a method without training: dsc.")
+    ] = None,
     teacher: Annotated[bool, typer.Option("--teacher", help="Take the cell's teacher.")] = False,
     runs: Annotated[Path, typer.Option(help="Where the records are.")] = Path("runs"),
     tile: Annotated[
@@ -45,7 +47,7 @@ def derain(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write results that are there anew.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
 ) -> None:
-    """Take the rain out of photos with a trained network.
+    """Take the rain out of photos with a trained network, or with a method that needs no training.
 
     The same command again goes on where it was stopped. Exit code: 0 all done, 10 + the number of photos that failed,
     2 a mistake, 130 Ctrl-C.
@@ -54,14 +56,18 @@ def derain(
     bound_kernel_caches()
     try:
         from slackoff.deraining.folder import plan_jobs
+        from slackoff.deraining.model import from_preset
         from slackoff.deraining.sheet import write_sheet
         from slackoff.deraining.work import derain_jobs
 
         plan = plan_jobs(inputs, out, format.value, [sheet] if sheet else [])
-        chosen = load_model(cell, model, network, teacher, runs)
+        if network is not None and cell is None and model is None and not teacher:
+            chosen = from_preset(network)
+        else:
+            chosen = load_model(cell, model, network, teacher, runs)
         chosen.network.to(choose_device(device))
         tiling = _tiling(chosen, tile, overlap)
-        console.print(f"{chosen.name}: {len(plan.jobs)} photos, tiles of {tiling.side} px", soft_wrap=True)
+        console.print(f"{chosen.name}: {len(plan.jobs)} photos, {_cut(chosen, tiling)}", soft_wrap=True)
         outcome = derain_jobs(chosen, plan, tiling, overwrite, console)
         console.print(outcome.summary() + f": {out}", soft_wrap=True)
         if sheet is not None and sheet.exists() and not overwrite:
@@ -127,7 +133,17 @@ def choose_device(name: str) -> "torch.device":
     return device
 
 
+def _cut(model: "Model", tiling: "Tiling") -> str:
+    """How photos are cut, in a few words."""
+    from slackoff.networks.per_image import PerImageMethod
+
+    return "each as a whole" if isinstance(model.network, PerImageMethod) else f"tiles of {tiling.side} px"
+
+
 def _tiling(model: "Model", tile: int | None, overlap: int) -> "Tiling":
     from slackoff.deraining.tiles import Tiling, choose_tiling
+    from slackoff.networks.per_image import PerImageMethod
 
+    if tile is not None and isinstance(model.network, PerImageMethod):
+        raise SlackoffError(f"--tile is not for {model.name}, which takes a photo as a whole: leave it out")
     return Tiling(tile, overlap) if tile is not None else choose_tiling(model.network, overlap)

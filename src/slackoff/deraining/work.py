@@ -15,6 +15,7 @@ from slackoff.deraining.model import Model, provenance
 from slackoff.deraining.photos import read_photo, write_photo
 from slackoff.deraining.tiles import Tiling, derain_array
 from slackoff.errors import SlackoffError
+from slackoff.networks.per_image import PerImageMethod
 
 
 @dataclass
@@ -69,7 +70,8 @@ def derain_jobs(model: Model, plan: Plan, tiling: Tiling, overwrite: bool, conso
             except OSError as error:
                 _fail(outcome, f"{error.filename or job.target} cannot be used ({error.strerror or error})", tell)
             except RuntimeError as error:  # the memory of a GPU, or of the machine, does not do
-                _fail(outcome, f"{job.source} cannot be derained ({_short(error)}): try a smaller --tile", tell)
+                smaller = "photo" if isinstance(model.network, PerImageMethod) else "--tile"
+                _fail(outcome, f"{job.source} cannot be derained ({_short(error)}): try a smaller {smaller}", tell)
             else:
                 outcome.done.append(job)
                 for note in notes:

@@ -14,6 +14,7 @@ from slackoff.evaluation.image_sets import EvaluationImage
 from slackoff.metrics.classes import BackgroundError, RainError
 from slackoff.metrics.columns import for_averaging
 from slackoff.metrics.protocol import Protocol
+from slackoff.networks.device import device_of
 
 
 class Evaluation(NamedTuple):
@@ -79,7 +80,7 @@ class Evaluator:
     def _measure(
         self, network: nn.Module, name: str, images: Sequence[EvaluationImage], picture_count: int
     ) -> Evaluation:
-        device = next(network.parameters()).device
+        device = device_of(network)
         pooled = self._pooled_metrics().to(device)
         was_training = network.training
         network.eval()

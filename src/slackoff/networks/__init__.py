@@ -5,6 +5,7 @@ Plain torch; knows nothing of Lightning, Hydra or W&B.
 
 from slackoff.networks.ddn import DDN
 from slackoff.networks.drd_net import DRDNet
+from slackoff.networks.dsc import DSC
 from slackoff.networks.jorder_e import JORDERE
 from slackoff.networks.latent import LatentNetwork
 from slackoff.networks.menet import MENET
@@ -20,6 +21,7 @@ from slackoff.networks.unet import UNet
 
 __all__ = [
     "DDN",
+    "DSC",
     "JORDERE",
     "MENET",
     "MOSS",

@@ -9,7 +9,7 @@ from typing import Any
 from slackoff import local_page
 from slackoff.errors import SlackoffError
 from slackoff.questionnaire.copies import AnonymousCopies
-from slackoff.questionnaire.questionnaire import Question, Questionnaire, rater_or_new
+from slackoff.questionnaire.questionnaire import Question, Questionnaire, is_rater, rater_or_new
 
 _STYLE = "footer { display: none !important } .pick { margin-bottom: 1rem }"
 _TASK = (
@@ -51,7 +51,8 @@ def make_page(questionnaire: Questionnaire, folder: Path) -> Any:
 
         def pick(kept: object, seen: str, place: int) -> list[Any]:
             try:
-                questionnaire.answer(rater_or_new(kept), seen, place)
+                if is_rater(kept):  # no vote otherwise: a new rater was shown nothing, even if the token should fit
+                    questionnaire.answer(kept, seen, place)
             except OSError as error:
                 raise _told(gr, "Your vote could not be saved.", error) from error
             return show(kept)

@@ -6,6 +6,7 @@ import secrets
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from slackoff.errors import SlackoffError
 from slackoff.questionnaire.ballot import images_for, placed_methods
@@ -83,6 +84,11 @@ class Questionnaire:
         return True
 
 
+def is_rater(kept: object) -> TypeGuard[str]:
+    """Whether what a browser has kept is the id of a rater: 12 lower-case hexadecimal digits."""
+    return isinstance(kept, str) and _RATER.fullmatch(kept) is not None
+
+
 def rater_or_new(kept: object) -> str:
     """The id that a browser has kept, if it is one, else a new one: random, and telling nothing of the person."""
-    return kept if isinstance(kept, str) and _RATER.fullmatch(kept) else secrets.token_hex(6)
+    return kept if is_rater(kept) else secrets.token_hex(6)

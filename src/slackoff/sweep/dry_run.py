@@ -91,7 +91,7 @@ def _show_cost(estimate: Estimate, console: Console) -> None:
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("time of a step")
     for cost in estimate.networks:
-        seconds = "?" if cost.seconds_per_step is None else f"{cost.seconds_per_step:.3g}"
+        seconds = ("?" if cost.steps else "") if cost.seconds_per_step is None else f"{cost.seconds_per_step:.3g}"
         hours = "?" if cost.hours is None else _hours(cost.hours)
         table.add_row(Text(cost.network), str(cost.cells), f"{cost.steps:,}", seconds, hours, cost.how)
     cells, steps = (sum(column) for column in zip(*((c.cells, c.steps) for c in estimate.networks), strict=True))

@@ -66,19 +66,23 @@ def estimate_cost(
     from slackoff.sweep.step_rates import step_kind, step_times
 
     threads = int(slots[0].environment.get("OMP_NUM_THREADS", 1))
-    times = step_times(cells, threads, console)
+    steps = {cell.id: max(0, statuses[cell.id].steps_total - statuses[cell.id].step) for cell in cells}
+    trained = [cell for cell in cells if steps[cell.id]]
+    times = step_times(trained, threads, console) if trained else {}
     on_gpu = "CUDA_VISIBLE_DEVICES" in slots[0].environment and torch.cuda.is_available()
     at_once = 1 if on_gpu else len(slots)
     networks = []
     for network in dict.fromkeys(str(cell.label["network"]) for cell in cells):
         own = [cell for cell in cells if cell.label["network"] == network]
-        steps = {cell.id: max(0, statuses[cell.id].steps_total - statuses[cell.id].step) for cell in own}
-        found = [times[step_kind(cell.content)] for cell in own]
-        each = [time.seconds * steps[cell.id] for cell, time in zip(own, found, strict=True) if time]
-        seconds = sum(each) if len(each) == len(own) else None
+        to_train = [cell for cell in own if steps[cell.id]]
+        found = [times[step_kind(cell.content)] for cell in to_train]
+        each = [time.seconds * steps[cell.id] for cell, time in zip(to_train, found, strict=True) if time]
+        seconds = sum(each) if len(each) == len(to_train) else None
         hours = None if seconds is None else seconds / 3600 / at_once
-        how = "; ".join(dict.fromkeys(time.how if time else "cannot be measured" for time in found))
-        networks.append(NetworkCost(network, len(own), sum(steps.values()), seconds, hours, how))
+        hows = dict.fromkeys(time.how if time else "cannot be measured" for time in found)
+        how = "; ".join(hows) or "nothing to train"
+        left = sum(steps[cell.id] for cell in to_train)
+        networks.append(NetworkCost(network, len(own), left, seconds, hours, how))
     unit = f"GPU-hours ({torch.cuda.get_device_name()})" if on_gpu else _machine_hours(len(slots))
     return Estimate(unit, networks)
 

@@ -159,7 +159,7 @@ class RuntimeMeasurement:
                 "device": device,
                 "threads": self.threads or torch.get_num_threads(),
                 "parameters": known.parameters,
-                "gflops": known.gflops,
+                "gflops": math.nan if known.gflops is None else known.gflops,
                 "paper": known.paper,
                 "failure": failures.get(name, ""),
             }

@@ -40,6 +40,8 @@ def measure_step(config: DictConfig, threads: int, budget_s: float) -> StepTime:
         SlackoffError: the network, the task or the rain cannot be built.
         RuntimeError: torch cannot take the step, for example for want of memory.
     """
+    if build.nothing_to_train(config):
+        return StepTime(0.0, "nothing to train")
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

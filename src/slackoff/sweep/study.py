@@ -17,6 +17,7 @@ from slackoff.record.status import Status
 from slackoff.sweep.aside import Aside
 from slackoff.sweep.driver import run_cells
 from slackoff.sweep.failures import tell_failures
+from slackoff.sweep.network_costs import check_network_costs, keep_network_costs
 from slackoff.sweep.plan import Cell
 from slackoff.sweep.site import Site
 
@@ -37,6 +38,7 @@ def run_study(cells: Sequence[Cell], site: Site, console: Console, aside: Aside 
         SlackoffError: a mistake found before training, or all is trained but the study cannot be drawn.
     """
     refuse_many_cells(len(cells))
+    check_network_costs(cells)
     known = agent_run() is not None and cells[0].status().state == "done"
     statuses = run_cells(cells, site, console, aside)
     if known:
@@ -56,6 +58,7 @@ def _draw(cells: Sequence[Cell], statuses: Sequence[Status], console: Console) -
     try:
         folder = _write_study(cells)
         if any(status.state == "done" for status in statuses):
+            keep_network_costs(cells, folder, console)
             _report(folder, console, bool(cells[0].config.logger.wandb), str(cells[0].config.logger.project))
     except SlackoffError as error:
         return error
@@ -115,12 +118,16 @@ def _drawn_test_sets(config: DictConfig, cells: Sequence[Cell]) -> list[str]:
 
 def _report(folder: Path, console: Console, wandb: bool, project: str) -> None:
     from slackoff.analysis import load  # pandas and matplotlib: not needed while cells train
+    from slackoff.analysis.quality_cost import quality_cost_table
+    from slackoff.analysis.quality_cost_wording import print_quality_cost
     from slackoff.analysis.report import build
     from slackoff.analysis.tables import print_table
 
     frames = load(folder)
     page = build(folder)
     print_table(frames, console)
+    if len(table := quality_cost_table(frames)):
+        print_quality_cost(table, console)
     console.print(f"Report: {page}", soft_wrap=True)
     if wandb and agent_run() is None:  # an agent's run is that of the cell
         from slackoff.publishing.study_run import show_study

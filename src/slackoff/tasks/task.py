@@ -69,6 +69,8 @@ class Task(LightningModule):
         return self.losses(batch, self.global_step)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
+        if not any(True for _ in self.trained_parameters()):
+            return None  # a method that is only measured
         optimizer = self._optimizer()
         schedule = self.decay.schedule(optimizer, self.steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -19,6 +19,8 @@ from slackoff.analysis.claims.semi_generalisation import check_semi_generalisati
 from slackoff.analysis.claims.table2 import check_table2
 from slackoff.analysis.claims.transfer import check_transfer
 from slackoff.analysis.claims.versus import e_r_versus_removal, with_disagreements
+from slackoff.analysis.claims.weights import check_published_weights
+from slackoff.analysis.claims.zoo import check_zoo
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.study import Study
 from slackoff.errors import SlackoffError
@@ -43,6 +45,8 @@ FAMILIES = MappingProxyType[str, Callable[[Frames], list[Claim]]](
         "menet_slacking": check_menet_slacking,
         "limited_labels": check_limited_labels,
         "semi_generalisation": check_semi_generalisation,
+        "published_weights": check_published_weights,
+        "zoo": check_zoo,
         REFERENCES: check_references,
     }
 )

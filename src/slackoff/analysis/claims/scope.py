@@ -15,7 +15,7 @@ def scope(group: Group) -> str:
     images = group.images["image"].nunique()
     names = listing(sorted(map(str, group.images["test_set"].unique())))
     photographs = "" if group.sources is None else f" from {len(set(group.sources))} photographs"
-    if "photograph" in group.images:
+    if "photograph" in group.images and group.images["photograph"].notna().any():
         photographs = f" (crops of {group.images['photograph'].nunique()} photographs)"
     each = symbol(group.axis)
     over = f"95 % bootstrap intervals over the {images} test images{photographs} of {names}"

@@ -1,0 +1,141 @@
+"""Quality against cost: means over settings against NumPy, the front by hand, and what figure and page show of it."""
+
+import json
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from analysis_record import INPUT_PSNR, ORACLE_SHARE, Cell, write_study
+from matplotlib.collections import PathCollection
+from rich.console import Console
+
+from slackoff.analysis import Frames, load
+from slackoff.analysis.network_costs import FILE, network_costs
+from slackoff.analysis.quality_cost import quality_cost_table
+from slackoff.analysis.quality_cost_figure import quality_cost_figure
+from slackoff.analysis.quality_cost_wording import answers, print_quality_cost, readable_quality_cost
+from slackoff.analysis.report import build
+from slackoff.errors import SlackoffError
+
+SECONDS = {"fast": [0.01, 0.02, 0.03], "slow": [1.0, 3.0, 2.0], "poor": [0.5] * 3, "broken": []}
+PSNR = {"fast": 24.0, "slow": 28.0, "poor": 23.0, "broken": 26.0}
+
+
+def cells() -> list[Cell]:
+    """Four networks at two counts; PSNR and the removal share are higher by 1 dB and 0.1 with 1024 patches."""
+    return [
+        Cell({"network": name, "patch_count": count}, psnr=PSNR[name] + more, share=0.5 + more / 10, e_b=10 - more)
+        for name in SECONDS
+        for count, more in ((64, 0.0), (1024, 1.0))
+    ]
+
+
+def costs(**changes: Any) -> dict[str, Any]:
+    rows = [
+        {"network": name, "parameters": 1000, "gflops": 2.5, "seconds": seconds, "failure": "" if seconds else "Boom"}
+        for name, seconds in SECONDS.items()
+    ]
+    rows[1]["gflops"] = None
+    return {"settings": {"size_px": 64}, "hardware": "Some CPU, 2 threads", "networks": rows} | changes
+
+
+@pytest.fixture
+def frames(runs: Path) -> Frames:
+    folder = write_study(runs, cells(), "zoo", "network", claims=["zoo"])
+    (folder / FILE).write_text(json.dumps(costs()))
+    return load(folder)
+
+
+def rows(frames: Frames) -> pd.DataFrame:
+    return quality_cost_table(frames).set_index("network")
+
+
+def test_means_are_over_all_settings_and_the_ends_are_settings(frames: Frames) -> None:
+    table = rows(frames)
+    assert list(table.index) == ["rainy input", *SECONDS]
+    for name, psnr in PSNR.items():
+        assert table.loc[name, ["psnr_rgb", "psnr_rgb_worst", "psnr_rgb_best"]].tolist() == pytest.approx(
+            [psnr + 0.5, psnr, psnr + 1]
+        )
+        own = [cell.id for cell in cells() if cell.axes["network"] == name]
+        images = frames.images[frames.images["cell"].isin(own)]
+        assert table.loc[name, "e_b"] == pytest.approx(images.groupby("image")["e_b"].mean().mean())
+        assert table.loc[name, ["e_b_worst", "e_b_best"]].tolist() == pytest.approx([10, 9])
+        assert table.loc[name, "e_b_low"] < table.loc[name, "e_b"] < table.loc[name, "e_b_high"]
+    assert table.loc["fast", "removal_share_oracle"] == pytest.approx(ORACLE_SHARE)
+    assert table.loc["rainy input", ["psnr_rgb", "removal_share"]].tolist() == pytest.approx([INPUT_PSNR, 0])
+
+
+def test_seconds_are_medians_and_quartiles_of_the_rounds(frames: Frames) -> None:
+    table = rows(frames)
+    for name in ("fast", "slow"):
+        expected = np.percentile(SECONDS[name], [25, 50, 75])
+        assert table.loc[name, ["seconds_low", "seconds", "seconds_high"]].tolist() == pytest.approx(expected.tolist())
+    assert np.isnan(table.loc["broken", "seconds"])
+    assert np.isnan(table.loc["slow", "gflops"])
+
+
+def test_the_front_is_of_those_that_no_faster_one_beats(frames: Frames) -> None:
+    table = rows(frames)
+    assert table.index[table["front"]].tolist() == ["fast", "slow"]
+
+
+def test_a_setting_without_a_result_is_counted(runs: Path) -> None:
+    written = cells()
+    written[0].state = "failed"
+    folder = write_study(runs, written, "zoo", "network")
+    (folder / FILE).write_text(json.dumps(costs()))
+    table = quality_cost_table(load(folder))
+    fast = table.set_index("network").loc["fast"]
+    assert fast["psnr_rgb"] == pytest.approx(PSNR["fast"] + 1)
+    assert "fast (1 of 2 settings)" in set(readable_quality_cost(table)["network"])
+
+
+def test_the_figure_has_a_dot_for_each_network_that_was_timed(frames: Frames) -> None:
+    found = network_costs(frames.study.folder)
+    assert found is not None
+    figure = quality_cost_figure(quality_cost_table(frames), found)
+    share, psnr = figure.axes
+    means = (dict.fromkeys(PSNR, 0.55), {name: value + 0.5 for name, value in PSNR.items()})
+    for ax, expected in zip((share, psnr), means, strict=True):
+        (dots,) = (item for item in ax.collections if isinstance(item, PathCollection))
+        placed = [(float(np.median(SECONDS[name])), expected[name]) for name in ("fast", "slow", "poor")]
+        np.testing.assert_allclose(np.asarray(dots.get_offsets()), placed)
+        assert {text.get_text() for text in ax.texts} == {"fast", "slow", "poor"}
+    assert psnr.get_xscale() == "log"
+
+
+def test_the_report_has_it_and_answers(frames: Frames) -> None:
+    (answer,) = answers(quality_cost_table(frames))
+    assert "slow has the highest PSNR, 28.50 dB" in answer
+    assert "the untouched input has 25.50; 2 of 4 networks have more" in answer
+    page = build(frames.study.folder).read_text()
+    assert 'id="quality-cost"' in page
+    assert "Some CPU, 2 threads" in page
+    written = pd.read_csv(frames.study.folder / "tables" / "quality_cost.csv")
+    assert written["network"].tolist() == ["rainy input", *SECONDS]
+    assert (frames.study.folder / "figures" / "quality_cost.png").stat().st_size > 20_000
+
+
+def test_a_terminal_has_every_number_whole(frames: Frames) -> None:
+    console = Console(width=80, record=True, file=StringIO())
+    print_quality_cost(quality_cost_table(frames), console)
+    text = console.export_text()
+    assert "\N{HORIZONTAL ELLIPSIS}" not in text
+    assert "28.50" in text
+    assert "1,000" in text
+
+
+def test_without_costs_there_is_nothing_of_it(runs: Path) -> None:
+    folder = write_study(runs, cells(), "zoo", "network")
+    assert quality_cost_table(load(folder)).empty
+
+
+@pytest.mark.parametrize("text", ["{", '{"settings": {}}', json.dumps(costs(networks=[{"network": "a"}]))])
+def test_a_damaged_file_is_named(frames: Frames, text: str) -> None:
+    (frames.study.folder / FILE).write_text(text)
+    with pytest.raises(SlackoffError, match=r"network_costs\.json is damaged .*remove it and run the study's command"):
+        quality_cost_table(frames)
