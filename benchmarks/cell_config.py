@@ -7,7 +7,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from slackoff.config_tree import config_folder
+from slackoff.sweep.expand import resolved
+from slackoff.sweep.fingerprints import Fingerprints
 from slackoff.sweep.plan import Cell, plan
+from slackoff.sweep.precision import auto_here, settle_precision
 
 
 def plan_cell(overrides: Sequence[str], runs: Path) -> Cell:
@@ -15,7 +18,8 @@ def plan_cell(overrides: Sequence[str], runs: Path) -> Cell:
     overrides = [*overrides, f"runs={runs}"]
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = compose("config", overrides)
-    return plan([config], [overrides])[0]
+    configs = settle_precision([resolved(config)], Fingerprints(), auto_here)
+    return plan(configs, [overrides])[0]
 
 
 def write_cell_folder(cell: Cell) -> None:

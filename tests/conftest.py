@@ -12,6 +12,7 @@ os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("WANDB_SILENT", "true")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small operations are slow when two busy threads share them
 
+FLOAT32 = "trainer.precision=32-true"  # the same on every processor
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -28,7 +29,7 @@ def composed(conf: Path, tmp_path: Path) -> Callable[..., DictConfig]:
     """Compose a cell's config at smoke size, records under the test's own folder, W&B left out."""
 
     def compose_cell(*overrides: str) -> DictConfig:
-        fixed = ["size=smoke", "network=unet_tiny", "background.patch_count=4", f"runs={tmp_path}/runs"]
+        fixed = ["size=smoke", "network=unet_tiny", "background.patch_count=4", f"runs={tmp_path}/runs", FLOAT32]
         with initialize_config_dir(str(conf), version_base="1.3"):
             return compose("config", [*fixed, "logger.wandb=false", *overrides])
 

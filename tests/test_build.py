@@ -246,7 +246,7 @@ def test_a_sound_config_passes_the_check(composed):
         (["schedule.steps=true"], r"^schedule\.steps=True is no count"),
         (["evaluation.quick_count=0"], r"^evaluation\.quick_count=0 is no count"),
         (["evaluation.picture_count=-1"], r"^evaluation\.picture_count=-1 is no count: give a whole number from 0 up"),
-        (["trainer.precision=fp8"], r"^trainer\.precision=fp8 is not known: choose one of 32-true, bf16-mixed"),
+        (["trainer.precision=fp8"], r"^trainer\.precision=fp8 is not known: choose one of auto, 32-true"),
         (["trainer.accelerator=abacus"], r"^trainer\.accelerator=abacus is not known: choose one of auto, cpu, gpu"),
         (["fixed_rain_per_patch=no"], r"^fixed_rain_per_patch=no is not known: choose one of True, False"),
         (["rain.length=[40,20]"], r"^rain\.length is reversed"),

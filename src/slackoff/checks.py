@@ -12,14 +12,15 @@ from slackoff import build
 from slackoff.data import RainyBatch
 from slackoff.errors import SlackoffError
 from slackoff.evaluation import PairFolder
+from slackoff.hardware import refuse_float16_on_cpu
 from slackoff.pairs import file_digests
 
 T = TypeVar("T")
 CHOICES = {
-    "trainer.precision": ("32-true", "bf16-mixed", "16-mixed"),
+    "trainer.precision": ("auto", "32-true", "bf16-mixed", "16-mixed"),
     "trainer.accelerator": ("auto", "cpu", "gpu"),
     # Words such as "no" come as text, and any text is true.
-    **dict.fromkeys(("fixed_rain_per_patch", "trainer.channels_last", "logger.wandb"), (True, False)),
+    **dict.fromkeys(("fixed_rain_per_patch", "trainer.channels_last", "trainer.tf32", "logger.wandb"), (True, False)),
 }
 LEAST_COUNTS = {
     **dict.fromkeys(
@@ -141,3 +142,5 @@ def _check_plain_values(config: DictConfig, measured_only: bool) -> None:
         value = OmegaConf.select(config, key)
         if value not in choices:
             raise SlackoffError(f"{key}={value} is not known: choose one of {', '.join(map(str, choices))}")
+    if config.trainer.accelerator == "cpu":
+        refuse_float16_on_cpu(config.trainer.precision, "cpu")

@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from slackoff import build
 from slackoff.errors import SlackoffError
+from slackoff.hardware import device_kind, is_emulated, refuse_float16_on_cpu
 from slackoff.quiet import keep_quiet
 from slackoff.record.atomic import remove_partials, write_json
 from slackoff.record.callbacks import (
@@ -86,6 +87,9 @@ def run_cell(config: DictConfig, folder: Path, status: Status, process_start: fl
         Stopped: the process was asked to stop; a checkpoint was written if training had begun.
     """
     keep_quiet()
+    kind = device_kind(config.trainer.accelerator)
+    refuse_float16_on_cpu(config.trainer.precision, kind)
+    torch.backends.cudnn.allow_tf32 = config.trainer.tf32
     backgrounds = build.build_backgrounds(config)
     evaluator = build.build_evaluator(config, backgrounds)
     data = build.build_training_data(config, backgrounds)
@@ -99,6 +103,8 @@ def run_cell(config: DictConfig, folder: Path, status: Status, process_start: fl
         _remove_halves(folder)
     resume = find_resume_point(checkpoints, status.id)
     status.notes += data.notes + resume.notes
+    if is_emulated(config.trainer.precision, kind):
+        status.notes.append(f"trained in {config.trainer.precision}, which is emulated here: 32-true is faster")
     record = RecordLogger(folder, resume.step) if ranks.first else None
     view = WandbView(config, status, folder, record) if record and config.logger.wandb else None
     guard = LossGuard(checkpoints, config.schedule.log_every)
@@ -107,7 +113,7 @@ def run_cell(config: DictConfig, folder: Path, status: Status, process_start: fl
     if config.schedule.steps and not trains:
         status.notes.append(f"{config.network.name} has nothing to train: no step was taken")
     trainer = Trainer(
-        accelerator=config.trainer.accelerator,
+        accelerator=kind,
         devices=ranks.count,
         strategy=ranks.strategy(),
         sync_batchnorm=ranks.count > 1,

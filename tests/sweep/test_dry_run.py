@@ -167,7 +167,7 @@ def test_done_cells_on_the_same_machine_give_the_time_of_a_step(cells, console, 
         ("network.width=6", False),
         ("schedule.batch_size=5", False),
         ("background.patch_size_px=32", False),
-        ("trainer.precision=32-true", False),
+        ("trainer.precision=bf16-mixed", False),
         ("task=rcdnet", False),
         ("unlabelled=synthesised", False),
     ],
@@ -192,6 +192,7 @@ def test_a_step_is_measured_with_as_many_unlabelled_images_as_the_cell_has(compo
 def test_gpu_hours_are_summed_over_the_gpus(cells, console, monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Card")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
     slots = [Slot({"CUDA_VISIBLE_DEVICES": str(number), "OMP_NUM_THREADS": "1"}) for number in range(2)]
     estimate = estimate_cost(cells, {cell.id: cell.status() for cell in cells}, slots, console)
     assert estimate.unit == "GPU-hours (Card)"

@@ -156,20 +156,19 @@ def test_a_gpu_that_is_asked_for_must_be_there(monkeypatch: pytest.MonkeyPatch) 
     assert RuntimeMeasurement().timed_devices == ["cpu", "cuda"]
 
 
-def test_threads_and_float32_hold_for_the_measuring_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = (torch.get_num_threads(), True)
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+def test_threads_hold_for_the_measuring_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
     seen = []
 
     def spy(*_: object) -> Timings:
-        seen.append((torch.get_num_threads(), torch.backends.cudnn.allow_tf32))
+        seen.append(torch.get_num_threads())
         return Timings({"unet_tiny": {0: 0.5}})
 
     monkeypatch.setattr("slackoff.sweep.runtime.time_in_rounds", spy)
-    rows = RuntimeMeasurement(["unet_tiny"], 32, threads=before[0] + 1, devices=["cpu"]).measure()
-    assert seen == [(before[0] + 1, False)]
-    assert list(rows["threads"]) == [before[0] + 1]
-    assert (torch.get_num_threads(), torch.backends.cudnn.allow_tf32) == before
+    rows = RuntimeMeasurement(["unet_tiny"], 32, threads=before + 1, devices=["cpu"]).measure()
+    assert seen == [before + 1]
+    assert list(rows["threads"]) == [before + 1]
+    assert torch.get_num_threads() == before
 
 
 @pytest.mark.slow

@@ -91,6 +91,7 @@ def render(
         axis=frames.study.axis,
         unfinished=_unfinished(frames),
         total=len(frames.cells),
+        precisions=sorted({config.get("trainer.precision", "") for config in configs.values()} - {""}),
         notes=_notes(frames),
         answers=[claim for claim in claims if claim.id == ANSWER],
         summaries=[claim for claim in claims if claim.family == SUMMARY],

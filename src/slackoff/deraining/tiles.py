@@ -15,6 +15,7 @@ from slackoff.errors import SlackoffError
 from slackoff.networks.device import device_of
 from slackoff.networks.padding import mirror_to_multiple
 from slackoff.networks.per_image import PerImageMethod
+from slackoff.networks.precision import true_float32
 
 MULTIPLE = 16
 """Tiles begin at multiples of this, so that pooling and windows of a network meet the same pixels as in the whole."""
@@ -162,7 +163,8 @@ def _derained(network: nn.Module, tile: NDArray[np.uint8]) -> Tensor:
     height, width = image.shape[-2:]
     if min(height, width) < _LEAST_PX:
         image = mirror_to_multiple(image, _LEAST_PX)
-    return network(image)[0, :, :height, :width].permute(1, 2, 0).cpu()
+    with true_float32(image.device):
+        return network(image)[0, :, :height, :width].permute(1, 2, 0).cpu()
 
 
 def _as_image(network: nn.Module, pixels: NDArray[np.uint8]) -> Tensor:

@@ -15,6 +15,7 @@ from slackoff.metrics.classes import BackgroundError, RainError
 from slackoff.metrics.columns import for_averaging
 from slackoff.metrics.protocol import Protocol
 from slackoff.networks.device import device_of
+from slackoff.networks.precision import true_float32
 
 
 class Evaluation(NamedTuple):
@@ -31,7 +32,7 @@ class Evaluation(NamedTuple):
 
 
 class Evaluator:
-    """Runs a network in float32 over test images, one at a time, on whatever device it is on.
+    """Runs a network in true float32 over test images, one at a time, on whatever device it is on.
 
     Args:
         name: of the first test set, for the rows.
@@ -88,7 +89,8 @@ class Evaluator:
         pictured = _spread(len(images), picture_count)
         for number, image in enumerate(images):
             background, rain, rainy = (x[None].to(device) for x in (image.background, image.rain, image.rainy))
-            output = network(rainy).float()
+            with true_float32(device):
+                output = network(rainy).float()
             measures = self.protocol.measure(output, background, rain, rainy)
             pooled.update(self.protocol.prepare(output), background, rain, rainy)
             height, width = rainy.shape[-2:]

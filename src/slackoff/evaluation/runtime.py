@@ -12,6 +12,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from slackoff.networks.precision import true_float32
+
 Pass = Callable[[int], None]
 """One pass over an image of so many pixels a side; it has ended when the call returns."""
 
@@ -48,7 +50,7 @@ class Timings:
 
 
 def network_pass(network: nn.Module, device: torch.device) -> Pass:
-    """Passes of a network in evaluation mode over a noise image (1, 3, side, side) in [0, 1], float32, batch 1."""
+    """Passes of a network in evaluation mode over a noise image (1, 3, side, side) in [0, 1], true float32, batch 1."""
     network = network.float().eval().to(device)
     images: dict[int, Tensor] = {}
 
@@ -56,7 +58,8 @@ def network_pass(network: nn.Module, device: torch.device) -> Pass:
         if side_px not in images:
             noise = torch.rand(1, 3, side_px, side_px, generator=torch.Generator().manual_seed(0))
             images[side_px] = noise.to(device)
-        network(images[side_px])
+        with true_float32(device):
+            network(images[side_px])
         if device.type == "cuda":
             torch.cuda.synchronize(device)
 

@@ -1,7 +1,7 @@
 """Negative structural similarity, the loss of PReNet."""
 
 from collections.abc import Sequence
-from math import isfinite
+from math import exp, isfinite
 
 import torch
 import torch.nn.functional as F
@@ -11,8 +11,10 @@ from slackoff.errors import SlackoffError
 from slackoff.networks.precision import full_precision
 from slackoff.networks.stages import StagedNetwork
 
-WINDOW_PX = 11
+RADIUS_PX = 5
 SIGMA_PX = 1.5
+_BELL = [exp(-(place**2) / (2 * SIGMA_PX**2)) for place in range(-RADIUS_PX, RADIUS_PX + 1)]
+BELL = [tap / sum(_BELL) for tap in _BELL]
 C1, C2 = 0.01**2, 0.03**2
 
 
@@ -75,10 +77,14 @@ def zero_padded_ssim(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _blurred(images: Tensor) -> Tensor:
-    """Gaussian mean around each pixel, any shape that ends in (H, W)."""
-    places = torch.arange(WINDOW_PX, device=images.device, dtype=images.dtype) - WINDOW_PX // 2
-    bell = torch.exp(-places.square() / (2 * SIGMA_PX**2))
-    bell = (bell / bell.sum()).view(1, 1, -1, 1)
-    flat = images.flatten(0, -3).unsqueeze(1)
-    across = F.conv2d(flat, bell, padding=(WINDOW_PX // 2, 0))
-    return F.conv2d(across, bell.transpose(2, 3), padding=(0, WINDOW_PX // 2)).view(images.shape)
+    """Gaussian mean around each pixel, any shape that ends in (H, W).
+
+    By slices and not by a convolution, which may run in TensorFloat-32, also backwards: SSIM takes the small difference
+    of mean(x^2) and mean(x)^2, and on a bright sky inputs of 10 bits turn its gradient into noise.
+    """
+    for dim in (-2, -1):
+        size = images.shape[dim]
+        beside = [0, 0, RADIUS_PX, RADIUS_PX] if dim == -2 else [RADIUS_PX, RADIUS_PX]
+        padded = F.pad(images, beside)
+        images = sum(tap * padded.narrow(dim, place, size) for place, tap in enumerate(BELL))
+    return images

@@ -1,6 +1,7 @@
-"""Parts of a network that must not run in half precision."""
+"""Parts of a network that must not run in half precision, and networks that must run in true float32."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor
@@ -8,5 +9,27 @@ from torch import Tensor
 
 def full_precision(x: Tensor) -> AbstractContextManager[object]:
     """Autocast off on the tensor's device; on devices that know no autocast (meta) there is nothing to turn off."""
-    kind = x.device.type
-    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
+    return _no_autocast(x.device)
+
+
+@contextmanager
+def true_float32(device: torch.device) -> Iterator[None]:
+    """Within the context float32 is float32: neither autocast nor, on NVIDIA GPUs, TensorFloat-32.
+
+    The gradients of a convolution are computed in what holds when ``backward`` is called, so that must be within too.
+    """
+    flags = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [flag.allow_tf32 for flag in flags]
+    for flag in flags:
+        flag.allow_tf32 = False
+    try:
+        with _no_autocast(device):
+            yield
+    finally:
+        for flag, allowed in zip(flags, before, strict=True):
+            flag.allow_tf32 = allowed
+
+
+def _no_autocast(device: torch.device) -> AbstractContextManager[object]:
+    available = torch.amp.is_autocast_available(device.type)
+    return torch.autocast(device.type, enabled=False) if available else nullcontext()

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from slackoff.hardware import bf16_in_hardware
+
 _PACKAGES = (
     "slackoff",
     "torch",
@@ -27,12 +29,15 @@ _PACKAGES = (
 def describe_environment() -> dict[str, Any]:
     """Collect what ``environment.json`` holds; whatever cannot be found out is None."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    kind = "cuda" if gpu else "cpu"
     return {
         "python": sys.version.split()[0],
         "platform": platform.platform(),
-        "device": "cuda" if gpu else "cpu",
+        "device": kind,
         "gpu": gpu,
         "cpu": _cpu_name(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "bf16_in_hardware": bf16_in_hardware(kind),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "git_commit": _git("rev-parse", "HEAD"),

@@ -139,7 +139,7 @@ def _most_telling(statuses: Sequence[Status], most: int | None) -> Sequence[Stat
 
 
 def _worth_showing(key: str, statuses: Sequence[Status]) -> bool:
-    return key == "patch_count" or len({str(status.label.get(key)) for status in statuses}) > 1
+    return key in ("patch_count", "precision") or len({str(status.label.get(key)) for status in statuses}) > 1
 
 
 def _duration(seconds: float) -> str:

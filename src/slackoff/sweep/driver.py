@@ -18,6 +18,7 @@ from slackoff.sweep.aside import Aside
 from slackoff.sweep.display import Display
 from slackoff.sweep.failures import name, relative
 from slackoff.sweep.plan import Cell
+from slackoff.sweep.precision import check_hardware
 from slackoff.sweep.prepare import check_all, prepare, repair
 from slackoff.sweep.running import Running
 from slackoff.sweep.site import Site
@@ -52,6 +53,8 @@ def run_cells(cells: Sequence[Cell], site: Site, console: Console, aside: Aside 
     console.print(f"{len(cells)} cells, {len(missing)} to train, {len(site.slots)} at a time.")
     with aside or Aside() as checks:
         operations = check_all(missing, checks)
+        for warning in check_hardware(missing, site.slots, checks) if site.here else ():
+            console.print(warning, style="yellow", highlight=False, markup=False, soft_wrap=True)
     missing.sort(key=lambda cell: _work_left(statuses[cell.id], operations[cell.id]), reverse=True)
     for cell in missing:
         if repaired := repair(cell, watch):

@@ -14,6 +14,7 @@ from slackoff.sweep.expand import Config, Expander, NotGivenError
 from slackoff.sweep.fingerprints import Fingerprints
 from slackoff.sweep.manifest import Job, jobs_of, read_manifest
 from slackoff.sweep.plan import plan
+from slackoff.sweep.precision import FLOAT32, auto_here, settle_precision
 from slackoff.sweep.site import Site
 
 Explain = Callable[[Exception, Sequence[str]], str]
@@ -74,6 +75,9 @@ def run_jobs(
         return sum(_measure(config, console, dry_run) for config in configs)
     with Aside() as aside:
         fingerprints = Fingerprints(dry_run, aside)
+        configs = settle_precision(
+            configs, fingerprints, lambda accelerator: aside(auto_here, accelerator) if site.here else FLOAT32
+        )
         cells = plan(configs, [job.overrides for job in jobs], [job.row for job in jobs], fingerprints)
         if dry_run:
             from slackoff.sweep.dry_run import show_dry_run

@@ -26,6 +26,7 @@ _LABEL = {
     **{group: f"{group}.name" for group in ("network", "background", "rain", "task", "evaluation")},
     "patch_count": "background.patch_count",
     "seed": "seed",
+    "precision": "trainer.precision",
 }
 
 

@@ -115,7 +115,7 @@ class RuntimeMeasurement:
         counts: dict[str, Counts] = {}
         rows: list[dict[str, Any]] = []
         rounds = Rounds(self.rounds, self.budget_s, self.warm_up)
-        with _threads(self.threads), _no_tf32():
+        with _threads(self.threads):
             for device in self.timed_devices:
                 passes, refused = self._passes(torch.device(device), counts)
                 timings = time_in_rounds(passes, self.size_px, rounds)
@@ -221,14 +221,3 @@ def _threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextmanager
-def _no_tf32() -> Iterator[None]:
-    """Convolutions on a GPU in float32; torch would take TF32 where the GPU has it."""
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before

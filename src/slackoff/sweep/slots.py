@@ -1,11 +1,16 @@
 """How many cells run at once on this machine, and what each may use."""
 
 import os
+import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from slackoff.errors import SlackoffError
+
+_MIG_OR_NUMBER = re.compile(r"(?<=^GPU )\d+|MIG-[^)\s]+")
+"""In the lines of ``nvidia-smi -L`` about one GPU: its number, then the identifiers of its MIG instances."""
 
 
 @dataclass(frozen=True)
@@ -104,12 +109,18 @@ def _cores() -> int:
 
 
 def _visible_gpus() -> list[str]:
-    """Identifiers of the visible GPUs, without importing torch."""
+    """Identifiers of the visible GPUs, without importing torch: a GPU that is cut into MIG instances is its instances.
+
+    As in CUDA, the list in ``CUDA_VISIBLE_DEVICES`` ends where something stands that is no GPU, such as -1.
+    """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return [name for name in visible.split(",") if name]
+        return list(takewhile(lambda name: name not in ("", "-1"), map(str.strip, visible.split(","))))
     try:
         listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True, timeout=20)
     except (OSError, subprocess.SubprocessError):
         return []
-    return [str(number) for number, _ in enumerate(listing.stdout.splitlines())]
+    gpus: list[str] = []
+    for number, *instances in map(_MIG_OR_NUMBER.findall, re.split(r"(?m)^(?=GPU \d)", listing.stdout)[1:]):
+        gpus += instances or [number]
+    return gpus

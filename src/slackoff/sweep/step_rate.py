@@ -11,6 +11,7 @@ from torch import Tensor
 
 from slackoff import build
 from slackoff.data import BatchStream, RainyBatch
+from slackoff.hardware import device_kind
 from slackoff.tasks import Task
 
 _FIRST_SIDE_PX = 32
@@ -55,8 +56,7 @@ class _Trainer:
     """Network, task and optimiser of a cell without Lightning around them."""
 
     def __init__(self, config: DictConfig) -> None:
-        on_cpu = config.trainer.accelerator == "cpu" or not torch.cuda.is_available()
-        self.config, self.device = config, torch.device("cpu" if on_cpu else "cuda")
+        self.config, self.device = config, torch.device(device_kind(config.trainer.accelerator))
         self.side, self.count = config.background.patch_size_px, config.schedule.batch_size
         channels_last = config.trainer.channels_last
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
@@ -65,6 +65,7 @@ class _Trainer:
         optimisers = self.task.configure_optimizers()
         assert isinstance(optimisers, dict)
         self.optimiser = optimisers["optimizer"]
+        torch.backends.cudnn.allow_tf32 = config.trainer.tf32
         self.autocast = _AUTOCAST.get(config.trainer.precision)
 
     def step(self, batch: RainyBatch) -> None:

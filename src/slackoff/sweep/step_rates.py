@@ -72,7 +72,7 @@ def _hardware(environment: dict[str, Any]) -> dict[str, Any]:
     """What of an environment decides about speed."""
     if environment.get("gpu"):
         return {"gpu": environment["gpu"]}
-    return {key: environment.get(key) for key in ("cpu", "cores", "threads")}
+    return {key: environment.get(key) for key in ("cpu", "cpu_capability", "bf16_in_hardware", "cores", "threads")}
 
 
 def _recorded(runs: Path, hardware: dict[str, Any], cells: Sequence[Cell]) -> dict[str, StepTime]:

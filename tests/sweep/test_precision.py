@@ -1,0 +1,221 @@
+"""The precision of a sweep: settled once for its cells, kept by them, the same on every machine that goes on."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import DictConfig
+from rich.console import Console
+from torch import nn
+
+from slackoff import training
+from slackoff.checks import Checks
+from slackoff.errors import SlackoffError
+from slackoff.handover import Exit
+from slackoff.record.ledger import Watch
+from slackoff.record.status import read_status
+from slackoff.sweep import dry_run, jobs
+from slackoff.sweep.aside import Aside
+from slackoff.sweep.display import status_table
+from slackoff.sweep.expand import Config, resolved
+from slackoff.sweep.fingerprints import Fingerprints
+from slackoff.sweep.manifest import Job
+from slackoff.sweep.plan import Cell, plan
+from slackoff.sweep.precision import check_hardware, settle_precision
+from slackoff.sweep.prepare import prepare
+from slackoff.sweep.site import Site
+from slackoff.sweep.slots import Slot, make_slots
+from slackoff.sweep.starter import OnDemand
+from train_here import train_here
+
+AUTO = "trainer.precision=auto"
+SLOTS = [Slot({}, "cpu 0")]
+Composed = Callable[..., DictConfig]
+
+
+def configs(composed: Composed, *overrides: str, seeds: Sequence[int] = (0, 1)) -> list[Config]:
+    return [resolved(composed(AUTO, *overrides, f"seed={seed}")) for seed in seeds]
+
+
+def begin(contents: Sequence[Config], *choices: str) -> None:
+    """Make the folders of cells as a machine with such a precision would begin them."""
+    for content, choice in zip(contents, choices, strict=True):
+        (cell,) = plan(settle_precision([content], Fingerprints(), {"auto": choice}.__getitem__), [[]])
+        prepare(cell, Watch())
+
+
+def settled(contents: Sequence[Config], here: str) -> list[str]:
+    found = settle_precision(contents, Fingerprints(), lambda accelerator: here)
+    return [content["trainer"]["precision"] for content in found]
+
+
+def test_what_is_not_begun_is_settled_by_the_hardware(composed):
+    for here in ("32-true", "bf16-mixed"):
+        assert settled(configs(composed), here) == [here, here]
+
+
+@pytest.mark.parametrize(("begun", "here"), [("bf16-mixed", "32-true"), ("32-true", "bf16-mixed")])
+def test_another_machine_goes_on_with_what_was_begun_also_with_more_cells(composed, begun, here):
+    begin(configs(composed, seeds=[0]), begun)
+    assert settled(configs(composed, seeds=[0, 1, 2]), here) == [begun] * 3
+    assert settled(configs(composed, seeds=[5]), here) == [here]  # another study
+
+
+def test_the_precision_of_most_cells_counts_and_a_draw_is_settled_here(composed):
+    begin(configs(composed, seeds=[0, 1, 2]), "bf16-mixed", "32-true", "bf16-mixed")
+    assert settled(configs(composed, seeds=[0, 1, 2]), "32-true") == ["bf16-mixed"] * 3
+    assert settled(configs(composed, seeds=[0, 1]), "32-true") == ["32-true"] * 2
+
+
+def test_what_was_asked_for_stays_and_each_accelerator_is_settled_by_itself(composed):
+    own = resolved(composed("trainer.precision=16-mixed"))
+    on_cpu = configs(composed, "trainer.accelerator=cpu", seeds=[0])
+    found = settle_precision(
+        [own, *on_cpu, *configs(composed, seeds=[0])],
+        Fingerprints(),
+        {"cpu": "32-true", "auto": "bf16-mixed"}.__getitem__,
+    )
+    assert [content["trainer"]["precision"] for content in found] == ["16-mixed", "32-true", "bf16-mixed"]
+
+
+def test_the_precision_is_part_of_the_identity(composed):
+    cells = plan([composed(f"trainer.{key}") for key in ("tf32=false", "tf32=true", "precision=bf16-mixed")], [[]] * 3)
+    assert len({cell.id for cell in cells}) == 3
+    assert [cell.label["precision"] for cell in cells] == ["32-true", "32-true", "bf16-mixed"]
+
+
+@pytest.mark.parametrize(
+    ("site", "expected"),
+    [(Site(SLOTS), "bf16-mixed"), (Site(SLOTS, cells=OnDemand(lambda: pytest.fail("nothing starts"))), "32-true")],
+    ids=["this machine", "a cluster"],
+)
+def test_a_cluster_trains_in_float32_unless_told(composed, monkeypatch, site, expected):
+    monkeypatch.setattr(jobs, "auto_here", lambda accelerator: "bf16-mixed")
+    seen: list[Cell] = []
+    monkeypatch.setattr(dry_run, "show_dry_run", lambda cells, *_: seen.extend(cells))
+    for overrides in ([AUTO], ["trainer.precision=16-mixed"]):
+        jobs.run_jobs([Job(overrides)], [resolved(composed(*overrides))], site, Console(quiet=True), dry_run=True)
+    assert [cell.content["trainer"]["precision"] for cell in seen] == [expected, "16-mixed"]
+
+
+def test_the_status_table_shows_it(composed):
+    cells = plan([composed(f"seed={seed}") for seed in (0, 1)], [["seed=0"], ["seed=1"]])
+    console = Console(record=True, width=160)
+    console.print(*status_table([cell.status() for cell in cells]))
+    text = console.export_text()
+    assert "precision" in text
+    assert text.count("32-true") == 2
+
+
+def test_emulated_bf16_is_said_before_training_and_in_the_record(composed, monkeypatch):
+    monkeypatch.setattr("slackoff.hardware.bf16_in_hardware", lambda kind: False)
+    monkeypatch.setattr("slackoff.hardware.bf16_slowdown", lambda kind: 9.0)
+    bf16 = ("trainer.precision=bf16-mixed", "schedule.steps=1")
+    cells = plan([composed(*bf16, f"seed={seed}") for seed in (0, 1)], [["seed=0"], ["seed=1"]])
+    with Aside() as aside:
+        (warning,) = check_hardware(cells, SLOTS, aside)
+    assert "9.0 times as long as in float32" in warning
+    prepare(cells[0], Watch())
+    assert train_here(cells[0].folder) == Exit.DONE
+    status = read_status(cells[0].folder)
+    assert status is not None
+    assert status.notes == ["trained in bf16-mixed, which is emulated here: 32-true is faster"]
+    assert json.loads((cells[0].folder / "environment.json").read_text())["cpu_capability"]
+
+
+def test_float16_on_a_cpu_is_refused_and_never_recorded_as_trained(composed):
+    with pytest.raises(SlackoffError, match="16-mixed trains on GPUs only"):
+        Checks().check(composed("trainer.precision=16-mixed", "trainer.accelerator=cpu"))
+    (cell,) = plan([composed("trainer.precision=16-mixed")], [[]])
+    with Aside() as aside, pytest.raises(SlackoffError, match="16-mixed trains on GPUs only"):
+        check_hardware([cell], SLOTS, aside)
+    prepare(cell, Watch())
+    assert train_here(cell.folder) == Exit.FAILED
+
+
+def test_gpu_slots_without_cuda_are_refused_before_training(composed, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    (cell,) = plan([composed()], [[]])
+    with Aside() as aside, pytest.raises(SlackoffError, match="CUDA_VISIBLE_DEVICES=1 names a GPU, but torch"):
+        check_hardware([cell], [Slot({"CUDA_VISIBLE_DEVICES": "1"}, "gpu 1")], aside)
+
+
+def test_a_cell_in_a_gpu_slot_that_sees_no_cuda_fails_and_does_not_train_on_the_cpu(composed, monkeypatch):
+    (cell,) = plan([composed()], [[]])
+    prepare(cell, Watch())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert train_here(cell.folder) == Exit.FAILED
+    status = read_status(cell.folder)
+    assert status is not None
+    assert status.step == 0
+    assert str(status.last_error).startswith("CUDA_VISIBLE_DEVICES=0 names a GPU, but torch")
+
+
+class Spy(nn.Module):
+    """Notes whether TensorFloat-32 and autocast are on while it works."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+        self.seen: set[tuple[bool, bool, bool, bool]] = set()
+
+    def forward(self, rainy: torch.Tensor) -> torch.Tensor:
+        flags = (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32)
+        self.seen.add((self.training, *flags, torch.is_autocast_enabled("cpu")))
+        return rainy * self.weight
+
+
+@pytest.mark.parametrize("tf32", [True, False])
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_training_is_in_what_was_asked_for_and_evaluation_in_true_float32(composed, monkeypatch, tf32, precision):
+    spy = Spy()
+    monkeypatch.setattr(training.build, "build_started_network", lambda config: spy)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", not tf32)
+    (cell,) = plan([composed(f"trainer.tf32={tf32}", f"trainer.precision={precision}", "schedule.steps=1")], [[]])
+    prepare(cell, Watch())
+    assert train_here(cell.folder) == Exit.DONE
+    assert spy.seen == {(True, tf32, False, precision == "bf16-mixed"), (False, False, False, False)}
+
+
+def test_paper_size_trains_as_the_papers_did(conf):
+    from hydra import compose, initialize_config_dir
+
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        paper, laptop = (compose("config", [f"size={size}"]).trainer for size in ("paper", "laptop"))
+    assert (paper.precision, paper.tf32) == ("32-true", True)
+    assert (laptop.precision, laptop.tf32) == ("auto", False)
+
+
+LISTING = """GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-aaaa)
+  MIG 3g.20gb     Device  0: (UUID: MIG-1111)
+  MIG 3g.20gb     Device  1: (UUID: MIG-2222)
+GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-bbbb)
+"""
+
+
+@pytest.mark.parametrize(
+    ("listing", "visible", "expected"),
+    [
+        (LISTING, None, ["MIG-1111", "MIG-2222", "1"]),
+        (LISTING.splitlines()[0], None, ["0"]),
+        ("No devices found.", None, []),
+        (LISTING, "", []),
+        (LISTING, "-1", []),
+        (LISTING, "1,-1,0", ["1"]),
+        (LISTING, "GPU-bbbb, MIG-1111", ["GPU-bbbb", "MIG-1111"]),
+    ],
+)
+def test_gpus_are_those_that_cuda_would_show(tmp_path: Path, monkeypatch, listing, visible, expected):
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\ncat <<'END'\n{listing}\nEND\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    slots = make_slots()
+    assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in slots if slot.name.startswith("gpu")] == expected
+    assert bool(expected) != slots[0].name.startswith("cpu")
