@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
+from slackoff import __version__
+
 _PACKAGES = (
-    "slackoff",
     "torch",
     "lightning",
     "hydra-core",
@@ -37,7 +38,7 @@ def describe_environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "git_commit": _git("rev-parse", "HEAD"),
         "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "packages": {"slackoff": __version__, **{name: _version(name) for name in _PACKAGES}},
     }
 
 
