@@ -178,7 +178,9 @@ def _slurm_jobs(settings: dict[str, Any]) -> "SlurmJobs":
     except ModuleNotFoundError as error:
         if str(error.name).partition(".")[0] != "submitit":
             raise
-        raise SlackoffError("hydra/launcher=slurm needs submitit: pip install 'slackoff[slurm]'") from error
+        raise SlackoffError(
+            "hydra/launcher=slurm needs submitit: in the checkout, .venv/bin/pip install -e '.[slurm]'"
+        ) from error
     return SlurmJobs(settings)
 
 

@@ -57,7 +57,7 @@ class RayLauncher(CellLauncher):
         slots, threads, ranks = (_count(key, value) for key, value in self.counts.items())
         init, remote = _settings(self.ray, "init"), _settings(self.ray, "remote")
         if not self.dry_run and find_spec("ray") is None:
-            raise SlackoffError("hydra/launcher=ray needs Ray, which is not installed: pip install 'slackoff[ray]'")
+            raise SlackoffError("hydra/launcher=ray needs Ray: in the checkout, .venv/bin/pip install -e '.[ray]'")
         environment = {key: str(threads) for key in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         places = [Slot(environment, f"task {number}", ranks) for number in range(slots)]
         options = {"num_cpus": threads * ranks, "num_gpus": gpus, **remote}

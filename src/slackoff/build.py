@@ -1,16 +1,15 @@
-"""From config nodes to objects: the only place that calls ``hydra.utils.instantiate``."""
+"""From config nodes to objects: the only place that makes what a ``_target_`` names."""
 
 from functools import partial
+from importlib import import_module
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from numpy.typing import NDArray
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from slackoff.backgrounds import ImageSource, Split, cached_bank, split_images
@@ -24,7 +23,26 @@ from slackoff.seeding import derive_seed
 from slackoff.tasks import Task
 from slackoff.weights import start_from
 
-ALLOWED_TARGETS = ("slackoff.", "torch.nn.", "torchmetrics.", "timm.", "kornia.")
+ALLOWED_TARGETS = (
+    "slackoff.backgrounds",
+    "slackoff.data",
+    "slackoff.evaluation",
+    "slackoff.losses",
+    "slackoff.metrics.protocol",
+    "slackoff.networks",
+    "slackoff.pairs",
+    "slackoff.rain",
+    "slackoff.sweep.runtime",
+    "slackoff.tasks",
+    "slackoff.tasks.decay",
+    "slackoff.tasks.optimizer",
+    "slackoff.weighting",
+    "torch.nn",
+)
+"""The modules whose own classes a config may name, as MODULE.CLASS."""
+
+_OF_HYDRA = ("_args_", "_partial_", "_recursive_", "_convert_")
+"""Keys with a meaning for Hydra's ``instantiate`` that no config of ours needs."""
 
 _KINDS = {"five": "five crops", "whole": "whole images"}
 _CURES = {
@@ -43,25 +61,25 @@ class Backgrounds(NamedTuple):
 def build(node: DictConfig, key: str, **extra: Any) -> Any:
     """Make the object that a config node describes; its ``name``, and those of objects in it, are no arguments.
 
+    Configs also come with records and weight files of other people, so only classes of ``ALLOWED_TARGETS`` are made,
+    no other module is imported, and nothing is made before the whole node is known to name no others.
+
     Args:
         node: a node with ``_target_``.
         key: where the node stands in the config, for messages.
         extra: further arguments.
 
     Raises:
-        SlackoffError: no target or one outside ``ALLOWED_TARGETS``, arguments that do not fit, or the object's own
-            refusal.
+        SlackoffError: no target or one outside ``ALLOWED_TARGETS``, a key of Hydra's ``instantiate`` such as
+            ``_args_``, an interpolation that leads nowhere, arguments that do not fit, or the object's own refusal.
     """
     if "_target_" not in node:
         raise SlackoffError(f"{key} has no _target_: name the class to make")
-    _refuse_foreign_targets(node, key)
-    try:
-        return instantiate(_without_names(node), **extra, _convert_="all")
-    except InstantiationException as error:
-        cause = error.__cause__
-        if isinstance(cause, SlackoffError):
-            raise cause from None
-        raise SlackoffError(f"{key} cannot be built: {' '.join(str(cause or error).split())}") from error
+    try:  # what is looked at below are plain values, which can no longer turn into others
+        values = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise SlackoffError(f"{key} cannot be built: {str(error).splitlines()[0]}") from error
+    return _made(_with_classes(values, key), key, extra)
 
 
 def build_backgrounds(config: DictConfig) -> Backgrounds:
@@ -235,31 +253,56 @@ def _open_unlabelled(config: DictConfig, backgrounds: Backgrounds, device: torch
     )
 
 
-def _without_names(node: DictConfig) -> dict[Any, Any]:
-    """The arguments of an object and of those that it is made from."""
-    values = {key: node[key] for key in node if key != "name" or "_target_" not in node}
-    return {key: _without_names(value) if isinstance(value, DictConfig) else value for key, value in values.items()}
+def _with_classes(value: Any, key: str) -> Any:
+    """A value with the class itself as each ``_target_`` in it."""
+    if isinstance(value, list):
+        return [_with_classes(item, f"{key}[{index}]") for index, item in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    for name in value:
+        if name in _OF_HYDRA:
+            raise SlackoffError(f"{key}.{name} is refused: give arguments by their names beside _target_")
+    return {
+        name: _class(item, key) if name == "_target_" else _with_classes(item, f"{key}.{name}")
+        for name, item in value.items()
+    }
 
 
-def _refuse_foreign_targets(node: Any, key: str) -> None:
-    if isinstance(node, ListConfig):
-        for item in node:
-            _refuse_foreign_targets(item, key)
-    if not isinstance(node, DictConfig):
-        return
-    for name, value in ((str(name), value) for name, value in node.items()):
-        if name == "_target_" and _is_foreign(str(value)):
-            raise SlackoffError(f"{key}._target_={value} is refused: a target starts with {', '.join(ALLOWED_TARGETS)}")
-        if not OmegaConf.is_missing(node, name):
-            _refuse_foreign_targets(value, f"{key}.{name}")
+def _class(target: Any, key: str) -> type:
+    """The class of that name, which is one that a module of ``ALLOWED_TARGETS`` defines, not one that it imports."""
+    module, _, name = str(target).rpartition(".")
+    if module not in ALLOWED_TARGETS:
+        raise _refused(key, target)
+    found = getattr(import_module(module), name, None)
+    if found is None:
+        raise SlackoffError(f"{key} cannot be built: there is no class {target}")
+    home = "torch.nn.modules" if module == "torch.nn" else module
+    if not isinstance(found, type) or not f"{found.__module__}.".startswith(f"{home}."):
+        raise _refused(key, target)
+    return found
 
 
-def _is_foreign(target: str) -> bool:
-    """Whether a target is none of ours, also behind a path that leads out of us: ``slackoff.cell.torch.load``."""
-    if not target.startswith(ALLOWED_TARGETS):
-        return True
+def _made(value: Any, key: str, extra: dict[str, Any]) -> Any:
+    """A value with objects in the place of the nodes in it that have a class; the node itself gets ``extra``, too."""
+    if isinstance(value, list):
+        return [_made(item, f"{key}[{index}]", {}) for index, item in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    items = {name: _made(item, f"{key}.{name}", {}) for name, item in value.items()}
+    if "_target_" not in items:
+        return items
+    kind = items.pop("_target_")
+    items.pop("name", None)
     try:
-        found = resolve_name(target)
-    except (ImportError, AttributeError, ValueError):
-        return False  # there is no such thing: building it says so
-    return not f"{getattr(found, '__module__', None)}.".startswith(ALLOWED_TARGETS)
+        return kind(**items | extra)
+    except SlackoffError:
+        raise
+    except Exception as error:
+        raise SlackoffError(f"{key} cannot be built: {' '.join(str(error).split())}") from error
+
+
+def _refused(key: str, target: Any) -> SlackoffError:
+    return SlackoffError(
+        f"{key}._target_={target} is refused: a target is a class of {', '.join(ALLOWED_TARGETS[:-1])}, or a layer or "
+        f"loss of {ALLOWED_TARGETS[-1]}"
+    )

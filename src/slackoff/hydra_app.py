@@ -11,6 +11,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
+from hydra.plugins.launcher import Launcher
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -82,11 +83,13 @@ def _single(config: DictConfig) -> None:
 
 
 def _launcher(node: DictConfig) -> "CellLauncher":
-    from hydra_plugins.slackoff_launcher import CellLauncher
+    plugins = [f"{found.__module__}.{found.__qualname__}" for found in Plugins.instance().discover(Launcher)]
 
-    if not issubclass(get_class(node["_target_"]), CellLauncher):
+    from hydra_plugins.slackoff_launcher import CellLauncher  # after Hydra, which executes its plugins' modules anew
+
+    if node["_target_"] not in plugins or not issubclass(get_class(node["_target_"]), CellLauncher):
         raise SlackoffError("hydra/launcher must be local, slurm or ray: another one cannot run cells")
-    launcher: CellLauncher = instantiate(node)
+    launcher: CellLauncher = instantiate(node, _recursive_=False)  # a target among its settings makes nothing
     return launcher
 
 

@@ -26,7 +26,7 @@ def import_gradio(page: str, extra: str) -> Any:
     try:
         import gradio
     except ImportError as error:
-        raise SlackoffError(f"{page} needs Gradio: pip install 'slackoff[{extra}]'.") from error
+        raise SlackoffError(f"{page} needs Gradio: in the checkout, .venv/bin/pip install -e '.[{extra}]'") from error
     return gradio
 
 

@@ -19,7 +19,7 @@ from slackoff.record.status import read_status
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.timeout(900),
-    pytest.mark.skipif(not INSTALLED, reason="Ray is not installed: pip install 'slackoff[ray]'"),
+    pytest.mark.skipif(not INSTALLED, reason="Ray is not installed: .venv/bin/pip install -e '.[ray]'"),
 ]
 LAUNCHER = [
     "schedule.steps=400",

@@ -13,7 +13,7 @@ from sweep_folder import SWEEP, SweepFolder, wait_for
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.timeout(900),
-    pytest.mark.skipif(not INSTALLED, reason="Ray is not installed: pip install 'slackoff[ray]'"),
+    pytest.mark.skipif(not INSTALLED, reason="Ray is not installed: .venv/bin/pip install -e '.[ray]'"),
 ]
 
 

@@ -171,4 +171,4 @@ def test_mistakes_of_the_verb_are_one_sentence(trained: nn.Module, tmp_path: Pat
         assert len(found.stderr.strip().splitlines()) == 1
     monkeypatch.setitem(__import__("sys").modules, "gradio", None)
     found = CliRunner().invoke(app, ["demo", "--cell", IDENTITY, *runs])
-    assert "The demo needs Gradio: pip install 'slackoff[demo]'" in found.stderr
+    assert "The demo needs Gradio: in the checkout, .venv/bin/pip install -e '.[demo]'" in found.stderr

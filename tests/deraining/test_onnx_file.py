@@ -136,6 +136,6 @@ def test_the_folder_has_the_file_and_the_cards_lines_run_it(trained: nn.Module, 
 
 def test_without_its_libraries_nothing_is_written(trained: nn.Module, tmp_path: Path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
-    with pytest.raises(SlackoffError, match=r"pip install 'slackoff\[export\]'.*--no-onnx"):
+    with pytest.raises(SlackoffError, match=r"in the checkout, \.venv/bin/pip install -e '\.\[export\]'.*--no-onnx"):
         export(from_cell(IDENTITY, tmp_path / "runs"), tmp_path / "out")
     assert not (tmp_path / "out").exists()

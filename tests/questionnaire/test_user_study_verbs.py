@@ -89,5 +89,6 @@ def test_without_gradio_the_verb_says_what_to_install(tmp_path, folders, monkeyp
     monkeypatch.setitem(sys.modules, "gradio", None)
     result = call("show", "--images", tmp_path / "originals", *methods(folders), "--votes", tmp_path / "votes.csv")
     assert result.exit_code == 2
-    assert result.stderr == "error: The page of a user study needs Gradio: pip install 'slackoff[user_study]'.\n"
+    cure = "in the checkout, .venv/bin/pip install -e '.[user_study]'"
+    assert result.stderr == f"error: The page of a user study needs Gradio: {cure}\n"
     assert not (tmp_path / "votes.csv").exists()

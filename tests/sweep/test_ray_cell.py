@@ -8,7 +8,7 @@ import pytest
 from slackoff.sweep.plan import plan
 from slackoff.sweep.slots import Slot
 
-pytest.importorskip("ray", reason="Ray is not installed: pip install 'slackoff[ray]'")
+pytest.importorskip("ray", reason="Ray is not installed: .venv/bin/pip install -e '.[ray]'")
 from slackoff.sweep import ray_cells
 from slackoff.sweep.ray_task import Order, Place
 

@@ -90,7 +90,7 @@ def test_a_launcher_that_cannot_run_cells_is_refused(launcher_node):
 
 def test_without_ray_the_cure_is_named_unless_nothing_is_to_be_trained(launcher_node, monkeypatch):
     monkeypatch.setattr(sys.modules[MODULE], "find_spec", lambda name: None)
-    with pytest.raises(SlackoffError, match=r"not installed: pip install 'slackoff\[ray\]'"):
+    with pytest.raises(SlackoffError, match=r"needs Ray: in the checkout, \.venv/bin/pip install -e '\.\[ray\]'"):
         instantiate(launcher_node()).site(Path("runs"))
     assert instantiate(launcher_node("hydra.launcher.dry_run=true")).site(Path("runs")).slots
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig
 
-pytest.importorskip("submitit", reason="submitit is not installed: pip install 'slackoff[slurm]'")
+pytest.importorskip("submitit", reason="submitit is not installed: .venv/bin/pip install -e '.[slurm]'")
 
 from slackoff.handover import Exit
 from slackoff.record.ledger import Watch, attempts, claim, end_attempt

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig
 
-pytest.importorskip("submitit", reason="submitit is not installed: pip install 'slackoff[slurm]'")
+pytest.importorskip("submitit", reason="submitit is not installed: .venv/bin/pip install -e '.[slurm]'")
 
 from fake_slurm import FakeSlurm, write_result
 

@@ -90,12 +90,12 @@ def test_without_submitit_one_sentence_says_how_to_install_it(monkeypatch: pytes
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "submitit", None)
     site = SlurmLauncher().site(Path("runs"))
-    with pytest.raises(SlackoffError, match=r"needs submitit: pip install 'slackoff\[slurm\]'"):
+    with pytest.raises(SlackoffError, match=r"submitit: in the checkout, \.venv/bin/pip install -e '\.\[slurm\]'"):
         site.cells.start(None, Slot({}))  # type: ignore[arg-type]
 
 
 def test_without_slurm_one_sentence_says_where_to_run_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    pytest.importorskip("submitit", reason="submitit is not installed: pip install 'slackoff[slurm]'")
+    pytest.importorskip("submitit", reason="submitit is not installed: .venv/bin/pip install -e '.[slurm]'")
     monkeypatch.setenv("PATH", str(tmp_path))
     site = SlurmLauncher().site(Path("runs"))
     with pytest.raises(SlackoffError, match="sbatch, srun, squeue, scancel cannot be found: run it on a login node"):

@@ -58,7 +58,8 @@ def require_onnx() -> None:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise SlackoffError(
-            f"An ONNX file needs {error.name}: pip install 'slackoff[export]', or leave it out with --no-onnx"
+            f"An ONNX file needs {error.name}: in the checkout, .venv/bin/pip install -e '.[export]', or leave it out "
+            "with --no-onnx"
         ) from error
 
 

@@ -23,7 +23,9 @@ def refuse_without_workspaces() -> None:
     try:
         import wandb_workspaces  # noqa: F401
     except ModuleNotFoundError as error:
-        raise SlackoffError("A dashboard needs wandb-workspaces: pip install 'slackoff[dashboards]'") from error
+        raise SlackoffError(
+            "A dashboard needs wandb-workspaces: in the checkout, .venv/bin/pip install -e '.[dashboards]'"
+        ) from error
 
 
 def save_workspace(study: Study, curves: Sequence[Curve], online: Online) -> str:

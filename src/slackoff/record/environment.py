@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
+from slackoff import __version__
 from slackoff.hardware import bf16_in_hardware
 
 _PACKAGES = (
-    "slackoff",
     "torch",
     "lightning",
     "hydra-core",
@@ -42,7 +42,7 @@ def describe_environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "git_commit": _git("rev-parse", "HEAD"),
         "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "packages": {"slackoff": __version__, **{name: _version(name) for name in _PACKAGES}},
     }
 
 
