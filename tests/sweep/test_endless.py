@@ -2,20 +2,24 @@
 
 import errno
 import os
+import pickle
 import signal
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
 from slackoff import cli
-from slackoff.handover import Exit
+from slackoff.cell import main
+from slackoff.handover import Exit, Handover
 from slackoff.record import atomic, ledger
 from slackoff.record import status as status_module
 from slackoff.record.atomic import read_text
-from slackoff.record.ledger import Attempt, Watch, attempts, claim, end_attempt, latest
+from slackoff.record.ledger import Attempt, Claim, Watch, attempts, claim, end_attempt, latest
 from slackoff.record.status import Status, read_status
 from slackoff.sweep import driver as driver_module
 from slackoff.sweep.display import Display, watch_statuses
@@ -336,3 +340,74 @@ def test_watching_goes_on_where_the_folder_cannot_be_read(monkeypatch):
     console = Console(record=True, force_terminal=True)
     watch_statuses(read, console, interval_s=0.0)
     assert "third" in console.export_text()
+
+
+def test_a_cell_whose_status_cannot_be_read_ends_with_the_code_for_its_record(tmp_path: Path, fault, capsys):
+    fault.put_on(tmp_path)
+    assert main(tmp_path, Handover()) == Exit.UNWRITTEN
+    assert f"{tmp_path} cannot be written (" in capsys.readouterr().err
+
+
+def test_a_heartbeat_goes_on_after_a_look_that_failed(tmp_path: Path, monkeypatch):
+    attempt, looks, over = claim(tmp_path), [], threading.Event()
+
+    def exists(self: Path) -> bool:
+        looks.append(self)
+        if len(looks) == 1:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        over.set()
+        return False
+
+    monkeypatch.setattr(Path, "exists", exists)
+    with Claim(attempt, lambda: None, heartbeat_s=0.001):
+        assert over.wait(timeout=30)
+
+
+def test_the_result_of_a_slurm_job_that_cannot_be_read_now_is_no_failure(tmp_path: Path, monkeypatch):
+    slurm = pytest.importorskip("slackoff.sweep.slurm")
+    paths = slurm.JobPaths(tmp_path, "7")
+    with paths.result_pickle.open("wb") as file:
+        pickle.dump(("success", 0), file)
+    assert slurm._result(paths, look_anew=True) == Exit.DONE
+    real, left = Path.open, [1]
+
+    def stale(self: Path, *args: Any, **options: Any) -> Any:
+        if left and left.pop():
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(self))
+        return real(self, *args, **options)
+
+    monkeypatch.setattr(Path, "open", stale)
+    with pytest.raises(OSError, match="Stale"):
+        slurm._result(paths, look_anew=False)
+    assert slurm._result(paths, look_anew=False) == Exit.DONE
+
+
+def test_a_running_cell_that_cannot_tell_whether_it_ended_is_asked_again_and_ended_at_last(cells, monkeypatch):
+    """As a job of Slurm whose result cannot be read: first for a while, then for good."""
+    stale = OSError(errno.ESTALE, os.strerror(errno.ESTALE), "result.pkl")
+
+    class Mute(Scripts):
+        def start(self, cell: Cell, slot: Slot, after: int | None = None) -> Running:
+            running = super().start(cell, slot, after)
+            if cell is cells[0]:
+                real, looks = running.ended, iter(range(LOOKS))
+
+                def ended() -> bool:
+                    if next(looks) < silent:
+                        raise stale
+                    return real()
+
+                monkeypatch.setattr(running, "ended", ended)
+            return running
+
+    silent = 5
+    shown = Looks()
+    assert [status.state for status in drive(cells, Mute(), shown).values()] == ["done"] * 3
+    assert not any("failed" in sentence for sentence in shown.said)
+    monkeypatch.setattr(driver_module, "_PATIENCE_S", (0.02, 0.02, 0.0))
+    silent = LOOKS
+    for cell in cells:
+        cell.first_status().write(cell.folder)
+    statuses = drive(cells, Mute(), Looks())
+    assert [status.state for status in statuses.values()] == ["failed", "done", "done"]
+    assert str(statuses[cells[0].id].last_error).startswith("result.pkl could not be used for a while")
