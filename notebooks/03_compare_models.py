@@ -76,7 +76,7 @@ worst
 
 # %%
 kept = kept_images(frames, chosen)
-by_gain = [image for image in pairs["image"] if image in kept]
+by_gain = [image for image in zip(pairs["test_set"], pairs["image"], strict=True) if image in kept]
 side_by_side(frames, chosen, by_gain[0], MEASURE) if by_gain else print("These cells kept no picture in common.")
 
 # %% [markdown]
@@ -96,7 +96,7 @@ menu = [(name, cell) for cell, name in names.items()]
 if every:
     _ = interact(
         look,
-        image=Dropdown(options=every),
+        image=Dropdown(options=[(", ".join(image), image) for image in every]),
         left_cell=Dropdown(options=menu, value=first),
         right_cell=Dropdown(options=menu, value=second),
         top=IntSlider(0, 0, 480, continuous_update=False),

@@ -90,4 +90,5 @@ side_by_side(frames, shown, kept[0]) if kept else print("These cells kept no pic
 
 # %%
 if kept:
-    _ = interact(lambda image: display(side_by_side(frames, shown, image)), image=Dropdown(options=kept))
+    menu = Dropdown(options=[(", ".join(image), image) for image in kept])
+    _ = interact(lambda image: display(side_by_side(frames, shown, image)), image=menu)

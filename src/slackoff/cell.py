@@ -24,12 +24,12 @@ from slackoff.record.status import Status, read_status
 
 def main(folder: Path, handover: Handover) -> Exit:
     """Train the cell whose ``config.yaml`` lies in ``folder``; its status and its ledger say how that went."""
-    if read_status(folder) is None:
-        print(f"{folder} holds no cell: it has no status.json", file=sys.stderr)
-        return Exit.NO_CELL
     if handover.supervisor:
         Owner.near(*handover.supervisor).ends_us_too(Exit.LOST)
     try:
+        if read_status(folder) is None:
+            print(f"{folder} holds no cell: it has no status.json", file=sys.stderr)
+            return Exit.NO_CELL
         attempt = claim(folder, handover.slot, handover.after)
     except ClaimedError as error:
         print(error, file=sys.stderr)

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console, RenderableType
 
-from slackoff import exit_codes
+from slackoff import exit_codes, failure
 from slackoff.deraining.demo_verb import demo
 from slackoff.deraining.export_verb import export
 from slackoff.deraining.verbs import derain
@@ -45,17 +46,20 @@ def status(
     from slackoff.sweep.display import watch_statuses
     from slackoff.sweep.pace import Pace
 
-    signs = Watch()
+    signs, known = Watch(), dict[str, Status]()
     if watch:
         pace = Pace()
-        watch_statuses(lambda: _status_table(runs, signs, pace), Console())
+        watch_statuses(lambda: _status_table(runs, signs, known, pace), Console())
         return
-    if as_json:
-        statuses = _guarded_statuses(runs, signs)
-        places = _places(runs, statuses)
-        print(json.dumps([{**asdict(item), "where": places.get(item.id)} for item in statuses], indent=2))
-        return
-    Console().print(*_status_table(runs, signs), sep="\n")
+    try:
+        if as_json:
+            statuses = _guarded_statuses(runs, signs, known)
+            places = _places(runs, statuses)
+            print(json.dumps([{**asdict(item), "where": places.get(item.id)} for item in statuses], indent=2))
+            return
+        Console().print(*_status_table(runs, signs, known), sep="\n")
+    except OSError as error:
+        stop(error)
 
 
 @app.command()
@@ -130,7 +134,7 @@ def clean(
     console = Console()
     try:
         cells = recorded_cells(runs, _UNDONE | {"done"} if done else _UNDONE)
-    except SlackoffError as error:
+    except (SlackoffError, OSError) as error:
         stop(error)
     if not cells:
         console.print(f"Nothing to remove under {runs}.")
@@ -186,10 +190,12 @@ def import_weights(
     console.print(f"{written.path}: {written.parameters:,} parameters of network={network}", soft_wrap=True)
 
 
-def _status_table(runs: Path, watch: Watch, pace: "Pace | None" = None) -> list[RenderableType]:
+def _status_table(
+    runs: Path, watch: Watch, known: dict[str, Status], pace: "Pace | None" = None
+) -> list[RenderableType]:
     from slackoff.sweep.display import status_table
 
-    statuses = _guarded_statuses(runs, watch)
+    statuses = _guarded_statuses(runs, watch, known)
     if not statuses:
         return [f"{runs} holds no cells yet."]
     if pace:
@@ -199,21 +205,34 @@ def _status_table(runs: Path, watch: Watch, pace: "Pace | None" = None) -> list[
 
 def _places(runs: Path, statuses: Sequence[Status]) -> dict[str, str]:
     """Where the running cells run, by id: the slot that a driver gave it, and the machine if it is another one."""
-    newest = {item.id: latest(runs / "cells" / item.id) for item in statuses if item.state == "running"}
-    return {id: found.place() for id, found in newest.items() if found}
+    places = {}
+    for item in statuses:
+        with suppress(OSError):
+            if item.state == "running" and (found := latest(runs / "cells" / item.id)):
+                places[item.id] = found.place()
+    return places
 
 
-def _guarded_statuses(runs: Path, watch: Watch) -> list[Status]:
+def _guarded_statuses(runs: Path, watch: Watch, known: dict[str, Status]) -> list[Status]:
+    """The statuses of all cells; of one that cannot be read now the one in ``known``, which is kept up to date.
+
+    Raises:
+        OSError: the folder of the cells cannot be read.
+    """
     found = []
-    for path in (runs / "cells").glob("*/status.json"):
+    for folder in (runs / "cells").glob("*"):
         try:
-            found.append(observed_status(path.parent, watch))
+            if status := observed_status(folder, watch):
+                known[folder.name] = status
+                found.append(status)
         except SlackoffError as error:
             print(error, file=sys.stderr)
-    return sorted(
-        (item for item in found if item),
-        key=lambda item: [str(value).zfill(8) for value in item.label.values()],
-    )
+        except OSError as error:
+            if folder.name in known:
+                found.append(known[folder.name])
+            elif not isinstance(error, NotADirectoryError):
+                print(failure.unusable(error, folder), file=sys.stderr)
+    return sorted(found, key=lambda item: [str(value).zfill(8) for value in item.label.values()])
 
 
 def _newest(runs: Path) -> str:

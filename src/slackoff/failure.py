@@ -33,7 +33,7 @@ def sentence(error: Exception, folder: Path) -> str:
     """
     if isinstance(error, SlackoffError):
         return str(error)
-    if isinstance(error, OSError) and error.errno in (*_NO_SPACE, errno.EROFS):
+    if isinstance(error, OSError) and not may_pass(error):
         return unwritable(error, folder)
     text = " ".join(f"{type(error).__name__}: {error}".split())
     text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
@@ -42,6 +42,21 @@ def sentence(error: Exception, folder: Path) -> str:
     if "CUDA" in text or "CUBLAS" in text or "CUDNN" in text:
         return f"The memory of the GPU ran out: {_FEWER_ON_GPU} ({text})"
     return f"Memory ran out: {_FEWER_CELLS} ({text})"
+
+
+def may_pass(error: OSError) -> bool:
+    """Whether a file may be usable again soon: not on a disk that is full or read-only."""
+    return error.errno not in (*_NO_SPACE, errno.EROFS)
+
+
+def unusable(error: OSError, folder: Path) -> str:
+    """What to tell a person when the record in ``folder`` could not be used, for a while where that may pass."""
+    if not may_pass(error):
+        return unwritable(error, folder)
+    return (
+        f"{error.filename or folder} could not be used for a while ({error.strerror or error}): see that {folder} can "
+        "be read and written, then run the same command again; it goes on from there"
+    )
 
 
 def unwritable(error: OSError, folder: Path) -> str:

@@ -178,5 +178,5 @@ def refuse_split_norm(network: nn.Module, trainer: Trainer) -> None:
 
 def _remove_halves(folder: Path) -> None:
     """Free the room of what a killed attempt left; other drivers may be writing the config and the first status."""
-    for place in (folder, folder / "checkpoints", *folder.glob("pictures/*")):
+    for place in (folder, folder / "checkpoints", *folder.glob("pictures/*/*")):
         remove_partials(place, kept=("config.yaml", "status.json"))

@@ -155,13 +155,16 @@ def write_cell(runs: Path, cell: Cell) -> Path:
     return folder
 
 
-def write_pictures(folder: Path, cell: Cell, names: tuple[str, ...] = ("0000-photo", "0003-photo")) -> None:
+def write_pictures(
+    folder: Path, cell: Cell, names: tuple[str, ...] = ("0000-photo", "0003-photo"), test_set: str = "R100-like"
+) -> None:
     """Small pictures whose grey value tells them apart: rainy 200, output 100 + share, background 100."""
     for name in names:
-        (folder / "pictures" / name).mkdir(parents=True, exist_ok=True)
+        place = folder / "pictures" / test_set / name
+        place.mkdir(parents=True, exist_ok=True)
         greys = {"rainy": 200, "output": 100 + round(100 * (1 - cell.share)), "background": 100}
         for kind, grey in greys.items():
-            Image.new("RGB", (24, 16), (grey, grey, grey)).save(folder / "pictures" / name / f"{kind}.png")
+            Image.new("RGB", (24, 16), (grey, grey, grey)).save(place / f"{kind}.png")
 
 
 def write_study(

@@ -8,6 +8,7 @@ import pytest
 from analysis_record import Cell, EditImages, MakeFrames, image_rows, write_study
 
 from slackoff.analysis import load
+from slackoff.analysis.claims.samples import samples
 from slackoff.analysis.claims.scope import scope
 from slackoff.analysis.groups import REMOVED, groups, in_order
 from slackoff.analysis.statistics import difference_interval, mean_interval
@@ -118,6 +119,46 @@ def test_images_without_a_photograph_beside_a_test_set_with_them_are_each_their_
     assert (crops.level(8, "e_r").units, pairs.level(8, "e_r").units) == (20, 6)
     assert "(crops of 5 photographs)" in scope(crops)
     assert "crops of" not in scope(pairs)
+
+
+def test_images_of_the_same_name_in_two_joined_test_sets_are_two_images(runs: Path, edit_images: EditImages) -> None:
+    """Of one photograph where the digest of their background says so, else of two."""
+    cell = Cell({"patch_count": 8}, images=6)
+    study = write_study(runs, [cell], options={"joined_test_sets": {"both": ["a", "b"]}}, test_sets=["both"])
+    half = ["same", "same", *(f"a{number}" for number in range(4))]
+    other = ["same", *(f"b{number}" for number in range(5))]
+
+    def two_sets(rows: pd.DataFrame) -> pd.DataFrame:
+        return pd.concat(
+            [rows.assign(test_set="a", source=half, e_b=1), rows.assign(test_set="b", source=other, e_b=3)]
+        )
+
+    edit_images(cell, two_sets)
+    (group,) = groups(load(study))
+    level = group.level(8, "e_b")
+    assert (level.mean, level.images, level.units) == (2.0, 12, 10)
+    edit_images(cell, lambda rows: rows.drop(columns="source"))
+    (group,) = groups(load(study))
+    assert (group.level(8, "e_b").images, group.level(8, "e_b").units) == (12, 12)
+
+
+def test_test_sets_whose_images_only_share_their_names_are_resampled_apart(runs: Path, edit_images: EditImages) -> None:
+    cell = Cell({"patch_count": 8})
+    study = write_study(runs, [cell])
+    edit_images(cell, lambda rows: pd.concat([rows.assign(test_set=name) for name in ("a", "b")]))
+    one, other = groups(load(study))
+    joint = samples([(one, 8, "e_b"), (other, 8, "e_b"), (one, 8, "e_b")])
+    assert np.array_equal(joint.draws[:, 0], joint.draws[:, 2])
+    assert abs(np.corrcoef(joint.draws[:, 0], joint.draws[:, 1])[0, 1]) < 0.1
+
+
+def test_test_sets_over_the_same_backgrounds_are_resampled_together(runs: Path, edit_images: EditImages) -> None:
+    cell = Cell({"patch_count": 8})
+    study = write_study(runs, [cell])
+    edit_images(cell, lambda rows: pd.concat([rows.assign(test_set=name, source=rows["image"]) for name in ("a", "b")]))
+    one, other = groups(load(study))
+    joint = samples([(one, 8, "e_b"), (other, 8, "e_b")])
+    assert np.array_equal(joint.draws[:, 0], joint.draws[:, 1])
 
 
 def test_numbers_are_sorted_and_names_stay_in_their_order() -> None:

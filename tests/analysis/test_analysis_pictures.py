@@ -2,11 +2,13 @@
 
 import base64
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-from analysis_record import Cell, write_pictures, write_study
+from analysis_record import Cell, EditImages, write_pictures, write_study
 from PIL import Image
 
 from slackoff.analysis import load
@@ -38,9 +40,27 @@ def test_strips_put_the_outputs_of_all_counts_side_by_side(runs: Path) -> None:
 
 def test_only_images_that_every_cell_kept_are_shown(runs: Path) -> None:
     study = write_study(runs, CELLS)
-    (runs / "cells" / CELLS[0].id / "pictures" / "0000-photo" / "output.png").unlink()
+    (runs / "cells" / CELLS[0].id / "pictures" / "R100-like" / "0000-photo" / "output.png").unlink()
     frames = load(study)
     assert [strip.image for strip in strips(frames, groups(frames))] == ["0003-photo"]
+
+
+def test_images_of_the_same_name_are_shown_under_their_own_test_set(runs: Path, edit_images: EditImages) -> None:
+    """Each with its own pictures and numbers; joined test sets find those of their parts."""
+    study = write_study(runs, CELLS, options={"joined_test_sets": {"both": ["R100-like", "real"]}})
+    for cell in CELLS:
+        edit_images(cell, lambda rows: pd.concat([rows, rows.assign(test_set="real", e_r=1.0)]))
+        place = runs / "cells" / cell.id
+        write_pictures(place, replace(cell, share=0.0), test_set="real")
+    frames = load(study)
+    found = strips(frames, groups(frames))
+    assert [(strip.test_set, strip.image) for strip in found] == [
+        *(("R100-like", "0000-photo"), ("R100-like", "0003-photo"), ("real", "0000-photo"), ("real", "0003-photo")),
+        *(("both", f"{part}/{name}") for part in ("R100-like", "real") for name in ("0000-photo", "0003-photo")),
+    ]
+    grey = [picture(strip.outputs[0].picture).getpixel((0, 0))[0] for strip in found]  # type: ignore[index]
+    assert grey == [110, 110, 200, 200, 110, 110, 200, 200]
+    assert [strip.outputs[0].numbers.startswith("E_R 1.0,") for strip in found] == [grey > 150 for grey in grey]
 
 
 def test_unfinished_cells_and_cells_without_pictures_are_no_obstacle(runs: Path) -> None:
@@ -94,5 +114,7 @@ def test_data_uri_names_the_kind(tmp_path: Path, name: str, kind: str) -> None:
 def test_builder_pictures_differ(tmp_path: Path) -> None:
     """The pictures that these tests rest on: grey values tell kinds and cells apart."""
     write_pictures(tmp_path, CELLS[0], ("x",))
-    kinds = {path.stem: Image.open(path).getpixel((0, 0)) for path in (tmp_path / "pictures" / "x").iterdir()}
+    kinds = {
+        path.stem: Image.open(path).getpixel((0, 0)) for path in (tmp_path / "pictures" / "R100-like" / "x").iterdir()
+    }
     assert len(set(kinds.values())) == 3

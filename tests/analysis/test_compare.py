@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-from analysis_record import Cell, MakeFrames
+from analysis_record import Cell, EditImages, MakeFrames, write_pictures, write_study
 from PIL import Image
 
-from slackoff.analysis import Frames
+from slackoff.analysis import Frames, load
 from slackoff.analysis.compare import (
     cell_names,
     error_map,
@@ -60,9 +61,9 @@ def test_mistakes_end_in_a_sentence(frames: Frames) -> None:
     with pytest.raises(SlackoffError, match="has no 'e_x'"):
         worst_images(frames, FIRST.id, "e_x")
     with pytest.raises(SlackoffError, match=r"0001-photo.background\.png cannot be read"):
-        side_by_side(frames, [FIRST.id], "0001-photo")
+        side_by_side(frames, [FIRST.id], ("R100-like", "0001-photo"))
     with pytest.raises(SlackoffError, match="at least one cell"):
-        side_by_side(frames, [], "0000-photo")
+        side_by_side(frames, [], ("R100-like", "0000-photo"))
 
 
 def test_error_maps_and_the_worst_window() -> None:
@@ -80,13 +81,13 @@ def test_error_maps_and_the_worst_window() -> None:
 
 def test_side_by_side_draws_pictures_zoom_and_errors(frames: Frames, runs: Path) -> None:
     rng = np.random.default_rng(0)
-    path = runs / "cells" / SECOND.id / "pictures" / "0000-photo" / "output.png"
+    path = runs / "cells" / SECOND.id / "pictures" / "R100-like" / "0000-photo" / "output.png"
     output = rng.integers(0, 256, (16, 24, 3), np.uint8)
     Image.fromarray(output).save(path)
-    assert kept_images(frames, [FIRST.id, SECOND.id]) == ["0000-photo", "0003-photo"]
-    figure = side_by_side(frames, [FIRST.id, SECOND.id], "0000-photo", zoom=(4, 6, 8))
+    assert kept_images(frames, [FIRST.id, SECOND.id]) == [("R100-like", "0000-photo"), ("R100-like", "0003-photo")]
+    figure = side_by_side(frames, [FIRST.id, SECOND.id], ("R100-like", "0000-photo"), zoom=(4, 6, 8))
     shown = [[np.asarray(ax.get_images()[0].get_array()) for ax in row if ax.get_images()] for row in rows(figure)]
-    truth = read_picture(frames, FIRST.id, "0000-photo", "background")
+    truth = read_picture(frames, FIRST.id, ("R100-like", "0000-photo"), "background")
     np.testing.assert_array_equal(shown[0][2], output)
     np.testing.assert_array_equal(shown[0][3], truth)
     np.testing.assert_array_equal(shown[1][2], output[4:12, 6:14])
@@ -95,6 +96,31 @@ def test_side_by_side_draws_pictures_zoom_and_errors(frames: Frames, runs: Path)
     assert len(shown[2]) == 3
     value = frames.images[(frames.images["cell"] == SECOND.id) & (frames.images["image"] == "0000-photo")]["psnr_rgb"]
     assert figure.axes[2].get_title() == f"N = 64\nPSNR {value.iloc[0]:.2f} dB"
+
+
+def test_the_scatter_names_the_test_set_where_there_are_two(frames: Frames) -> None:
+    pairs = image_pairs(frames, FIRST.id, SECOND.id, "psnr_rgb").assign(test_set="b")
+    both = pd.concat([pairs.head(1).assign(test_set="a", gain=-99.0), pairs])
+    (ax,) = image_scatter(both, ("N = 8", "N = 64"), "psnr_rgb", worst=1).axes
+    assert ax.texts[1].get_text().startswith("a, 0")
+
+
+def test_images_of_the_same_name_show_their_own_pictures(runs: Path, edit_images: EditImages) -> None:
+    study = write_study(runs, [FIRST])
+    edit_images(FIRST, lambda rows: pd.concat([rows, rows.assign(test_set="real", psnr_rgb=1.0)]))
+    write_pictures(runs / "cells" / FIRST.id, FIRST, ("0000-photo",), "real")
+    Image.new("RGB", (24, 16), (7, 7, 7)).save(runs / "cells" / FIRST.id / "pictures/real/0000-photo/output.png")
+    frames = load(study)
+    assert [read_picture(frames, FIRST.id, (name, "0000-photo"), "output").max() for name in ("R100-like", "real")] == [
+        round(100 + 100 * (1 - FIRST.share)),
+        7,
+    ]
+    worst = worst_images(frames, FIRST.id, "psnr_rgb", 40).set_index(["test_set", "image"])["kept"]
+    assert sorted(worst[worst].index) == kept_images(frames, [FIRST.id])
+    assert kept_images(frames, [FIRST.id])[2:] == [("real", "0000-photo")]
+    figure = side_by_side(frames, [FIRST.id], ("real", "0000-photo"))
+    assert figure.axes[1].get_title().endswith("PSNR 1.00 dB")
+    assert figure.get_suptitle() == "0000-photo of real"
 
 
 def test_the_scatter_draws_every_image_and_names_the_worst(frames: Frames) -> None:

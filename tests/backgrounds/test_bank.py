@@ -72,10 +72,11 @@ def test_crops_are_distinct_take_turns_and_do_not_overlap():
     assert {stems.count(stem) for stem in stems} == {4}
     assert len({crop.name for crop in crops}) == 12
     used = {}
-    for index, (name, pixels) in enumerate(crops):
+    for index, (name, image, pixels) in enumerate(crops):
         number, stem, top, left = name.split("-")
         assert int(number) == index
         photo = next(i for i in test if Path(source.names[i]).stem == stem)
+        assert image == source.names[photo]
         top, left = int(top[1:]), int(left[1:])
         np.testing.assert_array_equal(pixels, source.read(photo)[top : top + 128, left : left + 128])
         mask = used.setdefault(stem, np.zeros(source.size(photo), int))

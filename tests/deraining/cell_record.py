@@ -54,8 +54,9 @@ def write_cell(runs: Path, config: DictConfig, teacher: bool = False, state: str
     status.write(folder)
     network = _random_network(config, 5)
     rows = result_rows()
-    grey = {kind: np.full((20, 30, 3), value, np.uint8) for kind, value in (("rainy", 200), ("output", 120))}
-    write_results(folder, "", network, Evaluation(rows, {}, {"0000-photo": grey}))
+    values = {"rainy": 200, "output": 120, "background": 100}
+    grey = {kind: np.full((20, 30, 3), value, np.uint8) for kind, value in values.items()}
+    write_results(folder, "", network, Evaluation(rows, {}, {("R100-like", "0000-photo"): grey}))
     if teacher:
         taught = rows.assign(psnr_rgb=rows["psnr_rgb"] + 3)
         write_results(folder, "teacher", _random_network(config, 6), Evaluation(taught, {}, {}))

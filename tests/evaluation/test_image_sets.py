@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from slackoff.backgrounds import BuiltinSource, split_images
+from slackoff.backgrounds import BuiltinSource, FolderSource, split_images
 from slackoff.errors import SlackoffError
 from slackoff.evaluation import Evaluator, PairFolder, RainOnHeldOut, ThinRainOnHeldOut
 from slackoff.metrics.protocol import Protocol
@@ -26,7 +26,7 @@ def test_held_out_images_are_photos_under_rain_and_the_same_each_time():
     for image, again in zip(images, held_out(), strict=True):
         assert torch.equal(image.rainy, again.rainy)
         assert torch.equal(image.rainy, (image.background + image.rain).clamp(0, 1))
-        assert image.origin["photograph"] in ("astronaut", "chelsea", "rocket")
+        assert image.origin["photograph"] in ("skimage/astronaut.png", "skimage/chelsea.png", "skimage/rocket.jpg")
     assert [image.name for image in held_out(3)] == [image.name for image in images[:3]]
     assert not torch.equal(images[0].rain, images[1].rain)
 
@@ -117,6 +117,26 @@ def test_the_identity_scores_nothing_and_pooled_errors_weigh_pixels():
     assert half.means["e_r"] == pytest.approx(half.rows["e_r"].mean(), rel=1e-6)
 
 
+def test_photographs_of_the_same_name_in_two_folders_are_two(tmp_path: Path):
+    generator = np.random.default_rng(0)
+    for name in ("a/001.png", "b/001.png"):
+        (tmp_path / name).parent.mkdir()
+        Image.fromarray(generator.integers(0, 256, (140, 300, 3), dtype=np.uint8)).save(tmp_path / name)
+    images = ThinRainOnHeldOut(4, 128, 0, ThinRain()).load(FolderSource(tmp_path), [0, 1])
+    assert sorted(image.origin["photograph"] for image in images) == ["a/001.png"] * 2 + ["b/001.png"] * 2
+    assert len({image.name for image in images}) == 4
+
+
+def test_pictures_of_two_test_sets_whose_images_have_the_same_names():
+    images = held_out(2)
+    dark = [image._replace(rainy=image.rainy * 0) for image in images]
+    found = Evaluator("first", images, Protocol(), 1, 2, {"second": dark}).evaluate(Scale(1.0))
+    assert len(found.pictures) == 4
+    for image in images:
+        assert found.pictures["first", image.name]["rainy"].max() > 0
+        assert found.pictures["second", image.name]["rainy"].max() == 0
+
+
 def test_training_mode_is_given_back():
     evaluator = Evaluator("set", held_out(2), Protocol(), 1, 0)
     network = Scale(1.0).train()
@@ -132,4 +152,4 @@ def test_further_test_sets_are_measured_at_the_end_and_do_not_change_the_means()
     assert both.rows["test_set"].tolist() == ["first"] * 2 + ["second"] * 2
     assert both.rows["image"].tolist() == [image.name for image in images]
     assert both.means == pytest.approx(alone.means, nan_ok=True)
-    assert set(both.pictures) == {images[0].name, images[2].name}
+    assert set(both.pictures) == {("first", images[0].name), ("second", images[2].name)}

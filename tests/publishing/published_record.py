@@ -64,9 +64,9 @@ def write_cell(folder: Path, identity: str, count: int, e_r: float, done: bool) 
         return
     steps.to_parquet(folder / "steps.parquet")
     image_rows(e_r).to_parquet(folder / "images.parquet")
-    (folder / "pictures" / "p0").mkdir(parents=True, exist_ok=True)
+    (folder / "pictures" / "R100-like" / "p0").mkdir(parents=True, exist_ok=True)
     for kind, grey in {"rainy": 200, "output": 120, "background": 100}.items():
-        Image.new("RGB", (24, 16), (grey, grey, grey)).save(folder / "pictures" / "p0" / f"{kind}.png")
+        Image.new("RGB", (24, 16), (grey, grey, grey)).save(folder / "pictures" / "R100-like" / "p0" / f"{kind}.png")
 
 
 def step_rows(e_r: float) -> pd.DataFrame:

@@ -37,12 +37,22 @@ def test_a_cell_of_the_record_is_a_method_and_a_source_of_originals(tmp_path):
     for cell in ("one", "two"):
         for image in ("a", "b"):
             for kind in ("rainy", "background", "output"):
-                picture(tmp_path / "cells" / cell / "pictures" / image / f"{kind}.png", 3)
+                picture(tmp_path / "cells" / cell / "pictures" / "set" / image / f"{kind}.png", 3)
     cells = {name: str(tmp_path / "cells" / name) for name in ("one", "two")}
     groups = find_groups(cells["one"], cells)
     assert [group.image for group in groups] == ["a", "b"]
-    assert groups[0].original == tmp_path / "cells/one/pictures/a/rainy.png"
-    assert groups[1].results["two"] == tmp_path / "cells/two/pictures/b/output.png"
+    assert groups[0].original == tmp_path / "cells/one/pictures/set/a/rainy.png"
+    assert groups[1].results["two"] == tmp_path / "cells/two/pictures/set/b/output.png"
+
+
+def test_images_of_the_same_name_from_two_test_sets_of_a_cell_are_told_apart(tmp_path):
+    for cell in ("one", "two"):
+        for place in ("first/a", "second/a", "second/b"):
+            for kind in ("rainy", "background", "output"):
+                picture(tmp_path / cell / "pictures" / place / f"{kind}.png", 3)
+    groups = find_groups(str(tmp_path / "one"), {name: str(tmp_path / name) for name in ("one", "two")})
+    assert [group.image for group in groups] == ["first/a", "second/a", "b"]
+    assert groups[1].results["two"] == tmp_path / "two/pictures/second/a/output.png"
 
 
 def test_a_missing_result_is_refused_by_name(folders, tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from slackoff.record.pictures import picture_folder
 from slackoff.record.status import Status
 from slackoff.record.wandb_content import (
     error_map,
@@ -74,11 +75,11 @@ def test_the_rain_mask_is_where_the_largest_channel_is_above_the_threshold():
 def test_pictures_have_captions_and_a_mask_and_large_ones_are_shrunk(tmp_path: Path):
     rainy = np.zeros((100, 640, 3), np.uint8)
     rainy[:, :320] = 90
-    shown = pictures({"07": {"rainy": rainy, "output": rainy, "background": 0 * rainy}}, 10)
+    shown = pictures({("set", "07"): {"rainy": rainy, "output": rainy, "background": 0 * rainy}}, 10)
     assert sorted(shown) == [f"pictures/{kind}" for kind in ("error", "output", "rain_mask", "rainy", "truth")]
     (image,) = shown["pictures/output"]
     assert image.image.size == (320, 50)
-    assert image._caption == "07: output"
+    assert image._caption == "07 of set: output"
     (masked,) = shown["pictures/rain_mask"]
     mask = np.asarray(Image.open(masked._masks["rain"]._path))
     assert mask.shape == (50, 320)
@@ -88,12 +89,13 @@ def test_pictures_have_captions_and_a_mask_and_large_ones_are_shrunk(tmp_path: P
 
 def test_pictures_are_read_from_the_record_where_they_are_complete(tmp_path: Path):
     for name, kinds in (("a", ("rainy", "output", "background")), ("b", ("rainy", "output"))):
-        (tmp_path / "pictures" / name).mkdir(parents=True)
+        place = picture_folder(tmp_path, ("set", name))
+        place.mkdir(parents=True)
         for value, kind in enumerate(kinds):
-            Image.fromarray(grey(value)).save(tmp_path / "pictures" / name / f"{kind}.png")
+            Image.fromarray(grey(value)).save(place / f"{kind}.png")
     found, expected = read_pictures(tmp_path), {"rainy": 0, "output": 1, "background": 2}
-    assert list(found) == ["a"]
-    assert {kind: int(pixels.max()) for kind, pixels in found["a"].items()} == expected
+    assert list(found) == [("set", "a")]
+    assert {kind: int(pixels.max()) for kind, pixels in found["set", "a"].items()} == expected
 
 
 @pytest.mark.parametrize("changed", ["steps.parquet", "images.parquet"])

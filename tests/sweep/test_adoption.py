@@ -102,7 +102,7 @@ def test_a_cell_in_a_queue_is_pending_until_its_turn(cell: Cell):
         done.write(job.cell.folder)
 
     jobs = Jobs(Queued(cell, script), adopts=False)
-    assert drive(cell, jobs).states == ["pending", "pending", "pending", "running", "done"]
+    assert drive(cell, jobs).states == ["pending", "pending", "running", "running", "done"]
     assert jobs.started == 1
 
 

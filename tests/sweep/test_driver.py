@@ -194,6 +194,26 @@ def test_two_drivers_at_once_train_every_cell_once(sweep):
     assert [trained(cell) for cell in cells] == [1] * 8
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_two_drivers_on_one_folder_end_at_one_signal_each(sweep, number):
+    """Their cells end as those do that another process has taken over: they must not be put in line again."""
+    cells = sweep(4, "signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.LOST))\ntrain(600)")
+    context = multiprocessing.get_context("fork")
+    drivers = [context.Process(target=run_cells, args=(cells, cold_site(SLOTS), Console(quiet=True))) for _ in range(2)]
+    for process in drivers:
+        process.start()
+    while sum(map(trained, cells)) < 2:
+        time.sleep(0.05)
+    for process in drivers:
+        os.kill(process.pid, number)
+    for process in drivers:
+        process.join(timeout=60)
+    ended = [process.exitcode for process in drivers]
+    for process in drivers:
+        process.kill()
+    assert ended == [1, 1]  # KeyboardInterrupt
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

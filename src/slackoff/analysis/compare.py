@@ -13,6 +13,7 @@ from slackoff.analysis.groups import other_axes
 from slackoff.analysis.wording import at
 from slackoff.errors import SlackoffError
 from slackoff.metrics.columns import COLUMNS
+from slackoff.record.pictures import Named, kept_pictures, picture_folder
 
 Pixels = NDArray[np.uint8]
 
@@ -87,25 +88,27 @@ def worst_images(frames: Frames, cell: str, measure: str, count: int = 5) -> pd.
     ascending = COLUMNS[measure].better != "lower"
     worst = rows[columns].dropna(subset=[measure]).sort_values([measure, "image"], ascending=[ascending, True])[:count]
     kept = set(kept_images(frames, [cell]))
-    return worst.assign(kept=[str(image) in kept for image in worst["image"]]).reset_index(drop=True)
+    named = zip(worst["test_set"].astype(str), worst["image"].astype(str), strict=True)
+    return worst.assign(kept=[image in kept for image in named]).reset_index(drop=True)
 
 
-def kept_images(frames: Frames, cells: Sequence[str]) -> list[str]:
-    """Names of the test images of which all these cells kept rainy image, output and truth, sorted."""
-    kept = [
-        {path.parent.name for path in _pictures(frames, cell).glob("*/output.png") if _complete(path.parent)}
-        for cell in cells
-    ]
-    return sorted(set.intersection(*kept)) if kept else []
+def kept_images(frames: Frames, cells: Sequence[str]) -> list[Named]:
+    """The test images, (test set, image), of which all these cells kept rainy image, output and truth, sorted."""
+    if not cells:
+        return []
+    kept = set.intersection(*(set(kept_pictures(_folder(frames, cell))) for cell in cells))
+    rows = frames.images[frames.images["cell"].isin(cells)][["test_set", "image"]].astype(str).drop_duplicates()
+    there = rows.itertuples(index=False, name=None)
+    return sorted((test_set, image) for test_set, image in there if frames.study.recorded(test_set, image) in kept)
 
 
-def read_picture(frames: Frames, cell: str, image: str, kind: str) -> Pixels:
-    """A picture that a cell kept: (H, W, 3) uint8; `kind` is 'rainy', 'output' or 'background'.
+def read_picture(frames: Frames, cell: str, named: Named, kind: str) -> Pixels:
+    """A picture that a cell kept of an image (test set, image): (H, W, 3) uint8; `kind` is one of `KINDS`.
 
     Raises:
         SlackoffError: it is not there or cannot be read.
     """
-    path = _pictures(frames, cell) / image / f"{kind}.png"
+    path = picture_folder(_folder(frames, cell), frames.study.recorded(*named)) / f"{kind}.png"
     try:
         with Image.open(path) as picture:
             return np.asarray(picture.convert("RGB"))
@@ -131,12 +134,8 @@ def worst_window(error: NDArray[np.float64], side: int) -> tuple[int, int]:
     return int(top), int(left)
 
 
-def _pictures(frames: Frames, cell: str) -> Path:
-    return frames.study.runs / "cells" / cell / "pictures"
-
-
-def _complete(folder: Path) -> bool:
-    return all((folder / f"{kind}.png").is_file() for kind in ("rainy", "background"))
+def _folder(frames: Frames, cell: str) -> Path:
+    return frames.study.runs / "cells" / cell
 
 
 def _shown(value: object) -> object:

@@ -17,6 +17,7 @@ from slackoff.analysis.style import INK, QUIET, colours, house_style
 from slackoff.analysis.wording import decimals, number
 from slackoff.errors import SlackoffError
 from slackoff.metrics.columns import COLUMNS
+from slackoff.record.pictures import Named
 
 MOST_GREY_LEVELS = 60.0
 """Where the colours of all error maps end, so that those of two pictures can be compared."""
@@ -25,7 +26,7 @@ MOST_GREY_LEVELS = 60.0
 def side_by_side(
     frames: Frames,
     cells: Sequence[str],
-    image: str,
+    image: Named,
     measure: str = "psnr_rgb",
     zoom: tuple[int, int, int] | None = None,
 ) -> Figure:
@@ -34,7 +35,7 @@ def side_by_side(
     Args:
         frames: of the study.
         cells: ids of one to four cells that kept this image (`compare.kept_images`).
-        image: its name.
+        image: its test set and name.
         measure: the number above each picture.
         zoom: top, left and side in px of what is magnified; None: where the first cell's error is largest, a third of
             the shorter side.
@@ -75,7 +76,7 @@ def side_by_side(
             axes[row, 0].set_ylabel(text, color=QUIET)
         bar = figure.colorbar(drawn, cax=axes[2, -1].inset_axes((0.03, 0.05, 0.07, 0.9)), extend="max")
         bar.set_label("error, grey levels")
-        figure.suptitle(image, fontsize=9.5, x=0.01, ha="left", color=QUIET)
+        figure.suptitle(f"{image[1]} of {image[0]}", fontsize=9.5, x=0.01, ha="left", color=QUIET)
     return figure
 
 
@@ -115,7 +116,12 @@ def image_scatter(pairs: pd.DataFrame, names: tuple[str, str], measure: str, wor
         sides: dict[str, Any] = {"ha": "left", "va": "top"} if where[0] < 0.5 else {"ha": "right", "va": "bottom"}
         ax.text(*where, told, transform=ax.transAxes, fontsize=8.5, color=INK, **sides)
         figure.draw_without_rendering()
-        entries = [(row["first"], row["second"], _short(row["image"]), colour[3]) for _, row in losing.iterrows()]
+        several = pairs["test_set"].nunique() > 1
+        names_of = losing["test_set"] + ", " + losing["image"] if several else losing["image"]
+        entries = [
+            (row["first"], row["second"], _short(name), colour[3])
+            for name, (_, row) in zip(names_of, losing.iterrows(), strict=True)
+        ]
         label_points(ax, entries, [tuple(point) for point in both])
         fix_layout(figure)
     return figure
@@ -150,8 +156,9 @@ def _cut(pixels: Pixels, zoom: tuple[int, int, int]) -> Pixels:
     return pixels[top : top + side, left : left + side]
 
 
-def _value(frames: Frames, cell: str, image: str, measure: str) -> str:
-    rows = frames.images[(frames.images["cell"] == cell) & (frames.images["image"].astype(str) == image)]
+def _value(frames: Frames, cell: str, image: Named, measure: str) -> str:
+    rows = frames.images[frames.images["cell"] == cell]
+    rows = rows[(rows["test_set"].astype(str) == image[0]) & (rows["image"].astype(str) == image[1])]
     if rows.empty or measure not in rows:
         return ""
     column = COLUMNS[measure]
@@ -159,7 +166,7 @@ def _value(frames: Frames, cell: str, image: str, measure: str) -> str:
     return f"{label} {number(float(rows[measure].iloc[0]), decimals(measure))} {column.unit}".rstrip()
 
 
-def _input(frames: Frames, cell: str, image: str, measure: str) -> str:
+def _input(frames: Frames, cell: str, image: Named, measure: str) -> str:
     return (
         _value(frames, cell, image, f"{measure}_input").replace("of input ", "")
         if f"{measure}_input" in COLUMNS

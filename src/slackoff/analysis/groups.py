@@ -44,7 +44,12 @@ class Group:
     @property
     def name(self) -> str:
         """'network = unet, rain = medium'; empty where the study has one group only."""
-        return ", ".join(f"{key} = {value}" for key, value in self.labels.items())
+        return describe(self.labels)
+
+    @property
+    def test_set(self) -> str:
+        """Name of its test set; empty where there are no results."""
+        return str(self.images["test_set"].iloc[0]) if len(self.images) else ""
 
     @cached_property
     def values(self) -> list[Any]:
@@ -70,6 +75,14 @@ class Group:
             return None
         named = self.images.drop_duplicates("image").set_index("image")["source"].reindex(self.image_names)
         return np.where(named.isna(), self.image_names, named.astype(str))
+
+    @cached_property
+    def units(self) -> tuple[str, ...]:
+        """Equal for groups on the same test images: of one test set, or over the same backgrounds by their content.
+
+        Images of two test sets that only have the same names are not the same.
+        """
+        return (*self.image_names, "", *((self.test_set,) if self.sources is None else self.sources))
 
     @cached_property
     def _places(self) -> dict[Any, tuple[Rows, Rows, Rows]]:
@@ -109,6 +122,11 @@ class Group:
     def change(self, start: Any, end: Any, measure: str) -> Interval:
         """Paired change of `measure` from `start` to `end`, over the same images; positive where it rises."""
         return difference_interval(self.table(end, measure), self.table(start, measure), self.sources)
+
+
+def describe(labels: dict[str, Any]) -> str:
+    """'network = unet, rain = medium'; empty for no labels."""
+    return ", ".join(f"{key} = {value}" for key, value in labels.items())
 
 
 def groups(frames: Frames) -> list[Group]:

@@ -11,9 +11,10 @@ import pandas as pd
 from PIL import Image
 
 from slackoff.analysis.frames import Frames
-from slackoff.analysis.groups import Group, in_order
+from slackoff.analysis.groups import TEST_SET, Group, describe, in_order
 from slackoff.analysis.wording import at, number
 from slackoff.metrics.columns import HEADLINE_FIDELITY, headline_channel
+from slackoff.record.pictures import Named, kept_pictures, picture_folder
 
 MOST_OUTPUTS = 96
 """Outputs shown in one report; with more cells fewer test images are shown, so that the page stays light."""
@@ -35,9 +36,13 @@ class Output:
 
 @dataclass(frozen=True)
 class Strip:
-    """One test image: rainy, true background, and the outputs along the main axis of a group."""
+    """One test image: rainy, true background, and the outputs along the main axis of a group.
+
+    `group` says what tells the group from the others of its test set.
+    """
 
     image: str
+    test_set: str
     group: str
     rainy: str
     background: str
@@ -60,8 +65,8 @@ def strips(frames: Frames, groups: Iterable[Group]) -> list[Strip]:
     count = max(1, min(_MOST_IMAGES, MOST_OUTPUTS // max(1, outputs)))
     found = []
     for group, cells in chosen:
-        for image in _common_images(list(cells.values()), group)[:count]:
-            found.append(_strip(group, cells, image))
+        for image, named in list(_common_images(frames, group, list(cells.values())).items())[:count]:
+            found.append(_strip(group, cells, image, named))
     return found
 
 
@@ -84,7 +89,7 @@ def photo_uri(path: Path) -> str:
 
 
 def _one_cell_each(frames: Frames, group: Group) -> dict[str, Path]:
-    """'N = 8' -> pictures folder of the first cell with that value and results in the group; other seeds are not shown.
+    """'N = 8' -> folder of the first cell with that value and results in the group; other seeds are not shown.
 
     A variant can have a cell of its own for each test set.
     """
@@ -92,35 +97,35 @@ def _one_cell_each(frames: Frames, group: Group) -> dict[str, Path]:
     folders = {}
     for value in in_order(done[group.axis]):
         identity = done.loc[done[group.axis] == value, "id"].iloc[0]
-        folders[at(group.axis, value)] = frames.study.runs / "cells" / identity / "pictures"
+        folders[at(group.axis, value)] = frames.study.runs / "cells" / identity
     return folders
 
 
-def _common_images(folders: list[Path], group: Group) -> list[str]:
-    """Names of the group's test images of which every cell has kept all three pictures."""
-    kept = [{path.parent.name for path in folder.glob("*/output.png") if _complete(path.parent)} for folder in folders]
-    return sorted(set.intersection(*kept) & set(group.images["image"].astype(str))) if kept else []
+def _common_images(frames: Frames, group: Group, cells: list[Path]) -> dict[str, Named]:
+    """The group's test images of which every cell has kept all three pictures, with their names in the record."""
+    if not cells:
+        return {}
+    kept = set.intersection(*(set(kept_pictures(cell)) for cell in cells))
+    names = {image: frames.study.recorded(group.test_set, image) for image in group.image_names}
+    return {image: named for image, named in names.items() if named in kept}
 
 
-def _complete(folder: Path) -> bool:
-    return all((folder / f"{kind}.png").is_file() for kind in ("rainy", "background"))
-
-
-def _strip(group: Group, cells: dict[str, Path], image: str) -> Strip:
-    folder = next(iter(cells.values())) / image
+def _strip(group: Group, cells: dict[str, Path], image: str, named: Named) -> Strip:
+    folder = picture_folder(next(iter(cells.values())), named)
     with Image.open(folder / "rainy.png") as rainy:
         width, height = rainy.size
     rows = group.images[group.images["image"].astype(str) == image].set_index("cell")
     first = rows.iloc[0]
     outputs = [
-        Output(name, photo_uri(path / image / "output.png"), _numbers(rows.loc[path.parent.name]))
-        for name, path in cells.items()
+        Output(name, photo_uri(picture_folder(cell, named) / "output.png"), _numbers(rows.loc[cell.name]))
+        for name, cell in cells.items()
     ]
     untouched = number(first.get(f"{_psnr(first)}_input", nan), 1)
     oracle = number(first.get("e_r_oracle", nan), 1)
     references = f"E_R oracle {oracle}, PSNR of input {untouched} dB"
     pictures = photo_uri(folder / "rainy.png"), photo_uri(folder / "background.png")
-    return Strip(image, group.name, *pictures, width, height, references, outputs)
+    rest = describe({key: value for key, value in group.labels.items() if key != TEST_SET})
+    return Strip(image, group.test_set, rest, *pictures, width, height, references, outputs)
 
 
 def _numbers(row: pd.Series) -> str:

@@ -27,6 +27,7 @@ from slackoff.analysis.page import Drawn, render
 from slackoff.analysis.quality_cost import quality_cost_table
 from slackoff.analysis.quality_cost_figure import quality_cost_figure
 from slackoff.analysis.quality_cost_wording import caption as quality_cost_caption
+from slackoff.analysis.smoke import WARNING, is_smoke, mark
 from slackoff.analysis.style import save
 from slackoff.analysis.summary import cell_means, study_table, threshold_table
 from slackoff.analysis.tables import to_latex
@@ -67,6 +68,8 @@ def draw(
 
     def keep(kind: str, labels: dict[str, Any], figure: Figure, own_caption: str = "") -> None:
         part = ", ".join(str(value) for value in labels.values())
+        if is_smoke(frames.study.size):
+            mark(figure)
         png, svg = save(figure, folder, "-".join(filter(None, [kind, _slug(part)])))
         made.append(Drawn(kind, part, png, svg, own_caption))
 
@@ -128,6 +131,8 @@ def write_tables(
         spread.to_csv(folder / "distributions.csv", index=False)
     title = frames.study.title or frames.study.name
     headed = f"{title}: mean over the test images and 95 % bootstrap interval."
+    if is_smoke(frames.study.size):
+        headed = f"{headed} {WARNING}"
     latex = to_latex(table, frames.study.axis, headed, f"tab:{_slug(frames.study.name)}")
     (folder / "study.tex").write_text(latex, encoding="utf-8")
 

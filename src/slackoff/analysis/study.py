@@ -40,6 +40,16 @@ class Study:
         """Names of all axes, the main one first, the others in the order in which cells name them."""
         return list(dict.fromkeys([self.axis, *(name for _, axes in self.cells for name in axes)]))
 
+    def recorded(self, test_set: str, image: str) -> tuple[str, str]:
+        """Test set and name that an image of the frames has in the record of a cell.
+
+        They differ where `options.joined_test_sets` counts several test sets as one, whose images are TEST_SET/IMAGE.
+        """
+        for part in self.options.get("joined_test_sets", {}).get(test_set, ()):
+            if image.startswith(f"{part}/"):
+                return part, image.removeprefix(f"{part}/")
+        return test_set, image
+
 
 def find_study(study_or_folder: str | Path, runs: str | Path = "runs") -> Study:
     """Reads a study by its name under `runs`/studies, or by the folder that holds its `study.json`.

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import plain
+from slackoff.analysis.smoke import warn
 from slackoff.analysis.summary import (
     DO_NOTHING,
     EVERY_MEASURE,
@@ -64,6 +65,7 @@ def to_latex(table: pd.DataFrame, axis: str, caption: str, label: str) -> str:
 def print_table(frames: Frames, console: Console) -> None:
     """Prints the study table to a terminal; in a narrow one intervals go on a second line, and each group has a table
     of its own, so that no number is ever cut."""
+    warn(frames.study.size, console)
     title, table = frames.study.title or frames.study.name, study_table(frames)
     if console.width >= _ONE_LINE_WIDTH:
         _print(table, frames.study.axis, _BESIDE, title, console)

@@ -6,6 +6,8 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup, escape
 
+from slackoff.analysis.smoke import WARNING, is_smoke
+
 _SYMBOL = re.compile(r"\b(?:E_[RB]|C_k)\b")
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -20,6 +22,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.filters["terms"] = terms
+    made.globals |= {"is_smoke": is_smoke, "smoke_warning": WARNING}
     return made
 
 

@@ -109,7 +109,10 @@ def _joined(study: Study, tables: Sequence[pa.Table | None]) -> pd.DataFrame:
 
 
 def _with_joined_sets(images: pd.DataFrame, study: Study) -> pd.DataFrame:
-    """The results with those of test sets that `options.joined_test_sets` counts as one, once more under its name."""
+    """The results with those of test sets that `options.joined_test_sets` counts as one, once more under its name.
+
+    Images are named by their test set there too, for two of them may have images of one name (`Study.recorded`).
+    """
     joined = study.options.get("joined_test_sets", {})
     names = list(dict.fromkeys([*images["test_set"].unique(), *joined]))
     images = images.assign(test_set=images["test_set"].cat.set_categories(names))
@@ -117,8 +120,12 @@ def _with_joined_sets(images: pd.DataFrame, study: Study) -> pd.DataFrame:
     copies = []
     for name, parts in joined.items():
         copy = images[images["test_set"].isin(parts)]
-        copies.append(copy.assign(test_set=pd.Categorical([name] * len(copy), dtype=dtype)))
-    return pd.concat([images, *copies], ignore_index=True) if copies else images
+        image = copy["test_set"].astype(str) + "/" + copy["image"].astype(str)
+        copies.append(copy.assign(test_set=pd.Categorical([name] * len(copy), dtype=dtype), image=image))
+    if not copies:
+        return images
+    whole = pd.concat([images, *copies], ignore_index=True)
+    return whole.assign(image=whole["image"].astype(str).astype("category"))
 
 
 def _on_test_sets(images: pd.DataFrame, study: Study) -> pd.DataFrame:

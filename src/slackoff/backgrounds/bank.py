@@ -12,9 +12,11 @@ from slackoff.backgrounds.sources import ImageSource, image_sizes, map_in_thread
 
 
 class Crop(NamedTuple):
-    """A held-out crop: `name` is unique and fit for a file name, `pixels` is uint8 (S, S, 3), RGB."""
+    """A held-out crop: `name` is unique and fit for a file name, `image` the name of the image in its source, `pixels`
+    uint8 (S, S, 3), RGB."""
 
     name: str
+    image: str
     pixels: NDArray[np.uint8]
 
 
@@ -70,7 +72,8 @@ def held_out_crops(
     """
     patches = choose(source, indices, size_px, count, seed, count_key=count_key, size_key=size_key)
     pixels = dict(cut(source, indices, patches, size_px))
-    return [Crop(_crop_name(row, source, indices, patch), pixels[row]) for row, patch in enumerate(patches)]
+    names = [source.names[indices[patch.image]] for patch in patches]
+    return [Crop(_crop_name(row, names[row], patch), names[row], pixels[row]) for row, patch in enumerate(patches)]
 
 
 def choose(
@@ -110,6 +113,6 @@ def _window(pixels: NDArray[np.uint8], patch: Patch, size_px: int) -> NDArray[np
     return pixels[patch.top : patch.top + size_px, patch.left : patch.left + size_px].copy()
 
 
-def _crop_name(row: int, source: ImageSource, indices: Sequence[int], patch: Patch) -> str:
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "_", source.names[indices[patch.image]].rsplit("/", 1)[-1].rsplit(".", 1)[0])
+def _crop_name(row: int, image: str, patch: Patch) -> str:
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "_", image.rsplit("/", 1)[-1].rsplit(".", 1)[0])
     return f"{row:04d}-{stem}-y{patch.top}-x{patch.left}"

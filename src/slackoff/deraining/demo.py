@@ -14,6 +14,7 @@ from slackoff.deraining.model import Model, provenance
 from slackoff.deraining.photos import FORMATS, read_photo, write_photo
 from slackoff.deraining.removal import FULL_SCALE, PREVIEW_PX, change_map, preview, remove_rain
 from slackoff.errors import SlackoffError
+from slackoff.record.pictures import Named, kept_pictures
 
 _STYLE = "footer { display: none !important } .model { min-width: 320px }"
 _TASK = (
@@ -40,10 +41,10 @@ def serve(models: Sequence[Model], port: int) -> None:
 
 def examples(models: Sequence[Model]) -> list[Path]:
     """Rainy test pictures that the records of the cells hold, at most eight, each one once."""
-    found: dict[str, Path] = {}
+    found: dict[Named, Path] = {}
     for model in models:
-        for path in sorted((model.cell / "pictures").glob("*/rainy.png")) if model.cell else ():
-            found.setdefault(path.parent.name, path)
+        for named, folder in kept_pictures(model.cell).items() if model.cell else ():
+            found.setdefault(named, folder / "rainy.png")
     return list(found.values())[:_MOST_EXAMPLES]
 
 

@@ -23,12 +23,12 @@ class Evaluation(NamedTuple):
 
     ``rows``: a frame with one row an image (``test_set``, ``image``, ``height``, ``width`` and the protocol's
     columns); ``means``: mean of each measure over the images that have it, and the pooled E_R and E_B;
-    ``pictures``: image name to uint8 (H, W, 3) arrays named rainy, output and background.
+    ``pictures``: (test set, image) to uint8 (H, W, 3) arrays named rainy, output and background.
     """
 
     rows: pd.DataFrame
     means: dict[str, float]
-    pictures: dict[str, dict[str, NDArray[np.uint8]]]
+    pictures: dict[tuple[str, str], dict[str, NDArray[np.uint8]]]
 
 
 class Evaluator:
@@ -98,7 +98,7 @@ class Evaluator:
             rows.append(row | {key: value.item() for key, value in measures.items()})
             if number in pictured:
                 shown = {"rainy": rainy, "output": output, "background": background}
-                pictures[image.name] = {key: _to_pixels(value[0]) for key, value in shown.items()}
+                pictures[name, image.name] = {key: _to_pixels(value[0]) for key, value in shown.items()}
         network.train(was_training)
         frame = pd.DataFrame(rows)
         means = {key: _mean(frame, key) for key in self.protocol.columns()}

@@ -24,8 +24,9 @@ TEST_CROPS = ("centre", "five")
 class EvaluationImage(NamedTuple):
     """One test image, float32 in [0, 1]: (3, H, W) each, ``rain`` (1, H, W).
 
-    ``origin`` tells what images have in common, as columns of the record: ``photograph`` for crops of one photo,
-    ``source`` for pairs over one and the same background (statistics resample those together).
+    ``name`` is unique in its test set. ``origin`` tells what images have in common, as columns of the record:
+    ``photograph`` for crops of one photo, its path in its source; ``source`` for pairs over one and the same background
+    (statistics resample those together), a digest of it, the same wherever that lies.
     """
 
     name: str
@@ -86,10 +87,9 @@ class RainOnHeldOut:
             generator = Generator().manual_seed(derive_seed(self.seed, "test rain", number))
             background = to_tensor(crop.pixels)
             rain = render_layer(self.rain, self.size_px, self.size_px, generator)[0]
-            photograph = crop.name.split("-", 1)[1].rsplit("-", 2)[0]
             rainy = add_rain(background, rain)
             name = f"{self.label}-{crop.name}" if self.label else crop.name
-            images.append(EvaluationImage(name, background, rain, rainy, {"photograph": photograph}))
+            images.append(EvaluationImage(name, background, rain, rainy, {"photograph": crop.image}))
         return images
 
 

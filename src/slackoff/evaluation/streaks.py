@@ -78,8 +78,8 @@ class StreaksOnHeldOut:
         top, left = (rain.rain.shape[-2] - height) // 2, (rain.rain.shape[-1] - width) // 2
         streaks = rain.rain[:, top : top + height, left : left + width]
         name = source.names[number]
-        label = f"{rain.name}-on-{name.rsplit('.', 1)[0].replace('/', '-')}"
-        return EvaluationImage(label, background, streaks, add_rain(background, streaks), {"source": name})
+        origin = {"source": hashlib.sha256(photo.tobytes()).hexdigest()[:12]}
+        return EvaluationImage(f"{rain.name}-on-{name}", background, streaks, add_rain(background, streaks), origin)
 
 
 def _centre(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:

@@ -1,5 +1,6 @@
 """The pictures of a user study: each image with the results of all methods on it."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from slackoff.analysis.user_study.votes import SEPARATOR
 from slackoff.backgrounds.images import image_size
 from slackoff.backgrounds.listing import images_directly_in, require_folder
 from slackoff.errors import SlackoffError
+from slackoff.record.pictures import kept_pictures
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ def find_groups(originals: str | Path, methods: dict[str, str]) -> list[Group]:
     """The images of the folder `originals`, sorted by name, each with the result that every method's folder has of it.
 
     A result has the name of its original, up to the suffix. Instead of a folder of pictures a cell of the record may be
-    given (runs/cells/ID): its results are its pictures/IMAGE/output.png, its originals pictures/IMAGE/rainy.png.
+    given (runs/cells/ID): its results are its pictures/TEST_SET/IMAGE/output.png, its originals the rainy.png there. An
+    image of a cell is called TEST_SET/IMAGE where the cell kept pictures of that name from several test sets.
 
     Raises:
         SlackoffError: a missing or empty folder, two pictures of one name, an original without a result, a result of
@@ -79,7 +82,9 @@ def _pictures(folder: str | Path, key: str, kind: str) -> dict[str, Path]:
     """Image name -> picture, of a folder of pictures or of a cell; sorted by name, never empty."""
     root = require_folder(folder, key)
     if (root / "pictures").is_dir():
-        found = {path.parent.name: path for path in sorted((root / "pictures").glob(f"*/{kind}"))}
+        kept = {named: path / kind for named, path in kept_pictures(root).items()}
+        times = Counter(image for _, image in kept)
+        found = {image if times[image] == 1 else f"{part}/{image}": path for (part, image), path in kept.items()}
     else:
         found = _by_stem(images_directly_in(root, key), key)
     if not found:

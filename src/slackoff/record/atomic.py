@@ -1,5 +1,6 @@
-"""Whole files or none: write beside the target, flush to disk, rename."""
+"""Whole files or none: write beside the target, flush to disk, rename; and how such files are read."""
 
+import errno
 import json
 import os
 from collections.abc import Callable, Collection
@@ -7,6 +8,25 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+
+_OPENED_AT_MOST = 3
+
+
+def read_text(path: Path) -> str:
+    """Read a UTF-8 text file that others replace meanwhile.
+
+    Over a network a file that was just replaced can answer once that its handle is stale: opened anew, it is there.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    for _ in range(_OPENED_AT_MOST - 1):
+        try:
+            return path.read_text(encoding="utf-8")
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+    return path.read_text(encoding="utf-8")
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

@@ -10,12 +10,13 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from slackoff.errors import SlackoffError
-from slackoff.record.atomic import create_text, write_json
+from slackoff.record.atomic import create_text, read_text, write_json
 from slackoff.record.clock import now
 from slackoff.record.owner import Owner
 
@@ -55,7 +56,9 @@ class Attempt:
         slot = self.slot or f"process {self.owner.pid}"
         if self.owner.is_near():
             return slot
-        silent = time.time() - self.beat() / 1e9  # by this machine's clock: for people, nothing is decided by it
+        silent = 0.0
+        with suppress(OSError):  # by this machine's clock: for people, nothing is decided by it
+            silent = time.time() - self.beat() / 1e9
         words = f", silent for {silent / 60:.0f} min" if silent > STALE_AFTER_S else ""
         return f"{self.owner.host}, {slot}{words}"
 
@@ -65,24 +68,37 @@ class Attempt:
 
 
 def attempts(folder: Path) -> list[Attempt]:
-    """All attempts of a cell, the oldest first."""
+    """All attempts of a cell, the oldest first.
+
+    Raises:
+        OSError: they cannot be read.
+    """
     return [_read(path) for path in _paths(folder)]
 
 
 def latest(folder: Path) -> Attempt | None:
-    """The newest attempt of a cell; None if there was none."""
+    """The newest attempt of a cell; None if there was none.
+
+    Raises:
+        OSError: that cannot be read.
+    """
     found = _paths(folder)
     return _read(found[-1]) if found else None
 
 
 def _paths(folder: Path) -> list[Path]:
-    return sorted((folder / FOLDER).glob("[0-9]*.json"), key=lambda path: int(path.stem))
+    try:
+        paths = list((folder / FOLDER).iterdir())  # glob would take some folders that cannot be read for empty ones
+    except FileNotFoundError:
+        return []
+    named = (path for path in paths if path.stem.isdecimal() and path.suffix == ".json")
+    return sorted(named, key=lambda path: int(path.stem))
 
 
 def _read(path: Path) -> Attempt:
     content: dict[str, Any] = {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_text(path))
         content = found if isinstance(found, dict) else {}
     except (ValueError, FileNotFoundError):
         pass  # being written, or cut short by a full disk: claimed by someone unknown until it is stale
@@ -110,7 +126,11 @@ class Watch:
         self._seen: dict[Path, tuple[int, float]] = {}
 
     def holds(self, attempt: Attempt) -> bool:
-        """Whether the attempt goes on, as far as can be told from here."""
+        """Whether the attempt goes on, as far as can be told from here.
+
+        Raises:
+            OSError: its heartbeat cannot be read.
+        """
         if attempt.outcome is not None:
             return False
         if attempt.owner is not None and attempt.owner.is_near():
@@ -126,7 +146,7 @@ class Watch:
         return self.clock() - since < self.stale_after_s
 
     def holder(self, folder: Path) -> Attempt | None:
-        """The attempt that holds a cell now; None if the cell is free."""
+        """The attempt that holds a cell now; None if the cell is free; raises as ``latest`` and ``holds``."""
         attempt = latest(folder)
         return attempt if attempt is not None and self.holds(attempt) else None
 
@@ -162,16 +182,16 @@ class Claim:
     def _beat(self) -> None:
         successor = _path(self.attempt.path.parent, self.attempt.number + 1)
         while not self._over.wait(self.heartbeat_s):
-            if successor.exists():
-                self.lost()
-                return
-            try:
+            with suppress(OSError):  # the next beat may succeed; if none does, others take the claim for stale
+                if successor.exists():
+                    self.lost()
+                    return
                 os.utime(self.attempt.path)
-            except OSError:
-                continue  # the next beat may succeed; if none does, others take the claim for stale and say so
 
 
-def claim(folder: Path, slot: str = "", after: int | None = None) -> Attempt:
+def claim(
+    folder: Path, slot: str = "", after: int | None = None, outcome: Outcome | None = None, error: str | None = None
+) -> Attempt:
     """Claim a cell for the present process by making its next attempt.
 
     Args:
@@ -179,17 +199,19 @@ def claim(folder: Path, slot: str = "", after: int | None = None) -> Attempt:
         slot: where this process runs, as its driver names it.
         after: number of the attempt that the caller knows to be over (0: none); without it this function looks, which
             tells nothing about other machines.
+        outcome, error: how the attempt ended, where it is written down for a process that died before it could make
+            one: nobody ever sees it as held.
 
     Raises:
         ClaimedError: another process holds the cell or was quicker.
-        OSError: the attempt cannot be written.
+        OSError: the ledger cannot be read, or the attempt not be written.
     """
     newest = latest(folder)
     number = newest.number if newest else 0
     if newest is not None and (number > after if after is not None else Watch().holds(newest)):
         raise ClaimedError(f"{folder} is being trained by {newest.owner or 'another process'}")
     path = _path(folder / FOLDER, number + 1)
-    attempt = Attempt(path, number + 1, Owner.this(), now(), slot)
+    attempt = Attempt(path, number + 1, Owner.this(), now(), slot, outcome, now() if outcome else None, error)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         create_text(path, json.dumps(_content(attempt), indent=2) + "\n")

@@ -12,6 +12,7 @@ def observed_status(folder: Path, watch: Watch) -> Status | None:
 
     Raises:
         DamagedStatusError: the status is damaged.
+        OSError: the record cannot be read.
     """
     status = read_status(folder)
     if status is None or status.state in ("done", "failed"):

@@ -9,13 +9,15 @@ from torch import nn
 
 from slackoff.evaluation import Evaluation
 from slackoff.record.atomic import write_bytes, write_whole
+from slackoff.record.pictures import picture_folder
 
 
 def write_results(folder: Path, name: str, network: nn.Module, found: Evaluation) -> None:
     """Write the results of a network into a cell's folder.
 
-    ``network.safetensors``, ``images.parquet`` and ``pictures/IMAGE/{rainy,output,background}.png`` for the cell's own
-    network; ``NAME.safetensors``, ``images_NAME.parquet`` and ``pictures/IMAGE/output_NAME.png`` for a further one.
+    ``network.safetensors``, ``images.parquet`` and the pictures rainy, output and background (their place:
+    ``slackoff.record.pictures``) for the cell's own network; ``NAME.safetensors``, ``images_NAME.parquet`` and the
+    picture output_NAME for a further one.
 
     Args:
         folder: the cell's folder.
@@ -28,8 +30,8 @@ def write_results(folder: Path, name: str, network: nn.Module, found: Evaluation
     write_bytes(folder / f"{name or 'network'}.safetensors", save(weights))
     rows = folder / ("images.parquet" if not name else f"images_{name}.parquet")
     write_whole(rows, lambda path: found.rows.to_parquet(path))
-    for image, shown in found.pictures.items():
-        pictures = folder / "pictures" / image
+    for named, shown in found.pictures.items():
+        pictures = picture_folder(folder, named)
         pictures.mkdir(parents=True, exist_ok=True)
         files = {f"output_{name}": shown["output"]} if name else shown
         for file, pixels in files.items():

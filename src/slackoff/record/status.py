@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from slackoff.errors import SlackoffError
-from slackoff.record.atomic import write_json
+from slackoff.record.atomic import read_text, write_json
 
 RECORD_VERSION = 1
 """Of the files of a cell. It rises when a reader of the version before would misread them; more keys and more columns
@@ -52,10 +52,11 @@ def read_status(folder: Path) -> Status | None:
     Raises:
         DamagedStatusError: the file is damaged.
         SlackoffError: a newer slackoff wrote it.
+        OSError: it cannot be read.
     """
     path = folder / "status.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path))
         refuse_newer(content, path)
         known = {item.name for item in fields(Status)}
         return Status(**{key: value for key, value in content.items() if key in known})

@@ -11,11 +11,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from slackoff.record.pictures import KINDS, Named, kept_pictures
 from slackoff.record.status import Status
 
 Pixels = NDArray[np.uint8]
-Pictures = Mapping[str, Mapping[str, Pixels]]
-"""Test image name to its pictures: uint8 (H, W, 3) under rainy, output and background."""
+Pictures = Mapping[Named, Mapping[str, Pixels]]
+"""Test image to its pictures: uint8 (H, W, 3) under rainy, output and background."""
 
 STEP = "trainer/global_step"
 """The key that every value in W&B stands against: the trainer's step."""
@@ -84,15 +85,17 @@ def headline_threshold(config: Mapping[str, Any]) -> float:
 def pictures(found: Pictures, threshold: float) -> dict[str, Any]:
     """Lists of ``wandb.Image`` under ``pictures/...``: rainy, output, truth, error and rain_mask, one a test image.
 
-    The error is the mean absolute difference of output and truth over the channels, times `ERROR_GAIN`. The rain mask
-    is an overlay on the rainy image: where the largest O - B of the three channels is above ``threshold`` grey levels.
-    Pictures of more than 320 pixels are shrunk; the record keeps them whole.
+    Captions name the image and its test set. The error is the mean absolute difference of output and truth over the
+    channels, times `ERROR_GAIN`. The rain mask is an overlay on the rainy image: where the largest O - B of the three
+    channels is above ``threshold`` grey levels. Pictures of more than 320 pixels are shrunk; the record keeps
+    them whole.
     """
     import wandb
 
     shown: dict[str, list[wandb.Image]] = {}
-    for name, each in found.items():
-        rainy, output, truth = (each[kind] for kind in ("rainy", "output", "background"))
+    for (test_set, image), each in found.items():
+        name = f"{image} of {test_set}"
+        rainy, output, truth = (each[kind] for kind in KINDS)
         mask = rain_mask(rainy, truth, threshold)
         overlay = {"rain": {"mask_data": _small(mask), "class_labels": {0: "no rain", 1: "rain"}}}
         for kind, pixels in (
@@ -101,8 +104,8 @@ def pictures(found: Pictures, threshold: float) -> dict[str, Any]:
             ("truth", truth),
             ("error", error_map(output, truth)),
         ):
-            image = wandb.Image(_small(pixels), caption=f"{name}: {kind}")
-            shown.setdefault(f"pictures/{kind}", []).append(image)
+            picture = wandb.Image(_small(pixels), caption=f"{name}: {kind}")
+            shown.setdefault(f"pictures/{kind}", []).append(picture)
         caption = f"{name}: rain above {threshold:g} grey levels"
         shown.setdefault("pictures/rain_mask", []).append(wandb.Image(_small(rainy), caption=caption, masks=overlay))
     return dict(shown)
@@ -122,12 +125,10 @@ def rain_mask(rainy: Pixels, truth: Pixels, threshold: float) -> Pixels:
 
 def read_pictures(folder: Path) -> Pictures:
     """The pictures of a cell's own network in its record; those that are not complete are passed over."""
-    found: dict[str, dict[str, Pixels]] = {}
-    for place in sorted((folder / "pictures").glob("*")):
-        files = {kind: place / f"{kind}.png" for kind in ("rainy", "output", "background")}
-        if all(file.is_file() for file in files.values()):
-            found[place.name] = {kind: np.asarray(Image.open(file).convert("RGB")) for kind, file in files.items()}
-    return found
+    return {
+        named: {kind: np.asarray(Image.open(place / f"{kind}.png").convert("RGB")) for kind in KINDS}
+        for named, place in kept_pictures(folder).items()
+    }
 
 
 def image_tables(rows: Mapping[str, pd.DataFrame]) -> dict[str, Any]:

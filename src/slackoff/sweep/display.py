@@ -123,10 +123,13 @@ def _share_out(table: Table, bar: int) -> None:
 
 
 def watch_statuses(read: Callable[[], Sequence[RenderableType]], console: Console, interval_s: float = 1.0) -> None:
-    """Show what ``read`` gives again and again until Ctrl-C."""
+    """Show what ``read`` gives again and again until Ctrl-C; while it raises OSError, what it gave before."""
+    shown: Sequence[RenderableType] = ()
     with suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False) as live:
         while True:
-            live.update(Group(*read()), refresh=True)
+            with suppress(OSError):
+                shown = read()
+            live.update(Group(*shown), refresh=True)
             time.sleep(interval_s)
 
 

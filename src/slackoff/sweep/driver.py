@@ -20,12 +20,15 @@ from slackoff.sweep.failures import name, relative
 from slackoff.sweep.plan import Cell
 from slackoff.sweep.precision import check_hardware
 from slackoff.sweep.prepare import check_all, prepare, repair
-from slackoff.sweep.running import Running
+from slackoff.sweep.running import Ended, Running
 from slackoff.sweep.site import Site
 from slackoff.sweep.slots import Slot
 
 _POLL_S = 0.25
 _LOOK_ELSEWHERE_S = 2.0
+_PATIENCE_S = (300.0, 30.0, 0.0)
+"""With a record that cannot be used (the server of a network file system may restart): before a signal, after one,
+after two."""
 
 
 def run_cells(cells: Sequence[Cell], site: Site, console: Console, aside: Aside | None = None) -> list[Status]:
@@ -45,7 +48,7 @@ def run_cells(cells: Sequence[Cell], site: Site, console: Console, aside: Aside 
         KeyboardInterrupt: after the running cells were stopped.
     """
     watch = Watch(site.policy.stale_after_s)
-    statuses = {cell.id: cell.status(watch) for cell in cells}
+    statuses = {cell.id: _known_status(cell, watch) for cell in cells}
     missing = [cell for cell in cells if statuses[cell.id].state != "done"]
     if not missing:
         console.print(f"All {len(cells)} cells are done already: nothing to train.")
@@ -57,9 +60,10 @@ def run_cells(cells: Sequence[Cell], site: Site, console: Console, aside: Aside 
             console.print(warning, style="yellow", highlight=False, markup=False, soft_wrap=True)
     missing.sort(key=lambda cell: _work_left(statuses[cell.id], operations[cell.id]), reverse=True)
     for cell in missing:
-        if repaired := repair(cell, watch):
-            console.print(repaired, style="yellow", highlight=False, markup=False, soft_wrap=True)
-        statuses[cell.id] = prepare(cell, watch)
+        with suppress(OSError):  # where the record cannot be read now, the driver tries again before it trains the cell
+            if repaired := repair(cell, watch):
+                console.print(repaired, style="yellow", highlight=False, markup=False, soft_wrap=True)
+            statuses[cell.id] = prepare(cell, watch)
     with Display(console, operations) as display:
         try:
             Driver(missing, site, statuses, watch, display).run()
@@ -93,6 +97,8 @@ class Driver:
         self.running: list[Running] = []
         self.tries: dict[str, int] = {}
         self.failures = 0
+        self.unusable_since: dict[str, float] = {}  # when the record of a cell could not be used first
+        self.untold: list[Running] = []  # those that have not got the latest signal yet
         self.signals = self.obeyed = 0
         self.looked = float("-inf")
 
@@ -103,42 +109,70 @@ class Driver:
             KeyboardInterrupt: after Ctrl-C, once the running cells have stopped.
         """
         with self._listening():
-            while self.waiting or self.running or self.elsewhere:
+            while not self._over():
                 self._obey()
                 self._look_elsewhere()
                 self._fill()
                 time.sleep(_POLL_S)
                 self._settle()
                 self._limit_time()
-                over = not (self.waiting or self.running or self.elsewhere)
-                self.display.update(list(self.statuses.values()), self._places(), final=over)
+                self.display.update(list(self.statuses.values()), self._places(), final=self._over())
         if self.signals:
             raise KeyboardInterrupt
+
+    def _over(self) -> bool:
+        """Whether nothing is left to wait for: once a signal is obeyed, only the cells that run here are."""
+        return not self.running and bool(self.obeyed or not (self.waiting or self.elsewhere))
+
+    def _queue(self, cell: Cell, first: bool = False) -> None:
+        """Put a cell in line; after a signal it is left for the next command."""
+        if self.signals:
+            return
+        self.waiting.appendleft(cell) if first else self.waiting.append(cell)
 
     def _fill(self) -> None:
         """Start waiting cells in free slots; one that somebody else trains is only watched."""
         busy = {process.slot.name for process in self.running} | self._taken_elsewhere()
         free = deque(slot for slot in self.site.slots if slot.name not in busy)
-        while free and self.waiting and not self.signals:
+        for _ in range(len(self.waiting)):
+            if not free or not self.waiting or self.signals:
+                return
             cell = self.waiting.popleft()
-            newest = latest(cell.folder)
-            holder = newest if newest is not None and self.watch.holds(newest) else None
-            self.statuses[cell.id] = cell.status(self.watch)
-            if holder is not None and (adopted := self.site.cells.adopt(cell, free[0])) is not None:
-                self.running.append(adopted)
-                free.popleft()
-            elif holder is not None:
-                self.elsewhere[cell.id] = (cell, holder)
-                self.display.say(f"cell {name(cell)} is waited for: {self._held_by(holder)}")
-                free = deque(slot for slot in free if slot.name not in self._taken_elsewhere())
-            elif self.statuses[cell.id].state != "done":
-                self._start(cell, free.popleft(), newest.number if newest else 0)
+            try:
+                self._take_up(cell, free[0])
+            except OSError as error:  # its record cannot be used, no log opened, no process started
+                if self._bears(cell, error):
+                    self._queue(cell)
+                else:
+                    self._failed(cell, failure.unusable(error, cell.folder))
+            taken = {process.slot.name for process in self.running} | self._taken_elsewhere()
+            free = deque(slot for slot in free if slot.name not in taken)
 
-    def _start(self, cell: Cell, slot: Slot, after: int) -> None:
-        try:
-            self.running.append(self.site.cells.start(cell, slot, after))
-        except OSError as error:  # no log can be opened, no process started
-            self._failed(cell, failure.sentence(error, cell.folder))
+    def _take_up(self, cell: Cell, slot: Slot) -> None:
+        """Start a cell in a slot, unless it is done or somebody else trains it.
+
+        Raises:
+            OSError: its record cannot be used now, or no process be started.
+        """
+        newest = latest(cell.folder)
+        holder = newest if newest is not None and self.watch.holds(newest) else None
+        self.statuses[cell.id] = cell.status(self.watch)
+        if holder is not None and (adopted := self.site.cells.adopt(cell, slot)) is not None:
+            self.running.append(adopted)
+        elif holder is not None:
+            self.elsewhere[cell.id] = (cell, holder)
+            self.display.say(f"cell {name(cell)} is waited for: {self._held_by(holder)}")
+        elif self.statuses[cell.id].state != "done":
+            self.running.append(self.site.cells.start(cell, slot, newest.number if newest else 0))
+        self.unusable_since.pop(cell.id, None)
+
+    def _bears(self, cell: Cell, error: OSError) -> bool:
+        """Whether to try again what a cell's record does not allow now."""
+        since = self.unusable_since.setdefault(cell.id, time.monotonic())
+        if failure.may_pass(error) and time.monotonic() - since < _PATIENCE_S[min(self.signals, 2)]:
+            return True
+        del self.unusable_since[cell.id]
+        return False
 
     def _taken_elsewhere(self) -> set[str]:
         """Names of the slots of this machine that cells of other drivers run in."""
@@ -164,45 +198,68 @@ class Driver:
             return
         self.looked = time.monotonic()
         for cell, attempt in list(self.elsewhere.values()):
-            self.statuses[cell.id] = status = cell.status(self.watch)
-            if self.watch.holder(cell.folder) is not None:
+            try:
+                self.statuses[cell.id] = status = cell.status(self.watch)
+                held = self.watch.holder(cell.folder) is not None
+            except OSError as error:
+                if not self._bears(cell, error):
+                    del self.elsewhere[cell.id]
+                    self._failed(cell, failure.unusable(error, cell.folder))
+                continue
+            self.unusable_since.pop(cell.id, None)
+            if held:
                 continue
             del self.elsewhere[cell.id]
             if status.state == "done":
                 self.display.say(f"cell {name(cell)} done by {_owner(attempt)}")
             else:
                 self.display.say(f"cell {name(cell)}: {_owner(attempt)} is gone; it goes on here", "yellow")
-                self.waiting.append(cell)
+                self._queue(cell)
 
     def _settle(self) -> None:
         """See which cells have ended, and how."""
-        for process in self.running:
-            self.statuses[process.cell.id] = _current(process, self.watch)
-        ended = [process for process in self.running if process.ended()]
-        for process in self.running:
+        for process in list(self.running):
+            cell, ended = process.cell, self._look(process)
             while process.news:
                 self.display.say(process.news.pop(0), "yellow")
-        for process in ended:
+            if ended is None:
+                continue
             self.running.remove(process)
-            cell, (ending, reason) = process.cell, process.settle()
-            self.statuses[cell.id] = status = cell.status(self.watch)
-            self._announce(cell, ending, status)
-            if ending == Exit.ELSEWHERE:
-                self.waiting.appendleft(cell)
-            elif ending == Exit.INTERRUPTED and not process.asked:
-                self.waiting.append(cell)  # somebody else stopped it: it goes on from its checkpoint
-            elif ending == Exit.FAILED:
-                self._failed(cell, reason)
+            self._announce(cell, ended.exit)
+            if ended.exit == Exit.ELSEWHERE:
+                self._queue(cell, first=True)
+            elif ended.exit == Exit.INTERRUPTED and not process.asked:
+                self._queue(cell)  # somebody else stopped it: it goes on from its checkpoint
+            elif ended.exit == Exit.FAILED:
+                self._failed(cell, ended.reason)
+
+    def _look(self, process: Running) -> Ended | None:
+        """How a cell ended; None while it runs, or while its record cannot be used and may be soon."""
+        cell = process.cell
+        try:
+            if not process.ended():
+                with suppress(OSError):  # it runs on whatever can be read of it: what was known is shown until then
+                    self.statuses[cell.id] = _current(process, self.watch)
+                self.unusable_since.pop(cell.id, None)
+                return None
+            ended = process.settle()
+            self.statuses[cell.id] = cell.status(self.watch)
+        except OSError as error:
+            return None if self._bears(cell, error) else process.give_up(error)
+        self.unusable_since.pop(cell.id, None)
+        return ended
 
     def _failed(self, cell: Cell, reason: str | None) -> None:
         """Say so, and try again where the policy allows it; the record may not be able to tell."""
-        self.statuses[cell.id] = replace(cell.status(self.watch), state="failed", last_error=reason)
+        with suppress(OSError):
+            self.statuses[cell.id] = cell.status(self.watch)
+        self.statuses[cell.id] = replace(self.statuses[cell.id], state="failed", last_error=reason)
         self.display.say(f"cell {name(cell)} failed: {reason} [{relative(cell.folder)}]", "red")
         if self.signals:
             return
         self.tries[cell.id] = self.tries.get(cell.id, 0) + 1
         if self.tries[cell.id] < self.site.policy.max_attempts:
-            self.waiting.append(cell)
+            self._queue(cell)
             return
         self.failures += 1
         if self.site.policy.stop_after is not None and self.failures >= self.site.policy.stop_after and self.waiting:
@@ -214,16 +271,18 @@ class Driver:
         if limit is None:
             return
         for process in self.running:
-            if process.seconds() > limit + self.site.policy.grace_s:
-                process.end_now()
-            elif process.seconds() > limit and not process.asked:
-                process.ask_to_stop(
-                    f"it ran over its time limit of {limit / 3600:g} h: raise hydra.launcher.time_limit_h; "
-                    "the same command again goes on from its last checkpoint"
-                )
+            with suppress(OSError):  # one that cannot be reached now is ended when its time of grace is over
+                if process.seconds() > limit + self.site.policy.grace_s:
+                    process.end_now()
+                elif process.seconds() > limit and not process.asked:
+                    process.ask_to_stop(
+                        f"it ran over its time limit of {limit / 3600:g} h: raise hydra.launcher.time_limit_h; "
+                        "the same command again goes on from its last checkpoint"
+                    )
 
-    def _announce(self, cell: Cell, ending: Exit, status: Status) -> None:
+    def _announce(self, cell: Cell, ending: Exit) -> None:
         """Say how a cell ended as soon as it did."""
+        status = self.statuses[cell.id]
         for note in status.notes:
             self.display.say(f"note on cell {name(cell)}: {note}", "yellow")
         if ending == Exit.DONE:
@@ -253,15 +312,27 @@ class Driver:
 
     def _obey(self) -> None:
         """After the first signal let checkpoints be written, after the second end now."""
-        if self.signals == self.obeyed:
-            return
-        self.obeyed = self.signals
-        self.waiting.clear()
-        self.elsewhere.clear()
-        if self.signals == 1:
-            self.display.say("stopping: the running cells write a checkpoint; Ctrl-C again ends them at once", "yellow")
-        for process in self.running:
-            process.ask_to_stop() if self.signals == 1 else process.end_now()
+        if self.signals > self.obeyed:
+            self.obeyed = self.signals
+            self.untold = list(self.running)
+            self.waiting.clear()
+            self.elsewhere.clear()
+            if self.signals == 1:
+                self.display.say(
+                    "stopping: the running cells write a checkpoint; Ctrl-C again ends them at once", "yellow"
+                )
+        for process in list(self.untold):
+            with suppress(OSError):  # one that cannot be reached now is told at the next look
+                process.ask_to_stop() if self.obeyed == 1 else process.end_now()
+                self.untold.remove(process)
+
+
+def _known_status(cell: Cell, watch: Watch) -> Status:
+    """The status of a cell; that of one never tried while it cannot be read: the driver looks again."""
+    try:
+        return cell.status(watch)
+    except OSError:
+        return cell.first_status()
 
 
 def _work_left(status: Status, operations: float) -> float:

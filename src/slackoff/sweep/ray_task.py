@@ -55,6 +55,13 @@ def slot_name(token: str, host: str = "", gpus: str = "") -> str:
     return f"ray {token} {host}" + (f" gpu {gpus}" if gpus else "")
 
 
+def _is_missing(path: Path) -> bool:
+    """Whether a path is not there; one that cannot be looked at for the moment may be."""
+    with suppress(OSError):
+        return not path.exists()
+    return False
+
+
 class CellTask:
     """A cell as an actor of Ray: ``run`` takes one of its two threads, what is asked of it meanwhile the other."""
 
@@ -67,7 +74,7 @@ class CellTask:
     def place(self) -> Place:
         """Where it is; answered as soon as its turn has come."""
         needed = (self.order.folder / "status.json", self.order.directory)
-        unseen = next((path for path in needed if not path.exists()), None)
+        unseen = next((path for path in needed if _is_missing(path)), None)
         gpus = ",".join(str(number) for number in ray.get_gpu_ids())
         return Place(ray.get_runtime_context().get_node_id(), socket.gethostname(), gpus, unseen)
 
@@ -99,8 +106,10 @@ class CellTask:
 
     def _is_taken(self) -> bool:
         """Whether another task got the cell while this one waited; the cell's process would find it too, but later."""
-        newest = latest(self.order.folder)
-        return newest is not None and newest.number > self.order.after
+        with suppress(OSError):
+            newest = latest(self.order.folder)
+            return newest is not None and newest.number > self.order.after
+        return False
 
     def _start(self, slot: str, gpus: str) -> "subprocess.Popen[bytes]":
         this = Owner.this()  # Ray ends it with the driver, and the cell then ends too

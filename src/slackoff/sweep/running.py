@@ -4,10 +4,10 @@ from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import NamedTuple
 
-from slackoff.failure import death, unwritable
+from slackoff.failure import death, may_pass, unusable, unwritable
 from slackoff.handover import Exit
 from slackoff.record.atomic import write_text
-from slackoff.record.ledger import Attempt, ClaimedError, claim, end_attempt, latest
+from slackoff.record.ledger import Attempt, ClaimedError, Outcome, claim, end_attempt, latest
 from slackoff.sweep.plan import Cell
 from slackoff.sweep.slots import Slot
 
@@ -27,14 +27,16 @@ class Running(ABC):
         slot: the place that it takes.
         after: number of the attempt on the cell that was over when this one was started; 0 if there was none.
 
-    ``asked`` says whether it was asked to stop, ``fault`` why, where that counts as a failure; ``news`` holds what a
-    person should read now.
+    ``asked`` says whether it was asked to stop, ``fault`` why, where that counts as a failure; ``cause`` why it failed,
+    once that is known; ``news`` holds what a person should read now. What asks for its state raises OSError where that
+    cannot be told at the moment.
     """
 
     def __init__(self, cell: Cell, slot: Slot, after: int) -> None:
         self.cell, self.slot, self.after = cell, slot, after
         self.asked = False
         self.fault: str | None = None
+        self.cause: str | None = None
         self.news: list[str] = []
 
     @abstractmethod
@@ -67,20 +69,32 @@ class Running(ABC):
         self._stop()
 
     def settle(self) -> Ended:
-        """How it ended; what one that died could not write down itself is written here, as far as it can be."""
+        """How it ended; what one that died could not write down itself is written here, as far as it can be.
+
+        Raises:
+            OSError: its record cannot be used now; to be called again.
+        """
         ending = self._ending()
         if ending in (Exit.DONE, Exit.ELSEWHERE) or (ending == Exit.INTERRUPTED and self.fault is None):
             return Ended(Exit(ending))
         if ending == Exit.LOST:
             return Ended(Exit.ELSEWHERE)
         reason = self.fault or self._reason(ending)
+        self.cause = reason if self.fault is not None or isinstance(ending, str) else None
         try:
             return self._write_down(reason)
         except ClaimedError:
             return Ended(Exit.ELSEWHERE)
         except OSError as error:
-            known = self.fault is not None or isinstance(ending, str)
-            return self._stopped() or Ended(Exit.FAILED, reason if known else unwritable(error, self.cell.folder))
+            if may_pass(error):
+                raise
+            return self._stopped() or Ended(Exit.FAILED, self.cause or unwritable(error, self.cell.folder))
+
+    def give_up(self, error: OSError) -> Ended:
+        """How it counts as ended, now that its record could not be used for too long; it is ended if it still runs."""
+        with suppress(OSError):
+            self.end_now()
+        return self._stopped() or Ended(Exit.FAILED, self.cause or unusable(error, self.cell.folder))
 
     def _reason(self, ending: Exit | str) -> str:
         """Why it failed, if it could not say that itself."""
@@ -101,36 +115,28 @@ class Running(ABC):
             ClaimedError: another process has the cell.
             OSError: it cannot be written.
         """
-        attempt = self._attempt()
-        if attempt.outcome not in (None, "interrupted") and self.fault is None:  # it had said so itself
-            return Ended(Exit.of(attempt.outcome), attempt.error)
-        if self.cell.status().state == "done":  # it died after its last word
+        folder, newest, stopped = self.cell.folder, latest(self.cell.folder), self._stopped()
+        outcome: Outcome = "interrupted" if stopped else "failed"
+        if newest is None or newest.number <= self.after:  # it died before it could claim the cell
+            claim(folder, self.slot.name, self.after, outcome, reason)
+        elif not self._made(newest):
+            raise ClaimedError(f"{folder} is being trained by {newest.owner or 'another process'}")
+        elif newest.outcome not in (None, "interrupted") and self.fault is None:  # it had said so itself
+            return Ended(Exit.of(newest.outcome), newest.error)
+        elif self.cell.status().state == "done":  # it died after its last word
             with suppress(OSError):
-                end_attempt(attempt, "done")
+                end_attempt(newest, "done")
             return Ended(Exit.DONE)
-        stopped = self._stopped()
-        end_attempt(attempt, "interrupted" if stopped else "failed", reason)
+        else:
+            end_attempt(newest, outcome, reason)
         if stopped:
             return stopped
-        write_text(self.cell.folder / "error.txt", f"{reason}\n")
+        write_text(folder / "error.txt", f"{reason}\n")
         return Ended(Exit.FAILED, reason)
 
     def _stopped(self) -> Ended | None:
         """The ending of one that was only asked to stop."""
         return Ended(Exit.INTERRUPTED) if self.asked and self.fault is None else None
-
-    def _attempt(self) -> Attempt:
-        """Its attempt; one made for it if it died before it could.
-
-        Raises:
-            ClaimedError: another process was quicker.
-        """
-        newest = latest(self.cell.folder)
-        if newest is None or newest.number <= self.after:
-            return claim(self.cell.folder, self.slot.name, self.after)
-        if self._made(newest):
-            return newest
-        raise ClaimedError(f"{self.cell.folder} is being trained by {newest.owner or 'another process'}")
 
 
 def newest_number(cell: Cell) -> int:

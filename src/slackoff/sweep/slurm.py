@@ -199,7 +199,11 @@ class SlurmJob(Running):
 
 
 def _result(paths: JobPaths, look_anew: bool) -> int | str | None:
-    """Exit code of a cell's process, or the last words of a job that could not run it; None if there is none (yet)."""
+    """Exit code of a cell's process, or the last words of a job that could not run it; None if there is none (yet).
+
+    Raises:
+        OSError: it cannot be read now.
+    """
     if look_anew:  # else a network file system may not show for a minute that the file is there
         with suppress(OSError):
             list(paths.folder.iterdir())
@@ -208,6 +212,6 @@ def _result(paths: JobPaths, look_anew: bool) -> int | str | None:
             outcome, value = pickle.load(file)
     except FileNotFoundError:
         return None
-    except (OSError, EOFError, pickle.UnpicklingError, ValueError) as error:
+    except (EOFError, pickle.UnpicklingError, ValueError) as error:
         return f"{paths.result_pickle} cannot be read ({error})"
     return int(value) if outcome == "success" else str(value).strip().splitlines()[-1]

@@ -92,9 +92,9 @@ class CellJob(Checkpointable):
 
     def _end_attempt(self) -> None:
         """Write down what a process that was stopped before it listened could not."""
-        newest = latest(self.folder)
-        if newest is not None and newest.slot == self.slot and newest.outcome is None:
-            with suppress(OSError):  # whoever takes the cell up then sees that its process is gone
+        with suppress(OSError):  # whoever takes the cell up then sees that its process is gone
+            newest = latest(self.folder)
+            if newest is not None and newest.slot == self.slot and newest.outcome is None:
                 end_attempt(newest, "interrupted")
 
     def _stop(self) -> None:
@@ -104,8 +104,9 @@ class CellJob(Checkpointable):
             self.process.terminate()
 
     def _checkpoint_time(self) -> float:
-        path = self.folder / "checkpoints" / "last.ckpt"
-        return path.stat().st_mtime if path.exists() else 0.0
+        with suppress(OSError):  # there is none, or it cannot be looked at: that must not keep a job from going on
+            return (self.folder / "checkpoints" / "last.ckpt").stat().st_mtime
+        return 0.0
 
     def _give_up(self, after: int) -> Exit:
         reason = f"{self.idle} turns in Slurm were too short to write a checkpoint: raise hydra.launcher.timeout_min"

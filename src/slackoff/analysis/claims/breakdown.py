@@ -128,7 +128,7 @@ def _draws(groups: Sequence[Group], found: Sequence[Crossing]) -> Array:
     blocks: dict[tuple[str, ...], int] = {}
     columns = []
     for group, one in zip(groups, found, strict=True):
-        block = blocks.setdefault(tuple(group.image_names), len(blocks))
+        block = blocks.setdefault(group.units, len(blocks))
         draws = np.log2(np.broadcast_to(one.draws, (RESAMPLES,)))
         columns.append(apart(draws, block))
     return np.stack(columns, axis=1)

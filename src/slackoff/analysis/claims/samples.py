@@ -28,8 +28,7 @@ def samples(points: Sequence[Point]) -> Joint:
     """
     blocks: dict[tuple[str, ...], list[int]] = {}
     for number, (group, _, _) in enumerate(points):
-        sources = () if group.sources is None else tuple(group.sources)
-        blocks.setdefault((*group.image_names, "", *sources), []).append(number)
+        blocks.setdefault(group.units, []).append(number)
     parts = [_together([points[number] for number in members], block) for block, members in enumerate(blocks.values())]
     joint = reduce(Joint.beside, parts)
     order = np.argsort([number for members in blocks.values() for number in members])

@@ -10,6 +10,7 @@ from slackoff.analysis.complexity.claims import order_text
 from slackoff.analysis.complexity.figures import DECIMALS
 from slackoff.analysis.complexity.orders import Spectra, Window
 from slackoff.analysis.complexity.record import ComplexityStudy, label
+from slackoff.analysis.smoke import warn
 from slackoff.analysis.statistics import Interval
 from slackoff.analysis.wording import number
 
@@ -81,6 +82,7 @@ def to_latex(found: list[Spectra], study: ComplexityStudy) -> str:
 
 def print_table(found: list[Spectra], study: ComplexityStudy, console: Console) -> None:
     """Prints, for each variant and k0, mean C of each category and, in a wide terminal, the order."""
+    warn(study.size, console)
     wide = console.width >= _WIDE
     shown = Table(
         title=escape(study.title or study.name),

@@ -13,6 +13,7 @@ from rich.table import Table
 from slackoff.analysis.runtime.published import TABLE, Published, published
 from slackoff.analysis.runtime.record import RuntimeStudy, label
 from slackoff.analysis.runtime.summary import NetworkSummary, OnDevice, reference_of, summaries
+from slackoff.analysis.smoke import warn
 from slackoff.analysis.wording import NO_NUMBER, number
 
 FAILED = "failed"
@@ -111,6 +112,7 @@ def to_latex(study: RuntimeStudy) -> str:
 
 def print_table(study: RuntimeStudy, console: Console) -> None:
     """Prints seconds and ratio of each network, and the published seconds."""
+    warn(study.size, console)
     shown = Table(
         title=escape(study.title or study.name),
         caption=f"median over rounds; ratio to {reference_of(study)}; published: other hardware",
