@@ -164,6 +164,7 @@ def _fixed_averages(net: nn.Module) -> Iterator[None]:
     norms = [module for module in net.modules() if isinstance(module, _BatchNorm)]  # those of several ranks too
     kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm, (_, batches) in zip(norms, kept, strict=True):
+        assert batches is not None
         norm.momentum, norm.num_batches_tracked = 0.0, batches.clone()
     try:
         yield
