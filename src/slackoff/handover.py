@@ -1,13 +1,22 @@
-"""What a driver hands to the process of a cell, and what that process's exit code says."""
+"""What a driver hands to the process of a cell, what that inherits unasked, and what its exit code says."""
 
 import json
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from typing import Any
 
 _VARIABLE = "SLACKOFF_HANDOVER"
+_PLACE = ("RANK", "WORLD_SIZE")
+_LAUNCHERS = (
+    *(f"{of}{name}" for of in ("", "LOCAL_", "GLOBAL_", "GROUP_", "NODE_", "ROLE_") for name in _PLACE),
+    *("ROLE_NAME", "MASTER_ADDR", "MASTER_PORT"),
+    *(f"SLURM_{name}" for name in ("PROCID", "LOCALID", "NODEID", "NTASKS", "NPROCS", "NTASKS_PER_NODE")),
+    *("MPI_LOCALRANKID", "MPI_LOCALNRANKS"),
+)
+_LAUNCHER_FAMILIES = ("JSM_NAMESPACE_", "OMPI_COMM_WORLD_", "PMI_", "PMIX_", "TORCHELASTIC_", "PET_")
 
 
 class Exit(IntEnum):
@@ -61,3 +70,12 @@ class Handover:
         content = dict(content)
         supervisor = content.pop("supervisor", None)
         return cls(**content, supervisor=tuple(supervisor) if supervisor else None)
+
+
+def launcher_variables(names: Iterable[str]) -> list[str]:
+    """Those environment variables in which a launcher (srun, torchrun, mpirun, Kubeflow) tells a process its rank.
+
+    A cell's processes inherit them from whatever the sweep was started below, which means another program by them.
+    ``PET_...`` are defaults of torchrun's own options.
+    """
+    return [name for name in names if name in _LAUNCHERS or name.startswith(_LAUNCHER_FAMILIES)]

@@ -1,5 +1,6 @@
 """One cell, top to bottom: config, objects, training, evaluation, record."""
 
+import os
 import time
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,12 +10,14 @@ import torch
 from lightning import Trainer
 from lightning.fabric.plugins.environments import ClusterEnvironment, LightningEnvironment, TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy, Strategy
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from slackoff import build
 from slackoff.errors import SlackoffError
+from slackoff.handover import launcher_variables
 from slackoff.hardware import device_kind, is_emulated, refuse_float16_on_cpu
 from slackoff.quiet import keep_quiet
 from slackoff.record.atomic import remove_partials, write_json
@@ -30,7 +33,7 @@ from slackoff.record.checkpoint import WholeFileCheckpointIO, find_resume_point
 from slackoff.record.environment import describe_environment
 from slackoff.record.loggers import RecordLogger
 from slackoff.record.results import write_results
-from slackoff.record.signals import Stopped
+from slackoff.record.signals import Stopped, ignore
 from slackoff.record.status import Status
 from slackoff.record.stop import StopRequest
 from slackoff.record.wandb_view import WandbView
@@ -49,6 +52,17 @@ class Ranks:
     @property
     def first(self) -> bool:
         return self.number == 0
+
+    def settle(self) -> None:
+        """Let no library take this process for another rank.
+
+        Lightning reads its rank from the environment when it is imported: below a launcher (srun, Kubeflow) a process
+        that trains alone would log nothing. Torchrun's variables are right.
+        """
+        rank_zero_only.rank = self.number  # type: ignore[attr-defined]
+        if self.count == 1:
+            for name in launcher_variables(os.environ):
+                del os.environ[name]
 
     def environment(self) -> ClusterEnvironment:
         """What Lightning is to take for its surroundings; named, so that it does not find Slurm and start more."""
@@ -86,6 +100,7 @@ def run_cell(config: DictConfig, folder: Path, status: Status, process_start: fl
         SlackoffError: a mistake in the config or data, a foreign checkpoint, a loss that is not finite.
         Stopped: the process was asked to stop; a checkpoint was written if training had begun.
     """
+    ranks.settle()
     keep_quiet()
     kind = device_kind(config.trainer.accelerator)
     refuse_float16_on_cpu(config.trainer.precision, kind)
@@ -126,7 +141,7 @@ def run_cell(config: DictConfig, folder: Path, status: Status, process_start: fl
             TrainingLogger(evaluation, config.schedule.log_every),
             CheckpointCallback(checkpoints, config.schedule.checkpoint_every, guard),
             StatusCallback(status, folder, process_start),
-            StopRequest(checkpoints, guard, config.schedule.log_every),
+            StopRequest(checkpoints, guard),
             StepSeed(config.seed),
         ],
         plugins=[WholeFileCheckpointIO(status.id), ranks.environment()],
@@ -155,6 +170,7 @@ def run_cell(config: DictConfig, folder: Path, status: Status, process_start: fl
         if view:
             view.show_results(found)
     except BaseException as error:
+        ignore()  # another signal must not take the place of this error
         if view:
             view.end("interrupted" if isinstance(error, Stopped) else "failed")
         raise

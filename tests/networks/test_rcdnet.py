@@ -172,9 +172,12 @@ def trained_once(network: RCDNet) -> tuple[RCDNet, int]:
     return network, sum(kept.values())
 
 
-def test_checkpointing_saves_memory_and_changes_nothing():
+@pytest.mark.parametrize("shared", [False, True], ids=["one rank", "norms of several ranks"])
+def test_checkpointing_saves_memory_and_changes_nothing(shared):
     torch.manual_seed(0)
     plain = RCDNet(3, 4, 8, 5)
+    if shared:
+        plain = nn.SyncBatchNorm.convert_sync_batchnorm(plain)  # computes on a CPU as long as there is one rank
     frugal = copy.deepcopy(plain)
     frugal.checkpoint = True
     (plain, much), (frugal, little) = trained_once(plain), trained_once(frugal)
@@ -183,7 +186,8 @@ def test_checkpointing_saves_memory_and_changes_nothing():
         assert torch.equal(a.grad, b.grad), name
     for (name, a), (_, b) in zip(plain.named_buffers(), frugal.named_buffers(), strict=True):
         assert torch.equal(a, b), name
-    assert {m.momentum for m in frugal.modules() if isinstance(m, nn.BatchNorm2d)} == {0.1}
+    norm = nn.SyncBatchNorm if shared else nn.BatchNorm2d
+    assert {m.momentum for m in frugal.modules() if isinstance(m, norm)} == {0.1}
 
 
 def test_norms_use_the_batch_in_training_and_running_averages_in_evaluation():

@@ -25,13 +25,15 @@ STEPS = 6
 SWEEP = ["+experiment=patchcount", "-m", "size=smoke", "trainer.precision=32-true", "schedule.log_every=1"]
 SWEEP += [f"schedule.steps={STEPS}", "schedule.evaluate_every=3", "schedule.checkpoint_every=6"]
 SWEEP += ["background.patch_count=4", "evaluation.count=2", "hydra.launcher.gpus_per_cell=2"]
+ABOVE = {"RANK": "3", "LOCAL_RANK": "3", "WORLD_SIZE": "8", "MASTER_PORT": "1", "PET_NNODES": "2", "SLURM_PROCID": "3"}
+"""What a launcher above the sweep has told it."""
 
 
 def sweep(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "slackoff", *SWEEP, *overrides],
         cwd=folder,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        env={**os.environ, **ABOVE, "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
         timeout=280,

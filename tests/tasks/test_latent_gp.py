@@ -4,7 +4,7 @@ import torch
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, DotProduct, RationalQuadratic
 
-from slackoff.tasks.latent_gp import KERNELS, latent_loss, length_scale, nearest, posterior
+from slackoff.tasks.latent_gp import KERNELS, latent_loss, length_scale, linear, nearest, posterior
 
 NOISE = 0.01
 
@@ -90,3 +90,14 @@ def test_the_nearest_are_those_of_a_full_search():
     distances = np.linalg.norm(u.numpy()[:, None] - bank.numpy(), axis=-1)
     np.testing.assert_array_equal(nearest(u, bank, 6), distances.argsort(axis=1)[:, :6])
     assert nearest(u, bank[:3], 6).shape == (4, 3)
+
+
+def test_a_kernel_matrix_that_rounding_spoils_gives_no_number():
+    """So that the watch for losses that are not finite sees it; the other latents of the batch keep theirs."""
+    torch.manual_seed(0)
+    latent, same, different = torch.rand(2, 6), torch.ones(1, 4, 6), torch.rand(1, 4, 6)
+    found = posterior(latent, torch.cat([same, different]), linear, noise=1e-12)
+    loss = latent_loss(latent, found)
+    assert loss[0].isnan()
+    assert loss[1].isfinite()
+    torch.testing.assert_close(found.mean[1], posterior(latent[1], different[0], linear, 1e-12).mean)

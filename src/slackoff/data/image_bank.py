@@ -70,9 +70,10 @@ class ImageBank:
         starts = (self.start[image] + top * self.width[image] + left)[:, None] + line * self.width[image, None]
         # Row i of this view is the stretch of ``side`` pixels from pixel i on, so that whole lines are copied.
         stretches = self.pixels.as_strided((len(self.pixels) - side + 1, 3 * side), (3, 1))
-        pixels = stretches[starts.to(self.pixels.device)].view(len(image), side, side, 3)
+        pixels = stretches[starts.to(self.pixels.device, non_blocking=True)].view(len(image), side, side, 3)
         if mirrored.any():
-            pixels = torch.where(mirrored.bool().to(pixels.device)[:, None, None, None], pixels.flip(2), pixels)
+            turned = mirrored.bool().to(pixels.device, non_blocking=True)[:, None, None, None]
+            pixels = torch.where(turned, pixels.flip(2), pixels)
         return (pixels.permute(0, 3, 1, 2).float() / 255.0).contiguous(memory_format=memory_format)
 
 

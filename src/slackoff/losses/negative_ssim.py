@@ -60,8 +60,8 @@ class NegativeSSIM(nn.Module):
                 f"task.loss.weights has {len(self.weights)} weights, but {type(network).__name__} has "
                 f"{len(backgrounds)} stages: give one weight a stage"
             )
-        values = torch.stack([zero_padded_ssim(estimate, background) for estimate in backgrounds])
-        return -(values * values.new_tensor(self.weights)).sum()
+        values = [zero_padded_ssim(estimate, background) for estimate in backgrounds]
+        return -torch.stack([weight * value for weight, value in zip(self.weights, values, strict=True)]).sum()
 
 
 def zero_padded_ssim(first: Tensor, second: Tensor) -> Tensor:

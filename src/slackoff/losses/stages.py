@@ -52,5 +52,6 @@ class StagesMSE(nn.Module):
                 f"task.loss.weights has {len(self.weights)} weights, but {type(network).__name__} has "
                 f"{len(backgrounds)} stages: give one weight a stage"
             )
-        errors = torch.stack([F.mse_loss(estimate, background) for estimate in backgrounds])
-        return self.scale**2 * (errors * errors.new_tensor(self.weights)).sum()
+        errors = [F.mse_loss(estimate, background) for estimate in backgrounds]
+        weighted = [weight * error for weight, error in zip(self.weights, errors, strict=True)]
+        return self.scale**2 * torch.stack(weighted).sum()

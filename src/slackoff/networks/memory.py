@@ -41,7 +41,8 @@ def assign(encodings: Tensor, table: Tensor) -> Assigned:
 
     The sums are a matrix product: adding up by index would take another order on each run of a GPU.
     """
-    chosen = F.one_hot(cosine_scores(encodings, table).argmax(dim=1), len(table)).to(encodings.dtype)
+    best = cosine_scores(encodings, table).argmax(dim=1, keepdim=True)
+    chosen = (best == torch.arange(len(table), device=table.device)).to(encodings.dtype)
     return Assigned(chosen.T @ encodings, chosen.sum(dim=0))
 
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint as recompute
 
 from slackoff.errors import SlackoffError
@@ -160,10 +161,11 @@ def _maps(image: Tensor, kernels: Tensor) -> Tensor:
 @contextmanager
 def _fixed_averages(net: nn.Module) -> Iterator[None]:
     """Computing a network again must not move the running averages of its norms a second time."""
-    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
+    norms = [module for module in net.modules() if isinstance(module, _BatchNorm)]  # those of several ranks too
     kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
-    for norm in norms:
-        norm.momentum, norm.num_batches_tracked = 0.0, None
+    for norm, (_, batches) in zip(norms, kept, strict=True):
+        assert batches is not None
+        norm.momentum, norm.num_batches_tracked = 0.0, batches.clone()
     try:
         yield
     finally:

@@ -87,7 +87,8 @@ class RainRange:
 
         quantity = between(self.quantity)
         index = torch.randint(len(self.width), (count,), generator=generator, device=device)
-        width = torch.tensor(list(self.width), device=device)[index]
+        # Not an index into a tensor of widths: to make one on a GPU is to wait for it.
+        width = sum(((index == number) * px for number, px in enumerate(self.width)), torch.zeros_like(index))
         return RainParameters(quantity, width, between(self.length), between(self.angle_deg))
 
 

@@ -72,13 +72,18 @@ def posterior(latent: Tensor, neighbours: Tensor, kernel: Kernel, noise: float) 
         neighbours: (..., m, d), m at least 1.
         kernel: one of ``KERNELS``.
         noise: variance, above 0: of the neighbours and of what is expected.
+
+    Where rounding leaves no positive definite matrix the result is NaN, and so the loss: ``torch.linalg.cholesky``
+    would raise, and wait for the device to know whether to.
     """
     neighbours = neighbours.detach()
     query, length = latent[..., None, :], length_scale(neighbours)
     among = kernel(neighbours, neighbours, length)
     noisy = among + noise * torch.eye(among.shape[-1], dtype=among.dtype, device=among.device)
     across = kernel(query, neighbours, length)
-    weights = torch.cholesky_solve(across.mT, torch.linalg.cholesky(noisy)).mT
+    factor, failed = torch.linalg.cholesky_ex(noisy)
+    factor = factor.masked_fill(failed[..., None, None] != 0, torch.nan)
+    weights = torch.cholesky_solve(across.mT, factor).mT
     left = kernel(query, query, length) - weights @ across.mT
     return Posterior((weights @ neighbours)[..., 0, :], left[..., 0, 0] + noise)
 
