@@ -208,10 +208,16 @@ def test_it_trains_in_bf16_and_channels_last(image_range):
     torch.testing.assert_close(output.float(), network(rainy), atol=0.02, rtol=0.05)
 
 
-@pytest.mark.parametrize("sizes", [(0, 1), (1, 0), (-3, 2)])
-def test_sizes_below_one_are_refused(sizes):
-    with pytest.raises(SlackoffError, match=r"network\.channels=.* and network\.blocks="):
-        SPDNet(*sizes)
+@pytest.mark.parametrize(("key", "value"), [("channels", 0), ("blocks", -3), ("chains", 0)])
+def test_sizes_below_one_are_refused(key, value):
+    with pytest.raises(SlackoffError, match=rf"network\.{key}={value} must be at least 1"):
+        SPDNet(**{key: value})
+
+
+def test_each_wavelet_level_has_so_many_chains():
+    network = SPDNet(4, 1, chains=2)
+    assert [len(level) for level in network.sub2.levels] == [2, 2, 2]
+    assert network(torch.rand(1, 3, 9, 7)).shape == (1, 3, 9, 7)
 
 
 @pytest.mark.parametrize("image_range", [0, 2.0, -255, float("nan")])

@@ -46,7 +46,7 @@ def test_there_are_files_for_two_studies_and_a_search():
     assert methods == ["grid", "grid", "bayes"]
 
 
-@pytest.mark.parametrize(("name", "cells"), [("patchcount", 4), ("rainrange", 12)])
+@pytest.mark.parametrize(("name", "cells"), [("patchcount", 4), ("rainrange", 21)])
 def test_the_cells_of_a_grid_are_those_of_the_study(conf: Path, name: str, cells: int):
     file = SWEEPS / f"wandb_{name}.yaml"
     laptop = at(conf, [f"+experiment={name}", "size=laptop"]).study.cells.laptop

@@ -34,6 +34,7 @@ class SPDNet(StagedNetwork):
         image_range: what the value 1 of an image is inside the network, 1 or 255.
         global_residual: add the rainy image to each stage's output; False, as in the original, lets the network predict
             the background itself.
+        chains: chains in a row at each of the three wavelet levels.
 
     Raises:
         SlackoffError: a size is not positive, or an image range that is neither 1 nor 255.
@@ -43,11 +44,17 @@ class SPDNet(StagedNetwork):
     shared_layer: ClassVar[str] = "output3"
 
     def __init__(
-        self, channels: int = 32, blocks: int = 3, image_range: float = 1.0, global_residual: bool = False
+        self,
+        channels: int = 32,
+        blocks: int = 3,
+        image_range: float = 1.0,
+        global_residual: bool = False,
+        chains: int = 3,
     ) -> None:
         super().__init__()
-        if channels < 1 or blocks < 1:
-            raise SlackoffError(f"network.channels={channels} and network.blocks={blocks} must both be at least 1")
+        for key, value in {"channels": channels, "blocks": blocks, "chains": chains}.items():
+            if value < 1:
+                raise SlackoffError(f"network.{key}={value} must be at least 1")
         if image_range not in (1, 255):
             raise SlackoffError(f"network.image_range={image_range} must be 1 or 255")
         self.image_range = image_range
@@ -56,7 +63,7 @@ class SPDNet(StagedNetwork):
         self.prior1, self.prior2, self.prior3 = (
             nn.Sequential(*_entrance(channels), SRiR(channels, blocks)) for _ in range(3)
         )
-        self.sub1, self.sub2, self.sub3 = (WaveletMultiLevel(channels, blocks) for _ in range(3))
+        self.sub1, self.sub2, self.sub3 = (WaveletMultiLevel(channels, blocks, chains) for _ in range(3))
         self.merge_input2 = ConvReLU(2 * channels, channels)
         self.merge_input3 = ConvReLU(3 * channels, channels)
         self.merge_output2 = ConvReLU(2 * channels, channels)

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from slackoff.networks.haar import haar, inverse_haar
 
 LEVELS = 3
-CHAINS = 3  # SRiRs in a row at each level
 
 
 def residue_channel(image: Tensor) -> Tensor:
@@ -127,13 +126,13 @@ class WaveletMultiLevel(nn.Module):
     The levels meet only on the way up, as in the released code.
     """
 
-    def __init__(self, channels: int, blocks: int) -> None:
+    def __init__(self, channels: int, blocks: int, chains: int) -> None:
         super().__init__()
         self.fusion = InteractiveFusion(channels)
         self.merge = ConvReLU(2 * channels, channels)
         self.down = nn.ModuleList(ConvReLU(4 * channels, channels) for _ in range(LEVELS - 1))
         self.levels = nn.ModuleList(
-            nn.Sequential(*(SRiR(channels, blocks) for _ in range(CHAINS))) for _ in range(LEVELS)
+            nn.Sequential(*(SRiR(channels, blocks) for _ in range(chains))) for _ in range(LEVELS)
         )
         self.up = nn.ModuleList(ConvReLU(channels, 4 * channels) for _ in range(LEVELS - 1))
         self.fuse = nn.ModuleList(Fuse(channels) for _ in range(LEVELS - 1))

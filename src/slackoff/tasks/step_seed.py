@@ -15,4 +15,9 @@ class StepSeed(Callback):
         self.seed = seed
 
     def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
-        torch.manual_seed(derive_seed(self.seed, "step", trainer.global_step, trainer.global_rank))
+        seed = derive_seed(self.seed, "step", trainer.global_step, trainer.global_rank)
+        if trainer.strategy.root_device.type == "cpu":
+            # torch.manual_seed would also note it for GPUs that are not in use, with a stack trace at every step.
+            torch.default_generator.manual_seed(seed)
+        else:
+            torch.manual_seed(seed)

@@ -79,4 +79,4 @@ class Task(LightningModule):
         parameters = self.trained_parameters()
         if self.optimizer is not None:
             return self.optimizer.optimizer(parameters, self.learning_rate)
-        return torch.optim.Adam(parameters, self.learning_rate, betas=(self.betas[0], self.betas[1]))
+        return torch.optim.Adam(parameters, self.learning_rate, betas=(self.betas[0], self.betas[1]), fused=True)
