@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks import tables
-from benchmarks.gpu_sections import SECTIONS, Check, Outcome, Run, judged
+from benchmarks.gpu_sections import SECTIONS, Check, Outcome, Run, judged, skipped
 from slackoff.evaluation.runtime import sentence
 from slackoff.quiet import keep_quiet
 from slackoff.record.atomic import write_json, write_text
@@ -38,10 +38,11 @@ on a machine with a GPU and a package registry:
   make gpu-check
 
 on a machine with a GPU and none: torch, lightning, timm, torchmetrics and pandas are often there; hydra-core,
-omegaconf, antlr4-python3-runtime, wandb, kornia and kornia-rs usually not. Fill a folder on a machine of the same
-kind that has a registry; --python-version is that of the other machine's Python:
+omegaconf, antlr4-python3-runtime, wandb (which this check does without), kornia and kornia-rs usually not; rich,
+scipy, pyarrow, safetensors, psutil, filelock, pillow and matplotlib may be missing, too. Fill a folder on a machine of
+the same kind that has a registry, with what `python -c "import NAME"` misses there; --python-version is its Python's:
   python -m pip download --no-deps --only-binary=:all: --python-version 3.12 --dest wheels \\
-      'hydra-core>=1.3.8,<1.5' 'omegaconf>=2.3,<2.4' kornia kornia-rs wandb
+      'hydra-core>=1.3.8,<1.5' 'omegaconf>=2.3,<2.4' kornia kornia-rs
   python -m pip wheel --no-deps --wheel-dir wheels 'antlr4-python3-runtime==4.9.*'     # is published as source only
 Carry it there beside the checkout, then:
   python -m pip install --no-index --no-deps --target carried wheels/*.whl
@@ -68,6 +69,8 @@ def run_section(name: str, run: Run, console: Console) -> list[dict[str, Any]]:
 def _guarded(check: Check) -> Outcome:
     try:
         return check()
+    except torch.OutOfMemoryError as error:
+        return skipped(f"the memory of the GPU does not suffice: {sentence(error)[:120]}")
     except Exception as error:  # whatever a check raises must not take down the others
         return judged(False, f"{type(error).__name__}: {sentence(error)}", traceback=traceback.format_exc())
 

@@ -122,7 +122,7 @@ class Run:
 FORMS = {"float32": 20, "TF32": 10, "bf16": 7}
 """How a device may compute, and how many bits of mantissa the CPU keeps of the inputs of products where it imitates
 that. float32 has 23: the other three stand for sums that are taken in another order."""
-_MOST_IMITATED = 8.0  # times the error of the imitation
+_MOST_IMITATED = 16.0  # times the error of the imitation, which rounds nothing but products
 _FLOOR = 2.0**-20  # of a relative error: the rounding of results that are not products
 _CONVOLUTIONS = {aten.convolution.default, aten.convolution_backward.default}
 _MATRICES = {aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default}
@@ -234,8 +234,8 @@ def distance(found: Pass, reference: Pass) -> Distance:
 
 
 def parity(run: Run) -> Iterator[tuple[str, Check]]:
-    """Every network: the device against float32 on the CPU. The tolerance is eight times the error that the CPU itself
-    makes when it rounds the inputs of products to the form's bits of mantissa."""
+    """Every network: the device against float32 on the CPU. The tolerance is sixteen times the error that the CPU
+    itself makes when it rounds the inputs of products to the form's bits of mantissa."""
     if reason := forms(run.device)[1]:
         yield "forms", partial(skipped, reason)
     names = preset_names()
@@ -261,7 +261,7 @@ def check_parity(run: Run, name: str) -> Outcome:
         found = distance(take_pass(config, batch, run.device, form), reference)
         imitated = distance(take_pass(config, batch, CPU, imitated=form), reference)
         output, gradient = (_MOST_IMITATED * max(error, _FLOOR) for error in imitated[:2])
-        shares[form] = found.output / output
+        shares[form] = found.output / output if all(map(math.isfinite, found)) else math.inf
         if gradient < 1:  # else rounding alone may turn it anywhere
             shares[form] = max(shares[form], math.sqrt(2 * max(0, found.turned)) / gradient, found.stretched / gradient)
         figures[form] = {**found._asdict(), "output_limit": output, "gradient_limit": gradient}
@@ -311,7 +311,7 @@ def check_rain(run: Run, name: str) -> Outcome:
     """Layers of 128 px in batches of 16 as the paper's (64 px in fours on a CPU); all must be in [0, 1]."""
     count, side = (4, 64) if run.tiny else (16, 128)
     rain_range = build.build(run.config(f"rain={name}").rain, "rain")
-    layers = partial(render_streaks, rain_range, count, side, side, Generator(run.device).manual_seed(0))
+    layers = partial(render_streaks, rain_range, count, side, side, Generator().manual_seed(0), device=run.device)
     low, high = (value.item() for value in layers().aminmax())
     seconds = _seconds(run, layers, budget_s=0.1 if run.tiny else 1.0)
     rate = count / seconds
@@ -553,9 +553,7 @@ def speed(run: Run) -> Iterator[tuple[str, Check]]:
         yield f"{network}, {form}, compiled", partial(check_speed, run, network, form, compiled=True)
 
 
-def check_speed(
-    run: Run, network: str, form: str, benchmark: bool = False, compiled: bool = False, name: str | None = None
-) -> Outcome:
+def check_speed(run: Run, network: str, form: str, benchmark: bool = False, compiled: bool = False) -> Outcome:
     """More than the vendor's peak means that the clock was stopped before the device was done."""
     if run.left() < (90 if compiled else 20):
         return skipped("no time left")
@@ -582,7 +580,7 @@ def check_speed(
     rate = run.flops[network] / seconds / 1e12
     if not (benchmark or compiled) and form == ("TF32" if on_gpu else "float32"):
         run.step_s[network] = seconds  # as size=paper trains
-    known = peak(name or (torch.cuda.get_device_name(run.device) if on_gpu else ""), form)
+    known = peak(torch.cuda.get_device_name(run.device), form) if on_gpu else None
     share = rate / known if known else None
     memory = torch.cuda.max_memory_allocated(run.device) / 2**30 if on_gpu else None
     detail = f"{1000 * seconds:.4g} ms, {rate:.3g} TFLOP/s"
@@ -625,7 +623,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 def slots(run: Run) -> Iterator[tuple[str, Check]]:
     """Two cells on one GPU at once against one."""
     network = "unet_tiny" if run.tiny else "unet_small"
-    yield network, partial(check_slots, run, run.config(f"network={network}", "trainer.precision=bf16-mixed"))
+    yield network, partial(check_slots, run, run.config(f"network={network}"))
 
 
 def check_slots(run: Run, config: DictConfig) -> Outcome:
@@ -666,6 +664,7 @@ def _slot(text: str, number: int, seconds: float, barrier: Barrier, connection: 
     try:
         config = OmegaConf.create(text)
         assert isinstance(config, DictConfig)
+        torch.set_num_threads(1)
         loop = BareLoop(config)
 
         def rate(limit: float) -> float:
@@ -695,23 +694,26 @@ def cost(run: Run) -> Iterator[tuple[str, Check]]:
 def check_cost(run: Run) -> Outcome:
     """Cells of each network times 250,000 steps, without evaluations; a step in float32 with TF32 convolutions."""
     cells = Counter(row.assignments["network"].partition("=")[2] for row in read_manifest("paper150"))
-    hours, steps_s = {}, {}
-    for network, count in cells.items():
-        seconds = run.step_s.get(network)
-        if seconds is None:
-            config = run.config(f"network={network}", "size=paper")
-            with computing("TF32", run.device):
-                seconds = measure_step(config, torch.get_num_threads(), budget_s=0.5).seconds
-        steps_s[network] = seconds
-        hours[network] = count * PAPER_STEPS * seconds / 3600
-    detail = ", ".join(f"{network} {cells[network]} x {steps_s[network]:.3g} s" for network in cells)
+    step_s = {network: _step_s(run, network) for network in cells}
+    hours = {network: count * PAPER_STEPS * step_s[network] / 3600 for network, count in cells.items()}
+    words = ", ".join(f"{network} {cells[network]} x {seconds:.3g} s" for network, seconds in step_s.items())
+    known = [hour for hour in hours.values() if 0 < hour < math.inf]
+    detail = f"{sum(known):,.0f} {'hours on this CPU' if run.tiny else 'GPU-hours'} for {cells.total()}: {words}"
     return judged(
-        sum(cells.values()) == 150 and all(0 < hour < math.inf for hour in hours.values()),
-        f"{sum(hours.values()):,.0f} {'hours on this CPU' if run.tiny else 'GPU-hours'} for {cells.total()}: {detail}",
-        hours=hours,
-        step_s=steps_s,
-        cells=dict(cells),
+        cells.total() == 150 and len(known) == len(cells), detail, hours=hours, step_s=step_s, cells=dict(cells)
     )
+
+
+def _step_s(run: Run, network: str) -> float:
+    """Seconds of a step at the paper's size, measured now where it is not known; NaN where memory does not suffice."""
+    if network not in run.step_s:
+        try:
+            with computing("TF32", run.device):
+                config = run.config(f"network={network}", "size=paper")
+                run.step_s[network] = measure_step(config, torch.get_num_threads(), budget_s=0.5).seconds
+        except torch.OutOfMemoryError:
+            return math.nan
+    return run.step_s[network]
 
 
 def evaluation(run: Run) -> Iterator[tuple[str, Check]]:
