@@ -8,7 +8,7 @@ SLURM := slurmctld slurmd munged sbatch
 ROOT := $(if $(filter-out 0,$(shell id -u)),sudo -n)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-slow chaos test-cluster cluster-tools bench lint format clean
+.PHONY: help install run test test-slow chaos test-cluster cluster-tools bench gpu-check lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ cluster-tools: # Slurm cannot be had from PyPI; tests that miss it are skipped w
 
 bench: $(VENV)/installed-dev ## measure speed against the plain way and a bare loop
 	$(BIN)/python -m benchmarks $(ARGS)
+
+gpu-check: $(VENV)/installed-dev ## prove the GPU path on a GPU, in five minutes (ARGS=--device=cpu: tiny, on a CPU)
+	$(BIN)/python -m benchmarks.gpu_check $(ARGS)
 
 lint: $(VENV)/installed-dev ## ruff, mypy and the import arrows
 	$(BIN)/ruff check .

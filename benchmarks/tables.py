@@ -28,8 +28,9 @@ def machine(load_before: float) -> dict[str, Any]:
 def describe(facts: dict[str, Any]) -> str:
     """Hardware and versions in a sentence or two."""
     packages = facts["packages"]
+    gpu = f"{facts['gpu']}, " if facts["gpu"] else ""
     sentence = (
-        f"{facts['cpu']}, {facts['cores']} cores, Python {facts['python']}, torch {packages['torch']}, "
+        f"{gpu}{facts['cpu']}, {facts['cores']} cores, Python {facts['python']}, torch {packages['torch']}, "
         f"lightning {packages['lightning']}, {facts['date']}."
     )
     if facts["load_before"] < QUIET_LOAD:
@@ -52,18 +53,23 @@ def show(sections: Sequence[Section], facts: dict[str, Any], console: Console) -
 def save(
     sections: Sequence[Section], facts: dict[str, Any], raw: dict[str, Any], folder: Path, only: str | None = None
 ) -> Path:
-    """Write ``<cpu>-<cores>cores.json`` and ``.md``, with ``-<only>`` in their names where that alone was measured.
+    """Write ``<stem>.json`` and ``.md``, with ``-<only>`` in their names where that alone was measured.
 
     Returns:
         The path of the latter.
     """
-    kind = re.sub(r"[^a-z0-9]+", "-", facts["cpu"].lower()).strip("-") or "unknown"
-    path = folder / f"{kind}-{facts['cores']}cores{f'-{only}' if only else ''}.md"
+    path = folder / f"{stem(facts)}{f'-{only}' if only else ''}.md"
     folder.mkdir(parents=True, exist_ok=True)
     content = {"machine": facts, "sections": [asdict(section) for section in sections], "raw": raw}
     path.with_suffix(".json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     path.write_text(_markdown(sections, facts, only), encoding="utf-8")
     return path
+
+
+def stem(facts: dict[str, Any]) -> str:
+    """How results of a machine are called: its GPU, or its CPU with the number of cores."""
+    kind = re.sub(r"[^a-z0-9]+", "-", (facts["gpu"] or facts["cpu"]).lower()).strip("-") or "unknown"
+    return kind if facts["gpu"] else f"{kind}-{facts['cores']}cores"
 
 
 def _markdown(sections: Sequence[Section], facts: dict[str, Any], only: str | None) -> str:

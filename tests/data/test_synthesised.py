@@ -184,3 +184,12 @@ def test_a_read_only_bank_is_accepted():
     data.trainer = data_of().trainer
     data.setup("fit")
     assert set(numbers(data.on_after_batch_transfer(0, 0).background)) <= {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_nothing_is_drawn_on_the_device_so_that_every_device_is_given_the_same(fixed):
+    """There is no generator for the meta device, which holds no values."""
+    bank = torch.from_numpy(noise_bank(12)).permute(0, 3, 1, 2).to("meta")
+    batch = BatchStream(bank, NARROW, 8, 3, fixed_rain_per_patch=fixed).batch(0)
+    assert {part.device.type for part in batch[:3]} == {"meta"}
+    assert batch.rainy.shape == (8, 3, SIZE, SIZE)

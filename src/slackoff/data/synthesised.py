@@ -1,18 +1,19 @@
 """Training batches of rain laid over a bank of backgrounds."""
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from slackoff.data.batch import RainyBatch
+from slackoff.data.image_bank import cpu_generator
 from slackoff.rain import RainRange, add_rain, render_streaks
-from slackoff.seeding import derive_seed
+from slackoff.rain.streaks import to_device
 
 
 class BatchStream:
     """Random access to the training batches of one cell.
 
     Patches are drawn uniformly with replacement. Nothing is stored between calls, so resuming is exact and several
-    ranks see slices of the same global batch.
+    ranks see slices of the same global batch. What is drawn is the same on every device.
 
     Args:
         bank: the backgrounds, uint8, (N, 3, P, P), on the training device.
@@ -43,25 +44,22 @@ class BatchStream:
 
     def batch(self, step: int, rank: int = 0, world_size: int = 1) -> RainyBatch:
         """Make the batch of a step, or one rank's share of it: the images rank, rank + world_size, ..."""
-        generator = self._generator("batch", step)
+        generator = cpu_generator(self.seed, "batch", step)
         part = slice(rank, None, world_size)
         count = (self.batch_size,)
-        index = torch.randint(len(self.bank), count, generator=generator, device=self.bank.device)
+        index = to_device(torch.randint(len(self.bank), count, generator=generator), self.bank.device)
         if self.rain_bank is not None:
             rain = self.rain_bank[index[part]].float() / 255.0
         else:
-            rain = render_streaks(self.rain_range, self.batch_size, *self.patch_size, generator, part)
+            rain = render_streaks(self.rain_range, self.batch_size, *self.patch_size, generator, part, self.bank.device)
         background = (self.bank[index[part]].float() / 255.0).contiguous(memory_format=self.memory_format)
         return RainyBatch(background, rain, add_rain(background, rain))
-
-    def _generator(self, *path: int | str) -> Generator:
-        return Generator(self.bank.device).manual_seed(derive_seed(self.seed, *path))
 
     def _render_bank(self, chunk: int = 256) -> Tensor:
         """One rain layer for each patch: uint8, (N, 1, P, P). Layer i depends on (seed, i // chunk) alone."""
         layers = []
         for start in range(0, len(self.bank), chunk):
-            generator = self._generator("fixed rain", start)
-            rain = render_streaks(self.rain_range, chunk, *self.patch_size, generator)
+            generator = cpu_generator(self.seed, "fixed rain", start)
+            rain = render_streaks(self.rain_range, chunk, *self.patch_size, generator, device=self.bank.device)
             layers.append((rain * 255.0).round().byte())
         return torch.cat(layers)[: len(self.bank)]

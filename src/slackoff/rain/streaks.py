@@ -19,6 +19,7 @@ def render_streaks(
     width: int,
     generator: Generator,
     part: slice = slice(None),
+    device: torch.device | None = None,
 ) -> Tensor:
     """Draw ``count`` independent rain layers from a range.
 
@@ -29,16 +30,25 @@ def render_streaks(
         rain_range: where the parameters are drawn from.
         count: how many layers.
         height, width: size in px, each more than half the longest length.
-        generator: on the device to render on; the same state gives the same rain.
+        generator: the same state gives the same rain; one on the CPU gives it on every device.
         part: render only these of the layers (one rank's share); the draws are those of all ``count``.
+        device: to render on; the generator's if None.
 
     Returns:
         R, float32, (count or fewer, 1, height, width), in [0, 1] in steps of 1/255.
     """
     parameters = rain_range.sample(count, generator)
     noise = torch.rand(count, height, width, generator=generator, device=generator.device)[part] * 256.0
-    share = RainParameters(*(values[part] for values in parameters))
+    drawn = torch.stack(parameters)[:, part]
+    if device is not None:
+        noise, drawn = to_device(noise, device), to_device(drawn, device)
+    share = RainParameters(*drawn.unbind())
     return streaks_from_noise(noise, share, rain_range.legacy_scale, rain_range.kernel_side)
+
+
+def to_device(values: Tensor, device: torch.device) -> Tensor:
+    """Move what was drawn; a GPU is not waited for, which takes memory that it can read by itself."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 
 
 def streaks_from_noise(
