@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
@@ -21,6 +22,24 @@ def conf() -> Path:
     from slackoff.config_tree import config_folder
 
     return config_folder()
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """A folder by name that all processes of the tests share: the first that needs it fills it, once, others wait."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def folder(name: str, fill: Callable[[Path], None]) -> Path:
+        found, filled = shared / name, shared / f"{name}.filled"
+        with FileLock(shared / f"{name}.lock"):
+            if not filled.exists():
+                found.mkdir(exist_ok=True)
+                fill(found)
+                filled.touch()
+        return found
+
+    return folder
 
 
 @pytest.fixture
