@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 from filelock import FileLock
 from hydra import compose, initialize_config_dir
@@ -13,7 +14,18 @@ os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("WANDB_SILENT", "true")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small operations are slow when two busy threads share them
 
+hypothesis.settings.register_profile("any machine", hypothesis.settings(), deadline=None)  # a busy one is slow
+hypothesis.settings.load_profile("any machine")
+
+PROCESSES = ("notebooks", "publishing", "sweep")
+"""The folders whose tests start processes and wait for them."""
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that take long come first: short ones then fill all processes of the tests to the end."""
+    items.sort(key=lambda item: item.path.parent.name not in PROCESSES)
 
 
 @pytest.fixture(scope="session")
@@ -44,12 +56,13 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[P
 
 @pytest.fixture
 def composed(conf: Path, tmp_path: Path) -> Callable[..., DictConfig]:
-    """Compose a cell's config at smoke size, records under the test's own folder, W&B left out."""
+    """Compose a cell's config at smoke size in float32, records under the test's own folder, W&B left out."""
 
     def compose_cell(*overrides: str) -> DictConfig:
         fixed = ["size=smoke", "network=unet_tiny", "background.patch_count=4", f"runs={tmp_path}/runs"]
+        fixed += ["trainer.precision=32-true", "logger.wandb=false"]
         with initialize_config_dir(str(conf), version_base="1.3"):
-            return compose("config", [*fixed, "logger.wandb=false", *overrides])
+            return compose("config", [*fixed, *overrides])
 
     return compose_cell
 
