@@ -4,7 +4,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
+from filelock import FileLock
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
@@ -12,8 +14,18 @@ os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("WANDB_SILENT", "true")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small operations are slow when two busy threads share them
 
-FLOAT32 = "trainer.precision=32-true"  # the same on every processor
+hypothesis.settings.register_profile("any machine", hypothesis.settings(), deadline=None)  # a busy one is slow
+hypothesis.settings.load_profile("any machine")
+
+PROCESSES = ("notebooks", "publishing", "sweep")
+"""The folders whose tests start processes and wait for them."""
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that take long come first: short ones then fill all processes of the tests to the end."""
+    items.sort(key=lambda item: item.path.parent.name not in PROCESSES)
 
 
 @pytest.fixture(scope="session")
@@ -24,14 +36,33 @@ def conf() -> Path:
     return config_folder()
 
 
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """A folder by name that all processes of the tests share: the first that needs it fills it, once, others wait."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def folder(name: str, fill: Callable[[Path], None]) -> Path:
+        found, filled = shared / name, shared / f"{name}.filled"
+        with FileLock(shared / f"{name}.lock"):
+            if not filled.exists():
+                found.mkdir(exist_ok=True)
+                fill(found)
+                filled.touch()
+        return found
+
+    return folder
+
+
 @pytest.fixture
 def composed(conf: Path, tmp_path: Path) -> Callable[..., DictConfig]:
-    """Compose a cell's config at smoke size, records under the test's own folder, W&B left out."""
+    """Compose a cell's config at smoke size in float32, records under the test's own folder, W&B left out."""
 
     def compose_cell(*overrides: str) -> DictConfig:
-        fixed = ["size=smoke", "network=unet_tiny", "background.patch_count=4", f"runs={tmp_path}/runs", FLOAT32]
+        fixed = ["size=smoke", "network=unet_tiny", "background.patch_count=4", f"runs={tmp_path}/runs"]
+        fixed += ["trainer.precision=32-true", "logger.wandb=false"]
         with initialize_config_dir(str(conf), version_base="1.3"):
-            return compose("config", [*fixed, "logger.wandb=false", *overrides])
+            return compose("config", [*fixed, *overrides])
 
     return compose_cell
 

@@ -39,7 +39,7 @@ def test_ties_at_the_last_place_are_all_in():
     assert [tied_images(table, n) for n in (1, 2, 3, 4)] == [0, 2, 1, 0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tables)
 def test_rank_n_scores_equal_the_count_and_grow_to_one(table):
     methods = len(table[0])
@@ -51,7 +51,7 @@ def test_rank_n_scores_equal_the_count_and_grow_to_one(table):
     assert (scores.sum(axis=1) >= np.arange(1, methods + 1) - 1e-9).all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(tables)
 def test_only_the_order_within_an_image_counts(table):
     steep = [[2.0**votes + 10 * number for votes in row] for number, row in enumerate(table)]

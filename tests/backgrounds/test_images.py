@@ -282,7 +282,7 @@ def encoded(kind: str) -> bytes:
 @pytest.mark.filterwarnings("ignore:Truncated File Read", "ignore:Corrupt EXIF data")
 class TestTruncated:
     @pytest.mark.parametrize("kind", ["png", "jpeg", "progressive", "bmp", "tiff", "webp", "ppm"])
-    @settings(deadline=None, max_examples=40)
+    @settings(max_examples=40)
     @given(kept=st.floats(0.0, 1.0, exclude_max=True))
     def test_a_file_cut_anywhere_is_refused_or_still_whole(self, tmp_path_factory, kind, kept):
         whole = encoded(kind)

@@ -32,7 +32,7 @@ def coverage(sizes, patches, size_px):
     return used
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(sizes=SIZES, size_px=PATCH, seed=SEED)
 def test_all_patches_are_different_inside_and_as_many_as_promised(sizes, size_px, seed):
     total = capacity(sizes, size_px)
@@ -44,7 +44,7 @@ def test_all_patches_are_different_inside_and_as_many_as_promised(sizes, size_px
         select_patches(sizes, size_px, total + 1, seed)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(sizes=SIZES, size_px=PATCH, seed=SEED, data=st.data())
 def test_selections_are_nested(sizes, size_px, seed, data):
     total = capacity(sizes, size_px)
@@ -53,7 +53,7 @@ def test_selections_are_nested(sizes, size_px, seed, data):
     assert select_patches(sizes, size_px, large, seed)[:small] == select_patches(sizes, size_px, small, seed)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(sizes=SIZES, size_px=PATCH, seed=SEED)
 def test_no_overlap_until_no_further_whole_patch_fits(sizes, size_px, seed):
     most = sum((height // size_px) * (width // size_px) for height, width in sizes)
@@ -62,7 +62,7 @@ def test_no_overlap_until_no_further_whole_patch_fits(sizes, size_px, seed):
     assert max(used.max() for used in coverage(sizes, patches, size_px)) == 1
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(sizes=SIZES, size_px=PATCH, seed=SEED)
 def test_later_levels_halve_the_distance_between_patches(sizes, size_px, seed):
     """Distances to a level-0 patch are multiples of a whole patch, then of a half, then of a quarter."""
@@ -78,7 +78,7 @@ def test_later_levels_halve_the_distance_between_patches(sizes, size_px, seed):
     assert fineness.count(0) == capacity_without_overlap(sizes, size_px)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(sizes=SIZES, size_px=PATCH, seed=SEED, data=st.data())
 def test_images_take_turns(sizes, size_px, seed, data):
     """In level 0, an image gives its next patch only when all others gave as many or have no more."""

@@ -2,7 +2,7 @@ import math
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from slackoff.backgrounds.sources import Split
@@ -26,7 +26,6 @@ def images(count: int) -> Digests:
     return Digests([f"content {index}" for index in range(count)])
 
 
-@settings(deadline=None)
 @given(count=st.integers(2, 200), share=st.floats(0, 0.99), seed=st.integers(0, 1000))
 def test_both_sides_are_disjoint_and_together_everything(count, share, seed):
     wanted = max(1, math.floor(share * count + 0.5)) if share else 0

@@ -47,7 +47,7 @@ class Far(nn.Module):
 
 
 @given(size=st.integers(1, 5000), side=st.integers(2, 40), overlap=st.integers(0, 20))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_tiles_cover_an_axis_and_their_weights_add_up_to_one(size, side, overlap):
     tiling = Tiling(16 * side, 16 * min(overlap, side // 2))
     tiles = spans(size, tiling)

@@ -86,7 +86,9 @@ def agent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stub]:
 
 
 def test_an_agent_gets_the_cell_in_its_own_run_trained_or_done_before(agent: Stub, composed: Any, monkeypatch: Any):
-    (cell,) = plan([composed("logger.wandb=true", "schedule.steps=10")], [[]])
+    (cell,) = plan(
+        [composed("logger.wandb=true", "schedule.steps=4", "schedule.evaluate_every=4", "evaluation.count=2")], [[]]
+    )
     status = cell.first_status()
     cell.folder.mkdir(parents=True)
     (cell.folder / "config.yaml").write_text(yaml.safe_dump(cell.content))

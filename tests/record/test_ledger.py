@@ -159,27 +159,28 @@ def test_of_many_processes_one_gets_the_cell(tmp_path: Path, linked: bool, monke
 
         monkeypatch.setattr(atomic.os, "link", refuse)
     context = multiprocessing.get_context("fork")
-    for round_ in range(8):
-        folder = tmp_path / str(round_)
+    folders = [tmp_path / str(number) for number in range(8)]
+    for folder in folders:
         (folder / "attempts").mkdir(parents=True)
-        barrier, wins = context.Barrier(8), context.Value("i", 0)
-        processes = [context.Process(target=_race, args=(folder, barrier, wins)) for _ in range(8)]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join()
-        assert wins.value == 1
-        assert len(attempts(folder)) == 1
+    barrier, wins = context.Barrier(8), context.Array("i", len(folders))
+    processes = [context.Process(target=_race, args=(folders, barrier, wins)) for _ in range(8)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert list(wins) == [1] * len(folders)
+    assert all(len(attempts(folder)) == 1 for folder in folders)
 
 
-def _race(folder: Path, barrier, wins) -> None:
-    barrier.wait()
-    try:
-        claim(folder, after=0)
-    except ClaimedError:
-        return
-    with wins.get_lock():
-        wins.value += 1
+def _race(folders: list[Path], barrier, wins) -> None:
+    for number, folder in enumerate(folders):
+        barrier.wait()
+        try:
+            claim(folder, after=0)
+        except ClaimedError:
+            continue
+        with wins.get_lock():
+            wins[number] += 1
 
 
 def test_a_link_whose_answer_got_lost_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

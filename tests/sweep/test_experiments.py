@@ -47,7 +47,8 @@ def test_a_further_study_ends_in_a_report(tmp_path, experiment):
 
 
 def ends_in_a_report(records: Path, experiment: str, count: int) -> None:
-    result = run(f"+experiment={experiment}", "-m", "size=smoke", "schedule.steps=4", cwd=records)
+    cheap = ("size=smoke", "schedule.steps=4", "trainer.precision=32-true", "logger.wandb=false")
+    result = run(f"+experiment={experiment}", "-m", *cheap, cwd=records)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "\N{HORIZONTAL ELLIPSIS}" not in result.stdout.partition("interval")[0].partition("took")[2]
     (study,) = records.glob(f"runs/studies/{experiment}-*/study.json")

@@ -2,14 +2,19 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from slackoff.__main__ import main
+from slackoff.cli import app
 from slackoff.record.status import Status
 from slackoff.sweep.slots import make_slots
 
@@ -32,22 +37,31 @@ def statuses(cwd: Path) -> dict[str, Status]:
     return {content["id"]: Status(**content) for content in found}
 
 
+STUDY = ["+experiment=patchcount", "-m", "size=smoke", "background.patch_count=4", "schedule.log_every=1"]
+STUDY += ["trainer.precision=32-true"]
+
+Study = tuple[Path, subprocess.CompletedProcess[str]]
+"""Where the command ran, and how it ended."""
+
+
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """One smoke study with three cells, one of which is made to fail by a rate that blows up."""
-    cwd = tmp_path_factory.mktemp("study")
-    rates = "task.learning_rate=1e-3,1e30"
-    result = run(
-        "+experiment=patchcount",
-        "-m",
-        "size=smoke",
-        "background.patch_count=4",
-        rates,
-        "schedule.log_every=1",
-        "trainer.precision=32-true",
-        cwd=cwd,
-    )
-    return cwd, result
+def study(once: Callable[[str, Callable[[Path], None]], Path]) -> Study:
+    """One smoke study with two cells, one of which is made to fail by a rate that blows up."""
+
+    def train(folder: Path) -> None:
+        done = run(*STUDY, "task.learning_rate=1e-3,1e30", cwd=folder)
+        (folder / "ended.json").write_text(json.dumps([done.returncode, done.stdout, done.stderr]))
+
+    folder = once("study", train)
+    return folder, subprocess.CompletedProcess([], *json.loads((folder / "ended.json").read_text()))
+
+
+@pytest.fixture
+def copied(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of that study, to change; the test runs there."""
+    shutil.copytree(study[0] / "runs", tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 def test_a_failing_cell_is_said_at_once_and_does_not_stop_the_others(study):
@@ -123,23 +137,13 @@ def test_the_record_of_a_done_cell_is_whole(study):
     assert environment["packages"]["torch"]
 
 
-def test_the_same_command_again_trains_only_what_is_missing(study):
-    cwd, _ = study
-    before = statuses(cwd)
+def test_the_same_command_again_trains_only_what_is_missing(copied, monkeypatch, capsys):
+    before = statuses(copied)
     (done,) = (status for status in before.values() if status.state == "done")
-    result = run(
-        "+experiment=patchcount",
-        "-m",
-        "size=smoke",
-        "background.patch_count=4",
-        "task.learning_rate=1e-3",
-        "schedule.log_every=1",
-        "trainer.precision=32-true",
-        cwd=cwd,
-    )
-    assert result.returncode == 0, result.stderr
-    assert "nothing to train" in result.stdout
-    assert statuses(cwd)[done.id] == done
+    monkeypatch.setattr(sys, "argv", ["slackoff", *STUDY, "task.learning_rate=1e-3"])
+    main()
+    assert "nothing to train" in capsys.readouterr().out
+    assert statuses(copied)[done.id] == done
 
 
 def test_status_shows_every_cell(study):
@@ -151,17 +155,12 @@ def test_status_shows_every_cell(study):
     assert {item["state"] for item in content} == {"done", "failed"}
 
 
-def test_report_rebuilds_from_the_record_alone(study):
-    cwd, _ = study
-    (folder,) = (
-        path
-        for path in (cwd / "runs/studies").iterdir()
-        if len(json.loads((path / "study.json").read_text())["cells"]) == 2
-    )
+def test_report_rebuilds_from_the_record_alone(copied):
+    (folder,) = (copied / "runs/studies").iterdir()
     page = folder / "index.html"
     page.unlink()
-    result = run("report", folder.name, cwd=cwd)
-    assert result.returncode == 0, result.stderr
+    result = CliRunner().invoke(app, ["report", folder.name])
+    assert result.exit_code == 0, result.output
     assert page.exists()
 
 

@@ -78,18 +78,21 @@ def test_the_loss_compares_the_output_with_the_background():
     assert task.training_step(batch, 0)["loss"].item() == pytest.approx(np.abs(rainy - background).mean(), rel=1e-6)
 
 
-def test_training_lowers_the_loss():
-    steps = 150
-    witness, _ = train(SupervisedTask(network(), L1(), steps, learning_rate=5e-3), steps)
-    first, last = np.mean(witness.losses[:10]), np.mean(witness.losses[-10:])
-    assert last < 0.6 * first
+@pytest.fixture(scope="module")
+def curve() -> list[float]:
+    """In float64: it is the same on all machines to a share of about 1e-7."""
+    return golden_losses()
 
 
-def test_the_loss_curve_is_the_recorded_one():
-    """In float64: a change of the batches, the network's start, the loss or the optimiser shows here."""
+def test_training_lowers_the_loss(curve):
+    assert np.mean(curve[-10:]) < 0.85 * np.mean(curve[:10])
+
+
+def test_the_loss_curve_is_the_recorded_one(curve):
+    """A change of the batches, the network's start, the loss or the optimiser shows here."""
     recorded = np.loadtxt(GOLDEN)
     assert len(recorded) == 50
-    np.testing.assert_allclose(golden_losses(), recorded, rtol=1e-4)
+    np.testing.assert_allclose(curve, recorded, rtol=1e-4)
 
 
 def test_a_resumed_run_sees_the_batches_that_are_left_and_ends_the_same(tmp_path):
