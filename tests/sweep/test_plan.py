@@ -39,7 +39,7 @@ def test_what_cannot_change_the_result_does_not_change_the_identity(composed, ov
         "network.width=5",
         "task.learning_rate=2e-3",
         "schedule.steps=21",
-        "trainer.precision=32-true",
+        "trainer.precision=bf16-mixed",
         "evaluation.count=5",
         "fixed_rain_per_patch=true",
     ],
