@@ -26,7 +26,7 @@ $(VENV)/installed-dev: $(VENV)/installed
 
 install: $(VENV)/installed ## create .venv and install the package
 
-run: $(VENV)/installed ## train, measure and draw the patch-count study at laptop size (about ten minutes on two cores)
+run: $(VENV)/installed ## train, measure and draw the patch-count study at laptop size (under five minutes on two cores)
 	$(BIN)/python -m slackoff +experiment=patchcount -m $(ARGS)
 
 test: $(VENV)/installed-dev ## install what the tests need, then run them, a process a core
