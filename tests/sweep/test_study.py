@@ -59,7 +59,8 @@ def study(once: Callable[[str, Callable[[Path], None]], Path]) -> Study:
 @pytest.fixture
 def copied(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of that study, to change; the test runs there."""
-    shutil.copytree(study[0] / "runs", tmp_path / "runs")
+    without = shutil.ignore_patterns("wandb")  # it has links to logs that need not be there
+    shutil.copytree(study[0] / "runs", tmp_path / "runs", ignore=without)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -104,7 +105,8 @@ def test_the_offline_run_of_a_cell_reads_back_whole(study):
     assert last["pictures/output.count"] == len(list(folder.glob("pictures/*/*")))
     assert kinds["config"][-1]["update"]["slackoff"]["status"]["state"] == "done"
     assert kinds["exit"] == [{**kinds["exit"][0], "exit_code": 0}]
-    assert "memory_percent" in kinds["stats"][0]["item"]
+    samples = kinds.get("stats", [])  # a cell may end before W&B takes the first
+    assert all("memory_percent" in sample["item"] for sample in samples)
 
 
 def test_the_study_is_reported_and_shown_in_wandb(study):
