@@ -1,5 +1,6 @@
 """The arrows between the rooms, held by the contracts in .importlinter."""
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ CONTRACTS = Path(__file__).parents[1] / ".importlinter"
 
 
 @pytest.fixture
-def check(capsys):
+def check(capsys, monkeypatch):
+    monkeypatch.setattr("logging.config.dictConfig", lambda config: None)  # import-linter turns all other loggers off
+
     def run(contracts: Path) -> tuple[int, str]:
         code = lint_imports(config_filename=str(contracts), no_cache=True)
         return code, capsys.readouterr().out
@@ -18,7 +21,9 @@ def check(capsys):
 
 
 def test_no_room_imports_a_later_one_and_plain_rooms_no_framework(check):
+    logger = logging.getLogger("slackoff.of_another_test")
     code, output = check(CONTRACTS)
+    assert not logger.disabled
     assert code == 0, output
     assert "2 kept, 0 broken" in output
 

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from slackoff import build
 from slackoff.config_tree import config_folder
+from slackoff.losses import MSE
 
 PRESETS = sorted(path.stem for path in (config_folder() / "network").glob("*.yaml"))
 
@@ -37,3 +38,19 @@ def test_a_preset_restores_images_of_an_odd_size(preset):
     network = build.build_network(config)
     assert config.network.name == preset
     assert network(torch.rand(1, 3, 33, 47)).shape == (1, 3, 33, 47)
+
+
+@pytest.mark.slow  # bf16 is emulated on many processors
+@pytest.mark.parametrize(
+    "preset", [name for name in PRESETS if not name.endswith(("_small", "_tiny")) and name != "dsc"]
+)
+def test_a_training_step_of_a_preset_in_bf16_has_a_finite_gradient(preset):
+    """On a CPU, as the trainer lays out memory. dsc has nothing to train."""
+    torch.manual_seed(0)
+    network = build.build_network(config_of(preset)).to(memory_format=torch.channels_last)
+    rainy, background = torch.rand(2, 2, 3, 32, 32)
+    with torch.autocast("cpu", torch.bfloat16):
+        MSE()(network, rainy, background).backward()
+    gradients = {name: each.grad for name, each in network.named_parameters() if each.grad is not None}
+    assert gradients
+    assert [name for name, gradient in gradients.items() if not gradient.isfinite().all()] == []

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -99,6 +100,14 @@ def test_a_cell_that_fails_is_tried_as_often_as_allowed(sweep):
     assert states(run_cells(cells, site, Console(quiet=True))) == ["failed"] * 2
     assert [[attempt.outcome for attempt in attempts(cell.folder)] for cell in cells] == [["failed"] * 2] * 2
     assert states(run_cells(cells, site, Console(quiet=True))) == ["done"] * 2
+
+
+def test_a_note_that_many_cells_have_is_printed_once(sweep, capsys):
+    cells = sweep(3, "status.notes = ['it is slow here', f'at slot {handover.slot}, {folder.name}']; train()")
+    assert states(run_cells(cells, cold_site(SLOTS), Console(width=200))) == ["done"] * 3
+    out = capsys.readouterr().out
+    assert len(re.findall(r"^note on cell .*: it is slow here$", out, re.MULTILINE)) == 1
+    assert all(f", {cell.folder.name}" in out for cell in cells)
 
 
 def test_a_sweep_can_end_after_so_many_failures(sweep):

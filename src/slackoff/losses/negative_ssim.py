@@ -86,5 +86,6 @@ def _blurred(images: Tensor) -> Tensor:
         size = images.shape[dim]
         beside = [0, 0, RADIUS_PX, RADIUS_PX] if dim == -2 else [RADIUS_PX, RADIUS_PX]
         padded = F.pad(images, beside)
-        images = sum(tap * padded.narrow(dim, place, size) for place, tap in enumerate(BELL))
+        parts = (tap * padded.narrow(dim, place, size) for place, tap in enumerate(BELL))
+        images = sum(parts, images.new_zeros(()))
     return images

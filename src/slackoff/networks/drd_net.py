@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from slackoff.errors import SlackoffError
+from slackoff.networks.dilated import DilatedConv2d
 from slackoff.networks.stages import StagedNetwork, Stages
 
 DetailInput = Literal["sum", "rainy"]
@@ -33,7 +34,7 @@ class ContextAggregation(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.branches = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=d, dilation=d) for d in DILATIONS)
+        self.branches = nn.ModuleList(DilatedConv2d(channels, channels, d) for d in DILATIONS)
         self.merge = nn.Conv2d(len(DILATIONS) * channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:

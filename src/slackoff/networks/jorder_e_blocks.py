@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from slackoff.networks.dilated import DilatedConv2d
+
 HINTS = 8  # channels between the features and the mask or the level
 MODULATION = 16  # channels between the mask or the level and what modulates the features
 
@@ -24,7 +26,7 @@ class StageOutput(NamedTuple):
 
 def conv(channels_in: int, channels_out: int, dilation: int = 1) -> nn.Conv2d:
     """3x3 with biases, keeping the size."""
-    return nn.Conv2d(channels_in, channels_out, 3, padding=dilation, dilation=dilation)
+    return DilatedConv2d(channels_in, channels_out, dilation)
 
 
 class ContextBlock(nn.Module):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ def true_float32(device: torch.device) -> Iterator[None]:
 
     The gradients of a convolution are computed in what holds when ``backward`` is called, so that must be within too.
     """
-    flags = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    flags: tuple[Any, ...] = (torch.backends.cudnn, torch.backends.cuda.matmul)
     before = [flag.allow_tf32 for flag in flags]
     for flag in flags:
         flag.allow_tf32 = False

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from slackoff.networks.dilated import DilatedConv2d
+
 SQUEEZED = 6  # hidden channels at any width: the release calls this its reduction but uses it as a width
 SLOPE = 0.2
 
@@ -48,9 +50,7 @@ class Unit(nn.Module, ABC):
 
     def __init__(self, channels_in: int, channels_out: int, dilation: int, attention: bool) -> None:
         super().__init__()
-        self.inputs = nn.ModuleDict(
-            {g: nn.Conv2d(channels_in, channels_out, 3, padding=dilation, dilation=dilation) for g in self.gates}
-        )
+        self.inputs = nn.ModuleDict({g: DilatedConv2d(channels_in, channels_out, dilation) for g in self.gates})
         remembering = self.gates if self.recurrent else ()
         self.hidden = nn.ModuleDict({g: nn.Conv2d(channels_out, channels_out, 3, padding=1) for g in remembering})
         self.attention = attend(channels_out, attention)

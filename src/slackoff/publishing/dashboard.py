@@ -69,8 +69,8 @@ def save_report(study: Study, curves: Sequence[Curve], claims: Sequence[Claim], 
     if study.paper:
         blocks.append(wr.P(f"Paper: {study.paper}"))
     if claims:
-        said = [f"{claim.verdict}: {claim.statement} {claim.sentence}" for claim in claims]
-        blocks += [wr.H2("What it shows"), wr.UnorderedList(said)]
+        said = wr.UnorderedList([f"{claim.verdict}: {claim.statement} {claim.sentence}" for claim in claims])
+        blocks += [wr.H2("What it shows"), said]
     for name, panels in _sections(study, curves):
         blocks += [wr.H2(name), wr.PanelGrid(runsets=[runs], panels=panels)]
     if study.command:

@@ -97,6 +97,7 @@ class Driver:
         self.site, self.statuses, self.watch, self.display = site, statuses, watch, display
         self.running: list[Running] = []
         self.tries: dict[str, int] = {}
+        self.noted: set[str] = set()
         self.failures = 0
         self.unusable_since: dict[str, float] = {}  # when the record of a cell could not be used first
         self.untold: list[Running] = []  # those that have not got the latest signal yet
@@ -282,10 +283,12 @@ class Driver:
                     )
 
     def _announce(self, cell: Cell, ending: Exit) -> None:
-        """Say how a cell ended as soon as it did."""
+        """Say how a cell ended as soon as it did; a note that many cells have is said of the first one."""
         status = self.statuses[cell.id]
         for note in status.notes:
-            self.display.say(f"note on cell {name(cell)}: {note}", "yellow")
+            if note not in self.noted:
+                self.noted.add(note)
+                self.display.say(f"note on cell {name(cell)}: {note}", "yellow")
         if ending == Exit.DONE:
             seconds = status.train_seconds + status.evaluate_seconds
             self.display.say(f"cell {name(cell)} done in {seconds:.0f} s")
