@@ -70,6 +70,7 @@ def sweep(composed: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(
         driver_module, "check_all", lambda cells, aside: dict.fromkeys((cell.id for cell in cells), 1.0)
     )
+    monkeypatch.setattr(driver_module, "check_hardware", lambda *_: [])
     real = subprocess.Popen
 
     def make(count: int, code: str) -> list[Cell]:

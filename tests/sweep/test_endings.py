@@ -54,6 +54,7 @@ FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 def make(composed: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Cell]]:
     """Plan some cells whose processes run the given code."""
     monkeypatch.setattr(driver_module, "check_all", lambda cells, *_: dict.fromkeys((cell.id for cell in cells), 1.0))
+    monkeypatch.setattr(driver_module, "check_hardware", lambda *_: [])
     real = subprocess.Popen
 
     def plan_cells(count: int, code: str) -> list[Cell]:

@@ -102,6 +102,7 @@ def cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Cell]:
     monkeypatch.setattr(driver_module, "_POLL_S", 0.001)
     monkeypatch.setattr(driver_module, "_LOOK_ELSEWHERE_S", 0.0)
     monkeypatch.setattr(driver_module, "check_all", lambda cells, _: dict.fromkeys((cell.id for cell in cells), 1.0))
+    monkeypatch.setattr(driver_module, "check_hardware", lambda *_: [])
     content = {"schedule": {"steps": 20}, "trainer": {"precision": "32-true", "accelerator": "cpu"}}
     names = [f"cell{seed}" for seed in range(3)]
     found = [

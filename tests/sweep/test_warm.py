@@ -65,7 +65,7 @@ def test_results_are_those_of_a_process_started_from_nothing(planned, warm: Loca
 
 def test_a_forked_cell_is_a_process_and_a_session_of_its_own(planned, warm: LocalCells, tmp_path: Path):
     process = warm.start(planned(tmp_path, "schedule.steps=2000"), SLOT)
-    wait_for(lambda: attempts(process.cell.folder))
+    wait_for(lambda: attempts(process.cell.folder) and process.process.pid)
     (attempt,) = attempts(process.cell.folder)
     assert attempt.owner is not None
     assert attempt.owner.pid == process.process.pid
