@@ -69,7 +69,12 @@ def bf16_in_hardware(kind: str) -> bool:
 
 @cache
 def bf16_slowdown(kind: str) -> float:
-    """How many times as long as in float32 a convolution with its gradients takes in bfloat16, timed now (in 1 s)."""
+    """How many times as long as in float32 a convolution with its gradients takes in bfloat16, timed now (in 1 s).
+
+    On a CPU in processor time of one thread.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     images = torch.rand(8, 16, 64, 64, device=kind).to(memory_format=torch.channels_last)
     kernels = torch.rand(16, 16, 3, 3, device=kind)
     clock = time.perf_counter if kind == "cuda" else time.process_time  # other programs do not count
@@ -84,6 +89,7 @@ def bf16_slowdown(kind: str) -> float:
                 torch.cuda.synchronize()
             rounds.append(clock() - started)
         times[dtype] = min(rounds)
+    torch.set_num_threads(threads)
     return times[torch.bfloat16] / times[torch.float32]
 
 

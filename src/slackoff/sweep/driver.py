@@ -54,7 +54,8 @@ def run_cells(cells: Sequence[Cell], site: Site, console: Console, aside: Aside 
         console.print(f"All {len(cells)} cells are done already: nothing to train.")
         return list(statuses.values())
     precisions = " and ".join(dict.fromkeys(str(cell.content["trainer"]["precision"]) for cell in missing))
-    console.print(f"{len(cells)} cells, {len(missing)} to train, {len(site.slots)} at a time, in {precisions}.")
+    number = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
+    console.print(f"{number}, {len(missing)} to train, {len(site.slots)} at a time, in {precisions}.")
     with aside or Aside() as checks:
         operations = check_all(missing, checks)
         for warning in check_hardware(missing, site.slots, checks) if site.here else ():
