@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from slackoff.rain.streaks import to_device
 from slackoff.seeding import derive_seed
 
 
@@ -70,9 +71,9 @@ class ImageBank:
         starts = (self.start[image] + top * self.width[image] + left)[:, None] + line * self.width[image, None]
         # Row i of this view is the stretch of ``side`` pixels from pixel i on, so that whole lines are copied.
         stretches = self.pixels.as_strided((len(self.pixels) - side + 1, 3 * side), (3, 1))
-        pixels = stretches[starts.to(self.pixels.device, non_blocking=True)].view(len(image), side, side, 3)
+        pixels = stretches[to_device(starts, self.pixels.device)].view(len(image), side, side, 3)
         if mirrored.any():
-            turned = mirrored.bool().to(pixels.device, non_blocking=True)[:, None, None, None]
+            turned = to_device(mirrored.bool(), pixels.device)[:, None, None, None]
             pixels = torch.where(turned, pixels.flip(2), pixels)
         return (pixels.permute(0, 3, 1, 2).float() / 255.0).contiguous(memory_format=memory_format)
 
