@@ -6,7 +6,7 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from slackoff.config_tree import config_folder
+from slackoff.config.presets import config_folder
 from slackoff.sweep.expand import resolved
 from slackoff.sweep.fingerprints import Fingerprints
 from slackoff.sweep.plan import Cell, plan

@@ -39,10 +39,10 @@ def measure(preset: str, tiles: int, tile_px: int | None, overlap_px: int) -> di
     from PIL import Image
 
     from slackoff.build import build
+    from slackoff.config.presets import compose_preset
     from slackoff.deraining.model import Model
     from slackoff.deraining.photos import read_photo, write_photo
     from slackoff.deraining.tiles import Tiling, choose_tiling, derain_array
-    from slackoff.presets import compose_preset
 
     torch.manual_seed(0)
     node = compose_preset(preset)

@@ -20,8 +20,7 @@ from rich.console import Console
 from benchmarks import results, tables
 from benchmarks.frames_worker import Loading
 from slackoff.metrics.columns import COLUMNS
-from slackoff.record.atomic import write_json, write_whole
-from slackoff.record.clock import now
+from slackoff.record.files import now, write_json, write_whole
 from slackoff.record.loggers import RecordLogger
 from slackoff.record.status import Status
 

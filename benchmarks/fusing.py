@@ -19,7 +19,7 @@ from benchmarks.bare_loop import BareLoop
 from slackoff.data import BatchStream
 from slackoff.rain import add_rain
 from slackoff.rain.ranges import RainParameters
-from slackoff.rain.streaks import streaks_from_noise
+from slackoff.rain.render import streaks_from_noise
 from slackoff.seeding import derive_seed
 
 Loops = Sequence[BareLoop]

@@ -25,7 +25,7 @@ from benchmarks import tables
 from benchmarks.gpu_sections import SECTIONS, Check, Outcome, Run, judged, skipped
 from slackoff.evaluation.runtime import sentence
 from slackoff.quiet import keep_quiet
-from slackoff.record.atomic import write_json, write_text
+from slackoff.record.files import write_json, write_text
 
 RESULTS = Path(__file__).parent / "results"
 STYLES = {"pass": "green", "fail": "bold red", "skipped": "yellow"}

@@ -37,11 +37,11 @@ from benchmarks.bare_loop import BareLoop
 from benchmarks.cell_config import plan_cell, write_cell_folder
 from slackoff import build, training
 from slackoff import cell as cell_program
+from slackoff.config.presets import preset_names
 from slackoff.data import BatchStream, RainyBatch
 from slackoff.handover import Exit, Handover
-from slackoff.presets import preset_names
 from slackoff.rain import render_streaks
-from slackoff.record.lines import read_lines
+from slackoff.record.files import read_lines
 from slackoff.record.signals import SIGNALS
 from slackoff.record.status import read_status
 from slackoff.sweep.manifest import read_manifest

@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from slackoff.config_tree import config_folder
+from slackoff.config.presets import config_folder
 from slackoff.sweep.compositions import Compositions
 from slackoff.sweep.expand import Expander
 from slackoff.sweep.fingerprints import Fingerprints

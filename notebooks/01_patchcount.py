@@ -32,14 +32,12 @@ from IPython.display import display
 from small_record import small_record
 
 from slackoff.analysis import load
+from slackoff.analysis.axes import lines
 from slackoff.analysis.breakpoints import break_points
 from slackoff.analysis.breakpoints_figure import break_point_figure
-from slackoff.analysis.figures import curves, split, training
+from slackoff.analysis.figures import curves, normalised_curves, pairs, split, training
 from slackoff.analysis.groups import groups, in_order
-from slackoff.analysis.lines import lines
-from slackoff.analysis.normalised_figure import normalised_curves, pairs
-from slackoff.analysis.summary import cell_means, study_table
-from slackoff.analysis.tables import readable
+from slackoff.analysis.tables import cell_means, readable, study_table
 
 frames = load(STUDY, RUNS) if STUDY else load("small_patchcount", small_record())
 axis = frames.study.axis

@@ -34,14 +34,14 @@ from hydra import compose, initialize_config_dir
 from IPython.display import display
 from ipywidgets import IntSlider, interact
 
+from slackoff.analysis.compare import as_grey_levels, contact_sheet
 from slackoff.analysis.complexity import ComplexityStudy
 from slackoff.analysis.complexity.figures import scales
 from slackoff.analysis.complexity.orders import spectra
-from slackoff.analysis.looks_figure import as_grey_levels, contact_sheet
-from slackoff.backgrounds import build_bank
 from slackoff.build import build, build_backgrounds, build_test_sets
-from slackoff.config_tree import config_folder
+from slackoff.config.presets import config_folder
 from slackoff.evaluation.complexity import ComplexityMeasurement
+from slackoff.images import build_bank
 from slackoff.metrics.complexity import full_depth, structural_complexity
 from slackoff.rain import RainRange, add_rain, render_layer
 

@@ -34,8 +34,7 @@ from ipywidgets import Dropdown, IntSlider, interact
 from small_record import small_record
 
 from slackoff.analysis import load
-from slackoff.analysis.compare import cell_names, image_pairs, kept_images, worst_images
-from slackoff.analysis.compare_figure import image_scatter, side_by_side
+from slackoff.analysis.compare import cell_names, image_pairs, image_scatter, kept_images, side_by_side, worst_images
 
 frames = load(STUDY, RUNS) if STUDY else load("small_comparison", small_record())
 names = cell_names(frames)

@@ -31,13 +31,10 @@ from ipywidgets import Dropdown, interact
 from small_record import small_record
 
 from slackoff.analysis import load
-from slackoff.analysis.compare import cell_names, kept_images
-from slackoff.analysis.compare_figure import side_by_side
+from slackoff.analysis.compare import cell_names, kept_images, side_by_side
 from slackoff.analysis.figures import curves, split
-from slackoff.analysis.summary import study_table
-from slackoff.analysis.tables import readable
-from slackoff.analysis.teachers import readable_teachers, teacher_table
-from slackoff.analysis.teachers_figure import taught_cells, teacher_curves
+from slackoff.analysis.tables import readable, readable_teachers, study_table, teacher_table
+from slackoff.analysis.training_curves import taught_cells, teacher_curves
 
 frames = load(STUDY, RUNS) if STUDY else load("small_semi_supervised", small_record())
 axis, names = frames.study.axis, cell_names(frames)

@@ -33,9 +33,8 @@ from small_record import small_record
 from slackoff.analysis import load
 from slackoff.analysis.compare import cell_names
 from slackoff.analysis.figures import curves, split
-from slackoff.analysis.summary import cell_means, study_table
-from slackoff.analysis.tables import readable
-from slackoff.analysis.terms_figure import term_curves, term_steps
+from slackoff.analysis.tables import cell_means, readable, study_table
+from slackoff.analysis.training_curves import term_curves, term_steps
 
 frames = load(STUDY, RUNS) if STUDY else load("small_multitask", small_record())
 axis, names = frames.study.axis, cell_names(frames)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slackoff.errors import SlackoffError
-from slackoff.record.atomic import write_json
+from slackoff.record.files import write_json
 from slackoff.record.status import read_status
 
 MANIFEST = Path(__file__).with_suffix(".yaml")

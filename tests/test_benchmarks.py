@@ -12,7 +12,7 @@ import torch
 from slackoff.analysis import load
 from slackoff.metrics.columns import COLUMNS
 from slackoff.rain.ranges import RainParameters
-from slackoff.rain.streaks import streaks_from_noise
+from slackoff.rain.render import streaks_from_noise
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # benchmarks/ is not part of the package

@@ -11,11 +11,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from slackoff import build
 from slackoff.checks import Checks
-from slackoff.config_tree import config_folder
+from slackoff.config.presets import compose_preset, config_folder, count
 from slackoff.errors import SlackoffError
 from slackoff.losses import L1
 from slackoff.network_table import SIDE_PX
-from slackoff.presets import compose_preset, count
 from slackoff.rain import RainRange
 from slackoff.tasks import SupervisedTask
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from slackoff.hydra_app import overrides_last, run, without_dry_run
+from slackoff.cli.hydra_app import overrides_last, run, without_dry_run
 
 
 def mistake(arguments: list[str], tmp_path: Path, monkeypatch, capsys) -> str:

@@ -14,7 +14,7 @@ from PIL import Image
 from slackoff import build
 from slackoff.checks import Checks
 from slackoff.data import PairData
-from slackoff.pairs import Scenes
+from slackoff.images import Scenes
 from slackoff.sweep.expand import resolved
 from slackoff.sweep.plan import plan
 
@@ -77,7 +77,7 @@ def test_identities_follow_what_is_left_and_not_places(composed: Composed, folde
 
 
 def test_scenes_can_be_left_out_of_any_pairs(composed: Composed, folders: list[Path]):
-    leave_out = f"+labelled.leave_out={{_target_: slackoff.pairs.Scenes, root: {folders[1]}}}"
+    leave_out = f"+labelled.leave_out={{_target_: slackoff.images.Scenes, root: {folders[1]}}}"
     config = composed("labelled=pairs", f"labelled.root={folders[0]}", leave_out)
     labelled = build.build_labelled(config)
     assert labelled is not None

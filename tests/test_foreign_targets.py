@@ -15,12 +15,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from slackoff import build
-from slackoff.backgrounds import Patch
 from slackoff.checks import Checks
+from slackoff.cli.hydra_app import _launcher, run
 from slackoff.deraining.model import NETWORK, from_cell, from_file
 from slackoff.errors import SlackoffError
 from slackoff.handover import Exit
-from slackoff.hydra_app import _launcher, run
+from slackoff.images import Patch
 from slackoff.record.status import Status
 from train_here import train_here
 
@@ -38,7 +38,7 @@ class Touch:
 
 
 def command(file: Path) -> dict[str, Any]:
-    return {"_target_": "slackoff.sweep.slurm_queue.run", "_args_": ["touch", str(file)]}
+    return {"_target_": "slackoff.sweep.slurm.run", "_args_": ["touch", str(file)]}
 
 
 def command_without_arguments_by_place(file: Path) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def test_what_was_checked_is_what_is_made(monkeypatch):
     node = {"_target_": "torch.nn.ModuleList", "modules": modules, "place": "os.system"}
     with pytest.raises(SlackoffError, match=r"^network cannot be built: .* unexpected keyword argument 'place'$"):
         build.build(OmegaConf.create({"place": "torch.nn.Identity", "network": node}).network, "network")
-    patch = OmegaConf.create({"_target_": "slackoff.backgrounds.Patch", "image": r"\${left}", "top": 1, "left": 2})
+    patch = OmegaConf.create({"_target_": "slackoff.images.Patch", "image": r"\${left}", "top": 1, "left": 2})
     assert build.build(patch, "patch") == Patch("${left}", 1, 2)
     assert calls == []
 
@@ -191,8 +191,8 @@ def test_a_value_that_is_not_there_is_one_sentence(value: str, sentence: str):
         "slackoff.sweep.local_cells.LocalCells",  # classes of ours that are in no config
         "slackoff.sweep.runtime.Path",
         "slackoff.sweep.runtime.compose_preset",
-        "slackoff.sweep.slurm_queue.Queue",
-        "slackoff.losses.vgg19.torch.hub.load",
+        "slackoff.sweep.slurm.Queue",
+        "slackoff.losses.vgg.torch.hub.load",
         "slackoff.rain.render_layer",  # functions, modules and data in modules that configs use
         "slackoff.networks.unet",
         "slackoff.networks.__all__",

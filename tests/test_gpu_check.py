@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import torch
 
+from slackoff.config.presets import count
 from slackoff.data import StepNumbers
 from slackoff.handover import Exit
-from slackoff.presets import count
 from slackoff.sweep.manifest import read_manifest
 from slackoff.tasks import SupervisedTask
 

@@ -32,7 +32,7 @@ def test_no_room_imports_a_later_one_and_plain_rooms_no_framework(check):
     ("allowed", "refused", "complaint"),
     [
         ("    build\n    analysis", "    analysis\n    build", "0 broken"),
-        ("    tasks\n    data\n", "    data\n    tasks\n", r"slackoff.tasks.supervised -> slackoff.data"),
+        ("    tasks\n    data\n", "    data\n    tasks\n", r"slackoff.tasks.task -> slackoff.data"),
         (
             "    record\n    evaluation\n",
             "    evaluation\n    record\n",

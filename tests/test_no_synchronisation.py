@@ -14,7 +14,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from slackoff import build
-from slackoff.config_tree import config_folder
+from slackoff.config.presets import config_folder
 from slackoff.record.callbacks import LossGuard
 from slackoff.tasks import StepSeed
 
@@ -134,7 +134,7 @@ def test_weightings(composed, tmp_path: Path, weighting: str):
         ("task=syn2real", "network=syn2real_small", "task.kernel=rational_quadratic", *SYNTHESISED),
         ("task=sirr", "network=ddn_small", "task.shared_norm=false", *SYNTHESISED),
         ("task=multitask", "terms@task.terms=pixel_edge_texture", "task.log_gradient_norms=true"),
-        ("+task.optimizer={_target_: slackoff.tasks.optimizer.SGD, momentum: 0.9}",),
+        ("+task.optimizer={_target_: slackoff.tasks.SGD, momentum: 0.9}",),
     ],
     ids=lambda overrides: " ".join(overrides[:3]),
 )

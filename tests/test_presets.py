@@ -6,8 +6,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from slackoff.config.presets import check_presets, compose_preset, count, preset_names
 from slackoff.errors import SlackoffError
-from slackoff.presets import check_presets, compose_preset, count, preset_names
 
 
 def test_a_preset_is_composed_inside_hydra_which_goes_on_as_before(conf: Path) -> None:

@@ -53,8 +53,8 @@ class CellLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run all jobs of the sweep; ends the program by the rule of ``slackoff.exit_codes`` if a cell failed."""
         from slackoff import exit_codes
+        from slackoff.config.presets import config_folder
         from slackoff.config_mistakes import explain
-        from slackoff.config_tree import config_folder
         from slackoff.sweep.compositions import Compositions
         from slackoff.sweep.expand import Expander
         from slackoff.sweep.jobs import expand_jobs
@@ -126,7 +126,7 @@ class SlurmLauncher(CellLauncher):
         gpus_per_cell: GPUs of a job, a rank each; 0 for none.
         ranks_per_cell: processes that train a cell together; by default one a GPU.
         cpus_per_rank, mem_gb, timeout_min, partition, setup, parameters: as in
-            ``slackoff.sweep.slurm_settings.job_settings``.
+            ``slackoff.sweep.slurm_jobs.job_settings``.
         rules: as in ``CellLauncher``.
     """
 
@@ -161,7 +161,7 @@ class SlurmLauncher(CellLauncher):
         from slackoff.sweep.policy import Policy
         from slackoff.sweep.site import Site
         from slackoff.sweep.slots import Slot
-        from slackoff.sweep.slurm_settings import job_settings, whole
+        from slackoff.sweep.slurm_jobs import job_settings, whole
         from slackoff.sweep.starter import OnDemand
 
         settings = job_settings(**self.settings)

@@ -1,4 +1,4 @@
-"""``hydra/launcher=ray``; the work is done in ``slackoff.sweep.ray_cells``."""
+"""``hydra/launcher=ray``; the work is done in ``slackoff.sweep.ray``."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from hydra_plugins.slackoff_launcher import CellLauncher
 
 if TYPE_CHECKING:
-    from slackoff.sweep.ray_cells import RayCells
+    from slackoff.sweep.ray import RayCells
     from slackoff.sweep.site import Site
 
 
@@ -65,7 +65,7 @@ class RayLauncher(CellLauncher):
 
 
 def _ray_cells(init: Mapping[str, Any], options: Mapping[str, Any]) -> "RayCells":
-    from slackoff.sweep.ray_cells import RayCells
+    from slackoff.sweep.ray import RayCells
 
     return RayCells(init, options)
 

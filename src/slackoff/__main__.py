@@ -32,11 +32,11 @@ def main() -> None:
     if looking or not {*LOOKS}.isdisjoint(sys.argv):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # what is piped into head may end early
     if looking:
-        from slackoff.cli import app
+        from slackoff.cli.app import app
 
         app(prog_name="slackoff")
     else:
-        from slackoff.hydra_app import run
+        from slackoff.cli.hydra_app import run
 
         run()
 

@@ -12,31 +12,26 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
-from slackoff.backgrounds import ImageSource, Split, cached_bank, split_images
 from slackoff.data import OpenUnlabelled, PairData, RainyData, Surroundings, UnlabelledStream
 from slackoff.errors import SlackoffError
 from slackoff.evaluation import Evaluator, PairFolder
 from slackoff.evaluation.image_sets import ImageSet
+from slackoff.images import ImageSource, LabelledPairs, Split, cached_bank, split_images
 from slackoff.metrics.protocol import Protocol
-from slackoff.pairs import LabelledPairs
+from slackoff.networks.weights import start_from
 from slackoff.seeding import derive_seed
 from slackoff.tasks import Task
-from slackoff.weights import start_from
 
 ALLOWED_TARGETS = (
-    "slackoff.backgrounds",
     "slackoff.data",
     "slackoff.evaluation",
+    "slackoff.images",
     "slackoff.losses",
     "slackoff.metrics.protocol",
     "slackoff.networks",
-    "slackoff.pairs",
     "slackoff.rain",
     "slackoff.sweep.runtime",
     "slackoff.tasks",
-    "slackoff.tasks.decay",
-    "slackoff.tasks.optimizer",
-    "slackoff.weighting",
     "torch.nn",
 )
 """The modules whose own classes a config may name, as MODULE.CLASS."""
@@ -158,7 +153,7 @@ def build_started_network(config: DictConfig) -> nn.Module:
     """The network as training begins with it: as ``build_network``, or with the weights of the file ``start_from``.
 
     Raises:
-        SlackoffError: as for ``build`` and ``slackoff.weights.start_from``.
+        SlackoffError: as for ``build`` and ``slackoff.networks.weights.start_from``.
     """
     network = build_network(config)
     if config.get("start_from"):

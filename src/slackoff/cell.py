@@ -14,8 +14,7 @@ from slackoff.handover import Exit, Handover
 from slackoff.leave import leave
 from slackoff.output import endure
 from slackoff.ranks import train_in_ranks
-from slackoff.record.atomic import write_text
-from slackoff.record.clock import now
+from slackoff.record.files import now, write_text
 from slackoff.record.ledger import Claim, ClaimedError, Outcome, claim
 from slackoff.record.owner import Owner
 from slackoff.record.signals import Stopped

@@ -13,7 +13,7 @@ from slackoff.data import RainyBatch
 from slackoff.errors import SlackoffError
 from slackoff.evaluation import PairFolder
 from slackoff.hardware import refuse_float16_on_cpu
-from slackoff.pairs import file_digests
+from slackoff.images import file_digests
 
 T = TypeVar("T")
 CHOICES = {

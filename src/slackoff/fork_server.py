@@ -33,7 +33,7 @@ _MODULES = (
     "wandb.sdk.launch",
     "wandb.sdk.launch.inputs.internal",
 )
-_ROOMS = ("backgrounds", "evaluation", "losses", "networks", "rain", "tasks")
+_ROOMS = ("images", "evaluation", "losses", "networks", "rain", "tasks")
 
 
 class Work(NamedTuple):

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from slackoff.config_tree import config_folder
-from slackoff.presets import compose_preset, count, preset_names
+from slackoff.config.presets import compose_preset, config_folder, count, preset_names
 
 SIDE_PX = 128
 
@@ -16,7 +15,7 @@ SIDE_PX = 128
 class NetworkRow:
     """What is known of a preset without training it.
 
-    ``gflops``: for one RGB image of 128x128, counted as in ``slackoff.presets.Counts``. ``paper`` is empty for a
+    ``gflops``: for one RGB image of 128x128, counted as in ``slackoff.config.presets.Counts``. ``paper`` is empty for a
     network that names none.
     """
 

@@ -14,7 +14,7 @@ from slackoff.handover import Exit, Handover
 from slackoff.leave import leave
 from slackoff.output import endure
 from slackoff.ranks import LastWords
-from slackoff.record.atomic import write_json
+from slackoff.record.files import write_json
 from slackoff.record.owner import Owner
 from slackoff.record.signals import Stopped, handle, ignore
 from slackoff.record.status import read_status

@@ -14,7 +14,7 @@ import psutil
 
 from slackoff.errors import SlackoffError
 from slackoff.handover import Handover, launcher_variables
-from slackoff.record.atomic import write_json
+from slackoff.record.files import write_json
 from slackoff.record.owner import Owner
 from slackoff.record.signals import Stopped, handle
 from slackoff.record.status import Status, read_status

@@ -20,7 +20,6 @@ from slackoff.errors import SlackoffError
 from slackoff.handover import launcher_variables
 from slackoff.hardware import device_kind, is_emulated, refuse_float16_on_cpu
 from slackoff.quiet import keep_quiet
-from slackoff.record.atomic import remove_partials, write_json
 from slackoff.record.callbacks import (
     CheckpointCallback,
     EvaluationCallback,
@@ -31,6 +30,7 @@ from slackoff.record.callbacks import (
 )
 from slackoff.record.checkpoint import WholeFileCheckpointIO, find_resume_point
 from slackoff.record.environment import describe_environment
+from slackoff.record.files import remove_partials, write_json
 from slackoff.record.loggers import RecordLogger
 from slackoff.record.results import write_results
 from slackoff.record.signals import Stopped, ignore

@@ -7,10 +7,10 @@ import torch
 from safetensors.torch import save
 
 from slackoff.build import build
+from slackoff.config.presets import check_presets, compose_preset
 from slackoff.errors import SlackoffError
-from slackoff.presets import check_presets, compose_preset
-from slackoff.record.atomic import write_bytes
-from slackoff.weights import fitted, named_as_ours, read_tensors
+from slackoff.networks.weights import fitted, named_as_ours, read_tensors
+from slackoff.record.files import write_bytes
 
 SUFFIX = ".safetensors"
 
@@ -28,7 +28,7 @@ def import_weights(preset: str, source: Path, target: Path | None = None) -> Imp
 
     Args:
         preset: the network, by its name in ``network/``.
-        source: the published file; see ``slackoff.weights.read_tensors``.
+        source: the published file; see ``slackoff.networks.weights.read_tensors``.
         target: what to write; None is the source's name with the ending .safetensors, in the folder of the call.
 
     Raises:

@@ -7,8 +7,8 @@ import pytest
 from analysis_record import ENVIRONMENT, Cell, MakeFrames, write_study
 
 from slackoff.analysis import load
-from slackoff.analysis.configuration import different, environments, read_configs, shared
 from slackoff.analysis.cost import cost
+from slackoff.analysis.page import different, environments, read_configs, shared
 
 CELLS = [Cell({"patch_count": count}) for count in (1024, 8, 64)]
 

@@ -12,9 +12,8 @@ from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.figure import Figure
 
 from slackoff.analysis import figures, load
-from slackoff.analysis.lines import lines
-from slackoff.analysis.style import save
-from slackoff.analysis.summary import MEASURES, cell_means, study_table
+from slackoff.analysis.axes import lines, save
+from slackoff.analysis.tables import MEASURES, cell_means, study_table
 
 GROUPS = [Cell({"patch_count": n, "rain": r}, e_r=n + k) for n in (8, 64) for k, r in enumerate(("small", "large"))]
 

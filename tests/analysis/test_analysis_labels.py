@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from slackoff.analysis.labels import apart, label_ends, label_points
+from slackoff.analysis.axes import apart, label_ends, label_points
 
 
 @pytest.mark.parametrize(

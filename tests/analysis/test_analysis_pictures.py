@@ -13,7 +13,7 @@ from PIL import Image
 
 from slackoff.analysis import load
 from slackoff.analysis.groups import groups
-from slackoff.analysis.pictures import MOST_OUTPUTS, data_uri, photo_uri, strips
+from slackoff.analysis.page import MOST_OUTPUTS, data_uri, photo_uri, strips
 
 CELLS = [Cell({"patch_count": 64}, share=0.6), Cell({"patch_count": 8}, share=0.9)]
 

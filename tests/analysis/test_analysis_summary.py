@@ -9,7 +9,7 @@ from analysis_record import Cell, EditImages, MakeFrames, image_rows, write_stud
 
 from slackoff.analysis import load
 from slackoff.analysis.statistics import mean_interval
-from slackoff.analysis.summary import MEASURES, cell_means, study_table, threshold_table
+from slackoff.analysis.tables import MEASURES, cell_means, study_table, threshold_table
 
 
 def test_rows_are_the_means_and_intervals_of_the_cells(frames_of: MakeFrames, effect_cells: list[Cell]) -> None:

@@ -7,8 +7,7 @@ import pytest
 from analysis_record import Cell, MakeFrames
 from rich.console import Console
 
-from slackoff.analysis.summary import study_table
-from slackoff.analysis.tables import print_table, readable, to_latex
+from slackoff.analysis.tables import print_table, readable, study_table, to_latex
 
 DASH = "\N{EN DASH}"
 

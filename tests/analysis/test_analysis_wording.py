@@ -3,7 +3,7 @@
 import pytest
 
 from slackoff.analysis.statistics import Interval
-from slackoff.analysis.wording import amount, at, axis_label, flipped, listing, number, plain_label, signed
+from slackoff.analysis.text import amount, at, axis_label, flipped, listing, number, plain_label, signed
 
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 

@@ -9,10 +9,9 @@ import pytest
 from analysis_record import Cell, EditImages, MakeFrames, image_rows, write_study
 
 from slackoff.analysis import load
-from slackoff.analysis.balance import MARGIN, balance_table, balances
-from slackoff.analysis.balance_wording import describe
-from slackoff.analysis.pareto import non_dominated, recommend
+from slackoff.analysis.balance import MARGIN, balance_table, balances, describe_balance
 from slackoff.analysis.report import build
+from slackoff.analysis.statistics import non_dominated, recommend
 from slackoff.errors import SlackoffError
 
 MEANS = {
@@ -149,7 +148,7 @@ def test_ranges_are_put_in_their_order_and_pairs_without_results_named(frames_of
         "large, N = 64",
     ]
     assert balance.absent == ["medium, N = 8"]
-    assert "Not in the balance, for want of results: medium, N = 8." in describe(balance)
+    assert "Not in the balance, for want of results: medium, N = 8." in describe_balance(balance)
 
 
 def test_which_studies_are_balanced(frames_of: MakeFrames) -> None:
@@ -185,7 +184,7 @@ def test_networks_and_test_sets_are_balanced_apart_along_either_axis(runs: Path,
 
 
 def test_the_words_name_the_pair_the_rule_and_where_e_r_differs(frames_of: MakeFrames) -> None:
-    recommended, rule, fronts = describe(balances(frames_of(cells()))[0])
+    recommended, rule, fronts = describe_balance(balances(frames_of(cells()))[0])
     assert recommended.startswith("Recommended: large, N = 1024. It has removal share 0.70 (95 % interval ")
     assert "E_B 8.0 grey levels (95 % interval " in recommended
     assert "with an oracle of 40.0" in recommended
@@ -204,15 +203,15 @@ def test_the_words_tell_what_e_r_would_have_recommended(frames_of: MakeFrames) -
         Cell({"patch_count": 8, "rain": "large"}, e_r=35, share=0.7, e_b=8.5),
         Cell({"patch_count": 64, "rain": "large"}, e_r=30, share=0.5, e_b=9),
     ]
-    words = describe(balances(frames_of(two))[0])[-1]
+    words = describe_balance(balances(frames_of(two))[0])[-1]
     assert words.endswith("By E_R the rule would name small, N = 8 instead (removal share 0.50, E_B 8.0).")
 
 
 def test_few_images_recommend_nothing(frames_of: MakeFrames) -> None:
-    sentence = describe(balances(frames_of(cells(images=3)))[0])[0]
+    sentence = describe_balance(balances(frames_of(cells(images=3)))[0])[0]
     assert sentence.startswith("The rule names large, N = 1024:")
     assert sentence.endswith("With 3 test images nothing is decided: an interval needs at least 5.")
-    rule = describe(balances(frames_of(cells(images=1)))[0])[1]
+    rule = describe_balance(balances(frames_of(cells(images=1)))[0])[1]
     assert "resamples" not in rule
 
 

@@ -13,7 +13,7 @@ from slackoff.analysis.claims.moss_published import TABLES
 from slackoff.analysis.claims.published_tables import published_beside
 from slackoff.analysis.claims.variant_tables import readable_variants, variant_table
 from slackoff.analysis.report import build
-from slackoff.analysis.teachers import readable_teachers, teacher_table
+from slackoff.analysis.tables import readable_teachers, teacher_table
 
 SETS = {"dense": 10, "sparse": 10}
 

@@ -8,7 +8,7 @@ from analysis_record import INPUT_PSNR, Cell, checked, write_study
 from slackoff.analysis import Frames, load
 from slackoff.analysis.claims import check
 from slackoff.analysis.claims.published import TABLE, published_table, readable_published
-from slackoff.analysis.wording import MINUS, NO_NUMBER
+from slackoff.analysis.text import MINUS, NO_NUMBER
 
 ROWS = {(1024, "medium"): (26.5, 5.4, 28.5), (64, "medium"): (45.5, 14.8, 25.3), (256, "large"): (40.4, 8.5, 29.1)}
 

@@ -9,7 +9,7 @@ from analysis_record import Cell, EditImages, checked, image_rows, verdicts, wri
 from slackoff.analysis import load
 from slackoff.analysis.claims import check
 from slackoff.analysis.statistics import difference_interval
-from slackoff.analysis.wording import MINUS
+from slackoff.analysis.text import MINUS
 
 COUNTS = (8, 128, 1024)
 CATEGORIES = ("celeba", "div2k", "manga109", "urban100")

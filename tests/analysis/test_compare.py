@@ -13,12 +13,13 @@ from slackoff.analysis.compare import (
     cell_names,
     error_map,
     image_pairs,
+    image_scatter,
     kept_images,
     read_picture,
+    side_by_side,
     worst_images,
     worst_window,
 )
-from slackoff.analysis.compare_figure import image_scatter, side_by_side
 from slackoff.errors import SlackoffError
 
 FIRST, SECOND = Cell({"patch_count": 8}, e_b=12.0, psnr=25.0), Cell({"patch_count": 64}, e_b=12.3, psnr=25.4)

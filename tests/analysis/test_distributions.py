@@ -14,9 +14,16 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import PathPatch, StepPatch
 
 from slackoff.analysis import Frames, load
-from slackoff.analysis.distributions import Distributions, distribution_table, distributions
-from slackoff.analysis.distributions_figure import boxes, histograms
-from slackoff.analysis.distributions_wording import caption, percent, readable_distributions
+from slackoff.analysis.distributions import (
+    Distributions,
+    boxes,
+    distribution_table,
+    distributions,
+    distributions_caption,
+    histograms,
+    percent,
+    readable_distributions,
+)
 from slackoff.analysis.report import build
 from slackoff.errors import SlackoffError
 
@@ -182,7 +189,7 @@ def _lies(line: Line2D, place: int) -> bool:
 
 def test_the_caption_says_how_many_and_where_it_hurts(runs: Path) -> None:
     some = by_measure(runs)["psnr_rgb"]
-    said = caption(some)
+    said = distributions_caption(some)
     assert "Each row: 30 test images, 2 training seeds together." in said
     plain, other = some.variants[0], some.variants[1]
     assert plain.worse.mean > other.worse.mean
@@ -230,7 +237,7 @@ def test_a_record_without_the_input_has_no_row_of_it(runs: Path) -> None:
     assert some.variants[0].quartiles == (2.25, 4.5, 6.75)
     (ax,) = histograms(some).axes
     assert [text.get_text() for text in ax.texts] == ["4.50", "", "median", ""]
-    assert "below that of the input" not in caption(some)
+    assert "below that of the input" not in distributions_caption(some)
 
 
 def test_networks_of_several_groups_keep_their_labels(runs: Path) -> None:

@@ -9,15 +9,11 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from slackoff.analysis import Frames
-from slackoff.analysis.balance import balances
-from slackoff.analysis.balance_figure import FRONT_ID, RING_ID, balance_figure
-from slackoff.analysis.grid import fits, grid
-from slackoff.analysis.groups import groups
-from slackoff.analysis.lines import lines
-from slackoff.analysis.normalised import normalised
-from slackoff.analysis.normalised_figure import normalised_curves, pairs
-from slackoff.analysis.style import save
-from slackoff.analysis.summary import cell_means, study_table
+from slackoff.analysis.axes import lines, save
+from slackoff.analysis.balance import FRONT_ID, RING_ID, balance_figure, balances
+from slackoff.analysis.figures import fits, grid, normalised_curves, pairs
+from slackoff.analysis.groups import groups, normalised
+from slackoff.analysis.tables import cell_means, study_table
 
 NETWORKS, CATEGORIES = ("resnet", "unet", "swinir"), ("celeba", "div2k")
 FALLS = {"small": (50, 34, 30, 30), "medium": (50, 46, 34, 30), "large": (50, 49, 47, 30)}

@@ -5,9 +5,16 @@ import pytest
 from analysis_record import Cell, EditImages, MakeFrames
 
 from slackoff.analysis import figures, load
-from slackoff.analysis.pictures import _numbers
-from slackoff.analysis.summary import DO_NOTHING, cell_means, measures_of, shown_measures, study_table
-from slackoff.analysis.tables import readable, to_latex
+from slackoff.analysis.page import _numbers
+from slackoff.analysis.tables import (
+    DO_NOTHING,
+    cell_means,
+    measures_of,
+    readable,
+    shown_measures,
+    study_table,
+    to_latex,
+)
 
 
 def on_y(images: pd.DataFrame) -> pd.DataFrame:

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from analysis_record import Cell, MakeFrames, image_rows
 
-from slackoff.analysis.groups import Group, groups
-from slackoff.analysis.normalised import RULE, crossing, normalised
+from slackoff.analysis.groups import RULE, Group, crossing, groups, normalised
 
 COUNTS = (8, 16, 64, 256, 1024)
 

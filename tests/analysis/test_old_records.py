@@ -10,7 +10,7 @@ import pytest
 from analysis_record import Cell, image_rows, step_rows, write_study
 
 from slackoff.analysis import load
-from slackoff.analysis.summary import study_table
+from slackoff.analysis.tables import study_table
 from slackoff.errors import SlackoffError
 from slackoff.record.status import RECORD_VERSION, DamagedStatusError, Status, read_status
 

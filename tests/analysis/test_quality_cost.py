@@ -14,9 +14,13 @@ from rich.console import Console
 
 from slackoff.analysis import Frames, load
 from slackoff.analysis.network_costs import FILE, network_costs
-from slackoff.analysis.quality_cost import quality_cost_table
-from slackoff.analysis.quality_cost_figure import quality_cost_figure
-from slackoff.analysis.quality_cost_wording import answers, print_quality_cost, readable_quality_cost
+from slackoff.analysis.quality_cost import (
+    print_quality_cost,
+    quality_cost_answers,
+    quality_cost_figure,
+    quality_cost_table,
+    readable_quality_cost,
+)
 from slackoff.analysis.report import build
 from slackoff.errors import SlackoffError
 
@@ -109,7 +113,7 @@ def test_the_figure_has_a_dot_for_each_network_that_was_timed(frames: Frames) ->
 
 
 def test_the_report_has_it_and_answers(frames: Frames) -> None:
-    (answer,) = answers(quality_cost_table(frames))
+    (answer,) = quality_cost_answers(quality_cost_table(frames))
     assert "slow has the highest PSNR, 28.50 dB" in answer
     assert "the untouched input has 25.50; 2 of 4 networks have more" in answer
     page = build(frames.study.folder).read_text()

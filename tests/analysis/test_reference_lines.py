@@ -7,7 +7,7 @@ from analysis_record import Cell, EditImages, write_study
 from matplotlib.axes import Axes
 
 from slackoff.analysis import figures, load
-from slackoff.analysis.summary import study_table
+from slackoff.analysis.tables import study_table
 
 
 def texts(ax: Axes) -> list[str]:

@@ -17,7 +17,7 @@ from slackoff.analysis.runtime.published import TABLE, published
 from slackoff.analysis.runtime.report import build
 from slackoff.analysis.runtime.summary import median_interval, ratio, reference_of, summaries, timing
 from slackoff.analysis.runtime.tables import readable, runtime_table, significant
-from slackoff.analysis.wording import NO_NUMBER
+from slackoff.analysis.text import NO_NUMBER
 from slackoff.errors import SlackoffError
 
 ROUNDS = 8

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from slackoff.analysis import load
+from slackoff.analysis.page import environment
 from slackoff.analysis.report import build
-from slackoff.analysis.smoke import WARNING, mark
 from slackoff.analysis.tables import print_table
-from slackoff.analysis.templating import environment
+from slackoff.analysis.text import WARNING, mark
 
 SIZES = [("smoke", True), ("laptop", False), ("", False)]
 

@@ -8,9 +8,8 @@ import pytest
 from analysis_record import Cell, MakeFrames
 
 from slackoff.analysis import Frames
-from slackoff.analysis.looks_figure import as_grey_levels, contact_sheet
-from slackoff.analysis.teachers_figure import switch_step, taught_cells, teacher_curves
-from slackoff.analysis.terms_figure import term_curves, term_steps
+from slackoff.analysis.compare import as_grey_levels, contact_sheet
+from slackoff.analysis.training_curves import switch_step, taught_cells, teacher_curves, term_curves, term_steps
 from slackoff.errors import SlackoffError
 
 PLAIN, OTHER = Cell({"variant": "plain"}), Cell({"variant": "other"})

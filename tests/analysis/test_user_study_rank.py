@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slackoff.analysis.user_study.rank import in_top, rank_n_scores, tied_images
+from slackoff.user_study.votes import in_top, rank_n_scores, tied_images
 
 tables = st.integers(2, 6).flatmap(
     lambda methods: st.lists(st.lists(st.integers(0, 5), min_size=methods, max_size=methods), min_size=1, max_size=12)

@@ -7,9 +7,8 @@ import pandas as pd
 import pytest
 from test_analysis_report import Page
 
-from slackoff.analysis.user_study.report import build, summarise
-from slackoff.analysis.user_study.wording import answer, notes
 from slackoff.errors import SlackoffError
+from slackoff.user_study.report import answer, build, notes, summarise
 
 
 def votes(folder: Path, counts: dict[str, list[int]]) -> Path:

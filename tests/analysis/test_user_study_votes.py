@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from slackoff.analysis.user_study import read_scores, read_votes, summarise_scores, summarise_votes, vote_counts
-from slackoff.analysis.user_study.votes import selection_shares
 from slackoff.errors import SlackoffError
+from slackoff.user_study import read_scores, read_votes, summarise_scores, summarise_votes, vote_counts
+from slackoff.user_study.votes import selection_shares
 
 VOTES = "rater,image,method\nann,1,A\nann,2,B\nbob,1,A\nbob,2,A\ncid,1,B\n"
 

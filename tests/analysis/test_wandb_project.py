@@ -13,7 +13,7 @@ from analysis_record import Cell, image_rows, step_rows, write_study
 from wandb_api_stub import StubRun, serving
 
 from slackoff.analysis import Frames, load
-from slackoff.analysis.summary import study_table
+from slackoff.analysis.tables import study_table
 from slackoff.analysis.wandb_project import load_wandb
 from slackoff.errors import SlackoffError
 from slackoff.record.status import read_status

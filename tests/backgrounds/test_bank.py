@@ -5,11 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from slackoff.backgrounds.bank import build_bank, held_out_crops
-from slackoff.backgrounds.builtin import BuiltinSource
-from slackoff.backgrounds.patches import select_patches
-from slackoff.backgrounds.sources import FolderSource
 from slackoff.errors import SlackoffError
+from slackoff.images.bank import build_bank, held_out_crops, select_patches
+from slackoff.images.sources import BuiltinSource, FolderSource
 
 
 @pytest.fixture

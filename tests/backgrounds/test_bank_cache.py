@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from slackoff.backgrounds.bank import build_bank
-from slackoff.backgrounds.bank_cache import cached_bank
-from slackoff.backgrounds.sources import FolderSource
 from slackoff.errors import SlackoffError
+from slackoff.images.bank import build_bank, cached_bank
+from slackoff.images.sources import FolderSource
 
 
 @pytest.fixture
@@ -138,7 +137,7 @@ def test_too_large_a_request_makes_no_file(source, cache):
 
 def test_several_processes_share_one_build(source, cache):
     code = (
-        "import sys, zlib; from slackoff.backgrounds import FolderSource, cached_bank; "
+        "import sys, zlib; from slackoff.images import FolderSource, cached_bank; "
         "bank = cached_bank(sys.argv[1], FolderSource(sys.argv[2]), [0, 1, 2], 32, int(sys.argv[3]), 1); "
         "print(zlib.crc32(bank[:4].tobytes()), len(bank))"
     )

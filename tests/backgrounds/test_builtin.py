@@ -7,11 +7,10 @@ import pytest
 import skimage.data
 import sklearn.datasets
 
-from slackoff.backgrounds import builtin
-from slackoff.backgrounds.builtin import PHOTOS, BuiltinPhoto, BuiltinSource
-from slackoff.backgrounds.patches import capacity
-from slackoff.backgrounds.sources import image_sizes
 from slackoff.errors import SlackoffError
+from slackoff.images import sources
+from slackoff.images.bank import capacity
+from slackoff.images.sources import PHOTOS, BuiltinPhoto, BuiltinSource, image_sizes
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +63,7 @@ def test_no_two_photos_show_the_same_scene(source):
 
 def test_finding_the_photos_imports_nothing_heavy():
     code = (
-        "import sys; from slackoff.backgrounds import BuiltinSource; BuiltinSource().fingerprint(); "
+        "import sys; from slackoff.images import BuiltinSource; BuiltinSource().fingerprint(); "
         "heavy = 'torch', 'skimage', 'sklearn', 'matplotlib', 'scipy', 'cv2'; "
         "print([name for name in heavy if name in sys.modules])"
     )
@@ -73,7 +72,7 @@ def test_finding_the_photos_imports_nothing_heavy():
 
 
 def test_a_photo_that_a_version_no_longer_ships_is_named(monkeypatch):
-    monkeypatch.setattr(builtin, "PHOTOS", (*PHOTOS, BuiltinPhoto("skimage", "data/gone.png", held_out=False)))
+    monkeypatch.setattr(sources, "PHOTOS", (*PHOTOS, BuiltinPhoto("skimage", "data/gone.png", held_out=False)))
     with pytest.raises(SlackoffError) as caught:
         BuiltinSource()
     assert "skimage/gone.png is not part of the installed scikit-image" in str(caught.value)
@@ -81,6 +80,6 @@ def test_a_photo_that_a_version_no_longer_ships_is_named(monkeypatch):
 
 
 def test_a_package_that_is_not_installed_is_named(monkeypatch):
-    monkeypatch.setattr(builtin, "find_spec", lambda name: None)
+    monkeypatch.setattr(sources, "find_spec", lambda name: None)
     with pytest.raises(SlackoffError, match=r"needs scikit-image, which is not installed: install it"):
         BuiltinSource()

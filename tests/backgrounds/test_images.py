@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from slackoff.backgrounds.images import MAX_PIXELS, image_size, read_rgb
 from slackoff.errors import SlackoffError
+from slackoff.images.files import MAX_PIXELS, image_size, read_rgb
 
 ORIENTATION_TAG = 0x0112
 

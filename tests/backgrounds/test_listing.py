@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from slackoff.backgrounds.images import list_images as reexported
-from slackoff.backgrounds.listing import list_images
 from slackoff.errors import SlackoffError
+from slackoff.images.files import list_images
+from slackoff.images.files import list_images as reexported
 
 KEY = "background.root"
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slackoff.backgrounds.patches import Patch, capacity, capacity_without_overlap, select_patches
 from slackoff.errors import SlackoffError
+from slackoff.images.bank import Patch, capacity, capacity_without_overlap, select_patches
 
 SIDES = st.integers(32, 110)
 SIZES = st.lists(st.tuples(SIDES, SIDES), min_size=1, max_size=6)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from slackoff.backgrounds.sources import FolderSource, image_sizes, map_in_threads
 from slackoff.errors import SlackoffError
+from slackoff.images.sources import FolderSource, image_sizes, map_in_threads
 
 
 @pytest.fixture

@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slackoff.backgrounds.sources import Split
-from slackoff.backgrounds.split import split_images
 from slackoff.errors import SlackoffError
+from slackoff.images.sources import Split, split_images
 
 
 @dataclass

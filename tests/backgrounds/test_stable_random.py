@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from slackoff.backgrounds.stable_random import hash_uint64, splitmix64
+from slackoff.images.bank import hash_uint64, splitmix64
 
 # First outputs of the generator started at 1234567, as published for checking implementations of splitmix64.
 PUBLISHED = [

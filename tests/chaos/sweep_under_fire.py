@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 
 from slackoff import exit_codes
+from slackoff.record.files import read_lines
 from slackoff.record.ledger import Watch, attempts
-from slackoff.record.lines import read_lines
 from slackoff.record.status import read_status
 
 CELLS = 12

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from small_sweep import SmallSweep, wait_for
 
+from slackoff.record.files import read_lines
 from slackoff.record.ledger import HEARTBEAT_S, attempts
-from slackoff.record.lines import read_lines
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 OTHER_MACHINE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]

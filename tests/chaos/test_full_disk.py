@@ -8,7 +8,7 @@ import pytest
 import torch
 from small_sweep import STEPS, Disk, SmallSweep, wait_for
 
-from slackoff.record.lines import read_lines
+from slackoff.record.files import read_lines
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 

@@ -14,8 +14,8 @@ import psutil
 import pytest
 from slurm_cluster import SlurmCluster, missing
 
+from slackoff.record.files import read_lines
 from slackoff.record.ledger import Watch, attempts
-from slackoff.record.lines import read_lines
 from slackoff.record.observed import observed_status
 
 pytestmark = [

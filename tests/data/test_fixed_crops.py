@@ -7,8 +7,8 @@ import torch
 from pair_files import RAIN, SIZES, origin, write_pairs
 
 from slackoff.data import PairData, PairStream
-from slackoff.data.pairs import PairImages
-from slackoff.pairs import Pair, find_pairs
+from slackoff.data.streams import PairImages
+from slackoff.images import Pair, find_pairs
 
 SIDE = 31
 

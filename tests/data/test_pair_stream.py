@@ -12,9 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from slackoff.data import ImageBank, PairData, PairStream, RainyBatch, UnlabelledStream
-from slackoff.data.pairs import PairImages
+from slackoff.data.streams import PairImages
 from slackoff.errors import SlackoffError
-from slackoff.pairs import Pair, find_pairs
+from slackoff.images import Pair, find_pairs
 
 SIDE, BATCH = 32, 12
 

@@ -10,7 +10,7 @@ from pair_files import RAIN, SIZES, coordinates, write_pairs, write_photos
 
 from slackoff.data import ImageBank, Surroundings, UnlabelledFolder, UnlabelledRest, UnlabelledSynthesised
 from slackoff.errors import SlackoffError
-from slackoff.pairs import LabelledPairs
+from slackoff.images import LabelledPairs
 from slackoff.rain import RainRange, ThinRain
 
 SIDE = 32

@@ -14,10 +14,10 @@ from torch import nn
 from typer.testing import CliRunner
 
 from slackoff import exit_codes
-from slackoff.cli import app
+from slackoff.cli.app import app
 from slackoff.deraining import demo
+from slackoff.deraining.demo import FULL_SCALE, Removal, change_map, remove_rain
 from slackoff.deraining.model import Model, from_cell
-from slackoff.deraining.removal import FULL_SCALE, Removal, change_map, remove_rain
 
 gradio = pytest.importorskip("gradio", reason="needs the extra demo")
 

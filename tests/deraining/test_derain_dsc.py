@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from slackoff.cli import app
+from slackoff.cli.app import app
+from slackoff.config.presets import compose_preset
 from slackoff.deraining.model import Model, from_preset
 from slackoff.deraining.tiles import Tiling, derain_array
 from slackoff.errors import SlackoffError
 from slackoff.networks import DSC
-from slackoff.presets import compose_preset
 
 SMALL = {"atoms": 20, "rain_atoms": 10, "samples": 200, "sweeps": 1, "rounds": 1, "step": 4}
 

@@ -9,8 +9,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from typer.testing import CliRunner, Result
 
-from slackoff.cli import app
-from slackoff.deraining import work
+from slackoff.cli.app import app
+from slackoff.deraining import photos as work
 from slackoff.deraining.tiles import derain_array
 from slackoff.networks import UNet
 

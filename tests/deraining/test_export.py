@@ -14,11 +14,11 @@ from typer.testing import CliRunner
 
 from slackoff import exit_codes
 from slackoff.analysis.statistics import mean_interval
-from slackoff.analysis.wording import MINUS, NO_NUMBER
-from slackoff.cli import app
+from slackoff.analysis.text import MINUS, NO_NUMBER
+from slackoff.cli.app import app
 from slackoff.deraining import export as exporting
 from slackoff.deraining.model import CELL, from_cell, from_file, from_preset
-from slackoff.deraining.onnx_file import OnnxError, OnnxFile
+from slackoff.deraining.onnx import OnnxError, OnnxFile
 from slackoff.errors import SlackoffError
 
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from slackoff.build import build
+from slackoff.config.presets import compose_preset, preset_names
 from slackoff.deraining.export import export
 from slackoff.deraining.model import from_preset
-from slackoff.deraining.onnx_file import TOLERANCE, write_onnx
+from slackoff.deraining.onnx import TOLERANCE, write_onnx
 from slackoff.errors import SlackoffError
-from slackoff.presets import compose_preset, preset_names
 
 pytest.importorskip("onnxscript", reason="needs the extra export")
 DOCUMENT = Path(__file__).parents[2] / "docs" / "export.md"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from slackoff.deraining.folder import natural, plan_jobs
+from slackoff.deraining.photos import natural, plan_jobs
 from slackoff.errors import SlackoffError
 
 
@@ -100,7 +100,7 @@ def test_links_in_circles_end(photos):
 
 
 def test_a_folder_that_cannot_be_listed_is_a_failure_and_the_others_go_on(photos, monkeypatch):
-    from slackoff.deraining import folder
+    from slackoff.deraining import photos as folder
 
     listed = folder.visible_entries
 

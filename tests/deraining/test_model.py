@@ -10,10 +10,10 @@ from safetensors.torch import load_file, save_file
 from tiny_record import write_cell
 
 from slackoff.build import build
+from slackoff.config.presets import compose_preset
 from slackoff.deraining.model import CELL, NETWORK, from_cell, from_file, provenance
 from slackoff.errors import SlackoffError
 from slackoff.networks import UNet
-from slackoff.presets import compose_preset
 
 IMAGE = torch.rand(1, 3, 20, 30, generator=torch.Generator().manual_seed(0))
 

@@ -10,12 +10,12 @@ from cell_record import IDENTITY, write_photo
 from PIL import Image
 from torch import Tensor, nn
 
-from slackoff.deraining import onnx_file
+from slackoff.deraining import onnx as onnx_file
 from slackoff.deraining.export import export
 from slackoff.deraining.model import from_cell
-from slackoff.deraining.onnx_file import OPSET, OnnxError, largest_difference, write_onnx
+from slackoff.deraining.onnx import OPSET, OnnxError, largest_difference, write_onnx
 from slackoff.errors import SlackoffError
-from slackoff.networks.padding import mirror_to_multiple
+from slackoff.networks.layers import mirror_to_multiple
 
 pytest.importorskip("onnxscript", reason="needs the extra export")
 import onnx

@@ -12,9 +12,17 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from torch import nn
 
-from slackoff.deraining.footprint import UNKNOWN_BYTES, bytes_per_pixel
 from slackoff.deraining.model import Model
-from slackoff.deraining.tiles import Tiling, choose_tiling, derain_array, derained_strips, spans, weights
+from slackoff.deraining.tiles import (
+    UNKNOWN_BYTES,
+    Tiling,
+    bytes_per_pixel,
+    choose_tiling,
+    derain_array,
+    derained_strips,
+    spans,
+    weights,
+)
 from slackoff.errors import SlackoffError
 from slackoff.networks import ResNet, UNet
 

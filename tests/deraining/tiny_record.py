@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
 from slackoff.build import build
-from slackoff.presets import compose_preset
+from slackoff.config.presets import compose_preset
 from slackoff.record.status import Status
 
 

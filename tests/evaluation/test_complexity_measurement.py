@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from slackoff.backgrounds import FolderSource, read_rgb
 from slackoff.errors import SlackoffError
 from slackoff.evaluation import ComplexityMeasurement
+from slackoff.images import FolderSource, read_rgb
 from slackoff.metrics.complexity import scale_complexities
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

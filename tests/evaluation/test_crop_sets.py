@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from slackoff.backgrounds import BuiltinSource
 from slackoff.errors import SlackoffError
 from slackoff.evaluation import PairFolder
+from slackoff.images import BuiltinSource
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_crops_that_do_not_fit_are_refused(folder, options, message):
 def test_the_pairs_at_hand_are_split_by_scene(composed, shared_data):
     """No clean image of Rain100H's last pairs is one of its first ones, on which networks are trained."""
     from slackoff import build
-    from slackoff.pairs import read_clean
+    from slackoff.images import read_clean
 
     root = f"roots.rain100h={shared_data('rain100h')}"
     config = composed("labelled=rain100h_first", "evaluation=rain100h_last", root)

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from torch import nn
 
-from slackoff.backgrounds import BuiltinSource, FolderSource, split_images
 from slackoff.errors import SlackoffError
 from slackoff.evaluation import Evaluator, PairFolder, RainOnHeldOut, ThinRainOnHeldOut
+from slackoff.images import BuiltinSource, FolderSource, split_images
 from slackoff.metrics.protocol import Protocol
 from slackoff.rain import RainRange, ThinRain, render_streaks
 from slackoff.seeding import derive_seed

@@ -9,7 +9,7 @@ from torch import nn
 
 from slackoff import build
 from slackoff.errors import SlackoffError
-from slackoff.pairs import five_crops
+from slackoff.images import five_crops
 
 GAUSSIAN = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from slackoff import build
 from slackoff.errors import SlackoffError
-from slackoff.pairs import read_pair
+from slackoff.images import read_pair
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from slackoff.backgrounds import BuiltinSource, FolderSource, split_images
 from slackoff.errors import SlackoffError
 from slackoff.evaluation import StreaksOnHeldOut
+from slackoff.images import BuiltinSource, FolderSource, split_images
 
 
 @pytest.fixture

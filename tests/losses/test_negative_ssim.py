@@ -6,9 +6,9 @@ from torch import nn
 
 from slackoff.errors import SlackoffError
 from slackoff.losses import NegativeSSIM
-from slackoff.losses.negative_ssim import zero_padded_ssim
+from slackoff.losses.losses import zero_padded_ssim
 from slackoff.networks import ResNet
-from slackoff.networks.stages import StagedNetwork, Stages
+from slackoff.networks.interfaces import StagedNetwork, Stages
 
 
 class Scaled(StagedNetwork):

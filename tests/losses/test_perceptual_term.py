@@ -8,7 +8,7 @@ from torchvision.transforms.functional import normalize
 
 from slackoff.errors import SlackoffError
 from slackoff.losses import Perceptual
-from slackoff.losses.vgg19 import conv3_4, load_weights
+from slackoff.losses.vgg import conv3_4, load_weights
 
 LAST = 18  # of torchvision's features: the ReLU after the fourth convolution before the third pooling
 

@@ -6,7 +6,7 @@ import torch
 
 from slackoff.errors import SlackoffError
 from slackoff.losses import EdgeAware, PixelL1, PixelMSE
-from slackoff.losses.edge import edge_error, sobel
+from slackoff.losses.terms import edge_error, sobel
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from torch import nn
 from slackoff.errors import SlackoffError
 from slackoff.losses import SPDNetLoss
 from slackoff.networks import ResNet
-from slackoff.networks.stages import StagedNetwork, Stages
+from slackoff.networks.interfaces import StagedNetwork, Stages
 
 
 class Scaled(StagedNetwork):

@@ -7,7 +7,7 @@ from torchvision.models import vgg19
 from slackoff import build
 from slackoff.errors import SlackoffError
 from slackoff.losses import EdgeAware, Perceptual, PixelL1, PixelMSE, Term, Texture, TotalVariationTerm
-from slackoff.losses.total_variation import total_variation
+from slackoff.losses.terms import total_variation
 
 DEGREES = {"mse": 2, "l1": 1, "edge": 2, "edge_chw": 2, "gram_mean": 4, "gram_frobenius": 4, "variation": 2, "vgg": 2}
 

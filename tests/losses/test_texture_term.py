@@ -4,7 +4,7 @@ import torch
 
 from slackoff.errors import SlackoffError
 from slackoff.losses import Texture
-from slackoff.losses.texture import gram_frobenius_error, gram_mean_error, patches
+from slackoff.losses.terms import gram_frobenius_error, gram_mean_error, patches
 
 
 def gram(image):

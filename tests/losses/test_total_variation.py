@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from slackoff.losses.total_variation import total_variation
+from slackoff.losses.terms import total_variation
 
 
 def test_it_is_half_the_mean_squared_differences_of_columns_and_of_rows():

@@ -10,7 +10,7 @@ from PIL import Image
 
 from slackoff.metrics.fidelity import psnr
 from slackoff.networks import DDN
-from slackoff.weights.ddn import renamed, reproduction_name
+from slackoff.networks.weights import ddn_names, reproduction_name
 
 WEIGHTS = Path(__file__).parents[3] / "shared" / "weights"
 
@@ -34,7 +34,7 @@ def sirr() -> DDN:
     """The weights of the supervised pass; TensorFlow's kernels are (height, width, in, out)."""
     network = DDN(norm="batch", eps=1e-5)
     stored = {name: torch.from_numpy(array) for name, array in arrays("sirr/sirr_model.npz").items()}
-    network.load_state_dict(renamed(stored))
+    network.load_state_dict(ddn_names(stored))
     return network.eval()
 
 

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from slackoff.networks import JORDERE, RESCAN, DRDNet
-from slackoff.networks.dilated import DilatedConv2d
+from slackoff.networks.layers import DilatedConv2d
 
 
 @pytest.mark.parametrize(("channels", "dilation", "float32"), [(24, 2, True), (24, 1, False), (32, 2, False)])

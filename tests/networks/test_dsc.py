@@ -6,8 +6,8 @@ import torch
 
 from slackoff.errors import SlackoffError
 from slackoff.networks import DSC
-from slackoff.networks.guided_filter import guided_smooth
-from slackoff.sparse_coding import Settings, separate
+from slackoff.networks.layers import guided_smooth
+from slackoff.networks.sparse_coding import Settings, separate
 
 SMALL = {"atoms": 96, "rain_atoms": 32, "samples": 600, "rounds": 2, "sweeps": 2}
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from formula_weights import formula_input
 
-from slackoff.networks.guided_filter import box_mean, guided_smooth
+from slackoff.networks.layers import box_mean, guided_smooth
 
 
 def reference(image: np.ndarray, radius: int, eps: float) -> np.ndarray:

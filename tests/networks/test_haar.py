@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from slackoff.networks.haar import haar, inverse_haar
+from slackoff.networks.spdnet import haar, inverse_haar
 
 
 def in_order_of_inverse(bands):

@@ -6,10 +6,10 @@ import pytest
 import torch
 from formula_weights import formula_input
 
-from slackoff.backgrounds.images import read_rgb
+from slackoff.images.files import read_rgb
 from slackoff.metrics.fidelity import psnr
 from slackoff.networks import JORDERE
-from slackoff.weights.jorder_e import rename
+from slackoff.networks.weights import jorder_e_name
 
 FILE = Path(__file__).resolve().parents[3] / "shared" / "weights" / "jorder-e" / "model_practical.pt"
 
@@ -26,7 +26,7 @@ def released_names(blocks):
 @pytest.mark.parametrize("blocks", [3, 11])
 def test_every_released_name_has_one_of_ours(blocks):
     released = released_names(blocks)
-    ours = [rename(key) for key in released]
+    ours = [jorder_e_name(key) for key in released]
     assert set(ours) == set(JORDERE(4, blocks).state_dict())
     assert len(ours) == len(set(ours))
 
@@ -43,7 +43,7 @@ def test_every_released_name_has_one_of_ours(blocks):
     ],
 )
 def test_other_names_stay_as_they_are(key):
-    assert rename(key) == key
+    assert jorder_e_name(key) == key
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def practical() -> JORDERE:
         pytest.skip(f"{FILE} is absent: this test needs JORDER-E's published weights")
     released = torch.load(FILE, map_location="cpu", weights_only=True)
     network = JORDERE(32, 3).eval()
-    network.load_state_dict({rename(key): tensor for key, tensor in released.items()})
+    network.load_state_dict({jorder_e_name(key): tensor for key, tensor in released.items()})
     return network
 
 

@@ -9,7 +9,7 @@ import torch.multiprocessing
 from torch import Tensor
 
 from slackoff.errors import SlackoffError
-from slackoff.networks.memory import Memory, assign, cosine_scores, read, updated
+from slackoff.networks.moss import Memory, assign, cosine_scores, read, updated
 
 ITEMS, CHANNELS = 9, 5
 

@@ -9,7 +9,7 @@ from menet_reference import fold, restore, unfold
 from slackoff.errors import SlackoffError
 from slackoff.losses import L1
 from slackoff.networks import MENET
-from slackoff.networks.menet_blocks import ChannelAttention
+from slackoff.networks.menet import ChannelAttention
 
 SMALL = {"width": 8, "blocks": 2}
 PLAIN = {"attention": False}

@@ -4,7 +4,7 @@ import pytest
 import torch
 from formula_weights import fill
 
-from slackoff.networks.moss_blocks import ConditionalFusion, ResidualBlock
+from slackoff.networks.moss import ConditionalFusion, ResidualBlock
 
 
 def numbers(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from slackoff.networks.padding import mirror_to_multiple
+from slackoff.networks.layers import mirror_to_multiple
 
 
 @pytest.mark.parametrize(("height", "width", "multiple"), [(8, 16, 8), (5, 7, 8), (1, 3, 7), (2, 1, 8), (30, 41, 16)])

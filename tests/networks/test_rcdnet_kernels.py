@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from slackoff.networks.rcdnet_kernels import STREAKS, rain_kernels
+from slackoff.networks.rcdnet import STREAKS, rain_kernels
 
 
 def test_kernels_are_the_tables_gaussians():

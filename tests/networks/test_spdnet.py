@@ -6,7 +6,7 @@ from formula_weights import count_parameters, fill, formula_input
 from slackoff.errors import SlackoffError
 from slackoff.losses import L1, SPDNetLoss
 from slackoff.networks import SPDNet
-from slackoff.networks.spdnet_blocks import _nearest, residue_channel
+from slackoff.networks.spdnet import _nearest, residue_channel
 
 
 def closed_form_count(channels, blocks):

@@ -7,7 +7,7 @@ import torch
 from formula_weights import fill
 from torch import Tensor
 
-from slackoff.networks.swin_layer import SwinLayer, WindowAttention, relative_positions, shift_mask
+from slackoff.networks.swinir import SwinLayer, WindowAttention, relative_positions, shift_mask
 
 CPU = torch.device("cpu")
 SIZES = [(8, 12, 4), (4, 4, 4), (4, 12, 4), (9, 6, 3), (14, 7, 7)]

@@ -6,7 +6,7 @@ from torch import nn
 from slackoff.errors import SlackoffError
 from slackoff.losses import L1
 from slackoff.networks import Syn2Real
-from slackoff.networks.syn2real_blocks import Res2Block
+from slackoff.networks.syn2real import Res2Block
 
 
 def closed_form_count(w: int, groups: int) -> int:

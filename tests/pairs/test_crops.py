@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from slackoff.errors import SlackoffError
-from slackoff.pairs import Crop, LabelledPairs, crops_per_image, five_crops
+from slackoff.images import CropPlace, LabelledPairs, crops_per_image, five_crops
 
 NAMES = ["top_left", "top_right", "bottom_left", "bottom_right", "centre"]
 
 
-def cut(image: np.ndarray, crop: Crop, side: int) -> np.ndarray:
+def cut(image: np.ndarray, crop: CropPlace, side: int) -> np.ndarray:
     square = image[crop.top : crop.top + side, crop.left : crop.left + side]
     return square[:, ::-1] if crop.mirrored else square
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from slackoff.errors import SlackoffError
-from slackoff.pairs import chosen_by_place, find_pairs, fingerprint, pair_sizes, read_pair
+from slackoff.images import chosen_by_place, find_pairs, fingerprint, pair_sizes, read_pair
 
 KEY = "evaluation.root"
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from slackoff.pairs.likeness import shown_in, thumbnail
+from slackoff.images.pairs import shown_in, thumbnail
 
 
 def picture(seed: int) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from slackoff.errors import SlackoffError
-from slackoff.pairs import LabelledPairs, Scenes
+from slackoff.images import LabelledPairs, Scenes
 
 
 def scene(seed: int) -> np.ndarray:

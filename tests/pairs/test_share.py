@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from slackoff.errors import SlackoffError
-from slackoff.pairs import LabelledPairs, Pair, find_pairs, limited
+from slackoff.images import LabelledPairs, Pair, find_pairs, limited
 
 SCENES, VERSIONS = 20, 3
 

@@ -12,7 +12,7 @@ from published_record import COUNTS, STUDY, image_rows, write_cell, write_record
 from typer.testing import CliRunner
 from wandb_stub import ENTITY, KEY, Stub, serving
 
-from slackoff.cli import app
+from slackoff.cli.app import app
 from slackoff.publishing.publish import publish
 from slackoff.record.wandb_tags import tag_of
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from slackoff.questionnaire.ballot import images_for, placed_methods
+from slackoff.user_study.questionnaire import images_for, placed_methods
 
 IMAGES = [f"{number:02d}" for number in range(48)]
 RATERS = [f"rater{number}" for number in range(2400)]

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from slackoff.backgrounds.images import read_rgb
 from slackoff.errors import SlackoffError
-from slackoff.questionnaire.copies import AnonymousCopies
+from slackoff.images.files import read_rgb
+from slackoff.user_study.questionnaire import AnonymousCopies
 
 
 @pytest.fixture

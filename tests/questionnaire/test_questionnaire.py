@@ -5,9 +5,8 @@ import threading
 import pytest
 
 from slackoff.errors import SlackoffError
-from slackoff.questionnaire.groups import find_groups
-from slackoff.questionnaire.questionnaire import Questionnaire, is_rater, rater_or_new
-from slackoff.questionnaire.vote_file import VoteFile
+from slackoff.user_study.questionnaire import Questionnaire, find_groups, is_rater, rater_or_new
+from slackoff.user_study.votes import VoteFile
 
 
 @pytest.fixture

@@ -8,11 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from slackoff.backgrounds.images import read_rgb
-from slackoff.questionnaire.groups import find_groups
-from slackoff.questionnaire.page import letter, make_page
-from slackoff.questionnaire.questionnaire import Questionnaire
-from slackoff.questionnaire.vote_file import VoteFile
+from slackoff.images.files import read_rgb
+from slackoff.user_study.page import letter, make_page
+from slackoff.user_study.questionnaire import Questionnaire, find_groups
+from slackoff.user_study.votes import VoteFile
 
 ANN = "00000000000a"
 
@@ -66,7 +65,7 @@ def test_a_click_without_the_id_of_its_rater_is_no_vote(page, tmp_path, monkeypa
     """Not even where the new rater would be asked just what the page shows."""
     _, functions, study = page
     chance = SimpleNamespace(token_hex=lambda size: ANN)
-    monkeypatch.setattr("slackoff.questionnaire.questionnaire.secrets", chance)
+    monkeypatch.setattr("slackoff.user_study.questionnaire.secrets", chance)
     rater, token, heading, *_ = functions["pick_0"](kept, study.question(ANN).token)
     assert (rater, token, heading) == (ANN, study.question(ANN).token, "## Image 1 of 2")
     assert (tmp_path / "votes.csv").read_text().count("\n") == 1

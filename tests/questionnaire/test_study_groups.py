@@ -6,7 +6,7 @@ import pytest
 from study_pictures import picture
 
 from slackoff.errors import SlackoffError
-from slackoff.questionnaire.groups import find_groups, image_names, named_folders
+from slackoff.user_study.questionnaire import find_groups, image_names, named_folders
 
 
 def refused(*arguments) -> str:

@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from slackoff.__main__ import VERBS
-from slackoff.cli import app
-from slackoff.questionnaire import page
+from slackoff.cli.app import app
+from slackoff.user_study import page
 
 VOTES = "rater,image,method\nann,im1,A\nann,im2,B\nbob,im1,A\nbob,im2,A\n"
 

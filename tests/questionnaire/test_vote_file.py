@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from slackoff.analysis.user_study import read_votes
 from slackoff.errors import SlackoffError
-from slackoff.questionnaire import vote_file
-from slackoff.questionnaire.vote_file import VoteFile
+from slackoff.user_study import read_votes
+from slackoff.user_study import votes as vote_file
+from slackoff.user_study.votes import VoteFile
 
 HEADER = "rater,image,method,shown,voted_at\n"
 ADD = """
 import sys
-from slackoff.questionnaire.vote_file import VoteFile
+from slackoff.user_study.votes import VoteFile
 votes = VoteFile(sys.argv[1], ["A", "B"])
 for number in range(50):
     votes.add(sys.argv[2], f"image {number}, the " + "long" * 40, "AB"[number % 2], ["B", "A"])

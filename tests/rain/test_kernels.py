@@ -3,7 +3,7 @@ import pytest
 import torch
 from opencv_rain import Setting, as_parameters, line_kernel
 
-from slackoff.rain.kernels import line_kernels
+from slackoff.rain.render import line_kernels
 
 
 def every_setting(angles: range, lengths: range = range(1, 61)) -> list[Setting]:

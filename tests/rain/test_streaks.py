@@ -5,7 +5,7 @@ import torch
 from opencv_rain import Setting, as_parameters, as_settings, rain_layer
 
 from slackoff.rain import RainRange, render_streaks
-from slackoff.rain.streaks import streaks_from_noise
+from slackoff.rain.render import streaks_from_noise
 
 
 def grey(rain: torch.Tensor) -> np.ndarray:

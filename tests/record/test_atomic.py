@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from slackoff.record import atomic
-from slackoff.record.atomic import create_text, remove_partials, write_text
-from slackoff.record.lines import read_lines
+from slackoff.record import files
+from slackoff.record.files import create_text, read_lines, remove_partials, write_text
 from slackoff.record.loggers import RecordLogger
 
 
@@ -18,7 +17,7 @@ def no_space(*_: object, **__: object) -> None:
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write_text(tmp_path / "file", "old")
-    monkeypatch.setattr(atomic.os, "fsync", no_space)
+    monkeypatch.setattr(files.os, "fsync", no_space)
     with pytest.raises(OSError, match="No space left"):
         write_text(tmp_path / "file", "new")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
@@ -27,7 +26,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: 
 
 def test_a_name_is_not_taken_by_a_file_that_could_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Where there are no hard links the name comes first and the text a moment later."""
-    monkeypatch.setattr(atomic.os, "link", lambda *_: (_ for _ in ()).throw(PermissionError(1, "no hard links here")))
+    monkeypatch.setattr(files.os, "link", lambda *_: (_ for _ in ()).throw(PermissionError(1, "no hard links here")))
     with monkeypatch.context() as full:
         full.setattr(Path, "read_text", no_space)
         with pytest.raises(OSError, match="No space left"):
@@ -49,7 +48,7 @@ def test_a_resume_on_a_full_disk_keeps_the_steps_that_were_logged(tmp_path: Path
     logger = RecordLogger(tmp_path)
     for step in (10, 20):
         logger.log_metrics({"train/loss": 0.5}, step)
-    monkeypatch.setattr(atomic.os, "fsync", no_space)
+    monkeypatch.setattr(files.os, "fsync", no_space)
     with pytest.raises(OSError, match="No space left"):
         RecordLogger(tmp_path, resume_step=10)
     assert [row["step"] for row in read_lines(tmp_path / "steps.jsonl")] == [10, 20]

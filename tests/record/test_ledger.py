@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from slackoff.record import atomic
-from slackoff.record.atomic import create_text
+from slackoff.record import files
+from slackoff.record.files import create_text
 from slackoff.record.ledger import Attempt, Claim, ClaimedError, Watch, attempts, claim, end_attempt, latest
 from slackoff.record.owner import Owner
 
@@ -157,7 +157,7 @@ def test_of_many_processes_one_gets_the_cell(tmp_path: Path, linked: bool, monke
         def refuse(*_: object) -> None:
             raise PermissionError(1, "no hard links here")
 
-        monkeypatch.setattr(atomic.os, "link", refuse)
+        monkeypatch.setattr(files.os, "link", refuse)
     context = multiprocessing.get_context("fork")
     folders = [tmp_path / str(number) for number in range(8)]
     for folder in folders:
@@ -190,7 +190,7 @@ def test_a_link_whose_answer_got_lost_is_ours(tmp_path: Path, monkeypatch: pytes
         real(source, target)
         real(source, target)  # the network sends the request again
 
-    monkeypatch.setattr(atomic.os, "link", lossy)
+    monkeypatch.setattr(files.os, "link", lossy)
     create_text(tmp_path / "file", "text")
     assert (tmp_path / "file").read_text() == "text"
     with pytest.raises(FileExistsError):

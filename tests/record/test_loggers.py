@@ -8,7 +8,7 @@ import pytest
 import wandb
 from lightning.pytorch.loggers.logger import DummyExperiment
 
-from slackoff.record.lines import read_lines
+from slackoff.record.files import read_lines
 from slackoff.record.loggers import RecordLogger
 from slackoff.record.status import Status
 from slackoff.record.wandb_content import STEP, run_options

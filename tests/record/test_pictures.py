@@ -9,8 +9,7 @@ from PIL import Image
 from torch import nn
 
 from slackoff.evaluation import Evaluation
-from slackoff.record.pictures import KINDS, kept_pictures, picture_folder
-from slackoff.record.results import write_results
+from slackoff.record.results import KINDS, kept_pictures, picture_folder, write_results
 from slackoff.record.wandb_content import pictures, read_pictures
 
 NAMED = [("first", "001"), ("second", "001"), ("second", "a/001"), ("a/b", "001"), ("a", "b/001"), ("first", "Ö 1.png")]

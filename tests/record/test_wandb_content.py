@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from slackoff.record.pictures import picture_folder
+from slackoff.record.results import picture_folder
 from slackoff.record.status import Status
 from slackoff.record.wandb_content import (
     error_map,

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from slackoff.sparse_coding.atoms import across_streaks, rain_scores, split_atoms
+from slackoff.networks.sparse_coding import across_streaks, rain_scores, split_atoms
 
 
 def stripes(angle: float, size: int, period: float = 6.0) -> torch.Tensor:

@@ -1,7 +1,6 @@
 import torch
 
-from slackoff.sparse_coding import learn_dictionary, pursue, sweep_atoms
-from slackoff.sparse_coding.pursuit import Codes
+from slackoff.networks.sparse_coding import Codes, learn_dictionary, pursue, sweep_atoms
 
 
 def planted(signals: int, atoms: int, size: int, sparsity: int, seed: int):

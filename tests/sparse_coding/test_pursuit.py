@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.linear_model import OrthogonalMatchingPursuit, orthogonal_mp_gram
 
-from slackoff.sparse_coding import pursue
+from slackoff.networks.sparse_coding import pursue
 
 
 def unit_rows(count: int, size: int, seed: int) -> torch.Tensor:

@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.optimize import minimize_scalar
 
-from slackoff.sparse_coding.screen_blend import unblend, update_layer
+from slackoff.networks.sparse_coding import unblend, update_layer
 
 
 @pytest.mark.parametrize("weight", [0.01, 1.0, 3.0])

@@ -11,7 +11,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from slackoff.hydra_app import run
+from slackoff.cli.hydra_app import run
 from slackoff.record.environment import describe_environment
 from slackoff.record.status import Status
 from slackoff.sweep import step_rate, step_rates

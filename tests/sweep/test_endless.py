@@ -13,12 +13,12 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from slackoff import cli
 from slackoff.cell import main
+from slackoff.cli.app import app
 from slackoff.handover import Exit, Handover
-from slackoff.record import atomic, ledger
+from slackoff.record import files, ledger
 from slackoff.record import status as status_module
-from slackoff.record.atomic import read_text
+from slackoff.record.files import read_text
 from slackoff.record.ledger import Attempt, Claim, Watch, attempts, claim, end_attempt, latest
 from slackoff.record.status import Status, read_status
 from slackoff.sweep import driver as driver_module
@@ -282,15 +282,15 @@ def test_a_stale_handle_is_opened_anew_and_nothing_else_is_tried_again(tmp_path:
 
     monkeypatch.setattr(Path, "read_text", read)
     number, failing = errno.ESTALE, 2
-    assert atomic.read_text(path) == "text"
+    assert files.read_text(path) == "text"
     opened.clear()
     failing = 3
     with pytest.raises(OSError, match="Stale"):
-        atomic.read_text(path)
+        files.read_text(path)
     opened.clear()
     number, failing = errno.EIO, 1
     with pytest.raises(OSError, match="Input"):
-        atomic.read_text(path)
+        files.read_text(path)
     assert len(opened) == 1
 
 
@@ -316,7 +316,7 @@ def test_the_place_of_a_cell_is_shown_although_its_heartbeat_cannot_be_read(tmp_
 def test_status_shows_the_others_where_one_cannot_be_read(cells, fault):
     fault.put_on(cells[0].folder)
     runs = cells[0].folder.parents[1]
-    found = CliRunner().invoke(cli.app, ["status", "--runs", str(runs)])
+    found = CliRunner().invoke(app.app, ["status", "--runs", str(runs)])
     assert found.exit_code == 0
     assert [cell.id in found.stdout for cell in cells] == [False, True, True]
     assert found.stderr.count("could not be used for a while") == 1
@@ -324,9 +324,9 @@ def test_status_shows_the_others_where_one_cannot_be_read(cells, fault):
 
 def test_status_watch_keeps_what_was_known(cells, fault):
     runs, known = cells[0].folder.parents[1], dict[str, Status]()
-    assert len(cli._guarded_statuses(runs, Watch(), known)) == 3
+    assert len(app._guarded_statuses(runs, Watch(), known)) == 3
     fault.put_on(cells[0].folder)
-    assert len(cli._guarded_statuses(runs, Watch(), known)) == 3
+    assert len(app._guarded_statuses(runs, Watch(), known)) == 3
 
 
 def test_watching_goes_on_where_the_folder_cannot_be_read(monkeypatch):

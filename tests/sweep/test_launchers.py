@@ -12,8 +12,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
 from slackoff.handover import Exit, launcher_variables
+from slackoff.record.files import read_lines
 from slackoff.record.ledger import Watch
-from slackoff.record.lines import read_lines
 from slackoff.sweep.plan import plan
 from slackoff.sweep.prepare import prepare
 from train_here import train_here

@@ -10,8 +10,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
+from slackoff.cli.hydra_app import run
 from slackoff.errors import SlackoffError
-from slackoff.hydra_app import run
 from slackoff.sweep.compositions import Compositions
 from slackoff.sweep.expand import Expander
 from slackoff.sweep.fingerprints import Fingerprints

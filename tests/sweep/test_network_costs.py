@@ -9,8 +9,8 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from slackoff.analysis.network_costs import FILE, network_costs
+from slackoff.config.presets import compose_preset
 from slackoff.errors import SlackoffError
-from slackoff.presets import compose_preset
 from slackoff.sweep.network_costs import check_network_costs, keep_network_costs
 from slackoff.sweep.plan import Cell
 

@@ -16,8 +16,8 @@ from torch import nn
 
 from slackoff.errors import SlackoffError
 from slackoff.handover import Exit
+from slackoff.record.files import read_lines
 from slackoff.record.ledger import attempts
-from slackoff.record.lines import read_lines
 from slackoff.training import refuse_split_norm
 from train_here import train_here
 

@@ -9,8 +9,8 @@ from slackoff.sweep.plan import plan
 from slackoff.sweep.slots import Slot
 
 pytest.importorskip("ray", reason="Ray is not installed: .venv/bin/pip install -e '.[ray]'")
-from slackoff.sweep import ray_cells
-from slackoff.sweep.ray_task import Order, Place
+from slackoff.sweep import ray
+from slackoff.sweep.ray import Order, Place
 
 
 class FakeActor:
@@ -30,10 +30,10 @@ class FakeActor:
 
 def test_a_cell_in_the_queue_has_run_for_no_time_and_is_taken_out_rather_than_asked(composed, monkeypatch):
     killed = []
-    monkeypatch.setattr(ray_cells.ray, "kill", killed.append)
+    monkeypatch.setattr(ray.ray, "kill", killed.append)
     (cell,) = plan([composed()], [[]])
     actor, order = FakeActor(), Order("token", cell.folder, cell.folder, {}, 1, 0)
-    running = ray_cells.RayCell(cell, Slot({}), order, actor, None)
+    running = ray.RayCell(cell, Slot({}), order, actor, None)
     assert (running.seconds(), running.ended()) == (0.0, False)
     running.ask_to_stop()
     assert killed == [actor]

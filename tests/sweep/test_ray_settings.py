@@ -11,8 +11,8 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from slackoff.cli.hydra_app import _launcher
 from slackoff.errors import SlackoffError
-from slackoff.hydra_app import _launcher
 
 MODULE = "hydra_plugins.slackoff_ray_launcher"
 FOREIGN = """

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 
 from slackoff.handover import Exit
 from slackoff.record.checkpoint import WholeFileCheckpointIO
+from slackoff.record.files import read_lines
 from slackoff.record.ledger import Watch
-from slackoff.record.lines import read_lines
 from slackoff.record.status import read_status
 from slackoff.sweep.plan import Cell, plan
 from slackoff.sweep.prepare import prepare

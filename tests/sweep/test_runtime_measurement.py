@@ -16,9 +16,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from slackoff.config.presets import compose_preset, count
 from slackoff.errors import SlackoffError
 from slackoff.evaluation.runtime import Timings
-from slackoff.presets import compose_preset, count
 from slackoff.sweep.expand import resolved
 from slackoff.sweep.measurement import run_measurement
 from slackoff.sweep.runtime import RuntimeMeasurement
@@ -106,7 +106,7 @@ def test_presets_that_fail_are_told_of_and_the_others_are_timed(
     for name, text in (BROKEN | {"good": GOOD}).items():
         (tmp_path / "conf" / "network" / f"{name}.yaml").write_text(text)
     config = configured("study.measure.networks=null")
-    monkeypatch.setattr("slackoff.presets.config_folder", lambda: tmp_path / "conf")
+    monkeypatch.setattr("slackoff.config.presets.config_folder", lambda: tmp_path / "conf")
     for _ in range(2):  # measured, then only drawn
         console = Console(record=True, width=200)
         assert run_measurement(config, console) == 3

@@ -16,10 +16,10 @@ pytest.importorskip("submitit", reason="submitit is not installed: .venv/bin/pip
 
 from slackoff.handover import Exit
 from slackoff.record.ledger import Watch, attempts, claim, end_attempt
-from slackoff.sweep import slurm_job
+from slackoff.sweep import slurm_jobs
 from slackoff.sweep.plan import Cell, plan
 from slackoff.sweep.prepare import prepare
-from slackoff.sweep.slurm_job import CellJob, slot_name
+from slackoff.sweep.slurm_jobs import CellJob, slot_name
 
 LISTENS = """
 import signal, sys, time
@@ -66,7 +66,7 @@ def cell(composed: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch) -
     (found,) = plan([composed()], [[]])
     prepare(found, Watch())
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    monkeypatch.setattr(slurm_job, "_LOOK_S", 0.05)
+    monkeypatch.setattr(slurm_jobs, "_LOOK_S", 0.05)
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR2)}
     yield found
     for number, handler in before.items():
@@ -83,7 +83,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
             program = [sys.executable, "-c", code, command[-1]] if "slackoff.cell" in command else command
             return real(program, **options)  # type: ignore[call-overload]
 
-        monkeypatch.setattr(slurm_job.subprocess, "Popen", popen)
+        monkeypatch.setattr(slurm_jobs.subprocess, "Popen", popen)
 
     return use
 
@@ -163,7 +163,7 @@ def test_the_attempt_of_another_process_is_none_of_its_own(cell, runs):
 
 
 def test_turns_without_a_checkpoint_end_in_a_failure_that_says_what_to_raise(cell, runs, monkeypatch):
-    monkeypatch.setattr(slurm_job, "_MOST_IDLE_TURNS", 2)
+    monkeypatch.setattr(slurm_jobs, "_MOST_IDLE_TURNS", 2)
     runs(LISTENS)
     job = CellJob(cell.folder, 1, 0)
     following = warned(warned(job))
@@ -182,6 +182,6 @@ def test_a_checkpoint_starts_the_count_anew(cell, runs):
 
 def test_a_turn_too_many_of_a_cell_that_another_process_trains_is_no_failure(cell):
     attempt = claim(cell.folder, "cpu 0", 0)
-    assert CellJob(cell.folder, 1, 0, idle=slurm_job._MOST_IDLE_TURNS)() == Exit.ELSEWHERE
+    assert CellJob(cell.folder, 1, 0, idle=slurm_jobs._MOST_IDLE_TURNS)() == Exit.ELSEWHERE
     end_attempt(attempt, "done")
     assert [attempt.outcome for attempt in attempts(cell.folder)] == ["done"]

@@ -18,7 +18,8 @@ from slackoff.errors import SlackoffError
 from slackoff.handover import Exit
 from slackoff.record.ledger import Watch, attempts, claim, end_attempt
 from slackoff.sweep import slurm as slurm_module
-from slackoff.sweep import slurm_queue, slurm_submission
+from slackoff.sweep import slurm as slurm_queue
+from slackoff.sweep import slurm_jobs
 from slackoff.sweep.plan import Cell, plan
 from slackoff.sweep.prepare import prepare
 from slackoff.sweep.slots import Slot
@@ -36,7 +37,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
         (slurm_module, "_RESULT_WITHIN_S"),
         (slurm_module, "_REPEAT_S"),
         (slurm_module, "_LEAVE_S"),
-        (slurm_submission, "AGAIN_S"),
+        (slurm_jobs, "AGAIN_S"),
     ):
         monkeypatch.setattr(module, name, MOMENT_S if name in ("_RESULT_WITHIN_S", "_LEAVE_S", "AGAIN_S") else 0.0)
     return FakeSlurm(tmp_path / "slurm", monkeypatch)
@@ -275,7 +276,7 @@ def test_a_driver_killed_while_it_submits_leaves_no_job_that_can_train(cells, sl
     code = f"""
 from pathlib import Path
 from types import SimpleNamespace
-from slackoff.sweep.slurm_submission import Submitter
+from slackoff.sweep.slurm_jobs import Submitter
 cell = SimpleNamespace(id="x", folder=Path({str(cells[0].folder)!r}))
 Submitter({SETTINGS}).submit(cell, 1, 0)
 """

@@ -10,7 +10,7 @@ import pytest
 from hydra_plugins.slackoff_launcher import SlurmLauncher
 from slackoff.errors import SlackoffError
 from slackoff.sweep.slots import Slot
-from slackoff.sweep.slurm_settings import check_names, job_settings
+from slackoff.sweep.slurm_jobs import check_names, job_settings
 
 USUAL: dict[str, Any] = {
     "gpus_per_cell": 1,

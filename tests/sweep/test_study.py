@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from slackoff.__main__ import main
-from slackoff.cli import app
+from slackoff.cli.app import app
 from slackoff.record.status import Status
 from slackoff.sweep.slots import make_slots
 

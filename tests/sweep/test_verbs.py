@@ -8,7 +8,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 from typer.testing import CliRunner, Result
 
-from slackoff.cli import app
+from slackoff.cli.app import app
 from slackoff.record.status import State, Status
 from slackoff.sweep import driver as driver_module
 from slackoff.sweep.plan import Cell, plan

@@ -10,11 +10,10 @@ from lightning import Callback, Trainer
 from torch import Tensor, nn
 
 from slackoff.data import BatchStream, RainyBatch, RainyData
-from slackoff.losses import L1
+from slackoff.losses import L1, GradientBalancing
 from slackoff.networks import UNet
 from slackoff.rain import RainRange
 from slackoff.tasks import MultitaskTask, SemiSupervisedTask, StepSeed, SupervisedTask, Task
-from slackoff.weighting import GradientBalancing
 
 SIZE, BATCH, SEED = 32, 4, 5
 RANGE = RainRange([200, 300], [3, 5], [10, 20], [-30, 30])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from slackoff.errors import SlackoffError
-from slackoff.tasks.decay import Cosine, Steps
+from slackoff.tasks import Cosine, Steps
 
 
 def rates(decay: Cosine | Steps, steps: int) -> list[float]:

@@ -4,7 +4,7 @@ import torch
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, DotProduct, RationalQuadratic
 
-from slackoff.tasks.latent_gp import KERNELS, latent_loss, length_scale, linear, nearest, posterior
+from slackoff.tasks.syn2real import KERNELS, latent_loss, length_scale, linear, nearest, posterior
 
 NOISE = 0.01
 

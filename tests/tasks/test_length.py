@@ -1,7 +1,7 @@
 import pytest
 
 from slackoff.errors import SlackoffError
-from slackoff.tasks.length import Length
+from slackoff.tasks.semi_supervised import Length
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from slackoff.tasks.mixing import mix_residues
+from slackoff.tasks.semi_supervised import mix_residues
 
 
 def images(count: int, seed: int) -> torch.Tensor:

@@ -25,10 +25,7 @@ from torch import Tensor, nn
 from slackoff import build
 from slackoff.data import BatchStream, RainyBatch
 from slackoff.errors import SlackoffError
-from slackoff.record.callbacks import LossGuard, NonFiniteLossError
-from slackoff.tasks import MultitaskTask
-from slackoff.tasks.decay import Steps
-from slackoff.weighting import (
+from slackoff.losses import (
     DynamicWeightAverage,
     Fixed,
     GradientBalancing,
@@ -38,6 +35,8 @@ from slackoff.weighting import (
     Uncertainty,
     Weighting,
 )
+from slackoff.record.callbacks import LossGuard, NonFiniteLossError
+from slackoff.tasks import MultitaskTask, Steps
 
 # Written by: python tests/tasks/small_problem.py multitask > tests/tasks/golden/multitask.txt
 GOLDEN = Path(__file__).parent / "golden" / "multitask.txt"

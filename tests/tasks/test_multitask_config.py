@@ -9,8 +9,7 @@ from slackoff.checks import Checks
 from slackoff.errors import SlackoffError
 from slackoff.sweep.compositions import Compositions
 from slackoff.sweep.expand import Expander, resolved
-from slackoff.tasks import MultitaskTask
-from slackoff.tasks.decay import Steps
+from slackoff.tasks import MultitaskTask, Steps
 
 WEIGHTINGS = {
     "fixed": "Fixed",

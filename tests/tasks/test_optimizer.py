@@ -5,9 +5,7 @@ from small_problem import network, train
 
 from slackoff.errors import SlackoffError
 from slackoff.losses import MSE
-from slackoff.tasks import SupervisedTask
-from slackoff.tasks.decay import Steps
-from slackoff.tasks.optimizer import SGD
+from slackoff.tasks import SGD, Steps, SupervisedTask
 
 
 def test_steps_have_the_momentum_of_those_before():

@@ -4,14 +4,7 @@ import torch
 from sklearn.mixture import GaussianMixture
 from torch.distributions import Normal, kl_divergence
 
-from slackoff.tasks.residual_mixture import (
-    VARIANCE_FLOOR,
-    Mixture,
-    least_divergence,
-    maximised,
-    mixture_loss,
-    responsibilities,
-)
+from slackoff.tasks.sirr import VARIANCE_FLOOR, Mixture, least_divergence, maximised, mixture_loss, responsibilities
 
 MIXTURE = Mixture(torch.tensor([0.5, 0.3, 0.2]), torch.tensor([1e-4, 1e-3, 2e-2]))
 

@@ -11,8 +11,7 @@ from torch import nn
 from slackoff.data import BatchStream, RainyBatch
 from slackoff.errors import SlackoffError
 from slackoff.seeding import derive_seed
-from slackoff.tasks import SemiSupervisedTask
-from slackoff.tasks.decay import Steps
+from slackoff.tasks import SemiSupervisedTask, Steps
 
 # Written by: python tests/tasks/small_problem.py semi_supervised > tests/tasks/golden/semi_supervised.txt
 GOLDEN = Path(__file__).parent / "golden" / "semi_supervised.txt"

@@ -8,11 +8,10 @@ from torch import nn
 
 from slackoff.data import BatchStream
 from slackoff.errors import SlackoffError
-from slackoff.losses.total_variation import absolute_variation
+from slackoff.losses.terms import absolute_variation
 from slackoff.networks import DDN
 from slackoff.seeding import derive_seed
-from slackoff.tasks import SIRRTask
-from slackoff.tasks.decay import Steps
+from slackoff.tasks import SIRRTask, Steps
 
 CONSTANT = Steps([], 1.0)
 

@@ -9,8 +9,7 @@ from torch import nn
 
 from slackoff.data import BatchStream
 from slackoff.losses import L1
-from slackoff.tasks import SupervisedTask
-from slackoff.tasks.decay import Cosine
+from slackoff.tasks import Cosine, SupervisedTask
 
 # Written by: python tests/tasks/small_problem.py supervised > tests/tasks/golden/supervised.txt
 GOLDEN = Path(__file__).parent / "golden" / "supervised.txt"

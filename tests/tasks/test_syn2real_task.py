@@ -11,8 +11,7 @@ from slackoff.data import BatchStream
 from slackoff.errors import SlackoffError
 from slackoff.networks import Syn2Real
 from slackoff.seeding import derive_seed
-from slackoff.tasks import Syn2RealTask
-from slackoff.tasks.decay import Steps
+from slackoff.tasks import Steps, Syn2RealTask
 
 CONSTANT = Steps([], 1.0)
 SMALL = {"neighbours": 3, "bank_size": 6}

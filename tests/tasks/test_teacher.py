@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from slackoff.tasks.teacher import copy_student, follow_student
+from slackoff.tasks.semi_supervised import copy_student, follow_student
 
 
 def pair() -> tuple[nn.Module, nn.Module]:

@@ -4,7 +4,7 @@ import pytest
 from weighting_problem import Small, images, say, started, three
 
 from slackoff.errors import SlackoffError
-from slackoff.weighting import Fixed
+from slackoff.losses import Fixed
 
 
 def test_the_loss_is_the_weighted_sum_in_the_order_of_the_terms():

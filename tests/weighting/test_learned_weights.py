@@ -8,7 +8,7 @@ import torch
 from weighting_problem import Small, images, say, started, three
 
 from slackoff.errors import SlackoffError
-from slackoff.weighting import DynamicWeightAverage, GradNorm, Uncertainty
+from slackoff.losses import DynamicWeightAverage, GradNorm, Uncertainty
 
 
 class Told:

@@ -8,8 +8,8 @@ import torch
 from weighting_problem import Small, absolutes, images, plain_gradients, say, slopes, squares, started, three
 
 from slackoff.errors import SlackoffError
-from slackoff.weighting import GradientBalancing, LossBalancing
-from slackoff.weighting.balance import share_of_others
+from slackoff.losses import GradientBalancing, LossBalancing
+from slackoff.losses.weightings import share_of_others
 
 BOTH = [LossBalancing, GradientBalancing]
 LAST = slice(5 * 28, 5 * 28 + 3 * 5 * 9)

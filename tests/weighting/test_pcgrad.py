@@ -5,8 +5,8 @@ import pytest
 import torch
 from weighting_problem import Small, Term, absolutes, images, plain_gradients, say, squares, started, three
 
-from slackoff.weighting import PCGrad
-from slackoff.weighting.pcgrad import surviving_parts
+from slackoff.losses import PCGrad
+from slackoff.losses.weightings import surviving_parts
 
 
 def project(gradients: np.ndarray, orders: np.ndarray) -> np.ndarray:

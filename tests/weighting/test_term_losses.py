@@ -5,7 +5,7 @@ from torch import nn
 from weighting_problem import Small, Term, images, plain_gradients, say, three
 
 from slackoff.errors import SlackoffError
-from slackoff.weighting import TermLosses
+from slackoff.losses import TermLosses
 
 LAST = slice(5 * 28, 5 * 28 + 3 * 5 * 9)  # the second convolution's weight among all parameters
 

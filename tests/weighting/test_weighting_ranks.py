@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from weighting_problem import Small, Term, images, say, slopes, squares, started
 
-from slackoff.weighting import (
+from slackoff.losses import (
     DynamicWeightAverage,
     GradientBalancing,
     GradNorm,
@@ -18,7 +18,7 @@ from slackoff.weighting import (
     Uncertainty,
     Weighting,
 )
-from slackoff.weighting.ranks import of_all_ranks
+from slackoff.losses.weighting import of_all_ranks
 
 KINDS: dict[str, Callable[[], Weighting]] = {
     "lb": LossBalancing,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from slackoff.weighting import TermLosses, Weighting
+from slackoff.losses import TermLosses, Weighting
 
 
 class Term(nn.Module):

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from slackoff.__main__ import main
 from slackoff.networks import PReNet, ResNet
-from slackoff.weights.names import AUTHORS, named_as_ours
+from slackoff.networks.weights import AUTHORS, named_as_ours
 
 GATES = {"lstm": "ifgo", "gru": "zbg", "none": ""}
 

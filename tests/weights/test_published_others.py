@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from slackoff.networks.weights import read_tensors
 from slackoff.weight_import import import_weights
-from slackoff.weights import read_tensors
 
 WEIGHTS = Path(__file__).parents[3] / "shared" / "weights"
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from slackoff.metrics import fidelity
 from slackoff.networks import PReNet
-from slackoff.weights import start_from
+from slackoff.networks.weights import start_from
 
 WEIGHTS = Path(__file__).parents[3] / "shared" / "weights" / "prenet"
 FAMILY = {

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from slackoff.errors import SlackoffError
-from slackoff.weights import read_tensors
+from slackoff.networks.weights import read_tensors
 
 
 class Trap:

@@ -4,9 +4,7 @@ import pytest
 import torch
 
 from slackoff.networks import Syn2Real
-from slackoff.weights.names import named_as_ours
-from slackoff.weights.reading import read_tensors
-from slackoff.weights.start import start_from
+from slackoff.networks.weights import named_as_ours, read_tensors, start_from
 
 SCALES = (16, 32, 32, 128, 128, 128, 128, 64, 80)
 BEFORE = {2: (32, 32), 3: (32, 32), 4: (64, 128), 7: (32, 64), 8: (32, 32), 9: (32, 32)}

@@ -4,6 +4,10 @@ Every pair of rain range and patch count of a study is a point: what it gains (E
 what it costs (E_B). The rule that recommends one of them (`pareto`) is ours and goes by the removal share, since
 E_R also rises with damage. Means are noisy, so front and rule are applied anew in each bootstrap resample of the
 test images (and of the training seeds).
+
+The trade-off of all rain ranges and counts: what is gained against E_B, with the front and the recommended pair.
+
+What a balance says in words: the recommended pair with its numbers, the rule, and where the two fronts differ.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,13 +16,40 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 
+from slackoff.analysis.axes import (
+    FONT_POINTS,
+    INK,
+    QUIET,
+    TITLES,
+    Entry,
+    colours,
+    house_style,
+    label_points,
+    ordered_colours,
+)
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import Group, groups, is_number, ranked
-from slackoff.analysis.pareto import non_dominated, recommend
-from slackoff.analysis.statistics import Array, Interval, Joint, difference_interval, joint_means, mean_interval
-from slackoff.analysis.wording import at
+from slackoff.analysis.statistics import (
+    MIN_UNITS,
+    Array,
+    Interval,
+    Joint,
+    difference_interval,
+    joint_means,
+    mean_interval,
+    non_dominated,
+    recommend,
+)
+from slackoff.analysis.text import amount, at, listing, number
+from slackoff.analysis.trends import too_few
 from slackoff.errors import SlackoffError
+from slackoff.metrics.columns import COLUMNS
 
 RAIN, COUNT = "rain", "patch_count"
 GAINS = ("e_r", "removal_share")
@@ -117,7 +148,7 @@ def balance_table(found: Sequence[Balance]) -> pd.DataFrame:
     for each measure of gain whether the point is on the front and recommended, each with its share of resamples."""
     rows = []
     for balance in found:
-        for number, point in enumerate(balance.points):
+        for place, point in enumerate(balance.points):
             row: dict[str, Any] = dict(balance.labels)
             row |= {} if point.rain is None else {RAIN: point.rain}
             row |= {COUNT: point.patch_count, "seeds": point.seeds}
@@ -125,10 +156,10 @@ def balance_table(found: Sequence[Balance]) -> pd.DataFrame:
                 row |= {measure: level.mean, f"{measure}_low": level.low, f"{measure}_high": level.high}
             row["e_r_oracle"] = point.e_r_oracle
             for gain, front in balance.fronts.items():
-                row[f"front_by_{gain}"] = front.members[number]
-                row[f"front_by_{gain}_resamples"] = front.member_shares[number]
-                row[f"recommended_by_{gain}"] = number == front.recommended
-                row[f"recommended_by_{gain}_resamples"] = front.recommended_shares[number]
+                row[f"front_by_{gain}"] = front.members[place]
+                row[f"front_by_{gain}_resamples"] = front.member_shares[place]
+                row[f"recommended_by_{gain}"] = place == front.recommended
+                row[f"recommended_by_{gain}_resamples"] = front.recommended_shares[place]
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -161,11 +192,11 @@ def _balance(labels: dict[str, Any], members: list[Group], margin: float) -> Bal
     if len(done) < 2 or not joints[COST].images:
         return None
     points = []
-    for place, number in enumerate(done):
+    for place, pair in enumerate(done):
         levels = {measure: joint.interval(_only(place)) for measure, joint in joints.items()}
-        e_r, oracle = merged.table(number, "e_r"), merged.table(number, "e_r_oracle")
+        e_r, oracle = merged.table(pair, "e_r"), merged.table(pair, "e_r_oracle")
         beyond = difference_interval(e_r, oracle, merged.sources)
-        points.append(Point(*pairs[number], len(e_r), levels, mean_interval(oracle).mean, beyond))
+        points.append(Point(*pairs[pair], len(e_r), levels, mean_interval(oracle).mean, beyond))
     absent = [pair_name(*pair) for number, pair in enumerate(pairs) if number not in done]
     fronts = {gain: _front(joints[gain], joints[COST], margin) for gain in GAINS}
     return Balance(labels, points, fronts, margin, absent)
@@ -210,3 +241,202 @@ def _front(gain: Joint, cost: Joint, margin: float) -> Front:
     member_shares = non_dominated(gain.draws, cost.draws).mean(axis=0).tolist()
     named = np.bincount(recommend(gain.draws, cost.draws, margin), minlength=len(members))
     return Front(members, member_shares, recommended, (named / named.sum()).tolist())
+
+
+FRONT_ID = "front"
+"""gid of the step line of the front."""
+
+RING_ID = "recommended"
+"""gid of the ring around what the rule recommends."""
+
+
+def balance_figure(balance: Balance) -> Figure:
+    """E_R and the removal share against E_B, one point per rain range and count, with 95 % intervals.
+
+    The colour is the rain range, the text N. A point is the more filled, the more often it is on the front when the
+    test images are drawn anew; the step line is the front of the means, and the ring marks what the rule recommends
+    by the removal share.
+    """
+    with house_style():
+        figure = Figure(figsize=(11.5, 5.4), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08))
+        axes = figure.subplots(1, len(GAINS))
+        for ax, gain in zip(axes, GAINS, strict=True):
+            _draw(ax, balance, gain)
+        figure.legend(handles=_legend(balance), loc="outside lower center", ncols=6, frameon=False, fontsize=9)
+        figure.draw_without_rendering()
+        for ax, gain in zip(axes, GAINS, strict=True):
+            label_points(ax, _names(balance, gain), _covered(balance, gain), distances=(7, 10))
+    return figure
+
+
+def _palette(balance: Balance) -> dict[Any, Any]:
+    rains = list(dict.fromkeys(point.rain for point in balance.points))
+    return dict(zip(rains, ordered_colours(len(rains)) if ranked(rains) else colours(len(rains)), strict=True))
+
+
+def _draw(ax: Axes, balance: Balance, gain: str) -> None:
+    palette, front = _palette(balance), balance.fronts[gain]
+    for point, share in zip(balance.points, front.member_shares, strict=True):
+        x, y, colour = point.levels[COST], point.levels[gain], palette[point.rain]
+        ax.errorbar(
+            x.mean,
+            y.mean,
+            xerr=[[x.mean - x.low], [x.high - x.mean]],
+            yerr=[[y.mean - y.low], [y.high - y.mean]],
+            color=colour,
+            alpha=0.45,
+            elinewidth=1,
+            zorder=2,
+        )
+        face = _blend(colour, share)
+        ax.plot(x.mean, y.mean, "o", color=colour, markerfacecolor=face, markersize=7, zorder=3)
+    for rain, colour in palette.items():
+        levels = [point.levels for point in balance.points if point.rain == rain]
+        ax.plot([level[COST].mean for level in levels], [level[gain].mean for level in levels], **_thread(colour))
+    on = sorted((point.levels[COST].mean, point.levels[gain].mean) for point in balance.on_front(gain))
+    ax.step(*zip(*on, strict=True), where="post", color=INK, linewidth=1.1, zorder=1.5, gid=FRONT_ID)
+    best = balance.recommended.levels
+    ring: dict[str, Any] = {"markersize": 15, "fillstyle": "none", "color": INK, "markeredgewidth": 1.4}
+    ax.plot(best[COST].mean, best[gain].mean, "o", zorder=4, gid=RING_ID, **ring)
+    ax.margins(0.1)
+    ax.grid(True, axis="both")
+    _draw_oracle(ax, balance, gain)
+    ax.set_title(f"{TITLES[gain]}, against its price")
+    ax.set_xlabel("$E_B$: error outside the rain (grey levels), further left is better")
+    ax.set_ylabel(COLUMNS[gain].unit or "removal share, higher is better")
+
+
+def _thread(colour: Any) -> dict[str, Any]:
+    """Looks of the line that joins the counts of a rain range."""
+    return {"color": colour, "linewidth": 1, "alpha": 0.35, "zorder": 1.2}
+
+
+def _draw_oracle(ax: Axes, balance: Balance, gain: str) -> None:
+    """The E_R of the perfect output: what lies above is not rain alone."""
+    oracle = balance.recommended.e_r_oracle
+    low, high = ax.get_ylim()
+    if gain != "e_r" or not low <= oracle <= high + 0.3 * (high - low):
+        return
+    ax.axhline(oracle, color=QUIET, linestyle=(0, (5, 3)), linewidth=1.1, zorder=1)
+    place: dict[str, Any] = {"xycoords": ax.get_yaxis_transform(), "xytext": (4, 0), "textcoords": "offset points"}
+    text = f"oracle\n{number(oracle, 1)}"
+    ax.annotate(text, (1, oracle), va="center", fontsize=FONT_POINTS, color=QUIET, annotation_clip=False, **place)
+
+
+def _names(balance: Balance, gain: str) -> list[Entry]:
+    """N beside each point; those on the front and the recommended first, since texts without room are left out."""
+    palette, front = _palette(balance), balance.fronts[gain]
+    order = sorted(
+        range(len(balance.points)),
+        key=lambda place: (balance.points[place] is not balance.recommended, not front.members[place]),
+    )
+    points = [balance.points[place] for place in order]
+    return [(p.levels[COST].mean, p.levels[gain].mean, str(p.patch_count), palette[p.rain]) for p in points]
+
+
+def _covered(balance: Balance, gain: str) -> list[tuple[float, float]]:
+    """Ends of the intervals, which no text may cover."""
+    found = []
+    for point in balance.points:
+        x, y = point.levels[COST], point.levels[gain]
+        found += [(x.low, y.mean), (x.high, y.mean), (x.mean, y.low), (x.mean, y.high)]
+    return [(x, y) for x, y in found if x == x and y == y]
+
+
+def _blend(colour: Any, share: float) -> tuple[float, ...]:
+    """From white (never on the front) to the colour (always); half of it where nothing could be resampled."""
+    share = 0.5 if share != share else share
+    return tuple(1 - share * (1 - part) for part in to_rgb(colour))
+
+
+def _legend(balance: Balance) -> list[Line2D]:
+    handles = [
+        Line2D([], [], color=colour, marker="o", linestyle="", markersize=7, label=str(rain))
+        for rain, colour in _palette(balance).items()
+        if rain is not None
+    ]
+    empty: dict[str, Any] = {"linestyle": "", "color": INK, "fillstyle": "none"}
+    return [
+        *handles,
+        Line2D([], [], color=INK, linewidth=1.1, label="Pareto front"),
+        Line2D([], [], marker="o", markersize=7, label="fill: share of resamples on the front", **empty),
+        Line2D([], [], marker="o", markersize=13, label=f"recommended: {balance.recommended.name}", **empty),
+    ]
+
+
+_RUNNER_UP = 0.1
+"""Points that the rule names in at least this share of the resamples are told."""
+
+
+def describe_balance(balance: Balance) -> list[str]:
+    """Sentences on one balance, the recommendation first; each is a paragraph of the report."""
+    found = [_recommended(balance), _rule(balance), _fronts(balance)]
+    if balance.absent:
+        found.append(f"Not in the balance, for want of results: {listing(balance.absent)}.")
+    return found
+
+
+def _recommended(balance: Balance) -> str:
+    point = balance.recommended
+    numbers = (
+        f"removal share {amount(point.levels['removal_share'], 'removal_share', first=True)}, "
+        f"E_B {amount(point.levels[COST], COST, first=True)}, "
+        f"E_R {amount(point.levels['e_r'], 'e_r')} with an oracle of {number(point.e_r_oracle, 1)}"
+    )
+    if point.levels[COST].units < MIN_UNITS:
+        return f"The rule names {point.name}: {numbers}. {too_few(point.levels[COST])}"
+    return f"Recommended: {point.name}. It has {numbers}."
+
+
+def _rule(balance: Balance) -> str:
+    """The rule with its numbers, and how often it names the same pair when the images are drawn anew."""
+    cheapest = min(balance.points, key=lambda point: point.levels[COST].mean)
+    front = balance.fronts["removal_share"]
+    rule = (
+        f"The rule is ours: among the pairs whose E_B is at most {balance.margin:g} grey levels above the lowest "
+        f"({number(cheapest.levels[COST].mean, 1)} at {cheapest.name}), the one with the greatest removal share."
+    )
+    shares = front.recommended_shares
+    if shares[front.recommended] != shares[front.recommended]:
+        return rule
+    others = [
+        f"{point.name} in {_percent(share)}"
+        for place, (point, share) in enumerate(zip(balance.points, shares, strict=True))
+        if place != front.recommended and share >= _RUNNER_UP
+    ]
+    also = f"; {listing(others)}" if others else ""
+    return f"{rule} It names this pair in {_percent(shares[front.recommended])} of the bootstrap resamples{also}."
+
+
+def _percent(share: float) -> str:
+    """'58 %'; '100 %' only of all."""
+    return "over 99 %" if 0.995 <= share < 1 else f"{100 * share:.0f} %"
+
+
+def _fronts(balance: Balance) -> str:
+    """Which pairs are on the front by removal share, and what E_R would have made of it."""
+    on_share, on_e_r = balance.on_front("removal_share"), balance.on_front("e_r")
+    more = [point for point in on_e_r if point not in on_share]
+    fewer = [point for point in on_share if point not in on_e_r]
+    differs = [f"has {_compact(more)} as well"] if more else []
+    differs += [f"lacks {_compact(fewer)}"] if fewer else []
+    words = f"On the Pareto front by removal share: {_compact(on_share)}. The front by E_R "
+    words += f"{', and '.join(differs) or 'is the same'}."
+    if beyond := [point for point in on_e_r if point.beyond_oracle.sign > 0]:
+        words += f" E_R clearly exceeds its oracle at {_compact(beyond)}: that cannot be rain removal alone."
+    by_e_r = balance.points[balance.fronts["e_r"].recommended]
+    if by_e_r is balance.recommended:
+        return f"{words} By E_R the rule names the same pair."
+    share, e_b = by_e_r.levels["removal_share"].mean, by_e_r.levels[COST].mean
+    return (
+        f"{words} By E_R the rule would name {by_e_r.name} instead (removal share {number(share, 2)}, "
+        f"E_B {number(e_b, 1)})."
+    )
+
+
+def _compact(points: list[Point]) -> str:
+    """'small, N = 512 and 1024; large, N = 8': the counts of each rain range together."""
+    together: dict[str, list[str]] = {}
+    for point in points:
+        together.setdefault("" if point.rain is None else f"{point.rain}, ", []).append(str(point.patch_count))
+    return "; ".join(f"{rain}N = {listing(counts)}" for rain, counts in together.items())

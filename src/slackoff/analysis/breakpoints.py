@@ -1,6 +1,6 @@
 """Where removal breaks down: the last N of each group before its curve falls below one half of its own range.
 
-The paper judges break-down points by eye. The rule is that of `slackoff.analysis.normalised`: the largest value of the
+The paper judges break-down points by eye. The rule is that of `slackoff.analysis.groups`: the largest value of the
 main axis at which the measure, stretched to 0 .. 1 over the values of its group, is still above 0.5. Its interval comes
 from the bootstrap over test images and training seeds (`slackoff.analysis.statistics`).
 """
@@ -10,9 +10,8 @@ from typing import Any
 import pandas as pd
 
 from slackoff.analysis.frames import Frames
-from slackoff.analysis.groups import Group, groups, is_number
-from slackoff.analysis.normalised import RULE, crossing
-from slackoff.analysis.summary import interval_columns
+from slackoff.analysis.groups import RULE, Group, crossing, groups, is_number
+from slackoff.analysis.tables import interval_columns
 from slackoff.errors import SlackoffError
 
 FALLS, STAYS, FEW = "breaks down", "no clear fall", "fewer than three values"

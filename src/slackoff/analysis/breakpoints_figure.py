@@ -6,10 +6,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from slackoff.analysis.axes import INK, QUIET, TITLES, colours, draw_main_axis, house_style
 from slackoff.analysis.breakpoints import FALLS
-from slackoff.analysis.panels import TITLES
-from slackoff.analysis.style import INK, QUIET, colours, draw_main_axis, house_style
-from slackoff.analysis.wording import at, decimals, number, symbol
+from slackoff.analysis.text import at, decimals, number, symbol
 from slackoff.metrics.columns import COLUMNS
 
 _WIDTH = 8.5

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from slackoff.analysis.columns import COUNT, IMAGES, NAMES, NUMBER, STATUS, STEPS, TIME
-from slackoff.record.lines import read_lines
+from slackoff.record.files import read_lines
 from slackoff.record.status import refuse_newer
 
 FILES = ("images.parquet", "images_teacher.parquet")

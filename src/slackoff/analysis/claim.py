@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
 from slackoff.analysis.statistics import Interval
-from slackoff.analysis.wording import quantity
+from slackoff.analysis.text import quantity
 
 Verdict = Literal["supported", "contradicted", "not enough data"]
 

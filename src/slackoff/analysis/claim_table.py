@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from slackoff.analysis.claim import Claim
 from slackoff.analysis.claims.check import REFERENCES
 from slackoff.analysis.claims.decision import TWINS
-from slackoff.analysis.wording import between, plain_label
+from slackoff.analysis.text import between, plain_label
 
 TITLES = {
     "patchcount": "Number of backgrounds",

@@ -1,34 +1,269 @@
-"""The one page of a report: gathers what it shows and fills the template. Nothing in it is loaded from elsewhere."""
+"""The one page of a report: gathers what it shows and fills the template. Nothing in it is loaded from elsewhere.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+What the cells of a study have in common and what differs: their configs, and the machines they ran on.
+
+The before/after pictures of a report, as data URIs.
+
+The environment in which every report's page is filled: templates of this room, everything escaped.
+"""
+
+import base64
+import io
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from math import ceil, nan
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pandas as pd
+from markupsafe import Markup, escape
+from PIL import Image
 
-from slackoff.analysis.balance import Balance
-from slackoff.analysis.balance_wording import describe
+from slackoff.analysis.balance import Balance, describe_balance
 from slackoff.analysis.claim_table import claim_tables
 from slackoff.analysis.claims import ANSWER, Claim
 from slackoff.analysis.claims.check import SUMMARY
 from slackoff.analysis.claims.published_tables import published_beside
-from slackoff.analysis.configuration import different, environments, read_configs, shared
 from slackoff.analysis.cost import cost
-from slackoff.analysis.distributions import Distributions
-from slackoff.analysis.distributions_wording import readable_distributions
+from slackoff.analysis.distributions import Distributions, readable_distributions
 from slackoff.analysis.frames import Frames
-from slackoff.analysis.groups import TEST_SET, groups
-from slackoff.analysis.pictures import data_uri, strips
-from slackoff.analysis.quality_cost import NETWORK, quality_cost_table
-from slackoff.analysis.quality_cost_wording import answers as quality_cost_answers
-from slackoff.analysis.quality_cost_wording import readable_quality_cost
-from slackoff.analysis.summary import DO_NOTHING, label_columns, measures_of
-from slackoff.analysis.tables import readable
-from slackoff.analysis.teachers import readable_teachers, teacher_table
-from slackoff.analysis.templating import environment
-from slackoff.analysis.wording import at
-from slackoff.metrics.columns import HEADLINE_THRESHOLD, THRESHOLDS, Channel, measure_columns
+from slackoff.analysis.groups import TEST_SET, Group, describe, groups, in_order
+from slackoff.analysis.quality_cost import NETWORK, quality_cost_answers, quality_cost_table, readable_quality_cost
+from slackoff.analysis.tables import DO_NOTHING, label_columns, measures_of, readable, readable_teachers, teacher_table
+from slackoff.analysis.text import WARNING, at, is_smoke, number
+from slackoff.metrics.columns import (
+    HEADLINE_FIDELITY,
+    HEADLINE_THRESHOLD,
+    THRESHOLDS,
+    Channel,
+    headline_channel,
+    measure_columns,
+)
+from slackoff.record.results import Named, kept_pictures, picture_folder
+
+_ABSENT = "(not set)"
+
+
+def read_configs(frames: Frames) -> dict[str, dict[str, str]]:
+    """Cell id -> its config as {dotted key: value as text}, for the cells that have a readable config.yaml."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    configs = {}
+    for identity in frames.cells["id"]:
+        path = frames.study.runs / "cells" / identity / "config.yaml"
+        try:
+            content = OmegaConf.to_container(OmegaConf.load(path))
+        except (OSError, YAMLError, OmegaConfBaseException):
+            continue
+        configs[identity] = flat(content)
+    return configs
+
+
+def shared(configs: dict[str, dict[str, str]]) -> dict[str, str]:
+    """The keys that have the same value in all configs."""
+    every = _values(configs)
+    return {key: values[0] for key, values in every.items() if len(set(values)) == 1}
+
+
+def different(configs: dict[str, dict[str, str]]) -> dict[str, list[str]]:
+    """The keys that differ between configs, with their distinct values: numbers sorted, texts in the order of cells."""
+    every = _values(configs)
+    return {key: _sorted(values) for key, values in every.items() if len(set(values)) > 1}
+
+
+def environments(frames: Frames) -> list[tuple[dict[str, str], int]]:
+    """The distinct environments that the cells ran in, with the number of cells of each; the commonest first."""
+    counts: dict[str, int] = {}
+    for identity in frames.cells["id"]:
+        path = frames.study.runs / "cells" / identity / "environment.json"
+        try:
+            text = json.dumps(flat(json.loads(path.read_text(encoding="utf-8"))))
+        except (OSError, ValueError):
+            continue
+        counts[text] = counts.get(text, 0) + 1
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    return [(json.loads(text), count) for text, count in ordered]
+
+
+def _values(configs: dict[str, dict[str, str]]) -> dict[str, list[str]]:
+    keys = sorted({key for config in configs.values() for key in config})
+    return {key: [config.get(key, _ABSENT) for config in configs.values()] for key in keys}
+
+
+def _sorted(values: list[str]) -> list[str]:
+    distinct = list(dict.fromkeys(values))
+    try:
+        return sorted(distinct, key=float)
+    except ValueError:
+        return distinct
+
+
+def flat(content: Any, prefix: str = "") -> dict[str, str]:
+    """{'a': {'b': 1}} as {'a.b': '1'}; lists stay one value."""
+    if not isinstance(content, dict):
+        return {prefix: content if isinstance(content, str) else json.dumps(content, default=str)}
+    found: dict[str, str] = {}
+    for key, value in content.items():
+        found |= flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return found
+
+
+MOST_OUTPUTS = 96
+"""Outputs shown in one report; with more cells fewer test images are shown, so that the page stays light."""
+
+_MOST_IMAGES = 4
+_MOST_COLUMNS = 5
+_LOSSLESS_BYTES = 60_000
+_LONGEST_SIDE = 640
+
+
+@dataclass(frozen=True)
+class Output:
+    """What one network made of a test image: its name, the picture and its numbers on that image."""
+
+    name: str
+    picture: str
+    numbers: str
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One test image: rainy, true background, and the outputs along the main axis of a group.
+
+    `group` says what tells the group from the others of its test set.
+    """
+
+    image: str
+    test_set: str
+    group: str
+    rainy: str
+    background: str
+    width: int
+    height: int
+    numbers: str
+    outputs: list[Output] = field(default_factory=list)
+
+    @property
+    def columns(self) -> int:
+        """Pictures in a row, so that outputs and truth fill their rows evenly."""
+        tiles = len(self.outputs) + 1
+        return ceil(tiles / ceil(tiles / _MOST_COLUMNS))
+
+
+def strips(frames: Frames, groups: Iterable[Group]) -> list[Strip]:
+    """The pictures of a study: for each group and test image the outputs side by side, one cell per axis value."""
+    chosen = [(group, _one_cell_each(frames, group)) for group in groups]
+    outputs = sum(len(cells) for _, cells in chosen)
+    count = max(1, min(_MOST_IMAGES, MOST_OUTPUTS // max(1, outputs)))
+    found = []
+    for group, cells in chosen:
+        for image, named in list(_common_images(frames, group, list(cells.values())).items())[:count]:
+            found.append(_strip(group, cells, image, named))
+    return found
+
+
+def data_uri(path: Path) -> str:
+    """A PNG or SVG file as it is."""
+    kind = "svg+xml" if path.suffix == ".svg" else "png"
+    return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def photo_uri(path: Path) -> str:
+    """A picture for the page: as it is where it is small, else at most 640 pixels wide or high and in WebP."""
+    if path.stat().st_size <= _LOSSLESS_BYTES:
+        return data_uri(path)
+    buffer = io.BytesIO()
+    with Image.open(path) as picture:
+        small = picture.convert("RGB")
+        small.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE), Image.Resampling.LANCZOS)
+        small.save(buffer, "WEBP", quality=90)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _one_cell_each(frames: Frames, group: Group) -> dict[str, Path]:
+    """'N = 8' -> folder of the first cell with that value and results in the group; other seeds are not shown.
+
+    A variant can have a cell of its own for each test set.
+    """
+    done = group.cells[(group.cells["state"] == "done") & group.cells["id"].isin(group.images["cell"])]
+    folders = {}
+    for value in in_order(done[group.axis]):
+        identity = done.loc[done[group.axis] == value, "id"].iloc[0]
+        folders[at(group.axis, value)] = frames.study.runs / "cells" / identity
+    return folders
+
+
+def _common_images(frames: Frames, group: Group, cells: list[Path]) -> dict[str, Named]:
+    """The group's test images of which every cell has kept all three pictures, with their names in the record."""
+    if not cells:
+        return {}
+    kept = set.intersection(*(set(kept_pictures(cell)) for cell in cells))
+    names = {image: frames.study.recorded(group.test_set, image) for image in group.image_names}
+    return {image: named for image, named in names.items() if named in kept}
+
+
+def _strip(group: Group, cells: dict[str, Path], image: str, named: Named) -> Strip:
+    folder = picture_folder(next(iter(cells.values())), named)
+    with Image.open(folder / "rainy.png") as rainy:
+        width, height = rainy.size
+    rows = group.images[group.images["image"].astype(str) == image].set_index("cell")
+    first = rows.iloc[0]
+    outputs = [
+        Output(name, photo_uri(picture_folder(cell, named) / "output.png"), _numbers(rows.loc[cell.name]))
+        for name, cell in cells.items()
+    ]
+    untouched = number(first.get(f"{_psnr(first)}_input", nan), 1)
+    oracle = number(first.get("e_r_oracle", nan), 1)
+    references = f"E_R oracle {oracle}, PSNR of input {untouched} dB"
+    pictures = photo_uri(folder / "rainy.png"), photo_uri(folder / "background.png")
+    rest = describe({key: value for key, value in group.labels.items() if key != TEST_SET})
+    return Strip(image, group.test_set, rest, *pictures, width, height, references, outputs)
+
+
+def _numbers(row: pd.Series) -> str:
+    return (
+        f"E_R {number(row.get('e_r', nan), 1)}, removal share {number(row['removal_share'], 2)}, "
+        f"PSNR {number(row.get(_psnr(row), nan), 1)} dB"
+    )
+
+
+def _psnr(row: pd.Series) -> str:
+    """The one of the headline channel, as in the tables."""
+    return HEADLINE_FIDELITY[headline_channel(row.dropna().index)][0]
+
+
+_SYMBOL = re.compile(r"\b(?:E_[RB]|C_k)\b")
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def environment() -> jinja2.Environment:
+    """Jinja with the filter ``terms``, which sets the symbols of the field in a text."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["terms"] = terms
+    made.globals |= {"is_smoke": is_smoke, "smoke_warning": WARNING}
+    return made
+
+
+def terms(text: str) -> Markup:
+    """Sets E_R, E_B and C_k with their subscripts; everything else is escaped."""
+    return Markup(_SYMBOL.sub(_subscript, str(escape(text))))
+
+
+def _subscript(symbol: re.Match[str]) -> str:
+    letter, _, index = symbol.group().partition("_")
+    return f"<i>{letter}<sub>{index}</sub></i>"
+
 
 _LARGEST_SVG = 400_000
 """Figures with more bytes of SVG than this are shown as PNG."""
@@ -117,7 +352,7 @@ def render(
 def _balances(balanced: Sequence[Balance], drawn: list[Drawn]) -> list[tuple[Drawn, list[str]]]:
     """The figure of each balance with what is said about it."""
     figures = [figure for figure in drawn if figure.kind == "balance"]
-    return [(figure, describe(balance)) for figure, balance in zip(figures, balanced, strict=True)]
+    return [(figure, describe_balance(balance)) for figure, balance in zip(figures, balanced, strict=True)]
 
 
 def _taught(frames: Frames) -> pd.DataFrame | None:

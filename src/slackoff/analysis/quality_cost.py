@@ -2,21 +2,34 @@
 
 For studies whose main axis is the network and which kept what networks cost. The settings (ranges of rain, numbers of
 patches) are taken as they are: a mean over them weighs them alike, and its interval is over the test images only.
+
+The scatter of quality against cost: what each network removes, and its PSNR, over the seconds of an image.
+
+What a page says about quality against cost: the answer, the caption of the scatter, and the table as text.
 """
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
+from slackoff.analysis.axes import INK, QUIET, TITLES, colours, house_style, label_points
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import TEST_SET, Group, groups
 from slackoff.analysis.network_costs import NetworkCosts, network_costs
-from slackoff.analysis.pareto import non_dominated
-from slackoff.analysis.statistics import joint_means
-from slackoff.analysis.summary import DO_NOTHING, INPUTS, ORACLES, interval_columns, shown_measures
+from slackoff.analysis.runtime.tables import significant
+from slackoff.analysis.statistics import joint_means, non_dominated
+from slackoff.analysis.tables import DO_NOTHING, INPUTS, ORACLES, heading, interval_columns, measures_of, shown_measures
+from slackoff.analysis.text import NO_NUMBER, decimals, name, number
 from slackoff.metrics.columns import COLUMNS
 
 NETWORK = "network"
@@ -109,3 +122,167 @@ def _input_row(found: Sequence[Group], shown: Sequence[str]) -> dict[str, Any]:
         else:
             row[measure] = group.level(name, INPUTS[measure]).mean if measure in INPUTS else np.nan
     return row
+
+
+def quality_cost_figure(table: pd.DataFrame, costs: NetworkCosts) -> Figure:
+    """A column per test set, a row per measure; `table` is a ``quality_cost_table``.
+
+    A dot is the mean over all settings, the line through it reaches from the worst setting to the best, and its area
+    grows with the number of parameters. The steps are the front of PSNR: no faster network has as high a mean. Dashed:
+    the untouched input. Networks without seconds or results are left out; the table has them.
+    """
+    test_sets = list(table[TEST_SET].unique())
+    with house_style():
+        layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
+        figure = Figure(figsize=(1.6 + 5.2 * len(test_sets), 8.4), layout=layout)
+        axes = figure.subplots(2, len(test_sets), squeeze=False, sharex=True)
+        for column, test_set in enumerate(test_sets):
+            rows = table[table[TEST_SET] == test_set]
+            for ax, measure in zip(axes[:, column], headline(table), strict=True):
+                _draw(ax, rows, measure)
+                ax.set_title(f"{TITLES[measure]}, {test_set}")
+                unit = COLUMNS[measure].unit
+                ax.set_ylabel(f"mean over the settings{f' ({unit})' if unit else ''}" if column == 0 else "")
+            axes[-1, column].set_xlabel(
+                f"seconds per image of {costs.size_px}\N{MULTIPLICATION SIGN}{costs.size_px} px"
+            )
+        figure.draw_without_rendering()
+        for (row, column), ax in np.ndenumerate(axes):
+            _name(ax, table[table[TEST_SET] == test_sets[column]], headline(table)[row])
+    return figure
+
+
+def _draw(ax: Axes, rows: pd.DataFrame, measure: str) -> None:
+    found = _drawable(rows, measure)
+    colour, front = colours(2)
+    ax.vlines(
+        found["seconds"], found[f"{measure}_worst"], found[f"{measure}_best"], color=QUIET, linewidth=0.9, alpha=0.7
+    )
+    ax.scatter(
+        found["seconds"], found[measure], s=_areas(found), color=colour, edgecolor="white", linewidth=0.6, zorder=3
+    )
+    if measure != "removal_share":  # more than all of it is not better
+        _steps(ax, found, measure, front)
+    untouched = rows.loc[rows[NETWORK] == DO_NOTHING, measure]
+    ax.axhline(float(untouched.iloc[0]), color=QUIET, linestyle="--", linewidth=1)
+    ax.set_xscale("log")
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    ax.margins(x=0.2, y=0.12)
+    ax.grid(True, axis="both")
+
+
+def _steps(ax: Axes, found: pd.DataFrame, measure: str, colour: object) -> None:
+    """The best mean that so many seconds buy."""
+    ordered = found.sort_values("seconds", kind="stable")
+    best = ordered[ordered[measure] > ordered[measure].cummax().shift(fill_value=-np.inf)]
+    x, y = [*best["seconds"], found["seconds"].max()], [*best[measure], best[measure].max()]
+    ax.plot(x, y, drawstyle="steps-post", color=colour, linewidth=1.1, alpha=0.8, zorder=2)
+
+
+def _name(ax: Axes, rows: pd.DataFrame, measure: str) -> None:
+    found = _drawable(rows, measure)
+    entries = [(row["seconds"], row[measure], row[NETWORK], INK) for _, row in found.iterrows()]
+    label_points(ax, entries, distances=(6, 14, 24, 34), inside=True)
+
+
+def _drawable(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
+    return rows[rows["seconds"].notna() & rows[measure].notna()]
+
+
+def _areas(found: pd.DataFrame) -> pd.Series:
+    """In square points: 16 without parameters, growing with the root of their number."""
+    return 16 + 60 * np.sqrt(found["parameters"].fillna(0) / max(found["parameters"].max(), 1))
+
+
+def quality_cost_caption(costs: NetworkCosts, settings: int) -> str:
+    """What dots, lines and steps are, and where the seconds come from."""
+    over = f"the {settings} settings" if settings > 1 else "the one setting"
+    return (
+        f"A dot is a network: its mean over {over} and the test images; the line reaches from its worst setting to its "
+        "best. The larger a dot, the more parameters. The steps are the highest PSNR that so many seconds buy. Dashed: "
+        f"the untouched input. Seconds: one image of {costs.size_px} px a side at a time, {costs.hardware}, networks "
+        "in turn, median of the rounds. Also as tables/quality_cost.csv."
+    )
+
+
+def quality_cost_answers(table: pd.DataFrame) -> list[str]:
+    """For each test set: which network removes most, which has the best PSNR, how many are better than the input."""
+    found = []
+    for test_set, rows in table.groupby(TEST_SET, sort=False):
+        networks = rows[rows[NETWORK] != DO_NOTHING]
+        _, fidelity = headline(table)
+        untouched = float(rows.loc[rows[NETWORK] == DO_NOTHING, fidelity].iloc[0])
+        more = f"{int((networks[fidelity] > untouched).sum())} of {networks[fidelity].notna().sum()} networks have more"
+        found.append(
+            f"On {test_set}, {_most_removed(networks)}, and {_best(networks, fidelity)}, where the untouched input has "
+            f"{number(untouched, decimals(fidelity))}; {more}."
+        )
+    return found
+
+
+def readable_quality_cost(table: pd.DataFrame) -> pd.DataFrame:
+    """The table as text: of each measure the mean over settings, with the oracle in brackets, over its interval."""
+    rows = []
+    several = table[TEST_SET].nunique() > 1
+    for _, row in table.iterrows():
+        text = {TEST_SET: row[TEST_SET]} if several else {}
+        text |= {NETWORK: _named(row), "parameters": _count(row["parameters"])}
+        text |= {"GFLOPs": significant(row["gflops"]), "s/image": significant(row["seconds"])}
+        text |= {heading(measure): _entry(row, measure) for measure in measures_of(table)}
+        rows.append(text)
+    return pd.DataFrame(rows)
+
+
+def _most_removed(networks: pd.DataFrame) -> str:
+    """As `_best`, with what the perfect output has, which more is not better than, and with E_B, which it costs."""
+    placed = networks.dropna(subset=["removal_share"])
+    if not len(placed):
+        return "no network has a removal share"
+    row = placed.loc[placed["removal_share"].idxmax()]
+    oracle, cost = number(float(row["removal_share_oracle"]), 2), number(float(row["e_b"]), 1)
+    return f"{_best(networks, 'removal_share')}, where the perfect output has {oracle}, at an E_B of {cost} grey levels"
+
+
+def _best(networks: pd.DataFrame, measure: str) -> str:
+    """'spdnet has the highest removal share, 0.81 (0.79 to 0.83)'."""
+    placed = networks.dropna(subset=[measure])
+    if not len(placed):
+        return f"no network has {name(measure)}"
+    row = placed.loc[placed[measure].idxmax()]
+    low, mean, high = (number(float(row[f"{measure}{end}"]), decimals(measure)) for end in ("_low", "", "_high"))
+    unit = f" {COLUMNS[measure].unit}" if COLUMNS[measure].unit else ""
+    bounds = "" if math.isnan(float(row[f"{measure}_low"])) else f" ({low} to {high})"
+    return f"{row[NETWORK]} has the highest {name(measure).removeprefix('the ')}, {mean}{unit}{bounds}"
+
+
+def _named(row: pd.Series) -> str:
+    if row[NETWORK] == DO_NOTHING or row["done"] == row["settings"]:
+        return str(row[NETWORK])
+    return f"{row[NETWORK]} ({row['done']:.0f} of {row['settings']:.0f} settings)"
+
+
+def _count(parameters: float) -> str:
+    return NO_NUMBER if math.isnan(parameters) else f"{parameters:,.0f}"
+
+
+def _entry(row: pd.Series, measure: str) -> str:
+    places = decimals(measure)
+    text = number(float(row[measure]), places)
+    if measure in ORACLES:
+        text += f" ({number(float(row[f'{measure}_oracle']), places)})"
+    low, high = float(row[f"{measure}_low"]), float(row[f"{measure}_high"])
+    return text if math.isnan(low) else f"{text}\n{number(low, places)} to {number(high, places)}"
+
+
+def print_quality_cost(table: pd.DataFrame, console: Console) -> None:
+    """Prints the table to a terminal, a line a network and a table a test set, without the intervals."""
+    for test_set, rows in table.groupby(TEST_SET, sort=False):
+        text = readable_quality_cost(rows.reset_index(drop=True))
+        title = f"Quality against cost on {escape(str(test_set))}"
+        shown = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for column in text:
+            justify: Literal["left", "right"] = "left" if column == NETWORK else "right"
+            shown.add_column(column.partition(" (")[0], justify=justify, no_wrap=column in (NETWORK, "parameters"))
+        for row in text.itertuples(index=False):
+            shown.add_row(*(escape(str(entry).partition("\n")[0].partition(" (")[0]) for entry in row))
+        console.print(shown)

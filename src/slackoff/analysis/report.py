@@ -10,28 +10,25 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from slackoff.analysis import figures
-from slackoff.analysis.balance import COUNT, Balance, balance_table, balances
-from slackoff.analysis.balance_figure import balance_figure
+from slackoff.analysis.axes import lines, save
+from slackoff.analysis.balance import COUNT, Balance, balance_figure, balance_table, balances
 from slackoff.analysis.claims import Claim, check
 from slackoff.analysis.claims.published_tables import published_beside
-from slackoff.analysis.distributions import Distributions, distribution_table, distributions
-from slackoff.analysis.distributions_figure import distribution_figure
-from slackoff.analysis.distributions_wording import caption
+from slackoff.analysis.distributions import (
+    Distributions,
+    distribution_figure,
+    distribution_table,
+    distributions,
+    distributions_caption,
+)
+from slackoff.analysis.figures import fits, grid, normalised_curves, pairs
 from slackoff.analysis.frames import Frames, load
-from slackoff.analysis.grid import fits, grid
 from slackoff.analysis.groups import TEST_SET, Group, groups
-from slackoff.analysis.lines import lines
 from slackoff.analysis.network_costs import network_costs
-from slackoff.analysis.normalised_figure import normalised_curves, pairs
 from slackoff.analysis.page import Drawn, render
-from slackoff.analysis.quality_cost import quality_cost_table
-from slackoff.analysis.quality_cost_figure import quality_cost_figure
-from slackoff.analysis.quality_cost_wording import caption as quality_cost_caption
-from slackoff.analysis.smoke import WARNING, is_smoke, mark
-from slackoff.analysis.style import save
-from slackoff.analysis.summary import cell_means, study_table, threshold_table
-from slackoff.analysis.tables import to_latex
-from slackoff.analysis.teachers import teacher_table
+from slackoff.analysis.quality_cost import quality_cost_caption, quality_cost_figure, quality_cost_table
+from slackoff.analysis.tables import cell_means, study_table, teacher_table, threshold_table, to_latex
+from slackoff.analysis.text import WARNING, is_smoke, mark
 from slackoff.metrics.columns import COLUMNS
 
 
@@ -93,7 +90,7 @@ def draw(
         keep("tradeoff", labels, figures.tradeoff(rows, axis))
     for some in distributed:
         labels = {"measure": COLUMNS[some.measure].label, **some.labels}
-        keep("distribution", labels, distribution_figure(some), caption(some))
+        keep("distribution", labels, distribution_figure(some), distributions_caption(some))
     for group in _trained_together(found):
         steps = frames.steps[frames.steps["cell"].isin(group.cells["id"])]
         if len(steps):

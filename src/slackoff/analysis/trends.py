@@ -8,7 +8,7 @@ from typing import Any
 from slackoff.analysis.claim import NOT_ENOUGH, Verdict
 from slackoff.analysis.groups import Group
 from slackoff.analysis.statistics import MIN_UNITS, Interval, Joint, spearman
-from slackoff.analysis.wording import MINUS, amount, at, flipped, listing, name, plain_label, signed, symbol
+from slackoff.analysis.text import MINUS, amount, at, flipped, listing, name, plain_label, signed, symbol
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,9 @@ import torch
 from lightning import LightningDataModule
 from numpy.typing import NDArray
 
-from slackoff.data.batch import RainyBatch
-from slackoff.data.pairs import PairImages, PairStream
-from slackoff.data.synthesised import BatchStream
-from slackoff.data.unlabelled_stream import UnlabelledStream
+from slackoff.data.streams import BatchStream, PairImages, PairStream, RainyBatch, UnlabelledStream
 from slackoff.errors import SlackoffError
-from slackoff.pairs import Pair, TrainingCrops, crops_per_image
+from slackoff.images import Pair, TrainingCrops, crops_per_image
 from slackoff.rain import RainRange
 
 OpenUnlabelled = Callable[[torch.device], UnlabelledStream]

@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from slackoff.backgrounds import FolderSource, image_sizes
-from slackoff.backgrounds.sources import map_in_threads
-from slackoff.data.image_bank import ImageBank, cpu_generator
+from slackoff.data.streams import ImageBank, cpu_generator
 from slackoff.errors import SlackoffError
-from slackoff.pairs import LabelledPairs, pair_sizes, read_rainy
-from slackoff.pairs.labelled import refuse_small
+from slackoff.images import FolderSource, LabelledPairs, image_sizes, pair_sizes, read_rainy
+from slackoff.images.labelled import refuse_small
+from slackoff.images.sources import map_in_threads
 from slackoff.rain import RainRange, ThinRain, add_rain, render_layer
 
 

@@ -1,20 +1,45 @@
-"""Photos as people have them: what to derain of a file, and what of it to keep in the derained one."""
+"""Photos as people have them: what to derain of a file, and what of it to keep in the derained one.
 
+What is to be derained and where each result goes, decided before anything starts.
+
+Derain the photos of a plan, one after the other: what fails is told, and the others go on.
+
+A contact sheet: photos before and after, side by side.
+"""
+
+import re
+import sys
+import time
 import warnings
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image, ImageCms, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
-from slackoff.backgrounds.headers import bits_per_sample, exif_orientation
-from slackoff.backgrounds.images import UPRIGHT, opened_image
+from slackoff.deraining.model import Model, provenance
+from slackoff.deraining.tiles import Tiling, derain_array
 from slackoff.errors import SlackoffError
-from slackoff.record.atomic import write_whole
+from slackoff.images.files import (
+    UPRIGHT,
+    bits_per_sample,
+    exif_orientation,
+    is_folder,
+    is_image,
+    opened_image,
+    visible_entries,
+)
+from slackoff.networks.interfaces import PerImageMethod
+from slackoff.record.files import write_whole
 
 FORMATS = {
     ".png": "PNG",
@@ -70,7 +95,7 @@ def read_photo(path: Path) -> Photo:
     channel become 8.
 
     Raises:
-        SlackoffError: as for `slackoff.backgrounds.images.opened_image`; or 32 bits per channel, or a colour space
+        SlackoffError: as for `slackoff.images.files.opened_image`; or 32 bits per channel, or a colour space
             other than grey, RGB, YCbCr and CMYK.
     """
     with opened_image(path) as image:
@@ -167,3 +192,276 @@ def _plain(image: Image.Image, path: Path) -> Image.Image:
     if image.has_transparency_data:
         return image.convert("LA" if image.mode in _GREY_MODES else "RGBA")
     return image.convert("L" if image.mode in _GREY_MODES else "RGB")
+
+
+KEEP = "keep"
+_ENDINGS = {"png": ".png", "jpg": ".jpg"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A photo and the file that its derained one becomes."""
+
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The jobs, in order, and a sentence for each folder that cannot be listed."""
+
+    jobs: list[Job]
+    failures: list[str] = field(default_factory=list)
+
+
+def plan_jobs(inputs: Sequence[Path], out: Path, ending: str = KEEP, left_out: Sequence[Path] = ()) -> Plan:
+    """Decide what is written where.
+
+    A photo goes to OUT under its name, a folder's photos under their path in that folder; for a single photo OUT may be
+    a file name. Numbered names are in the order of their numbers. Hidden files are left out, and so is what
+    lies in OUT itself where OUT is inside of an input.
+
+    Args:
+        inputs: photos and folders.
+        out: a folder, or a file name for a single photo.
+        ending: "png" or "jpg" for all results, or "keep" for that of each photo, or .png where it is not written.
+        left_out: files that are no input, wherever they lie.
+
+    Raises:
+        SlackoffError: an input is not there, there is no photo at all, two results would have one name, or a result
+            would take the place of an input.
+    """
+    for path in inputs:
+        if not path.exists() and not path.is_symlink():
+            raise SlackoffError(f"{path} is not there: give photos or folders of photos")
+    if len(inputs) == 1 and not inputs[0].is_dir() and out.suffix.lower() in FORMATS and not out.is_dir():
+        jobs = [Job(inputs[0], out)]
+        if ending != KEEP and FORMATS[out.suffix.lower()] != FORMATS[_ENDINGS[ending]]:
+            raise SlackoffError(f"-o {out} and --format {ending} contradict each other: leave out --format")
+        _check(jobs)
+        return Plan(jobs)
+    if out.exists() and not out.is_dir():
+        raise SlackoffError(f"-o {out} is a file: name a folder for the results")
+    hidden = {path.resolve() for path in (out, *left_out)}
+    failures: list[str] = []
+    jobs = []
+    for path in inputs:
+        if path.is_dir():
+            if path.resolve() == out.resolve():
+                raise SlackoffError(f"-o {out} is the input itself: name another folder, photos are never overwritten")
+            names = sorted(_walk(path, "", set(), hidden, failures), key=natural)
+            jobs += [Job(path / name, _renamed(out / name, ending)) for name in names]
+        else:
+            jobs.append(Job(path, _renamed(out / path.name, ending)))
+    if not jobs and not failures:
+        raise SlackoffError(
+            f"{', '.join(map(str, inputs))}: there is no photo; files that end in {', '.join(FORMATS)} are taken"
+        )
+    jobs = list(dict.fromkeys(jobs))  # a photo that was named twice
+    _check(jobs)
+    return Plan(jobs, failures)
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """A sort key by which frame 10 follows frame 9."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", name)]
+
+
+def _walk(
+    folder: Path, prefix: str, visited: set[tuple[int, int]], hidden: set[Path], failures: list[str]
+) -> Iterator[str]:
+    """Paths of images below a folder, relative to the first one; each folder once, whatever links there are."""
+    try:
+        status = folder.stat()
+        entries = visible_entries(folder, "INPUT")
+    except (SlackoffError, OSError) as error:
+        failures.append(str(error))
+        return
+    if (status.st_dev, status.st_ino) in visited:
+        return
+    visited.add((status.st_dev, status.st_ino))
+    for entry in entries:
+        if Path(entry.path).resolve() in hidden:
+            continue
+        if is_folder(entry):
+            yield from _walk(folder / entry.name, f"{prefix}{entry.name}/", visited, hidden, failures)
+        elif is_image(entry):
+            yield prefix + entry.name
+
+
+def _renamed(target: Path, ending: str) -> Path:
+    if ending != KEEP:
+        known = target.suffix.lower() in FORMATS
+        if known and FORMATS[target.suffix.lower()] == FORMATS[_ENDINGS[ending]]:
+            return target
+        return target.with_name((target.stem if known else target.name) + _ENDINGS[ending])
+    return target if target.suffix.lower() in FORMATS else target.with_name(target.name + ".png")
+
+
+def _check(jobs: Sequence[Job]) -> None:
+    """Refuse results of one name, and those in the place of an input."""
+    sources = {job.source.resolve(): job.source for job in jobs}
+    taken: dict[Path, Path] = {}
+    for job in jobs:
+        target = job.target.resolve()
+        if target in sources:
+            raise SlackoffError(f"{job.target} is an input: name another -o, photos are never overwritten")
+        if target in taken:
+            raise SlackoffError(
+                f"{taken[target]} and {job.source} would both be written to {job.target}: give them an -o each"
+            )
+        taken[target] = job.source
+
+
+@dataclass
+class Outcome:
+    """The jobs that were done, those whose result was there and was kept, and a sentence for each that failed."""
+
+    done: list[Job] = field(default_factory=list)
+    kept: list[Job] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def results(self) -> list[Job]:
+        """The jobs whose results are there, done now or before."""
+        return self.done + self.kept
+
+    def summary(self) -> str:
+        """The end of a run in one line."""
+        parts = [f"{len(self.done)} derained in {self.seconds:.1f} s"]
+        if self.kept:
+            parts.append(f"{len(self.kept)} were there already and kept (--overwrite writes them again)")
+        if self.failures:
+            parts.append(f"{len(self.failures)} failed")
+        return "; ".join(parts)
+
+
+def derain_jobs(model: Model, plan: Plan, tiling: Tiling, overwrite: bool, console: Console) -> Outcome:
+    """Derain all photos of a plan.
+
+    Args:
+        model: on the device of choice.
+        plan: the photos; its failures are told first.
+        tiling: how photos are cut.
+        overwrite: write results that are there anew.
+        console: where the progress is shown; sentences of failures go to standard error.
+    """
+    outcome = Outcome()
+    start = time.monotonic()
+    with _progress(console) as progress:
+        tell = partial(_tell, progress)
+        for sentence in plan.failures:
+            _fail(outcome, sentence, tell)
+        todo: list[Job] = []
+        for job in plan.jobs:
+            (todo if overwrite or not job.target.is_file() else outcome.kept).append(job)
+        bar = progress.add_task("derain", total=len(todo))
+        for number, job in enumerate(todo):
+            try:
+                notes = _derain(model, job, tiling, partial(progress.advance, bar))
+            except SlackoffError as error:
+                _fail(outcome, str(error), tell)
+            except OSError as error:
+                _fail(outcome, f"{error.filename or job.target} cannot be used ({error.strerror or error})", tell)
+            except RuntimeError as error:  # the memory of a GPU, or of the machine, does not do
+                smaller = "photo" if isinstance(model.network, PerImageMethod) else "--tile"
+                _fail(outcome, f"{job.source} cannot be derained ({_short(error)}): try a smaller {smaller}", tell)
+            else:
+                outcome.done.append(job)
+                for note in notes:
+                    tell(f"{job.source}: {note}")
+            progress.update(bar, completed=number + 1)
+    outcome.seconds = time.monotonic() - start
+    return outcome
+
+
+def _derain(model: Model, job: Job, tiling: Tiling, advance: Callable[[float], object]) -> tuple[str, ...]:
+    photo = read_photo(job.source)
+    write_photo(photo, derain_array(model, photo.pixels, tiling, advance), job.target, provenance(model))
+    return photo.notes
+
+
+def _fail(outcome: Outcome, sentence: str, tell: Callable[[str], None]) -> None:
+    outcome.failures.append(sentence)
+    tell(f"error: {sentence}")
+
+
+def _tell(progress: Progress, sentence: str) -> None:
+    """Print a sentence on standard error, above the bar."""
+    if progress.console.is_terminal:
+        progress.console.print(sentence, soft_wrap=True, markup=False, highlight=False)
+    else:
+        print(sentence, file=sys.stderr)
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+class _Rate(ProgressColumn):
+    """Images a second, or seconds an image where that is the larger number."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        if not speed:
+            return Text("")
+        return Text(f"{speed:.1f} images/s" if speed >= 1 else f"{1 / speed:.1f} s/image")
+
+
+def _progress(console: Console) -> Progress:
+    done = TextColumn("{task.completed:.1f} of {task.total:.0f}")
+    return Progress(BarColumn(), done, _Rate(), TimeRemainingColumn(), console=console, transient=True)
+
+
+MOST = 12
+"""Pairs on a sheet: the first ones."""
+
+SIDE_PX = 300
+_COLUMNS, _ONE_COLUMN = 2, 3
+_GAP_PX, _LINE_PX, _FONT_PX = 8, 18, 13
+_PAPER, _INK = (255, 255, 255), (60, 60, 60)
+
+
+def write_sheet(jobs: Sequence[Job], path: Path) -> int:
+    """Draw the first `MOST` photos with their results and write the sheet whole, as PNG.
+
+    Each pair is two thumbnails of at most 300 px a side, "rainy" and "derained", under the name of the photo.
+
+    Returns:
+        How many pairs are on it.
+
+    Raises:
+        SlackoffError: a photo cannot be read any more.
+        OSError: the sheet cannot be written.
+    """
+    pairs = [_pair(job) for job in jobs[:MOST]]
+    if not pairs:
+        raise SlackoffError(f"{path}: there is nothing to show, as no photo was derained")
+    columns = _COLUMNS if len(pairs) > _ONE_COLUMN else 1
+    rows = [pairs[i : i + columns] for i in range(0, len(pairs), columns)]
+    heights = [max(pair.height for pair in row) for row in rows]
+    width = len(rows[0]) * (pairs[0].width + 2 * _GAP_PX) - _GAP_PX
+    sheet = Image.new("RGB", (width + _GAP_PX, sum(heights) + _GAP_PX * (len(rows) + 1)), _PAPER)
+    top = _GAP_PX
+    for row, height in zip(rows, heights, strict=True):
+        for column, pair in enumerate(row):
+            sheet.paste(pair, (_GAP_PX + column * (pair.width + 2 * _GAP_PX), top))
+        top += height + _GAP_PX
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, lambda partial: sheet.save(partial, "PNG", optimize=True))
+    return len(pairs)
+
+
+def _pair(job: Job) -> Image.Image:
+    """Both thumbnails of a job under their captions: 2 * 300 px and a gap wide."""
+    pictures = [Image.fromarray(read_photo(path).pixels) for path in (job.source, job.target)]
+    for picture in pictures:
+        picture.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS)
+    pair = Image.new("RGB", (2 * SIDE_PX + _GAP_PX, _LINE_PX + max(p.height for p in pictures)), _PAPER)
+    draw = ImageDraw.Draw(pair)
+    font = ImageFont.load_default(_FONT_PX)
+    for left, picture, caption in zip((0, SIDE_PX + _GAP_PX), pictures, (job.source.name, "derained"), strict=True):
+        draw.text((left, 0), caption[:40], _INK, font)
+        pair.paste(picture, (left, _LINE_PX))
+    return pair

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from slackoff.backgrounds import FolderSource, ImageSource, Patch
-from slackoff.backgrounds.bank import choose, cut
 from slackoff.errors import SlackoffError
+from slackoff.images import FolderSource, ImageSource, Patch
+from slackoff.images.bank import choose, cut
 from slackoff.metrics.complexity import full_depth, scale_complexities, standardise
 
 COLOURS = ("rgb", "grey")

@@ -14,8 +14,7 @@ from slackoff.evaluation.image_sets import EvaluationImage
 from slackoff.metrics.classes import BackgroundError, RainError
 from slackoff.metrics.columns import for_averaging
 from slackoff.metrics.protocol import Protocol
-from slackoff.networks.device import device_of
-from slackoff.networks.precision import true_float32
+from slackoff.networks.devices import device_of, true_float32
 
 
 class Evaluation(NamedTuple):

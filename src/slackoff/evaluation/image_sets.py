@@ -10,10 +10,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from slackoff.backgrounds import ImageSource, held_out_crops
 from slackoff.errors import SlackoffError
+from slackoff.images import (
+    ImageSource,
+    Pair,
+    check_crops,
+    chosen_by_place,
+    find_pairs,
+    fingerprint,
+    five_crops,
+    held_out_crops,
+    read_pair,
+)
 from slackoff.metrics.functional import rain_from_pair
-from slackoff.pairs import Pair, check_crops, chosen_by_place, find_pairs, fingerprint, five_crops, read_pair
 from slackoff.rain import RainRange, ThinRain, add_rain, render_layer
 from slackoff.seeding import derive_seed
 
@@ -107,12 +116,12 @@ class PairFolder:
         count: take only the first so many pairs; None takes all.
         crop_px: side of what is measured; None measures whole images.
         key: the config key that names ``root``, for messages.
-        layout: see ``slackoff.pairs.find_pairs``.
+        layout: see ``slackoff.images.find_pairs``.
         numbers: [first, last] of the pairs in the order of the numbers in their names, see
-            ``slackoff.pairs.chosen_by_place``; None takes all, in the order of their names.
+            ``slackoff.images.chosen_by_place``; None takes all, in the order of their names.
         crops: "centre": the centre square of ``crop_px``; "five": ten squares of each pair, its corners, its centre and
-            those of the mirrored pair, see ``slackoff.pairs.five_crops``. Each is a test image of its own, named by the
-            pair and the crop.
+            those of the mirrored pair, see ``slackoff.images.five_crops``. Each is a test image of its own, named by
+            the pair and the crop.
 
     Raises:
         SlackoffError: such crops are not known, or have no side.

@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from slackoff.networks.precision import true_float32
+from slackoff.networks.devices import true_float32
 
 Pass = Callable[[int], None]
 """One pass over an image of so many pixels a side; it has ended when the call returns."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from slackoff.backgrounds import ImageSource, split_images
 from slackoff.errors import SlackoffError
 from slackoff.evaluation.image_sets import EvaluationImage, PairFolder, to_tensor
+from slackoff.images import ImageSource, split_images
 from slackoff.rain import add_rain
 
 

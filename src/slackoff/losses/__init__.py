@@ -1,4 +1,4 @@
-"""Training losses, in two kinds: whole losses and terms.
+"""Training losses of two kinds, and weightings, which make one loss of several terms.
 
 A whole loss is called as ``loss(network, rainy, background)``, so that it can ask a network for its stages. A term is
 one task of multi-task training, called as ``term(output, background)``; the weights among terms are no business of
@@ -7,29 +7,33 @@ theirs. Each gives a scalar.
 Plain torch; knows nothing of Lightning, Hydra or W&B.
 """
 
-from slackoff.losses.drd_net import DRDNetLoss
-from slackoff.losses.edge import EdgeAware
-from slackoff.losses.jorder_e import JORDERELoss
-from slackoff.losses.l1 import L1
-from slackoff.losses.mse import MSE
-from slackoff.losses.negative_ssim import NegativeSSIM
-from slackoff.losses.perceptual import Perceptual
-from slackoff.losses.pixel import PixelL1, PixelMSE
-from slackoff.losses.rcdnet import RCDNetLoss
-from slackoff.losses.rescan import RESCANLoss
-from slackoff.losses.spdnet import SPDNetLoss
-from slackoff.losses.term import Term
-from slackoff.losses.texture import Texture
-from slackoff.losses.total_variation import TotalVariationTerm
-from slackoff.losses.vgg16 import VGG16Features
+from slackoff.losses.losses import L1, MSE, DRDNetLoss, JORDERELoss, NegativeSSIM, RCDNetLoss, RESCANLoss, SPDNetLoss
+from slackoff.losses.terms import EdgeAware, PixelL1, PixelMSE, Term, Texture, TotalVariationTerm
+from slackoff.losses.vgg import Perceptual, VGG16Features
+from slackoff.losses.weighting import TermLosses, Weighted, Weighting, shared_weight
+from slackoff.losses.weightings import (
+    DynamicWeightAverage,
+    Fixed,
+    GradientBalancing,
+    GradNorm,
+    LossBalancing,
+    PCGrad,
+    Uncertainty,
+)
 
 __all__ = [
     "L1",
     "MSE",
     "DRDNetLoss",
+    "DynamicWeightAverage",
     "EdgeAware",
+    "Fixed",
+    "GradNorm",
+    "GradientBalancing",
     "JORDERELoss",
+    "LossBalancing",
     "NegativeSSIM",
+    "PCGrad",
     "Perceptual",
     "PixelL1",
     "PixelMSE",
@@ -37,7 +41,12 @@ __all__ = [
     "RESCANLoss",
     "SPDNetLoss",
     "Term",
+    "TermLosses",
     "Texture",
     "TotalVariationTerm",
+    "Uncertainty",
     "VGG16Features",
+    "Weighted",
+    "Weighting",
+    "shared_weight",
 ]

@@ -6,8 +6,8 @@ Plain torch; knows nothing of Lightning, Hydra or W&B.
 from slackoff.networks.ddn import DDN
 from slackoff.networks.drd_net import DRDNet
 from slackoff.networks.dsc import DSC
+from slackoff.networks.interfaces import LatentNetwork
 from slackoff.networks.jorder_e import JORDERE
-from slackoff.networks.latent import LatentNetwork
 from slackoff.networks.menet import MENET
 from slackoff.networks.moss import MOSS
 from slackoff.networks.prenet import PReNet

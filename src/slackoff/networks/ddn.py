@@ -5,7 +5,7 @@ from typing import ClassVar, Literal, get_args
 from torch import Tensor, nn
 
 from slackoff.errors import SlackoffError
-from slackoff.networks.guided_filter import guided_smooth
+from slackoff.networks.layers import guided_smooth
 
 Skip = Literal["pairwise", "long"]
 Norm = Literal["running", "batch"]

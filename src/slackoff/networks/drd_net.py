@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from slackoff.errors import SlackoffError
-from slackoff.networks.dilated import DilatedConv2d
-from slackoff.networks.stages import StagedNetwork, Stages
+from slackoff.networks.interfaces import StagedNetwork, Stages
+from slackoff.networks.layers import DilatedConv2d
 
 DetailInput = Literal["sum", "rainy"]
 

@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 
 from slackoff.errors import SlackoffError
-from slackoff.networks.guided_filter import guided_smooth
-from slackoff.networks.padding import mirror_to_multiple
-from slackoff.networks.per_image import PerImageMethod
-from slackoff.sparse_coding import Settings, separate
+from slackoff.networks.interfaces import PerImageMethod
+from slackoff.networks.layers import guided_smooth, mirror_to_multiple
+from slackoff.networks.sparse_coding import Settings, separate
 
 _LUMA = (0.299, 0.587, 0.114)
 

@@ -1,16 +1,256 @@
-"""MOSS: an encoder, a memory and a decoder that describe the rain."""
+"""MOSS: an encoder, a memory and a decoder that describe the rain.
+
+The parts of MOSS' network: residual blocks and the fusion of encoder and decoder features.
+
+The memory of MOSS: a table of items that is moved by the encodings it sees and read softly, without gradient to it.
+
+Eq. 3 (update) and Eq. 5 (reading) of Huang, Yu, He, "Memory Oriented Transfer Learning for Semi-Supervised Image
+Deraining" (CVPR 2021), as the authors' code has them.
+"""
 
 from functools import partial
 from itertools import pairwise
-from typing import ClassVar
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
+import torch.distributed
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slackoff.errors import SlackoffError
-from slackoff.networks.memory import Memory, Unassigned
-from slackoff.networks.moss_blocks import ConditionalFusion, DecoderStage, EncoderStage
-from slackoff.networks.padding import mirror_to_multiple
+from slackoff.networks.devices import full_precision
+from slackoff.networks.layers import mirror_to_multiple
+
+KEEP_PROBABILITY = 0.8
+
+
+class ResidualBlock(nn.Module):
+    """conv-LeakyReLU-conv added to its input, without norm, bias or an activation after the sum.
+
+    Args:
+        channels_in, channels_out: where they differ, a 1x1 convolution brings the input to the output's channels.
+        wide_width: between the convolutions are as many channels as the wider of input and output has, as in the
+            authors' code; False: as many as the output has, as in the table of the paper's supplement.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, wide_width: bool = True) -> None:
+        super().__init__()
+        middle = max(channels_in, channels_out) if wide_width else channels_out
+        self.conv1 = nn.Conv2d(channels_in, middle, 3, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(middle, channels_out, 3, padding=1, bias=False)
+        self.shortcut: nn.Module = nn.Identity()
+        if channels_in != channels_out:
+            self.shortcut = nn.Conv2d(channels_in, channels_out, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.shortcut(x) + self.conv2(F.leaky_relu(self.conv1(x), 0.02))
+
+
+class EncoderStage(nn.Module):
+    """Residual blocks, the first of which changes the channels; a mean over 2x2 pixels follows it by ``pool``."""
+
+    def __init__(self, channels_in: int, channels_out: int, blocks: int, pool: bool, wide_width: bool) -> None:
+        super().__init__()
+        self.pool = pool
+        self.blocks = _chain(channels_in, channels_out, blocks, wide_width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.blocks[0](x)
+        return self.blocks[1:](F.avg_pool2d(x, 2) if self.pool else x)
+
+
+class DecoderStage(nn.Module):
+    """Residual blocks, the first of which changes the channels; by ``upsample`` behind a bilinear enlargement by 2."""
+
+    def __init__(self, channels_in: int, channels_out: int, blocks: int, upsample: bool, wide_width: bool) -> None:
+        super().__init__()
+        self.upsample = upsample
+        self.blocks = _chain(channels_in, channels_out, blocks, wide_width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.upsample:
+            x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+        return self.blocks(x)
+
+
+class ConditionalFusion(nn.Module):
+    """Conditional batch normalisation: an encoder feature, normalised, with scale and shift from a decoder feature.
+
+    Scale and shift come from 1x1 convolutions that start at zero, so that the fusion starts as the normalised encoder
+    feature.
+
+    Args:
+        channels: of both features.
+        gate: mix in a second branch, with a learned scale and shift for each channel (zero at the start, too), by a
+            learned map; in training it is left out for a fifth of the images, drawn from torch's global generator.
+            The supplement does not name it, the published weights have it.
+    """
+
+    def __init__(self, channels: int, gate: bool = True) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.gamma = nn.Conv2d(channels, channels, 1, bias=False)
+        self.beta = nn.Conv2d(channels, channels, 1, bias=False)
+        self.gate: nn.Conv2d | None = nn.Conv2d(channels, 1, 1, bias=False) if gate else None
+        if gate:
+            self.scale = nn.Parameter(torch.empty(1, channels, 1, 1))
+            self.shift = nn.Parameter(torch.empty(1, channels, 1, 1))
+        self.start_neutral()
+
+    @torch.no_grad()
+    def start_neutral(self) -> None:
+        """Zero all that scales and shifts; the gate's convolution stays as it is."""
+        self.gamma.weight.zero_()
+        self.beta.weight.zero_()
+        if self.gate is not None:
+            self.scale.zero_()
+            self.shift.zero_()
+
+    def forward(self, encoded: Tensor, decoded: Tensor) -> Tensor:
+        """Both (N, channels, h, w), as is the result."""
+        feature = self.norm(encoded)
+        conditioned = feature * (1 + self.gamma(decoded)) + self.beta(decoded)
+        if self.gate is None:
+            return conditioned
+        share = torch.sigmoid(self.gate(feature))
+        if self.training:
+            share = share * (torch.rand(len(share), 1, 1, 1, device=share.device) < KEEP_PROBABILITY)
+        return conditioned + share * (feature * (1 + self.scale) + self.shift - conditioned)
+
+
+def _chain(channels_in: int, channels_out: int, blocks: int, wide_width: bool) -> nn.Sequential:
+    further = (ResidualBlock(channels_out, channels_out) for _ in range(blocks - 1))
+    return nn.Sequential(ResidualBlock(channels_in, channels_out, wide_width), *further)
+
+
+Unassigned = Literal["shrink", "freeze"]
+POLICIES = ("shrink", "freeze")
+NO_DIVISION_BY_ZERO = 1e-6  # added to the counts, as in the authors' code
+
+
+class Assigned(NamedTuple):
+    """What was assigned to each of the items.
+
+    Attributes:
+        sums: (items, channels), of the encodings.
+        counts: (items,), how many encodings; of the dtype of the sums.
+    """
+
+    sums: Tensor
+    counts: Tensor
+
+
+def cosine_scores(encodings: Tensor, table: Tensor) -> Tensor:
+    """Cosine of the angle between every encoding (n, channels) and every item (items, channels): (n, items)."""
+    return F.normalize(encodings, dim=1) @ F.normalize(table, dim=1).T
+
+
+def assign(encodings: Tensor, table: Tensor) -> Assigned:
+    """Give each encoding (n, channels) to the item (items, channels) of the highest cosine.
+
+    The sums are a matrix product: adding up by index would take another order on each run of a GPU.
+    """
+    best = cosine_scores(encodings, table).argmax(dim=1, keepdim=True)
+    chosen = (best == torch.arange(len(table), device=table.device)).to(encodings.dtype)
+    return Assigned(chosen.T @ encodings, chosen.sum(dim=0))
+
+
+def updated(table: Tensor, assigned: Assigned, decay: float, unassigned: Unassigned = "shrink") -> Tensor:
+    """The table after one update, a new tensor: decay * item + (1 - decay) * mean of what was assigned to it (Eq. 3).
+
+    Args:
+        table: (items, channels).
+        assigned: what was assigned to each item.
+        decay: tau, from 0 (items become the means) to 1 (items stay).
+        unassigned: "shrink" multiplies an item without an encoding by ``decay``, as if its mean were 0 (so does the
+            authors' code); "freeze" keeps it.
+    """
+    counts = assigned.counts[:, None]
+    moved = decay * table + (1 - decay) * assigned.sums / (counts + NO_DIVISION_BY_ZERO)
+    return torch.where(counts > 0, moved, table) if unassigned == "freeze" else moved
+
+
+def read(encodings: Tensor, table: Tensor, temperature: float = 1.0) -> Tensor:
+    """The mean of all items, weighted by softmax(cosine / temperature) for each encoding (Eq. 5): (n, channels).
+
+    At a temperature of 1 no weight is more than e^2 times another. Gradients reach the encodings through the weights
+    alone.
+    """
+    return F.softmax(cosine_scores(encodings, table) / temperature, dim=1) @ table
+
+
+class Memory(nn.Module):
+    """A table of items, drawn from N(0, 1), which replaces every encoding by a weighted mean of its items.
+
+    In training the table is first updated by the batch, stored, and then read; in evaluation it is only read. No
+    gradient reaches it. Both run in float32 (float64 for encodings in it), also under autocast. Several ranks that
+    train together add up what was assigned, so that all store the table of one process on the joined batch.
+
+    Args:
+        items: rows of the table.
+        channels: of an encoding.
+        decay: tau of the update, 0 to 1.
+        temperature: of the softmax of the reading.
+        unassigned: what an update does to items without an encoding, see ``updated``.
+        update_in_eval: in evaluation read a table that the images at hand have updated, and store nothing, as the
+            authors' code does. The result of an image then depends on those beside it.
+
+    Raises:
+        SlackoffError: an option is out of its range.
+    """
+
+    def __init__(
+        self,
+        items: int,
+        channels: int,
+        decay: float = 0.999,
+        temperature: float = 1.0,
+        unassigned: Unassigned = "shrink",
+        update_in_eval: bool = False,
+    ) -> None:
+        super().__init__()
+        if not 0 <= decay <= 1:
+            raise SlackoffError(f"network.memory_decay={decay} must lie in [0, 1]")
+        if not temperature > 0:
+            raise SlackoffError(f"network.memory_temperature={temperature} must be above 0")
+        if unassigned not in POLICIES:
+            raise SlackoffError(
+                f"network.memory_unassigned={unassigned} is not known: choose one of {', '.join(POLICIES)}"
+            )
+        self.decay, self.temperature, self.unassigned = decay, temperature, unassigned
+        self.update_in_eval = update_in_eval
+        self.table = nn.Parameter(torch.randn(items, channels), requires_grad=False)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Encodings (N, channels, h, w) to what the memory says of each: the same shape and dtype."""
+        with full_precision(z):
+            precise = z.to(torch.promote_types(z.dtype, torch.float32))
+            encodings = precise.permute(0, 2, 3, 1).flatten(0, 2)
+            # A copy: the stored table may change before the backward pass of this reading.
+            table = self.table.detach().to(precise.dtype, copy=True)
+            if self.training or self.update_in_eval:
+                table = self._update(table, encodings.detach())
+            result = read(encodings, table, self.temperature)
+        return result.unflatten(0, (len(z), *z.shape[-2:])).permute(0, 3, 1, 2).to(z.dtype)
+
+    @torch.no_grad()
+    def _update(self, table: Tensor, encodings: Tensor) -> Tensor:
+        assigned = assign(encodings, table)
+        if self.training:
+            _add_up_over_ranks(assigned)
+        table = updated(table, assigned, self.decay, self.unassigned)
+        if self.training:
+            self.table.copy_(table)
+        return table
+
+
+def _add_up_over_ranks(assigned: Assigned) -> None:
+    """All ranks give every training batch to the memory; evaluation is the first one's alone and adds up nothing."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return
+    if torch.distributed.get_world_size() > 1:
+        torch.distributed.all_reduce(assigned.sums)
+        torch.distributed.all_reduce(assigned.counts)
 
 
 class MOSS(nn.Module):
@@ -38,7 +278,7 @@ class MOSS(nn.Module):
         memory_items: rows of the memory; 0: no memory, the decoder gets the encodings.
         memory_decay: tau of the memory's update, 0 (items become the means of their encodings) to 1 (items stay).
         memory_temperature: of the softmax that reads the memory.
-        memory_unassigned: "shrink" or "freeze" items without an encoding, see ``slackoff.networks.memory.updated``.
+        memory_unassigned: "shrink" or "freeze" items without an encoding, see ``slackoff.networks.moss.updated``.
         memory_update_in_eval: evaluate with a memory that the images at hand have updated, without storing it.
         skip: subtract from the features of the first convolution; False: the last one sees the decoder's output alone.
         cbn_gate: fusions have their second branch, see ``ConditionalFusion``.

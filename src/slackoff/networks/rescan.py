@@ -1,12 +1,134 @@
-"""RESCAN: dilated recurrent units that estimate the rain in several stages with the same weights."""
+"""RESCAN: dilated recurrent units that estimate the rain in several stages with the same weights.
 
+The parts of RESCAN: squeeze-and-excitation, and a dilated convolution in four kinds, three of them recurrent.
+"""
+
+from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slackoff.errors import SlackoffError
-from slackoff.networks.rescan_blocks import SLOPE, UNITS, State, attend
-from slackoff.networks.stages import StagedNetwork, Stages
+from slackoff.networks.interfaces import StagedNetwork, Stages
+from slackoff.networks.layers import DilatedConv2d
+
+SQUEEZED = 6  # hidden channels at any width: the release calls this its reduction but uses it as a width
+SLOPE = 0.2
+
+State = tuple[Tensor, ...]
+
+
+class SqueezeExcitation(nn.Module):
+    """Channels scaled by numbers in (0, 1) that two linear layers draw from their means over the image."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Linear(channels, SQUEEZED)
+        self.excite = nn.Linear(SQUEEZED, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = torch.sigmoid(self.excite(F.relu(self.squeeze(x.mean(dim=(-2, -1))))))
+        return x * scale[..., None, None]
+
+
+def attend(channels: int, attention: bool) -> nn.Module:
+    """Squeeze-and-excitation, or nothing in its place."""
+    return SqueezeExcitation(channels) if attention else nn.Identity()
+
+
+class Unit(nn.Module, ABC):
+    """A convolution of the input, joined with a state that the same unit left in the stage before.
+
+    Each gate convolves the input with the unit's dilation and the state without one, all 3x3 with biases. What comes of
+    them goes through attention and LeakyReLU, and that is both the output and the state's first tensor.
+
+    Args:
+        channels_in, channels_out: of input and output; the state has those of the output.
+        dilation: of the convolutions of the input, in pixels.
+        attention: scale the channels by squeeze-and-excitation.
+    """
+
+    gates: ClassVar[tuple[str, ...]]
+    recurrent: ClassVar[bool] = True
+
+    def __init__(self, channels_in: int, channels_out: int, dilation: int, attention: bool) -> None:
+        super().__init__()
+        self.inputs = nn.ModuleDict({g: DilatedConv2d(channels_in, channels_out, dilation) for g in self.gates})
+        remembering = self.gates if self.recurrent else ()
+        self.hidden = nn.ModuleDict({g: nn.Conv2d(channels_out, channels_out, 3, padding=1) for g in remembering})
+        self.attention = attend(channels_out, attention)
+
+    @abstractmethod
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Output and new state of an input (N, C, H, W); the state is empty in the first stage."""
+
+    def _gate(self, name: str, x: Tensor, state: Tensor | None) -> Tensor:
+        given = self.inputs[name](x)
+        return given if state is None else given + self.hidden[name](state)
+
+    def _activate(self, x: Tensor) -> Tensor:
+        return F.leaky_relu(self.attention(x), SLOPE)
+
+
+class ConvUnit(Unit):
+    """Without a state."""
+
+    gates = ("x",)
+    recurrent = False
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        return self._activate(self.inputs["x"](x)), ()
+
+
+class RNNUnit(Unit):
+    """tanh of the sum of both convolutions."""
+
+    gates = ("x",)
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        out = self._activate(torch.tanh(self._gate("x", x, state[0] if state else None)))
+        return out, (out,)
+
+
+class GRUUnit(Unit):
+    """Gated recurrent unit: update z, reset r, new n."""
+
+    gates = ("z", "r", "n")
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        h = state[0] if state else None
+        z = torch.sigmoid(self._gate("z", x, h))
+        if h is None:
+            joined = z * torch.tanh(self._gate("n", x, None))
+        else:
+            r = torch.sigmoid(self._gate("r", x, h))
+            joined = (1 - z) * h + z * torch.tanh(self._gate("n", x, r * h))
+        out = self._activate(joined)
+        return out, (out,)
+
+
+class LSTMUnit(Unit):
+    """Long short-term memory: forget f, input i, output o, new j; the cell is the state's second tensor.
+
+    In the first stage the cell goes to the output without a tanh, as in the release.
+    """
+
+    gates = ("f", "i", "o", "j")
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        h = state[0] if state else None
+        o = torch.sigmoid(self._gate("o", x, h))
+        cell = torch.sigmoid(self._gate("i", x, h)) * torch.tanh(self._gate("j", x, h))
+        if state:
+            cell = torch.sigmoid(self._gate("f", x, h)) * state[1] + cell
+        out = self._activate(o * (torch.tanh(cell) if state else cell))
+        return out, (out, cell)
+
+
+UNITS: dict[str, type[Unit]] = {"conv": ConvUnit, "rnn": RNNUnit, "gru": GRUUnit, "lstm": LSTMUnit}
+
 
 Mode = Literal["full", "add"]
 LEAST_DEPTH = 3

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from slackoff.errors import SlackoffError
 from slackoff.publishing.destination import DIGEST, Destination, begun, known_step
-from slackoff.record.lines import read_lines
+from slackoff.record.files import read_lines
 from slackoff.record.status import Status, read_status
 from slackoff.record.wandb_content import (
     STEP,

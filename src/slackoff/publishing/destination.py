@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from slackoff.errors import SlackoffError
-from slackoff.record.atomic import write_json
+from slackoff.record.files import write_json
 from slackoff.record.wandb_content import STEP
 from slackoff.record.wandb_tags import tag_of
 

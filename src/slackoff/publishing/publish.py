@@ -6,7 +6,7 @@ from pathlib import Path
 
 from slackoff.analysis import load
 from slackoff.analysis.claims import check
-from slackoff.analysis.summary import label_columns, study_table
+from slackoff.analysis.tables import label_columns, study_table
 from slackoff.publishing.cell_run import publish_cell
 from slackoff.publishing.dashboard import refuse_without_workspaces, save_report, save_workspace
 from slackoff.publishing.destination import Destination, Offline, Online

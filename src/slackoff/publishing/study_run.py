@@ -13,7 +13,7 @@ import pandas as pd
 from slackoff.analysis import Frames
 from slackoff.analysis.groups import TEST_SET
 from slackoff.analysis.study import Study
-from slackoff.analysis.summary import label_columns, measures_of, study_table
+from slackoff.analysis.tables import label_columns, measures_of, study_table
 from slackoff.publishing.destination import DIGEST, Destination, Offline
 from slackoff.record.wandb_tags import tag_of
 

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from slackoff.errors import SlackoffError
-from slackoff.record.atomic import write_whole
+from slackoff.record.files import write_whole
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 _MARK = "slackoff_cell"

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from slackoff.errors import SlackoffError
-from slackoff.record.atomic import create_text, read_text, write_json
-from slackoff.record.clock import now
+from slackoff.record.files import create_text, now, read_text, write_json
 from slackoff.record.owner import Owner
 
 FOLDER = "attempts"

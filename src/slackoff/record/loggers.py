@@ -11,8 +11,7 @@ import pandas as pd
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from slackoff.record.atomic import write_text, write_whole
-from slackoff.record.lines import read_lines
+from slackoff.record.files import read_lines, write_text, write_whole
 
 
 class RecordLogger(Logger):

@@ -1,22 +1,49 @@
-"""What a cell leaves behind when it is done: weights, one row an image, pictures."""
+"""What a cell leaves behind when it is done: weights, one row an image, pictures.
+
+Where a cell keeps the pictures of its test images: ``pictures/TEST_SET/IMAGE/KIND.png``.
+
+Two test sets may hold images of the same name, and names may hold folders (a/001): names of test sets and images are
+written as in a URL (a%2F001), so that each is one folder and can be read back.
+"""
 
 from functools import partial
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from PIL import Image
 from safetensors.torch import save
 from torch import nn
 
 from slackoff.evaluation import Evaluation
-from slackoff.record.atomic import write_bytes, write_whole
-from slackoff.record.pictures import picture_folder
+from slackoff.record.files import write_bytes, write_whole
+
+KINDS = ("rainy", "output", "background")
+"""The pictures of the cell's own network; ``output_NAME`` is of a further one."""
+
+Named = tuple[str, str]
+"""A test image: name of its test set, name in that set."""
+
+
+def picture_folder(cell: Path, named: Named) -> Path:
+    """Where the folder of a cell keeps the pictures of a test image."""
+    return cell.joinpath("pictures", *(quote(name, safe=" ") for name in named))
+
+
+def kept_pictures(cell: Path) -> dict[Named, Path]:
+    """Test image -> its folder, of those that a cell kept all `KINDS` of, sorted by test set and name."""
+    found = {
+        (unquote(folder.parent.name), unquote(folder.name)): folder
+        for folder in (cell / "pictures").glob("*/*")
+        if all((folder / f"{kind}.png").is_file() for kind in KINDS)
+    }
+    return dict(sorted(found.items()))
 
 
 def write_results(folder: Path, name: str, network: nn.Module, found: Evaluation) -> None:
     """Write the results of a network into a cell's folder.
 
     ``network.safetensors``, ``images.parquet`` and the pictures rainy, output and background (their place:
-    ``slackoff.record.pictures``) for the cell's own network; ``NAME.safetensors``, ``images_NAME.parquet`` and the
+    ``slackoff.record.results``) for the cell's own network; ``NAME.safetensors``, ``images_NAME.parquet`` and the
     picture output_NAME for a further one.
 
     Args:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from slackoff.errors import SlackoffError
-from slackoff.record.atomic import read_text, write_json
+from slackoff.record.files import read_text, write_json
 
 RECORD_VERSION = 1
 """Of the files of a cell. It rises when a reader of the version before would misread them; more keys and more columns

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from slackoff.record.pictures import KINDS, Named, kept_pictures
+from slackoff.record.results import KINDS, Named, kept_pictures
 from slackoff.record.status import Status
 
 Pixels = NDArray[np.uint8]

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from slackoff.errors import SlackoffError
 from slackoff.evaluation.complexity import KEY
-from slackoff.record.atomic import write_json, write_whole
+from slackoff.record.files import write_json, write_whole
 
 
 @runtime_checkable

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from slackoff.analysis.network_costs import FILE
 from slackoff.errors import SlackoffError
-from slackoff.record.atomic import write_json
+from slackoff.record.files import write_json
 from slackoff.sweep.aside import Aside
 from slackoff.sweep.plan import Cell
 
@@ -125,8 +125,8 @@ def _measure(networks: Mapping[str, Any], settings: CostSettings) -> list[dict[s
     import torch
 
     from slackoff.build import build
+    from slackoff.config.presets import Counts, count
     from slackoff.evaluation.runtime import Pass, Rounds, network_pass, sentence, time_in_rounds
-    from slackoff.presets import Counts, count
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     passes: dict[str, Pass] = {}

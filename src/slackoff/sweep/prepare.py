@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from omegaconf import OmegaConf
 
 from slackoff.errors import SlackoffError
-from slackoff.record.atomic import create_text, write_text
+from slackoff.record.files import create_text, write_text
 from slackoff.record.ledger import ClaimedError, Watch, claim, end_attempt, latest
 from slackoff.record.status import DamagedStatusError, Status, read_status
 from slackoff.sweep.aside import Aside

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from slackoff.failure import death, may_pass, unusable, unwritable
 from slackoff.handover import Exit
-from slackoff.record.atomic import write_text
+from slackoff.record.files import write_text
 from slackoff.record.ledger import Attempt, ClaimedError, Outcome, claim, end_attempt, latest
 from slackoff.sweep.plan import Cell
 from slackoff.sweep.slots import Slot

@@ -14,10 +14,10 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from slackoff.build import build
+from slackoff.config.presets import Counts, check_presets, compose_preset, count, preset_names
 from slackoff.errors import SlackoffError
 from slackoff.evaluation.complexity import KEY
 from slackoff.evaluation.runtime import Pass, Rounds, Timings, network_pass, sentence, time_in_rounds
-from slackoff.presets import Counts, check_presets, compose_preset, count, preset_names
 from slackoff.record.environment import describe_environment
 
 DEVICES = ("cpu", "cuda")

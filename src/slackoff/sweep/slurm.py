@@ -1,10 +1,15 @@
-"""Cells as jobs of Slurm."""
+"""Cells as jobs of Slurm.
 
+Slurm's commands, and what its queue says about this user's jobs.
+"""
+
+import os
 import pickle
+import subprocess
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from submitit.core.utils import JobPaths
 
@@ -14,10 +19,77 @@ from slackoff.record.ledger import Attempt, latest
 from slackoff.sweep.plan import Cell
 from slackoff.sweep.running import Running, newest_number
 from slackoff.sweep.slots import Slot
-from slackoff.sweep.slurm_job import slot_name
-from slackoff.sweep.slurm_queue import OVER, Queue, run
-from slackoff.sweep.slurm_submission import AGAIN_S, Submission, Submitter
+from slackoff.sweep.slurm_jobs import AGAIN_S, Submission, Submitter, slot_name
 from slackoff.sweep.starter import Starter
+
+_ASK_EVERY_S = 5.0
+_ANSWER_WITHIN_S = 30.0
+OVER = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED"}
+OVER |= {"REVOKED", "TIMEOUT", ""}
+"""States of a job that will not run again; the empty one is that of a job that Slurm does not know any more."""
+
+
+_STUCK = {"AccountNotAllowed", "BadConstraints", "DependencyNeverSatisfied", "InvalidAccount", "InvalidQOS"}
+_STUCK |= {"JobHeldAdmin", "JobHeldUser", "launch failed requeued held", "PartitionDown", "PartitionInactive"}
+_STUCK |= {"PartitionNodeLimit", "PartitionTimeLimit", "QOSNotAllowed", "QOSMaxWallDurationPerJobLimit"}
+
+
+class _Job(NamedTuple):
+    state: str
+    reason: str
+    name: str
+
+
+class Queue:
+    """The states of this user's jobs; asked for all of them at once, and not too often.
+
+    While Slurm does not answer (its controller restarts, say) nothing is known, and no job counts as ended for it.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, _Job] | None = None
+        self._asked = float("-inf")
+
+    def state(self, number: str, name: str) -> str | None:
+        """The state of a job in Slurm's words; "" if there is none of this number and name; None for no answer."""
+        if time.monotonic() - self._asked > _ASK_EVERY_S:
+            self._jobs = self._ask()
+            self._asked = time.monotonic()
+        if self._jobs is None:
+            return None
+        job = self._jobs.get(number)
+        return job.state if job and job.name == name else ""
+
+    def trouble(self, number: str) -> str:
+        """Why a job will not have its turn by itself, in Slurm's words; "" for one that will."""
+        job = (self._jobs or {}).get(number)
+        return job.reason if job and job.state == "PENDING" and job.reason in _STUCK else ""
+
+    def forget(self) -> None:
+        """Ask anew next time."""
+        self._asked = float("-inf")
+
+    def _ask(self) -> dict[str, _Job] | None:
+        try:
+            answer = run("squeue", f"--user={os.getuid()}", "--noheader", "--states=all", "--format=%A|%T|%r|%j")
+        except SlackoffError:
+            return None
+        rows = (line.strip().split("|", 3) for line in answer.splitlines())
+        return {number: _Job(*rest) for number, *rest in rows if len(rest) == 3}
+
+
+def run(*command: str) -> str:
+    """What one of Slurm's commands prints.
+
+    Raises:
+        SlackoffError: it is not there, or it failed.
+    """
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=_ANSWER_WITHIN_S).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        reason = getattr(error, "stderr", None) or error
+        raise SlackoffError(f"{' '.join(command)} failed: {str(reason).strip()}") from error
+
 
 _RESULT_WITHIN_S = 20.0  # a result may reach this machine's view of a network file system later than the job's end
 _REPEAT_S = 10.0

@@ -12,8 +12,8 @@ import yaml
 from rich.console import Console
 
 from slackoff.errors import SlackoffError
-from slackoff.record.atomic import write_json
 from slackoff.record.environment import describe_environment
+from slackoff.record.files import write_json
 from slackoff.record.status import read_status
 from slackoff.sweep.expand import Config
 from slackoff.sweep.plan import Cell

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from slackoff.errors import SlackoffError
 from slackoff.publishing.agent import agent_run, refuse_many_cells, show_done_cell
-from slackoff.record.atomic import write_json
+from slackoff.record.files import write_json
 from slackoff.record.status import Status
 from slackoff.sweep.aside import Aside
 from slackoff.sweep.driver import run_cells
@@ -118,8 +118,7 @@ def _drawn_test_sets(config: DictConfig, cells: Sequence[Cell]) -> list[str]:
 
 def _report(folder: Path, console: Console, wandb: bool, project: str) -> None:
     from slackoff.analysis import load  # pandas and matplotlib: not needed while cells train
-    from slackoff.analysis.quality_cost import quality_cost_table
-    from slackoff.analysis.quality_cost_wording import print_quality_cost
+    from slackoff.analysis.quality_cost import print_quality_cost, quality_cost_table
     from slackoff.analysis.report import build
     from slackoff.analysis.tables import print_table
 

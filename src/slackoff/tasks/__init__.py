@@ -3,9 +3,18 @@
 from slackoff.tasks.multitask import MultitaskTask
 from slackoff.tasks.semi_supervised import SemiSupervisedTask
 from slackoff.tasks.sirr import SIRRTask
-from slackoff.tasks.step_seed import StepSeed
-from slackoff.tasks.supervised import SupervisedTask
 from slackoff.tasks.syn2real import Syn2RealTask
-from slackoff.tasks.task import Task
+from slackoff.tasks.task import SGD, Cosine, Steps, StepSeed, SupervisedTask, Task
 
-__all__ = ["MultitaskTask", "SIRRTask", "SemiSupervisedTask", "StepSeed", "SupervisedTask", "Syn2RealTask", "Task"]
+__all__ = [
+    "SGD",
+    "Cosine",
+    "MultitaskTask",
+    "SIRRTask",
+    "SemiSupervisedTask",
+    "StepSeed",
+    "Steps",
+    "SupervisedTask",
+    "Syn2RealTask",
+    "Task",
+]

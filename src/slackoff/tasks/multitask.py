@@ -8,9 +8,8 @@ from torch import Tensor, nn
 
 from slackoff.data import RainyBatch
 from slackoff.errors import SlackoffError
-from slackoff.tasks.decay import Cosine, Steps
-from slackoff.tasks.task import Task
-from slackoff.weighting import TermLosses, Weighting, shared_weight
+from slackoff.losses import TermLosses, Weighting, shared_weight
+from slackoff.tasks.task import Cosine, Steps, Task
 
 
 class MultitaskTask(Task):
@@ -22,7 +21,7 @@ class MultitaskTask(Task):
     Args:
         terms: by name, each called as ``term(output, background)``, which gives a scalar. A name is of lower-case
             letters, digits and underscores.
-        weighting: see ``slackoff.weighting``. Its parameters, if it has any, are trained beside the network's.
+        weighting: see ``slackoff.losses``. Its parameters, if it has any, are trained beside the network's.
         shared_layer: dotted path of the module at whose weight gradients of the terms are compared; None: the one that
             the network names.
         log_gradient_norms: log the gradient norms of all terms at the shared layer also where the weighting does not

@@ -1,21 +1,131 @@
-"""Semi-supervised training with a teacher: MOSS (Huang, Yu, He, CVPR 2021), for any network."""
+"""Semi-supervised training with a teacher: MOSS (Huang, Yu, He, CVPR 2021), for any network.
+
+Rain of one image on the background of another: the augmentation of MOSS (Huang, Yu, He, CVPR 2021, Eq. 9).
+
+A teacher: a copy of the network that follows it as a moving average.
+
+How long a stage of a run is, as a person writes it.
+"""
 
 import copy
+import math
+import re
+from dataclasses import dataclass
 from math import isfinite
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from slackoff.data import RainyBatch
 from slackoff.errors import SlackoffError
-from slackoff.losses.total_variation import total_variation
-from slackoff.tasks.decay import Cosine, Steps
-from slackoff.tasks.length import Length
-from slackoff.tasks.mixing import Mixed, mix_residues
-from slackoff.tasks.task import Task
-from slackoff.tasks.teacher import BUFFERS, copy_student, follow_student
+from slackoff.losses.terms import total_variation
+from slackoff.tasks.task import Cosine, Steps, Task
+
+
+class Mixed(NamedTuple):
+    """Images with other images' rain, and what they are to be restored to; (N, 3, H, W) each, in [0, 1]."""
+
+    rainy: Tensor
+    target: Tensor
+
+
+def mix_residues(
+    labelled: Tensor,
+    background: Tensor,
+    labelled_residue: Tensor,
+    unlabelled: Tensor,
+    pseudo_label: Tensor,
+    strength: tuple[float, float] = (0.5, 1.1),
+    generator: Generator | None = None,
+) -> Mixed:
+    """Put residues (rainy image less clean image) of labelled and unlabelled images onto all of both.
+
+    Each of the 2 L + 2 U images unlabelled, pseudo-label, labelled, background gets one residue of a shuffled list that
+    holds each labelled and each unlabelled residue twice, times a strength of its own, and is cut to [0, 1]. An image
+    that was rainy before keeps its own clean target. The list is as long as there are images whatever L and U are: the
+    authors' code mixes only where L = U and silently trains on the unlabelled images as they are elsewhere.
+
+    Args:
+        labelled, background: rainy and clean, (L, 3, H, W), in [0, 1].
+        labelled_residue: (L, 3, H, W), in [-1, 1].
+        unlabelled, pseudo_label: rainy and what a teacher made of it, (U, 3, H, W), in [0, 1].
+        strength: what residues are multiplied by, uniform between the two.
+        generator: of the shuffling and the strengths; None is torch's own.
+    """
+    images = torch.cat([unlabelled, pseudo_label, labelled, background])
+    target = torch.cat([pseudo_label, pseudo_label, background, background])
+    unlabelled_residue = unlabelled - pseudo_label
+    residues = torch.cat([labelled_residue, labelled_residue, unlabelled_residue, unlabelled_residue])
+    order = torch.randperm(len(residues), generator=generator, device=images.device)
+    low, high = strength
+    scale = low + (high - low) * torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device)
+    return Mixed((images + scale * residues[order]).clamp(0.0, 1.0), target)
+
+
+BUFFERS = ("copy", "average", "keep")
+
+
+def copy_student(teacher: nn.Module, student: nn.Module) -> None:
+    """Make the teacher equal to the student, parameters and buffers."""
+    teacher.load_state_dict(student.state_dict())
+
+
+@torch.no_grad()
+def follow_student(teacher: nn.Module, student: nn.Module, decay: float, buffers: str = "copy") -> None:
+    """Move the teacher towards the student: teacher = decay * teacher + (1 - decay) * student.
+
+    Args:
+        teacher, student: two networks of the same kind.
+        decay: of the moving average over all parameters, in [0, 1]: 0 copies the student, 1 leaves the teacher as it
+            is. Parameters that no gradient reaches, such as a memory, count too.
+        buffers: what becomes of the teacher's buffers (running statistics of norms): 'copy' takes the student's,
+            'average' treats floating-point ones as parameters and copies the rest, 'keep' leaves them as they are, as
+            the code of MOSS does, whose teacher then normalises by statistics of before.
+    """
+    torch._foreach_lerp_(list(teacher.parameters()), list(student.parameters()), 1.0 - decay)
+    if buffers == "keep":
+        return
+    for own, other in zip(teacher.buffers(), student.buffers(), strict=True):
+        if buffers == "average" and own.is_floating_point():
+            own.lerp_(other, 1.0 - decay)
+        else:
+            own.copy_(other)
+
+
+_WRITTEN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(%|epochs?|steps?)\s*")
+
+
+@dataclass(frozen=True)
+class Length:
+    """A number of steps, of epochs (passes over the labelled images), or a part of the run in per cent."""
+
+    amount: float
+    unit: str
+
+    @classmethod
+    def parse(cls, text: str, key: str) -> "Length":
+        """Read '2000 steps', '10 epochs' or '50%'.
+
+        Raises:
+            SlackoffError: it is none of these; ``key`` is the config key it stands at.
+        """
+        found = _WRITTEN.fullmatch(str(text))
+        if not found:
+            raise SlackoffError(f"{key}={text} is no length: write it as 2000steps, 10epochs or 50%")
+        return cls(float(found[1]), found[2].rstrip("s"))
+
+    def steps(self, run_steps: int, epoch_steps: float) -> int:
+        """The length in steps.
+
+        Args:
+            run_steps: of the whole run.
+            epoch_steps: of one pass over the labelled images.
+        """
+        whole = {"%": run_steps / 100, "epoch": epoch_steps, "step": 1.0}[self.unit]
+        return math.ceil(self.amount * whole - 1e-9)
+
 
 RESIDUES = ("background", "prediction")
 

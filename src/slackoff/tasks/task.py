@@ -1,17 +1,98 @@
-"""What all training regimes have in common: a network, an optimiser, and losses that depend on batch and step alone."""
+"""What all training regimes have in common: a network, an optimiser, and losses that depend on batch and step alone.
+
+How the learning rate falls over a run.
+
+Optimisers other than the default, Adam.
+
+Randomness inside a network (dropped paths, gates) from the step, so that a resumed run draws the same.
+
+Supervised training on (background + rain, background) pairs.
+"""
 
 from abc import abstractmethod
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, ClassVar
 
 import torch
-from lightning import LightningModule
+from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, MultiStepLR
 
 from slackoff.data import RainyBatch
-from slackoff.tasks.decay import Cosine, Steps
-from slackoff.tasks.optimizer import SGD
+from slackoff.errors import SlackoffError
+from slackoff.seeding import derive_seed
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """One cosine period over the run, without warm-up.
+
+    Args:
+        minimum_learning_rate: at the last step.
+    """
+
+    minimum_learning_rate: float = 1e-7
+
+    def schedule(self, optimizer: Optimizer, steps: int) -> LRScheduler:
+        return CosineAnnealingLR(optimizer, steps, eta_min=self.minimum_learning_rate)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The rate is multiplied by a factor at given parts of the run.
+
+    Args:
+        at: parts of the run, between 0 and 1: 0.25 is a quarter of its steps.
+        factor: what the rate is multiplied by at each of them; or a list with a factor for each.
+
+    Raises:
+        SlackoffError: a part that is not between 0 and 1, or another number of factors than of parts.
+    """
+
+    at: Sequence[float]
+    factor: float | Sequence[float]
+
+    def __post_init__(self) -> None:
+        for part in self.at:
+            if not 0 < part < 1:
+                raise SlackoffError(f"task.decay.at={list(self.at)} must hold parts of the run, between 0 and 1")
+        if isinstance(self.factor, Sequence) and len(self.factor) != len(self.at):
+            raise SlackoffError(
+                f"task.decay.factor has {len(self.factor)} factors for the {len(self.at)} parts of task.decay.at: give "
+                "one a part, or one number for all"
+            )
+
+    def schedule(self, optimizer: Optimizer, steps: int) -> LRScheduler:
+        starts = [round(part * steps) for part in self.at]
+        if not isinstance(self.factor, Sequence):
+            return MultiStepLR(optimizer, starts, self.factor)
+        pairs = list(zip(starts, self.factor, strict=True))
+        return LambdaLR(optimizer, lambda step: prod(factor for start, factor in pairs if step >= start))
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Stochastic gradient descent with momentum, without weight decay.
+
+    Args:
+        momentum: share of the last step's direction that is kept, from 0 to below 1.
+
+    Raises:
+        SlackoffError: the momentum is out of its range.
+    """
+
+    momentum: float = 0.9
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.momentum < 1:
+            raise SlackoffError(f"task.optimizer.momentum={self.momentum} must be at least 0 and below 1")
+
+    def optimizer(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
+        return torch.optim.SGD(parameters, learning_rate, self.momentum)
 
 
 class Task(LightningModule):
@@ -80,3 +161,44 @@ class Task(LightningModule):
         if self.optimizer is not None:
             return self.optimizer.optimizer(parameters, self.learning_rate)
         return torch.optim.Adam(parameters, self.learning_rate, betas=(self.betas[0], self.betas[1]), fused=True)
+
+
+class StepSeed(Callback):
+    """Seeds torch's own generators before each step from the cell's seed, the step and the rank."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        seed = derive_seed(self.seed, "step", trainer.global_step, trainer.global_rank)
+        if trainer.strategy.root_device.type == "cpu":
+            # torch.manual_seed would also note it for GPUs that are not in use, with a stack trace at every step.
+            torch.default_generator.manual_seed(seed)
+        else:
+            torch.manual_seed(seed)
+
+
+class SupervisedTask(Task):
+    """One network, one loss, Adam: by default the recipe of "Networks are Slacking Off" (l1, one cosine period).
+
+    Args:
+        loss: of (network, rainy, background); a scalar. See ``slackoff.losses``.
+        network, steps, learning_rate, betas, decay, optimizer: see ``Task``.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: nn.Module,
+        steps: int,
+        learning_rate: float = 2e-4,
+        betas: tuple[float, float] = (0.9, 0.99),
+        decay: Cosine | Steps | None = None,
+        optimizer: SGD | None = None,
+    ) -> None:
+        super().__init__(network, steps, learning_rate, betas, decay, optimizer)
+        self.loss = loss
+
+    def losses(self, batch: RainyBatch, step: int) -> dict[str, Tensor]:
+        """``loss`` of a batch; the step does not matter."""
+        return {"loss": self.loss(self.network, batch.rainy, batch.background)}

@@ -10,9 +10,9 @@ from slackoff.analysis.claims.decision import judged, lacking, within
 from slackoff.analysis.claims.samples import difference, samples
 from slackoff.analysis.groups import Group
 from slackoff.analysis.statistics import MIN_UNITS, Array
-from slackoff.analysis.summary import ORACLES
+from slackoff.analysis.tables import ORACLES
+from slackoff.analysis.text import at, decimals, flipped, name, number, quantity
 from slackoff.analysis.trends import bounds, move
-from slackoff.analysis.wording import at, decimals, flipped, name, number, quantity
 from slackoff.metrics.columns import COLUMNS
 
 FEW, STABLE, MANY = 8, 256, 1024

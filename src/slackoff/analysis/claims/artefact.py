@@ -10,8 +10,8 @@ from typing import Any
 from slackoff.analysis.claim import NOT_ENOUGH, Claim, Effect, Verdict
 from slackoff.analysis.groups import REMOVED, Group
 from slackoff.analysis.statistics import MIN_UNITS, Interval
+from slackoff.analysis.text import amount, at, flipped
 from slackoff.analysis.trends import bounds, move, too_few
-from slackoff.analysis.wording import amount, at, flipped
 
 ANSWER = "removal_or_damage"
 """Id of the claim that answers the question of a patch-count study."""

@@ -13,8 +13,8 @@ from slackoff.analysis.claims.decision import judged, lacking
 from slackoff.analysis.claims.samples import samples
 from slackoff.analysis.groups import Group
 from slackoff.analysis.statistics import Array, Interval
+from slackoff.analysis.text import at, number, quantity
 from slackoff.analysis.trends import bounds
-from slackoff.analysis.wording import at, number, quantity
 
 NEAR_GREY_LEVELS = 3.0
 NEAR_SHARE = 0.25

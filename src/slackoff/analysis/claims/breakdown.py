@@ -1,6 +1,6 @@
 """Where a measure breaks down as N grows, compared between groups that differ in one thing.
 
-The paper judges it by eye. The rule here is that of `slackoff.analysis.normalised`: the largest count at which the
+The paper judges it by eye. The rule here is that of `slackoff.analysis.groups`: the largest count at which the
 measure, stretched to 0 .. 1 over the counts of its group, is still above one half. Only a group whose measure clearly
 falls from its first to its last count has a break-down.
 """
@@ -16,11 +16,10 @@ from slackoff.analysis.claims.ability import not_between
 from slackoff.analysis.claims.comparisons import Comparison
 from slackoff.analysis.claims.decision import judged, lacking, share
 from slackoff.analysis.claims.samples import apart, difference, differences
-from slackoff.analysis.groups import Group
-from slackoff.analysis.normalised import Crossing, crossing, normalised
+from slackoff.analysis.groups import Crossing, Group, crossing, normalised
 from slackoff.analysis.statistics import MIN_UNITS, RESAMPLES, Array, Joint
+from slackoff.analysis.text import at, listing, name, number, quantity
 from slackoff.analysis.trends import bounds, move, too_few
-from slackoff.analysis.wording import at, listing, name, number, quantity
 
 HALF = 0.5
 _FEWEST_COUNTS = 3

@@ -17,8 +17,8 @@ from slackoff.analysis.claims.samples import difference, differences, samples
 from slackoff.analysis.claims.scope import placed
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.statistics import Array
+from slackoff.analysis.text import at, listing, name, number, quantity
 from slackoff.analysis.trends import bounds
-from slackoff.analysis.wording import at, listing, name, number, quantity
 
 CATEGORIES = ("celeba", "div2k", "manga109", "urban100")
 """In the paper's order of structural complexity, the most complex first."""

@@ -7,8 +7,8 @@ import numpy as np
 from slackoff.analysis.claim import CONTRADICTED, NOT_ENOUGH, SUPPORTED, Claim, Effect, Verdict
 from slackoff.analysis.claims.samples import Statistic
 from slackoff.analysis.statistics import LEVEL, MIN_UNITS, Array, Joint
+from slackoff.analysis.text import plain_label
 from slackoff.analysis.trends import too_few
-from slackoff.analysis.wording import plain_label
 
 TWINS = ("e_r", "removal_share")
 """Every statement on E_R is also made about the removal share, which does not rise when a picture is damaged."""

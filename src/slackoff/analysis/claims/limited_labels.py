@@ -6,8 +6,8 @@ from slackoff.analysis.claims.samples import difference, differences, samples
 from slackoff.analysis.claims.scope import placed
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import Group, groups
+from slackoff.analysis.text import first_of, name, signed
 from slackoff.analysis.trends import bounds
-from slackoff.analysis.wording import first_of, name, signed
 from slackoff.metrics.columns import COLUMNS
 
 BY = "self_training"

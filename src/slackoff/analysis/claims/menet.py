@@ -15,8 +15,8 @@ from slackoff.analysis.claims.variants import Pair, Statement, checked, for_each
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import Group
 from slackoff.analysis.statistics import Array
+from slackoff.analysis.text import first_of, name, number, signed
 from slackoff.analysis.trends import bounds
-from slackoff.analysis.wording import first_of, name, number, signed
 
 HEAVY, LIGHT = "rain100h", "rain100l"
 """The test sets that the statements are made of."""

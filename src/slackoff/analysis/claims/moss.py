@@ -10,8 +10,8 @@ from slackoff.analysis.claims.samples import difference, samples
 from slackoff.analysis.claims.variants import WORSE, Statement, checked, for_each, undecided
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import Group
+from slackoff.analysis.text import name, signed
 from slackoff.analysis.trends import bounds
-from slackoff.analysis.wording import name, signed
 from slackoff.metrics.columns import COLUMNS
 
 COMPONENTS = ("without memory", "without self-training", "without TV", "without skip")

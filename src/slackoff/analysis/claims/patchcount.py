@@ -13,8 +13,8 @@ from slackoff.analysis.claims.scope import placed
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import Group, groups
 from slackoff.analysis.statistics import Array
+from slackoff.analysis.text import at, name, plain_label, quantity, symbol
 from slackoff.analysis.trends import bounds, describe, trend
-from slackoff.analysis.wording import at, name, plain_label, quantity, symbol
 from slackoff.metrics.columns import COLUMNS
 
 _FEWEST_RANKS = 3

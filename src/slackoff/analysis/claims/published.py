@@ -13,7 +13,7 @@ from slackoff.analysis.claims.comparisons import Comparison, comparisons
 from slackoff.analysis.claims.table2 import Row, baseline, network, rows
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.study import Study
-from slackoff.analysis.wording import NO_NUMBER, decimals, listing, number, plain_label
+from slackoff.analysis.text import NO_NUMBER, decimals, listing, number, plain_label
 
 MEASURES = ("e_r", "e_b", "psnr_rgb")
 TEST_SET = "r100"

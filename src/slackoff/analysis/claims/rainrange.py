@@ -10,8 +10,8 @@ from slackoff.analysis.claims.samples import difference, samples
 from slackoff.analysis.claims.scope import placed
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.statistics import Array
+from slackoff.analysis.text import at, decimals, flipped, listing, name, number
 from slackoff.analysis.trends import bounds, move
-from slackoff.analysis.wording import at, decimals, flipped, listing, name, number
 from slackoff.metrics.columns import COLUMNS
 
 SMALL, MEDIUM, LARGE = RANGES = ("small", "medium", "large")

@@ -9,7 +9,7 @@ from slackoff.analysis.claims.scope import scope
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import Group, groups
 from slackoff.analysis.statistics import difference_interval
-from slackoff.analysis.wording import amount, at, flipped, listing, number
+from slackoff.analysis.text import amount, at, flipped, listing, number
 
 REFERENCES = ("e_r_oracle", "removal_share_oracle", "psnr_rgb_input", "ssim_rgb_input")
 """Columns that depend on the test images alone: no network can change them."""

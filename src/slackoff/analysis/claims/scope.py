@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from slackoff.analysis.claim import Claim
 from slackoff.analysis.groups import Group
-from slackoff.analysis.wording import at, listing, symbol
+from slackoff.analysis.text import at, listing, symbol
 
 
 def scope(group: Group) -> str:

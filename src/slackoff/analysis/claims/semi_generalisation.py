@@ -13,8 +13,8 @@ from slackoff.analysis.claims.scope import placed
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import TEST_SET, Group, groups
 from slackoff.analysis.statistics import Array
+from slackoff.analysis.text import listing, name
 from slackoff.analysis.trends import bounds
-from slackoff.analysis.wording import listing, name
 from slackoff.metrics.columns import COLUMNS
 
 MANY, TAUGHT, FEW = "many patches", "many patches, self-training", "few patches"

@@ -17,8 +17,8 @@ from slackoff.analysis.claims.scope import placed
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import Group
 from slackoff.analysis.statistics import difference_interval
+from slackoff.analysis.text import amount, flipped, listing, name, number, signed
 from slackoff.analysis.trends import bounds
-from slackoff.analysis.wording import amount, flipped, listing, name, number, signed
 from slackoff.metrics.columns import COLUMNS
 
 BASELINE_RAIN, WIDER_RAIN = "medium", "large"

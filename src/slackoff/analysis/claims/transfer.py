@@ -14,8 +14,8 @@ from slackoff.analysis.claims.samples import difference, differences, samples
 from slackoff.analysis.claims.scope import placed
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.statistics import Interval
+from slackoff.analysis.text import first_of, listing, name, number, signed
 from slackoff.analysis.trends import bounds
-from slackoff.analysis.wording import first_of, listing, name, number, signed
 from slackoff.metrics.columns import COLUMNS
 
 TEST_SET = "div2k"

@@ -9,7 +9,7 @@ import pandas as pd
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import TEST_SET, Group, groups
 from slackoff.analysis.statistics import Interval
-from slackoff.analysis.wording import NO_NUMBER, decimals, listing, number, plain_label
+from slackoff.analysis.text import NO_NUMBER, decimals, listing, number, plain_label
 
 MEASURES = ("psnr_rgb", "ssim_rgb")
 

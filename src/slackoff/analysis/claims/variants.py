@@ -13,8 +13,8 @@ from slackoff.analysis.claims.variant_tables import MEASURES
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import Group, groups
 from slackoff.analysis.statistics import Interval
+from slackoff.analysis.text import first_of, listing, name, signed
 from slackoff.analysis.trends import bounds
-from slackoff.analysis.wording import first_of, listing, name, signed
 from slackoff.metrics.columns import COLUMNS
 
 Direction = Literal["higher", "lower"]

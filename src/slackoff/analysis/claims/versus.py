@@ -11,7 +11,7 @@ from itertools import groupby
 
 from slackoff.analysis.claim import CONTRADICTED, NOT_ENOUGH, SUPPORTED, Claim, Verdict
 from slackoff.analysis.claims.decision import TWINS
-from slackoff.analysis.wording import listing
+from slackoff.analysis.text import listing
 
 ID = "er_versus_removal"
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import TEST_SET, Group, groups
-from slackoff.analysis.wording import NO_NUMBER, decimals, number, plain_label
+from slackoff.analysis.text import NO_NUMBER, decimals, number, plain_label
 
 FAMILY = "published_weights"
 SOURCE = "the table of PReNet's repository, luma, all 100 images of each test set"

@@ -15,7 +15,7 @@ from slackoff.analysis.columns import SIZES
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import TEST_SET, Group, groups, in_order
 from slackoff.analysis.statistics import Array
-from slackoff.analysis.wording import at, first_of, name, number
+from slackoff.analysis.text import at, first_of, name, number
 from slackoff.metrics.columns import COLUMNS
 
 PATCHES, RAIN = "patch_count", "rain"

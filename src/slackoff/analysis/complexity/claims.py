@@ -7,8 +7,8 @@ from slackoff.analysis.complexity.orders import PUBLISHED, Match, Spectra, Windo
 from slackoff.analysis.complexity.record import ComplexityStudy, Variant, label
 from slackoff.analysis.complexity.search import certain
 from slackoff.analysis.statistics import MIN_UNITS, Interval
+from slackoff.analysis.text import listing
 from slackoff.analysis.trends import bounds
-from slackoff.analysis.wording import listing
 
 ANSWER = "complexity_order"
 """Id of the claim that answers the question of the study."""

@@ -8,12 +8,11 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from slackoff.analysis.axes import INK, MARKERS, QUIET, Entry, colours, house_style, label_ends, ordered_colours
 from slackoff.analysis.complexity.orders import Spectra, Window
 from slackoff.analysis.complexity.record import label
-from slackoff.analysis.labels import Entry, label_ends
 from slackoff.analysis.statistics import Interval
-from slackoff.analysis.style import INK, MARKERS, QUIET, colours, house_style, ordered_colours
-from slackoff.analysis.wording import number
+from slackoff.analysis.text import number
 
 DECIMALS = 4
 

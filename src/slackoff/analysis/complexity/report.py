@@ -8,16 +8,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.console import Console
 
+from slackoff.analysis.axes import save
 from slackoff.analysis.claim import Claim
 from slackoff.analysis.complexity import figures
 from slackoff.analysis.complexity.claims import ANSWER, check
 from slackoff.analysis.complexity.orders import PUBLISHED, Spectra, spectra, worth_showing
 from slackoff.analysis.complexity.record import ComplexityStudy, label, load
 from slackoff.analysis.complexity.tables import print_table, readable, scales_table, to_latex, windows_table
-from slackoff.analysis.pictures import data_uri, photo_uri
+from slackoff.analysis.page import data_uri, environment, photo_uri
 from slackoff.analysis.report import write_claims
-from slackoff.analysis.style import save
-from slackoff.analysis.templating import environment
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,8 @@ from slackoff.analysis.complexity.claims import order_text
 from slackoff.analysis.complexity.figures import DECIMALS
 from slackoff.analysis.complexity.orders import Spectra, Window
 from slackoff.analysis.complexity.record import ComplexityStudy, label
-from slackoff.analysis.smoke import warn
 from slackoff.analysis.statistics import Interval
-from slackoff.analysis.wording import number
+from slackoff.analysis.text import number, warn
 
 _WIDE = 100
 """Columns of terminal from which the orders fit beside the numbers."""

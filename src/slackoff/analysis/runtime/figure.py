@@ -8,11 +8,11 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
+from slackoff.analysis.axes import INK, MARKERS, QUIET, colours, house_style
 from slackoff.analysis.runtime.published import HARDWARE
 from slackoff.analysis.runtime.record import RuntimeStudy, label
 from slackoff.analysis.runtime.summary import NetworkSummary, summaries
 from slackoff.analysis.runtime.tables import absent_networks, published_seconds, significant
-from slackoff.analysis.style import INK, MARKERS, QUIET, colours, house_style
 
 _DEVICES = ("cpu", "cuda")
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from slackoff.analysis.configuration import flat
-from slackoff.analysis.pictures import data_uri
+from slackoff.analysis.axes import save
+from slackoff.analysis.page import data_uri, environment, flat
 from slackoff.analysis.runtime.figure import runtime_figure
 from slackoff.analysis.runtime.published import HARDWARE, SIZE_PX
 from slackoff.analysis.runtime.record import RuntimeStudy, label, load
@@ -19,9 +19,7 @@ from slackoff.analysis.runtime.tables import (
     significant,
     to_latex,
 )
-from slackoff.analysis.style import save
-from slackoff.analysis.templating import environment
-from slackoff.analysis.wording import listing
+from slackoff.analysis.text import listing
 
 CAVEAT = (
     f"The published seconds (MENET, Table III) are from other hardware, a {HARDWARE['cpu']} and a {HARDWARE['cuda']}, "

@@ -13,8 +13,7 @@ from rich.table import Table
 from slackoff.analysis.runtime.published import TABLE, Published, published
 from slackoff.analysis.runtime.record import RuntimeStudy, label
 from slackoff.analysis.runtime.summary import NetworkSummary, OnDevice, reference_of, summaries
-from slackoff.analysis.smoke import warn
-from slackoff.analysis.wording import NO_NUMBER, number
+from slackoff.analysis.text import NO_NUMBER, number, warn
 
 FAILED = "failed"
 _DEVICES = ("cpu", "cuda")

@@ -1,0 +1,486 @@
+"""The house style of all figures: quiet axes, colour-blind safe colours, labels where the lines end.
+
+Figures are made without pyplot, so nothing global is left behind and any thread may draw.
+
+Names written beside lines and points, placed so that they do not overlap.
+
+The groups of a study table as lines of a figure: which rows, which colour, dash and marker.
+
+What a curve is held against: the oracle's level, or that of the untouched input, as dashed lines.
+
+One measure of a study drawn into one pair of axes: lines per group, intervals, references, gaps.
+"""
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox
+
+from slackoff.analysis.groups import in_order, is_number, ranked
+from slackoff.analysis.tables import DO_NOTHING, INPUTS, ORACLES, label_columns
+from slackoff.analysis.text import NO_NUMBER, axis_label, decimals, number
+from slackoff.metrics.columns import COLUMNS
+
+INK = "#222222"
+QUIET = "#6b6b6b"
+LINE_STYLES = ("-", "--", ":", "-.")
+MARKERS = ("o", "s", "^", "D")
+
+_CROWDED = 8
+"""From so many ticks on, their labels are set aslant, long ones steeper."""
+
+_LONG = 50
+"""From so many characters on all names together do not fit below an axis side by side."""
+
+_LOG_RATIO = 8
+"""From this ratio of largest to smallest value on, an axis of positive numbers is drawn in powers of two."""
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Settings under which figures are made and saved; restored on leaving."""
+    settings = sns.axes_style("ticks") | {
+        "figure.dpi": 100,
+        "savefig.dpi": 200,
+        "savefig.facecolor": "white",
+        "font.family": "sans-serif",
+        "font.sans-serif": ["DejaVu Sans"],
+        "font.size": 9.5,
+        "axes.titlesize": 10.5,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.labelsize": 9.5,
+        "axes.labelcolor": INK,
+        "axes.edgecolor": QUIET,
+        "axes.linewidth": 0.8,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.grid.axis": "y",
+        "grid.color": "#e4e4e4",
+        "grid.linewidth": 0.7,
+        "xtick.labelsize": 8.5,
+        "ytick.labelsize": 8.5,
+        "xtick.color": QUIET,
+        "ytick.color": QUIET,
+        "xtick.labelcolor": INK,
+        "ytick.labelcolor": INK,
+        "lines.linewidth": 1.8,
+        "lines.markersize": 5,
+        "svg.hashsalt": "slackoff",
+    }
+    with mpl.rc_context(settings):
+        yield
+
+
+def colours(count: int) -> list[Any]:
+    """Colours for unordered things, told apart with every common colour blindness and by their lightness."""
+    return list(sns.color_palette("colorblind", count))
+
+
+def ordered_colours(count: int) -> list[Any]:
+    """Colours for ordered things, dark to light, none too light for white paper."""
+    shades = sns.color_palette("viridis", 256)
+    if count == 1:
+        return [shades[90]]
+    return [shades[round(195 * position / (count - 1))] for position in range(count)]
+
+
+def positions(values: Sequence[Any]) -> dict[Any, float]:
+    """Where each value of the main axis lies: numbers at themselves, names at 0, 1, 2 ..."""
+    if all(is_number(value) for value in values):
+        return {value: float(value) for value in values}
+    return {value: float(number) for number, value in enumerate(values)}
+
+
+def draw_main_axis(
+    ax: Axes, axis: str, values: Sequence[Any], gaps: Mapping[Any, str] | None = None, room: float = 0.0
+) -> None:
+    """Ticks at the values there are, on a scale of powers of two where numbers range widely.
+
+    `gaps`: values without results and why, marked below the axis. `room`: share of the width to keep free on
+    the right.
+    """
+    at, gaps = positions(values), gaps or {}
+    low, high = min(at.values()), max(at.values())
+    if all(is_number(value) for value in values) and low > 0 and high / low >= _LOG_RATIO:
+        ax.set_xscale("log", base=2)
+        pad = (high / low) ** 0.06
+        ax.set_xlim(low / pad, high * pad * (high / low) ** room)
+    else:
+        pad = 0.08 * (high - low) or 0.5
+        ax.set_xlim(low - pad, high + pad + room * (high - low))
+    long = sum(len(str(value)) for value in values) > _LONG
+    mark = f"{' ' if long else chr(10)}\N{MULTIPLICATION SIGN}"
+    texts = [f"{value}{mark}" if value in gaps else str(value) for value in values]
+    ax.set_xticks(list(at.values()), texts)
+    ax.set_xticks([], minor=True)
+    if long:
+        slope = 30 if len(values) < _CROWDED else 60
+        ax.set_xticks(ax.get_xticks(), texts, rotation=slope, ha="right", rotation_mode="anchor")
+    else:
+        ax.tick_params(axis="x", labelrotation=45 if len(values) >= _CROWDED and not gaps else 0)
+    named = ", ".join(f"{value} {state}" for value, state in gaps.items()) if len(gaps) <= 4 else len(gaps)
+    ax.set_xlabel(f"{axis_label(axis)}\n\N{MULTIPLICATION SIGN} no result: {named}" if gaps else axis_label(axis))
+
+
+def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
+    """Writes `name`.png and `name`.svg, the same bytes for the same figure."""
+    folder.mkdir(parents=True, exist_ok=True)
+    png, svg = folder / f"{name}.png", folder / f"{name}.svg"
+    with house_style():
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # what is laid out once need not be laid out for each format
+        figure.savefig(png)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    svg.write_text(text.getvalue(), encoding="utf-8")
+    return png, svg
+
+
+Entry = tuple[float, float, str, Any]
+"""x and y in the units of the axes, text, colour."""
+
+FONT_POINTS = 8.5
+REFERENCE = "reference"
+"""gid of texts that `move_apart` may move up or down."""
+
+_GAP = 1.25 * FONT_POINTS
+_FAR = 20
+"""From this distance on, in points, a line leads from a text to its point."""
+_LABEL_PLACES = [(1, -1), (-1, 1), (1, 1), (-1, -1), (1, 0), (-1, 0), (0, 1), (0, -1)]
+
+
+def fix_layout(figure: Figure) -> None:
+    """Keeps the layout as it is and counts all texts in where a picture is cropped to what is drawn (as notebooks do).
+
+    Call it last: texts beside points would move the axes if they counted while these are laid out.
+    """
+    figure.set_layout_engine("none")
+    for ax in figure.axes:
+        for text in ax.texts:
+            text.set_in_layout(True)
+
+
+def label_ends(ax: Axes, entries: Sequence[Entry]) -> None:
+    """Writes each text to the right of its point, moved up or down where texts would overlap.
+
+    Call it when limits and layout are final, after `figure.draw_without_rendering()`.
+    """
+    height = ax.get_window_extent().height / _pixels_per_point(ax)
+    shares = [ax.transAxes.inverted().transform(ax.transData.transform((x, y)))[1] for x, y, *_ in entries]
+    for (x, _, text, colour), y in zip(entries, apart([height * y for y in shares], _GAP, height), strict=True):
+        place = ax.transData.inverted().transform(ax.transAxes.transform((0, y / height)))[1]
+        _write_label(ax, (x, place), (6, 0), text, colour, va="center")
+
+
+def move_apart(ax: Axes) -> None:
+    """Moves the names of reference lines up or down where they would overlap. Call it as `label_ends`."""
+    names = [text for text in ax.texts if text.get_gid() == REFERENCE and isinstance(text, Annotation)]
+    height = ax.get_window_extent().height / _pixels_per_point(ax)
+    wanted = [height * ax.transAxes.inverted().transform(ax.transData.transform((1, text.xy[1])))[1] for text in names]
+    for text, old, new in zip(names, wanted, apart(wanted, _GAP, height), strict=True):
+        text.xyann = (text.xyann[0], new - old)
+
+
+def label_points(
+    ax: Axes,
+    entries: Sequence[Entry],
+    others: Sequence[tuple[float, float]] = (),
+    distances: Sequence[float] = (7, 16),
+    inside: bool = False,
+) -> None:
+    """Writes each text beside its point, on the side that is free; leaves out a text that fits on none.
+
+    `others` are points without a text that none may cover; `distances` those to try, in points, the first one first.
+    `inside`: no text may leave the axes.
+
+    Call it when limits and layout are final, after `figure.draw_without_rendering()`.
+    """
+    points, room = _pixels_per_point(ax), ax.get_window_extent()
+    at = [ax.transData.transform((x, y)) for x, y, *_ in entries]
+    covered = [*at, *(ax.transData.transform(point) for point in others)]
+    taken = [Bbox.from_bounds(x - 5 * points, y - 5 * points, 10 * points, 10 * points) for x, y in covered]
+    for (x, y, text, colour), place in zip(entries, at, strict=True):
+        width, height = 0.62 * FONT_POINTS * len(text) * points, _GAP * points
+        for distance, (right, up) in product(distances, _LABEL_PLACES):
+            left = place[0] + right * distance * points - width * (1 - right) / 2
+            bottom = place[1] + up * distance * points - height * (1 - up) / 2
+            box = Bbox.from_bounds(left, bottom, width, height)
+            within = not inside or (room.x0 <= box.x0 and box.x1 <= room.x1 and room.y0 <= box.y0 and box.y1 <= room.y1)
+            if within and not any(box.overlaps(other) for other in taken):
+                taken.append(box)
+                sides = {-1: ("right", "top"), 0: ("center", "center"), 1: ("left", "bottom")}
+                alignment: dict[str, Any] = {"ha": sides[right][0], "va": sides[up][1]}
+                if distance > _FAR:
+                    alignment["arrowprops"] = {"arrowstyle": "-", "color": colour, "linewidth": 0.5, "alpha": 0.6}
+                _write_label(ax, (x, y), (right * distance, up * distance), text, colour, **alignment)
+                break
+
+
+def _pixels_per_point(ax: Axes) -> float:
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    return figure.dpi / 72
+
+
+def apart(wanted: Sequence[float], gap: float, height: float) -> list[float]:
+    """Positions as near to those wanted as a gap between neighbours allows, inside 0 .. height where they
+    fit.
+
+    Neighbours that are too close are joined into a block, which is centred on the mean of what its members
+    want.
+    """
+    order = sorted(range(len(wanted)), key=lambda index: wanted[index])
+    blocks: list[tuple[float, int]] = []
+    for index in order:
+        centre, count = wanted[index], 1
+        while blocks and centre - blocks[-1][0] < gap * (count + blocks[-1][1]) / 2:
+            before, number = blocks.pop()
+            centre = (centre * count + before * number) / (count + number)
+            count += number
+        blocks.append((centre, count))
+    spread = []
+    for centre, count in blocks:
+        half = gap * count / 2
+        middle = min(max(centre, half), max(height - half, half))
+        spread += [middle - half + gap * (place + 0.5) for place in range(count)]
+    result = [0.0] * len(wanted)
+    for index, place in zip(order, spread, strict=True):
+        result[index] = place
+    return result
+
+
+def _write_label(
+    ax: Axes, point: tuple[float, float], offset: tuple[float, float], text: str, colour: Any, **options: Any
+) -> None:
+    ax.annotate(
+        text,
+        point,
+        xytext=offset,
+        textcoords="offset points",
+        color=colour,
+        fontsize=FONT_POINTS,
+        annotation_clip=False,
+        in_layout=False,
+        **options,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """One group of a study table and how it is drawn; `labels` and `name` are empty where there is one group only."""
+
+    rows: pd.DataFrame
+    labels: dict[str, Any]
+    colour: Any
+    style: str
+    marker: str
+
+    @property
+    def name(self) -> str:
+        return ", ".join(NO_NUMBER if pd.isna(value) else str(value) for value in self.labels.values())
+
+    def where(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The rows of another frame that are about this group, or about all groups in a label (NA there)."""
+        for label, value in self.labels.items():
+            frame = frame[(frame[label] == value) | frame[label].isna()]
+        return frame
+
+
+def lines(table: pd.DataFrame, axis: str, whole: pd.DataFrame | None = None) -> list[Line]:
+    """The groups of a table; the first label sets the colour, the others together dash and marker.
+
+    Sizes and numbers are put in their order and have colours that follow it, dark to light. `whole`: a table with
+    the same labels that this one is a part of, whose groups have the same looks in all its parts.
+    """
+    rows = table[table["output"] != DO_NOTHING]
+    labels = label_columns(table, axis)
+    if not labels:
+        return [Line(rows, {}, colours(1)[0], "-", "o")]
+    every = rows if whole is None else whole[whole["output"] != DO_NOTHING]
+    named = [None if pd.isna(value) else value for value in every[labels[0]]]
+    ranks = None if None in named else ranked(named)
+    firsts = ranks or list(dict.fromkeys(named))
+    palette = ordered_colours(len(firsts)) if ranks else colours(len(firsts))
+    others = list(dict.fromkeys(map(_comparable, every[labels[1:]].itertuples(index=False, name=None))))
+    found: list[tuple[int, Line]] = []
+    for key, group in rows.groupby(labels, sort=False, dropna=False):
+        first, other = firsts.index(None if pd.isna(key[0]) else key[0]), others.index(_comparable(key[1:]))
+        style, marker = LINE_STYLES[other % len(LINE_STYLES)], MARKERS[other % len(MARKERS)]
+        line = Line(group, dict(zip(labels, key, strict=True)), palette[first], style, marker)
+        found.append((first, line))
+    return [line for _, line in sorted(found, key=lambda pair: pair[0])]
+
+
+def _comparable(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The labels of a group with None for those it lacks, since NaN is not equal to itself."""
+    return tuple(None if pd.isna(value) else value for value in values)
+
+
+def draw_references(ax: Axes, table: pd.DataFrame, groups: list[Line], measure: str) -> None:
+    """Dashed lines for the perfect output or the untouched input, named beyond the right edge.
+
+    One line where all groups share the reference, else one per level in the colour of its group. Levels far
+    off would flatten the curves: they are named at the edge on their side, with their values.
+    """
+    name = "oracle" if measure in ORACLES else "input" if measure in INPUTS else ""
+    levels = _levels(table, groups, measure) if name else {}
+    if not levels:
+        return
+    (low, high), (least, most), places = ax.get_ylim(), (min(levels), max(levels)), decimals(measure)
+    if least < low - (high - low) or most > high + (high - low):
+        far = NO_NUMBER.join(dict.fromkeys([number(least, places), number(most, places)]))
+        edge = 1.0 if most > high else 0.0
+        _write_level(ax, f"{name} {far}\n{'above' if edge else 'below'}", edge, QUIET, at_edge=True)
+        return
+    for value, colour in levels.items():
+        ax.axhline(value, color=colour, linestyle=(0, (5, 3)), linewidth=1.1, zorder=1)
+        text = f"{name} {number(value, places)}"
+        _write_level(ax, text if len(levels) > 1 else text.replace(" ", "\n"), value, colour)
+    margin = 0.06 * (max(high, most) - min(low, least))
+    ax.set_ylim(min(low, least - margin), max(high, most + margin))
+
+
+def _levels(table: pd.DataFrame, groups: list[Line], measure: str) -> dict[float, Any]:
+    """Level -> colour: that of its group, or a quiet one where groups of several colours share it."""
+    nothing = table[table["output"] == DO_NOTHING]
+    found: dict[float, Any] = {}
+    for line in groups:
+        own = line.rows[f"{measure}_oracle"] if measure in ORACLES else line.where(nothing)[measure]
+        for value in own.dropna().round(decimals(measure) + 1).unique():
+            colour = found.setdefault(float(value), line.colour)
+            found[float(value)] = colour if colour == line.colour else QUIET
+    return found if len(found) > 1 else dict.fromkeys(found, QUIET)
+
+
+def _write_level(ax: Axes, text: str, level: float, colour: Any, at_edge: bool = False) -> None:
+    """Text right of the axes; `labels.move_apart` parts those at a level once the layout is known."""
+    ax.annotate(
+        text,
+        (1, level),
+        xycoords="axes fraction" if at_edge else ax.get_yaxis_transform(),
+        xytext=(4, 0),
+        textcoords="offset points",
+        va=("top" if level else "bottom") if at_edge else "center",
+        fontsize=FONT_POINTS,
+        color=colour,
+        annotation_clip=False,
+        gid=None if at_edge else REFERENCE,
+    )
+
+
+TITLES = {
+    "e_r": "$E_R$: change in the rain",
+    "removal_share": "Removal share",
+    "e_b": "$E_B$: error outside the rain",
+    "psnr_rgb": "PSNR (RGB)",
+    "ssim_rgb": "SSIM (RGB)",
+    "psnr_y": "PSNR (Y)",
+    "ssim_y": "SSIM (Y)",
+}
+_DIRECTIONS = {"higher": "higher is better", "lower": "lower is better"}
+
+
+_MOST_BANDS = 6
+"""Up to this many lines have a band each; more would be one grey area."""
+
+_OFFSET, _WIDTH = 0.22, 0.72
+"""Distance of groups at one name, and what they take at most together, in names."""
+
+
+def draw_measure(
+    ax: Axes, table: pd.DataFrame, axis: str, measure: str, room: float = 0.0, whole: pd.DataFrame | None = None
+) -> None:
+    """Draws a measure with its 95 % intervals and its references against the main axis.
+
+    Intervals are bands along numbers (bars too where there is one line, bars alone where there are very many)
+    and bars at names, where groups stand side by side. `room`: share of the width to keep free on the right,
+    for names of the groups. `whole`: as for `lines`.
+    """
+    networks = table[table["output"] != DO_NOTHING]
+    values = in_order(networks[axis])
+    ordered = all(is_number(value) for value in values)
+    groups = lines(table, axis, whole)
+    banded = ordered and len(groups) <= _MOST_BANDS
+    for line in groups:
+        rows = line.rows.dropna(subset=[measure])
+        x = _places(rows, axis, values, groups, line)
+        if banded:
+            low, high = rows[f"{measure}_low"], rows[f"{measure}_high"]
+            ax.fill_between(x, low, high, color=line.colour, alpha=0.15, linewidth=0)
+        ax.errorbar(
+            x,
+            rows[measure],
+            yerr=None if banded and len(groups) > 1 else bars(rows, measure),
+            color=line.colour,
+            linestyle=line.style if ordered else "",
+            marker=line.marker,
+            elinewidth=1.1,
+            capsize=2.5,
+            label=line.name,
+            zorder=3,
+        )
+    draw_main_axis(ax, axis, values, _gaps(networks, axis), room)
+    ax.set_title(TITLES[measure])
+    ax.set_ylabel(COLUMNS[measure].unit)
+    direction = _DIRECTIONS.get(str(COLUMNS[measure].better), "")
+    if measure == "e_r":
+        direction = "higher: removal or damage"
+    ax.set_title(direction, loc="right", fontsize=8.5, color=QUIET, fontweight="normal")
+    draw_references(ax, table, groups, measure)
+
+
+def draw_points(
+    ax: Axes,
+    points: pd.DataFrame,
+    table: pd.DataFrame,
+    axis: str,
+    measure: str,
+    whole: pd.DataFrame | None = None,
+) -> None:
+    """Open circles in the colour of their group, one per cell, at those values that several training seeds share."""
+    values, groups = in_order(table.loc[table["output"] != DO_NOTHING, axis]), lines(table, axis, whole)
+    for line in groups:
+        own = line.where(points)
+        repeated = own[own.duplicated(axis, keep=False)].dropna(subset=[measure])
+        if len(repeated):
+            x = _places(repeated, axis, values, groups, line)
+            ax.scatter(
+                x, repeated[measure], s=16, facecolors="none", edgecolors=[line.colour], linewidths=0.9, zorder=4
+            )
+
+
+def _places(rows: pd.DataFrame, axis: str, values: list[Any], groups: list[Line], line: Line) -> pd.Series:
+    """Where rows stand along the axis: at names the groups stand side by side."""
+    aside = 0.0
+    if not all(is_number(value) for value in values):
+        aside = min(_OFFSET, _WIDTH / len(groups)) * (groups.index(line) - (len(groups) - 1) / 2)
+    return rows[axis].map(positions(values)).astype(float) + aside
+
+
+def bars(rows: pd.DataFrame, measure: str) -> Any:
+    """(2, n) lengths of the error bars below and above the mean; 0 where there is no interval."""
+    below = (rows[measure] - rows[f"{measure}_low"]).clip(lower=0)
+    above = (rows[f"{measure}_high"] - rows[measure]).clip(lower=0)
+    return pd.DataFrame([below, above]).fillna(0.0).to_numpy()
+
+
+def _gaps(networks: pd.DataFrame, axis: str) -> dict[Any, str]:
+    """The values without any result, and the state of their cells."""
+    gaps = {}
+    for value, rows in networks.groupby(axis, sort=False):
+        if not rows["done"].any():
+            gaps[value] = ", ".join(dict.fromkeys(rows["state"]))
+    return gaps

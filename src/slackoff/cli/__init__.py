@@ -1,0 +1,1 @@
+"""The command line: verbs, the Hydra entry and mistakes in one sentence."""

@@ -1,0 +1,243 @@
+"""The verbs: look at the record without training anything."""
+
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console, RenderableType
+
+from slackoff import exit_codes, failure
+from slackoff.cli.derain import demo, derain, export
+from slackoff.cli.publish import publish
+from slackoff.cli.user_study import app as user_study
+from slackoff.errors import SlackoffError
+from slackoff.record.ledger import Watch, latest
+from slackoff.record.observed import observed_status
+from slackoff.record.status import State, Status
+from slackoff.verb_mistakes import stop
+
+if TYPE_CHECKING:
+    from slackoff.sweep.pace import Pace
+
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(user_study, name="user-study")
+app.command()(export)
+app.command()(demo)
+app.command()(derain)
+app.command()(publish)
+_UNDONE: frozenset[State] = frozenset(("pending", "failed", "interrupted"))
+Runs = Annotated[Path, typer.Option(help="Where the records are.")]
+
+
+@app.command()
+def status(
+    runs: Runs = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a cell.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep showing it until Ctrl-C.")] = False,
+) -> None:
+    """Show every cell: what it is, its state, how far it is, what went wrong."""
+    from slackoff.sweep.display import watch_statuses
+    from slackoff.sweep.pace import Pace
+
+    signs, known = Watch(), dict[str, Status]()
+    if watch:
+        pace = Pace()
+        watch_statuses(lambda: _status_table(runs, signs, known, pace), Console())
+        return
+    try:
+        if as_json:
+            statuses = _guarded_statuses(runs, signs, known)
+            places = _places(runs, statuses)
+            print(json.dumps([{**asdict(item), "where": places.get(item.id)} for item in statuses], indent=2))
+            return
+        Console().print(*_status_table(runs, signs, known), sep="\n")
+    except OSError as error:
+        stop(error)
+
+
+@app.command()
+def report(
+    study: Annotated[str | None, typer.Argument(help="Name or folder of a study; the newest one if left out.")] = None,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Rebuild figures, tables and index.html of a study from the record alone."""
+    from slackoff.analysis import load, measured
+    from slackoff.analysis.report import build
+    from slackoff.analysis.tables import print_table
+
+    try:
+        name = study or _newest(runs)
+        if (found := measured.find(name, runs)) is not None:
+            measured.show(*found, Console())
+            return
+        frames = load(name, runs)
+        page = build(frames.study.folder)
+    except (SlackoffError, OSError) as error:
+        stop(error)
+    console = Console()
+    print_table(frames, console)
+    console.print(f"Report: {page}", soft_wrap=True)
+
+
+@app.command()
+def retry(
+    cells: Annotated[list[str] | None, typer.Argument(help="Ids of cells; all that failed if left out.")] = None,
+    runs: Runs = Path("runs"),
+    slots: Annotated[int | None, typer.Option(help="Cells at once; one a GPU, or up to eight, if left out.")] = None,
+) -> None:
+    """Train the failed cells again, or those that are named, each from its last checkpoint.
+
+    Exit code: 0 all done, 10 + the number of failed cells, 2 a mistake, 130 Ctrl-C.
+    """
+    from slackoff.sweep.driver import run_cells
+    from slackoff.sweep.failures import tell_failures
+    from slackoff.sweep.recorded import named_cells, recorded_cells
+    from slackoff.sweep.site import Site
+    from slackoff.sweep.slots import make_slots
+
+    console = Console()
+    try:
+        found = named_cells(runs, cells) if cells else recorded_cells(runs, ["failed"])
+        again = [recorded.as_cell() for recorded in found]
+        if not again:
+            console.print(f"No cell under {runs} has failed.")
+            return
+        site = Site(make_slots(slots or "auto"))
+        statuses = run_cells(again, site, console)
+    except (SlackoffError, OSError) as error:
+        stop(error)
+    except KeyboardInterrupt:
+        print("stopped; the same command again goes on from the last checkpoints", file=sys.stderr)
+        raise typer.Exit(exit_codes.STOPPED) from None
+    console.print("python -m slackoff report STUDY draws a study with what is done now.")
+    if failed := tell_failures(again, statuses, site, console):
+        raise typer.Exit(exit_codes.of_failures(failed))
+
+
+@app.command()
+def clean(
+    runs: Runs = Path("runs"),
+    done: Annotated[bool, typer.Option("--done", help="Remove done cells too: their networks and results.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove cells that failed, were interrupted or never ran; asks first, and leaves running and done ones alone."""
+    from slackoff.sweep.display import status_table
+    from slackoff.sweep.recorded import recorded_cells, remove
+
+    console = Console()
+    try:
+        cells = recorded_cells(runs, _UNDONE | {"done"} if done else _UNDONE)
+    except (SlackoffError, OSError) as error:
+        stop(error)
+    if not cells:
+        console.print(f"Nothing to remove under {runs}.")
+        return
+    console.print(*status_table([cell.status for cell in cells]), sep="\n")
+    size = sum(cell.size() for cell in cells) / 1e6
+    if not yes and not typer.confirm(f"Remove these {len(cells)} cells ({size:.1f} MB)?"):
+        raise typer.Exit(1)
+    try:
+        left = remove(cells)
+    except OSError as error:
+        stop(error)
+    for folder in left:
+        console.print(f"{folder} was left: another process trains it now", style="yellow")
+
+
+@app.command()
+def networks(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a preset.")] = False,
+) -> None:
+    """List every network preset: parameters, operations, source paper."""
+    from slackoff.network_table import measure_presets, network_table
+
+    try:
+        rows = measure_presets()
+    except SlackoffError as error:
+        stop(error)
+    if as_json:
+        print(json.dumps([asdict(row) for row in rows], indent=2))
+        return
+    Console().print(network_table(rows))
+
+
+@app.command("import-weights")
+def import_weights(
+    network: Annotated[str, typer.Argument(help="The network's preset: python -m slackoff networks lists them.")],
+    file: Annotated[Path, typer.Argument(help="Published weights: .pth, .pt, .npz or .safetensors.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="What to write; FILE's name, in this folder, if left out.")
+    ] = None,
+) -> None:
+    """Write the published weights of a network as safetensors under our names, for +start_from=...
+
+    Nothing in FILE is run. Where anything does not fit, nothing is written and the exit code is 2.
+    """
+    from slackoff import weight_import
+
+    try:
+        written = weight_import.import_weights(network, file, out)
+    except (SlackoffError, OSError) as error:
+        stop(error)
+    console = Console()
+    console.print(f"{written.path}: {written.parameters:,} parameters of network={network}", soft_wrap=True)
+
+
+def _status_table(
+    runs: Path, watch: Watch, known: dict[str, Status], pace: "Pace | None" = None
+) -> list[RenderableType]:
+    from slackoff.sweep.display import status_table
+
+    statuses = _guarded_statuses(runs, watch, known)
+    if not statuses:
+        return [f"{runs} holds no cells yet."]
+    if pace:
+        pace.see(statuses)
+    return status_table(statuses, _places(runs, statuses), pace)
+
+
+def _places(runs: Path, statuses: Sequence[Status]) -> dict[str, str]:
+    """Where the running cells run, by id: the slot that a driver gave it, and the machine if it is another one."""
+    places = {}
+    for item in statuses:
+        with suppress(OSError):
+            if item.state == "running" and (found := latest(runs / "cells" / item.id)):
+                places[item.id] = found.place()
+    return places
+
+
+def _guarded_statuses(runs: Path, watch: Watch, known: dict[str, Status]) -> list[Status]:
+    """The statuses of all cells; of one that cannot be read now the one in ``known``, which is kept up to date.
+
+    Raises:
+        OSError: the folder of the cells cannot be read.
+    """
+    found = []
+    for folder in (runs / "cells").glob("*"):
+        try:
+            if status := observed_status(folder, watch):
+                known[folder.name] = status
+                found.append(status)
+        except SlackoffError as error:
+            print(error, file=sys.stderr)
+        except OSError as error:
+            if folder.name in known:
+                found.append(known[folder.name])
+            elif not isinstance(error, NotADirectoryError):
+                print(failure.unusable(error, folder), file=sys.stderr)
+    return sorted(found, key=lambda item: [str(value).zfill(8) for value in item.label.values()])
+
+
+def _newest(runs: Path) -> str:
+    studies = sorted((runs / "studies").glob("*/study.json"), key=lambda path: path.stat().st_mtime)
+    if not studies:
+        raise SlackoffError(
+            f"{runs} holds no study: run one first, for example python -m slackoff +experiment=patchcount -m"
+        )
+    return str(studies[-1].parent)

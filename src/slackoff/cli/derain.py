@@ -1,0 +1,220 @@
+"""The verb ``derain``.
+
+The verb ``demo``.
+
+The verb ``export``.
+"""
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from slackoff import exit_codes
+from slackoff.errors import SlackoffError
+from slackoff.verb_mistakes import stop
+
+if TYPE_CHECKING:
+    import torch
+
+    from slackoff.deraining.model import Model
+    from slackoff.deraining.tiles import Tiling
+
+
+class Format(StrEnum):
+    """What results are written as."""
+
+    keep = "keep"
+    png = "png"
+    jpg = "jpg"
+
+
+def derain(
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Photos, and folders of photos.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results, or a file for a single photo.")],
+    cell: Annotated[str | None, typer.Option(help="Id of a cell that is done, or its beginning.")] = None,
+    model: Annotated[Path | None, typer.Option(help="File of weights, in the place of a cell.")] = None,
+    network: Annotated[
+        str | None, typer.Option(help="Preset of the network of --model; alone, a method without training: dsc.")
+    ] = None,
+    teacher: Annotated[bool, typer.Option("--teacher", help="Take the cell's teacher.")] = False,
+    runs: Annotated[Path, typer.Option(help="Where the records are.")] = Path("runs"),
+    tile: Annotated[
+        int | None, typer.Option(help="Side of the tiles, px; by the network's memory if left out.")
+    ] = None,
+    overlap: Annotated[int, typer.Option(help="Overlap of the tiles, px.")] = 64,
+    format: Annotated[Format, typer.Option(help="What results are written as.")] = Format.keep,
+    sheet: Annotated[Path | None, typer.Option(help="PNG to write: the first photos before and after.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write results that are there anew.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+) -> None:
+    """Take the rain out of photos with a trained network, or with a method that needs no training.
+
+    The same command again goes on where it was stopped. Exit code: 0 all done, 10 + the number of photos that failed,
+    2 a mistake, 130 Ctrl-C.
+    """
+    console = Console(markup=False, highlight=False)
+    bound_kernel_caches()
+    try:
+        from slackoff.deraining.model import from_preset
+        from slackoff.deraining.photos import derain_jobs, plan_jobs, write_sheet
+
+        plan = plan_jobs(inputs, out, format.value, [sheet] if sheet else [])
+        if network is not None and cell is None and model is None and not teacher:
+            chosen = from_preset(network)
+        else:
+            chosen = load_model(cell, model, network, teacher, runs)
+        chosen.network.to(choose_device(device))
+        tiling = _tiling(chosen, tile, overlap)
+        console.print(f"{chosen.name}: {len(plan.jobs)} photos, {_cut(chosen, tiling)}", soft_wrap=True)
+        outcome = derain_jobs(chosen, plan, tiling, overwrite, console)
+        console.print(outcome.summary() + f": {out}", soft_wrap=True)
+        if sheet is not None and sheet.exists() and not overwrite:
+            console.print(f"{sheet} was there already and kept (--overwrite writes it again)", soft_wrap=True)
+        elif sheet is not None and outcome.results:
+            write_sheet(outcome.results, sheet)
+            console.print(f"Contact sheet: {sheet}", soft_wrap=True)
+    except (SlackoffError, OSError) as error:
+        stop(error)
+    except KeyboardInterrupt:
+        print("stopped; the same command again goes on with what is not there yet", file=sys.stderr)
+        raise typer.Exit(exit_codes.STOPPED) from None
+    if outcome.failures:
+        raise typer.Exit(exit_codes.of_failures(len(outcome.failures)))
+
+
+def bound_kernel_caches() -> None:
+    """Keep few of the kernels that are made for a size of image; a folder of many sizes would fill gigabytes with them.
+
+    The libraries read this when they are first used, so it comes before torch.
+    """
+    for cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(cache, "8")
+
+
+def load_model(cell: str | None, file: Path | None, network: str | None, teacher: bool, runs: Path) -> "Model":
+    """The network that the options of a verb name.
+
+    Raises:
+        SlackoffError: the options contradict each other, or as for `from_cell` and `from_file`.
+    """
+    from slackoff.deraining.model import from_cell, from_file
+
+    if (cell is None) == (file is None):
+        raise SlackoffError("Name the network by --cell HASH or by --model FILE, one of the two")
+    if cell is not None:
+        if network is not None:
+            raise SlackoffError("--network is for --model: a cell's record says which network it has")
+        return from_cell(cell, runs, teacher)
+    assert file is not None
+    if teacher:
+        raise SlackoffError("--teacher is for --cell: give the teacher's own file as --model")
+    return from_file(file, network)
+
+
+def choose_device(name: str) -> "torch.device":
+    """The device of a name; for "auto" the first GPU, or the CPU.
+
+    Raises:
+        SlackoffError: there is no such device here.
+    """
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+        if device.type == "meta":
+            raise RuntimeError("it has no values")
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise SlackoffError(f"--device={name} cannot be used here: choose auto, cpu, cuda, cuda:1 or mps") from error
+    return device
+
+
+def _cut(model: "Model", tiling: "Tiling") -> str:
+    """How photos are cut, in a few words."""
+    from slackoff.networks.interfaces import PerImageMethod
+
+    return "each as a whole" if isinstance(model.network, PerImageMethod) else f"tiles of {tiling.side} px"
+
+
+def _tiling(model: "Model", tile: int | None, overlap: int) -> "Tiling":
+    from slackoff.deraining.tiles import Tiling, choose_tiling
+    from slackoff.networks.interfaces import PerImageMethod
+
+    if tile is not None and isinstance(model.network, PerImageMethod):
+        raise SlackoffError(f"--tile is not for {model.name}, which takes a photo as a whole: leave it out")
+    return Tiling(tile, overlap) if tile is not None else choose_tiling(model.network, overlap)
+
+
+def demo(
+    cell: Annotated[list[str] | None, typer.Option(help="Id of a done cell; give it for each.")] = None,
+    model: Annotated[list[Path] | None, typer.Option(help="A weight file; give it for each.")] = None,
+    network: Annotated[str | None, typer.Option(help="The preset of --model; not for what export wrote.")] = None,
+    teacher: Annotated[bool, typer.Option("--teacher", help="The moving averages that taught the cells.")] = False,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page on this machine.")] = 7861,
+    runs: Annotated[Path, typer.Option(help="Where the records are.")] = Path("runs"),
+) -> None:
+    """Show a page on this machine where trained networks take the rain out of photos, side by side; Ctrl-C ends it."""
+
+    bound_kernel_caches()
+    from slackoff.deraining.demo import require_gradio, serve
+    from slackoff.deraining.model import from_cell, from_file
+
+    try:
+        require_gradio()
+        if not cell and not model:
+            raise SlackoffError("Give --cell ID or --model FILE: python -m slackoff status lists the cells")
+        models = [from_cell(identity, runs, teacher) for identity in cell or ()]
+        models += [from_file(path, network) for path in model or ()]
+        serve(models, port)
+    except (SlackoffError, OSError) as error:
+        stop(error)
+
+
+def export(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
+    cell: Annotated[str | None, typer.Option(help="Id of a done cell, or how it begins.")] = None,
+    model: Annotated[Path | None, typer.Option(help="A weight file in the place of a cell.")] = None,
+    network: Annotated[str | None, typer.Option(help="The preset of --model; not for what export wrote.")] = None,
+    teacher: Annotated[bool, typer.Option("--teacher", help="The moving average that taught the cell.")] = False,
+    onnx: Annotated[bool, typer.Option(help="Write model.onnx, if it computes the same.")] = True,
+    size: Annotated[
+        tuple[int, int] | None, typer.Option(metavar="HEIGHT WIDTH", help="The only size of model.onnx, in pixels.")
+    ] = None,
+    license_id: Annotated[
+        str | None, typer.Option("--license", help="Of the weights, for the card: mit, cc-by-nc-4.0 ...")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
+    runs: Annotated[Path, typer.Option(help="Where the records are.")] = Path("runs"),
+) -> None:
+    """Write a trained network for other people: model.safetensors, a model card, config.yaml and model.onnx.
+
+    Exit code: 0 all of it, 3 all but model.onnx, which could not be made or does not compute the same, 2 a mistake.
+    """
+    from slackoff.deraining.export import export as write
+
+    console = Console()
+    try:
+        if size is not None and min(size) < 1:
+            raise SlackoffError(f"--size {size[0]} {size[1]} must be at least 1 pixel a side")
+        found = load_model(cell, model, network, teacher, runs)
+        written = write(found, out, onnx, size, overwrite, license_id)
+    except (SlackoffError, OSError) as error:
+        stop(error)
+    console.print(f"{written.folder}: {found.name}", soft_wrap=True, markup=False, highlight=False)
+    if written.onnx:
+        sizes = "{}x{} pixels".format(*written.onnx.size) if written.onnx.size else "any size"
+        console.print(
+            f"model.onnx: {sizes}, opset {written.onnx.opset}, {written.onnx.bytes / 1e6:.1f} MB, at most "
+            f"{written.onnx.difference:.1e} from PyTorch",
+            soft_wrap=True,
+        )
+    if written.refusal:
+        console.print(written.refusal, style="yellow", soft_wrap=True, markup=False, highlight=False)
+        raise typer.Exit(exit_codes.WITHOUT_ONNX)

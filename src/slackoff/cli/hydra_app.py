@@ -1,0 +1,111 @@
+"""The Hydra side of the command line: one config or a multirun of them, and mistakes in one sentence."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from hydra.plugins.launcher import Launcher
+from hydra.utils import get_class, instantiate
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from slackoff import exit_codes
+from slackoff.config.presets import config_folder
+from slackoff.errors import SlackoffError
+
+if TYPE_CHECKING:
+    from hydra_plugins.slackoff_launcher import CellLauncher
+
+
+def run() -> None:
+    """Compose the command line's config and run it; ends with one of the ``exit_codes``."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let exceptions through to the lines below
+    sys.argv[1:] = overrides_last(without_dry_run(sys.argv[1:]))
+    if "-m" not in sys.argv and "--multirun" not in sys.argv:
+        _hint_at_multirun()
+    _keep_the_name_ray()
+    with _mistakes_in_one_sentence():
+        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(_single)()
+
+
+def _keep_the_name_ray() -> None:
+    """Where hydra-ray-launcher is installed, Hydra would hold our ``hydra/launcher=ray`` to its schema: drop that."""
+    Plugins.instance()  # finds the plugins, which register what they have
+    ConfigStore.instance().repo.get("hydra", {}).get("launcher", {}).pop("ray.yaml", None)
+
+
+@contextmanager
+def _mistakes_in_one_sentence() -> Iterator[None]:
+    try:
+        yield
+    except SlackoffError as error:
+        _stop(str(error))
+    except (HydraException, OmegaConfBaseException) as error:
+        from slackoff.config_mistakes import explain
+
+        _stop(explain(error, sys.argv[1:], config_folder()))
+    except OSError as error:
+        _stop(
+            f"{error.filename or 'A file'} cannot be used ({error.strerror}): make it writable, free space, "
+            "or choose another place with runs=..."
+        )
+    except KeyboardInterrupt:
+        print("stopped; the same command again goes on from the last checkpoints", file=sys.stderr)
+        sys.exit(exit_codes.STOPPED)
+
+
+def overrides_last(arguments: list[str]) -> list[str]:
+    """Move overrides behind flags: Hydra's parser does not take overrides on both sides of a flag such as -m."""
+    overrides = [item for item in arguments if item[0:1] != "-" and ("=" in item or item.startswith("~"))]
+    return [*(item for item in arguments if item not in overrides), *overrides]
+
+
+def _single(config: DictConfig) -> None:
+    """A command without -m: one cell, through the same path as a sweep."""
+    from slackoff.sweep.expand import resolved
+    from slackoff.sweep.manifest import Job
+
+    hydra_config = HydraConfig.get()
+    with _mistakes_in_one_sentence():  # here, because Hydra adds lines of its own to what leaves a job
+        content = resolved(config)
+        if content["study"].get("manifest"):
+            raise SlackoffError("study.manifest names a list of cells: add -m to the command")
+        job = Job(list(hydra_config.overrides.task))
+        if failed := _launcher(hydra_config.launcher).run([job], [content]):
+            sys.exit(exit_codes.of_failures(failed))
+
+
+def _launcher(node: DictConfig) -> "CellLauncher":
+    plugins = [f"{found.__module__}.{found.__qualname__}" for found in Plugins.instance().discover(Launcher)]
+
+    from hydra_plugins.slackoff_launcher import CellLauncher  # after Hydra, which executes its plugins' modules anew
+
+    if node["_target_"] not in plugins or not issubclass(get_class(node["_target_"]), CellLauncher):
+        raise SlackoffError("hydra/launcher must be local, slurm or ray: another one cannot run cells")
+    launcher: CellLauncher = instantiate(node, _recursive_=False)  # a target among its settings makes nothing
+    return launcher
+
+
+def without_dry_run(arguments: list[str]) -> list[str]:
+    """Hydra does not know our flag; the launcher is told by an override of its own."""
+    if "--dry-run" not in arguments:
+        return arguments
+    return [*(item for item in arguments if item != "--dry-run"), "hydra.launcher.dry_run=true"]
+
+
+def _hint_at_multirun() -> None:
+    flags = any(argument.startswith("-") for argument in sys.argv[1:])
+    if not flags and any(argument.startswith("+experiment=") for argument in sys.argv[1:]):
+        print("One cell of the study; add -m for all of them.", file=sys.stderr)
+
+
+def _stop(sentence: str) -> None:
+    print(f"error: {sentence}", file=sys.stderr)
+    sys.exit(exit_codes.MISTAKE)

@@ -1,0 +1,1 @@
+"""From configs to objects, and the presets that ship with the package."""

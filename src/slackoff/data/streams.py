@@ -1,0 +1,309 @@
+"""What a training step is given.
+
+Whole images of any size in one tensor on the training device, and random crops of them.
+
+Training crops that are fixed once and for all, instead of random places.
+
+Training batches of random crops from stored (rainy, clean) pairs.
+
+Training batches of rain laid over a bank of backgrounds.
+
+Random crops of rainy images without truth.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+
+from slackoff.images import Pair, TrainingCrops, five_crops, pair_sizes, read_clean, read_rainy
+from slackoff.images.sources import map_in_threads
+from slackoff.metrics.functional import rain_from_pair
+from slackoff.rain import RainRange, add_rain, render_streaks
+from slackoff.rain.render import to_device
+from slackoff.seeding import derive_seed
+
+
+class RainyBatch(NamedTuple):
+    """One training batch, float32 in [0, 1] on the training device.
+
+    ``background`` B and ``rainy`` O: (N, 3, P, P); ``rain`` R: (N, 1, P, P). Synthesised, O = clip(B + R); of stored
+    pairs, R is the largest channel of O - B. ``unlabelled``: rainy images without truth, (M, 3, P, P), where the
+    training has some; M is a batch size of its own.
+    """
+
+    background: Tensor
+    rain: Tensor
+    rainy: Tensor
+    unlabelled: Tensor | None = None
+
+
+class Crops(NamedTuple):
+    """Where to crop; four int64 tensors of shape (N,) on the CPU: image, corner in px, and 1 to mirror it or 0."""
+
+    image: Tensor
+    top: Tensor
+    left: Tensor
+    mirrored: Tensor
+
+    def share(self, rank: int, world_size: int) -> "Crops":
+        """One rank's part: the crops rank, rank + world_size, ..."""
+        return Crops(*(values[rank::world_size] for values in self))
+
+
+class ImageBank:
+    """Images as uint8, 3 bytes a pixel.
+
+    Args:
+        images: uint8, (H, W, 3), RGB.
+        sizes: (H, W) of each, in the same order.
+    """
+
+    def __init__(self, images: Iterable[NDArray[np.uint8]], sizes: Sequence[tuple[int, int]]) -> None:
+        self.height, self.width = torch.tensor(sizes, dtype=torch.int64).reshape(-1, 2).unbind(1)
+        ends = (self.height * self.width).cumsum(0)
+        self.start = ends - self.height * self.width
+        self.pixels = torch.empty((int(ends[-1]) if len(ends) else 0, 3), dtype=torch.uint8)
+        for image, start, (height, width) in zip(images, self.start.tolist(), sizes, strict=True):
+            flat = np.ascontiguousarray(image).reshape(height * width, 3)
+            self.pixels[start : start + height * width] = torch.from_numpy(flat)
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def to(self, device: torch.device) -> "ImageBank":
+        """Move the pixels; where to crop is worked out on the CPU."""
+        self.pixels = self.pixels.to(device)
+        return self
+
+    def draw(self, images: Tensor, side: int, mirror: bool, generator: Generator) -> Crops:
+        """Draw one crop of each of the given images, all places of it equally likely.
+
+        Args:
+            images: numbers of images, int64, (N,), on the CPU; each at least ``side`` px high and wide.
+            side: of a crop in px.
+            mirror: mirror half of the crops.
+            generator: on the CPU, so that every device gets the same crops.
+        """
+        drawn = torch.randint(2**62, (3, len(images)), generator=generator)
+        top = drawn[0] % (self.height[images] - side + 1)
+        left = drawn[1] % (self.width[images] - side + 1)
+        return Crops(images, top, left, drawn[2] % 2 if mirror else torch.zeros_like(top))
+
+    def cut(self, crops: Crops, side: int, memory_format: torch.memory_format) -> Tensor:
+        """Cut crops out: float32, (N, 3, side, side), in [0, 1], on the device of the pixels."""
+        image, top, left, mirrored = crops
+        line = torch.arange(side)
+        starts = (self.start[image] + top * self.width[image] + left)[:, None] + line * self.width[image, None]
+        # Row i of this view is the stretch of ``side`` pixels from pixel i on, so that whole lines are copied.
+        stretches = self.pixels.as_strided((len(self.pixels) - side + 1, 3 * side), (3, 1))
+        pixels = stretches[to_device(starts, self.pixels.device)].view(len(image), side, side, 3)
+        if mirrored.any():
+            turned = to_device(mirrored.bool(), pixels.device)[:, None, None, None]
+            pixels = torch.where(turned, pixels.flip(2), pixels)
+        return (pixels.permute(0, 3, 1, 2).float() / 255.0).contiguous(memory_format=memory_format)
+
+
+def cpu_generator(seed: int, *path: int | str) -> Generator:
+    """A generator for one use of a cell's seed."""
+    return Generator().manual_seed(derive_seed(seed, *path))
+
+
+class FixedCrops:
+    """The corners and the centre of the images of a bank and, with ``mirror``, those of the mirrored images.
+
+    Args:
+        bank: images, none smaller than a crop.
+        side: of the crops in px.
+        mirror: ten crops of each image instead of five.
+    """
+
+    def __init__(self, bank: ImageBank, side: int, mirror: bool) -> None:
+        sizes = zip(bank.height.tolist(), bank.width.tolist(), strict=True)
+        places = [[crop[1:] for crop in five_crops(height, width, side, mirror)] for height, width in sizes]
+        self.places = torch.tensor(places, dtype=torch.int64)
+
+    def draw(self, images: Tensor, generator: Generator) -> Crops:
+        """One crop of each of the given images, all of its crops equally likely; see ``ImageBank.draw``."""
+        chosen = torch.randint(self.places.shape[1], (len(images),), generator=generator)
+        return Crops(images, *self.places[images, chosen].unbind(1))
+
+
+class PairImages:
+    """Pairs in an image bank; a clean image that several pairs share is held once.
+
+    Args:
+        pairs: at least one.
+
+    Raises:
+        SlackoffError: an image cannot be read.
+    """
+
+    def __init__(self, pairs: list[Pair]) -> None:
+        sizes = dict(zip(pairs, pair_sizes(pairs), strict=True))
+        first: dict[Path, Pair] = {}
+        for pair in pairs:
+            first.setdefault(pair.clean_path, pair)
+        place = {path: len(pairs) + number for number, path in enumerate(first)}
+        readers = [
+            *(partial(read_rainy, pair) for pair in pairs),
+            *(partial(read_clean, pair) for pair in first.values()),
+        ]
+        images = map_in_threads(lambda read: read(), readers)
+        self.bank = ImageBank(images, [sizes[pair] for pair in (*pairs, *first.values())])
+        self.clean = torch.tensor([place[pair.clean_path] for pair in pairs])
+
+    def to(self, device: torch.device) -> "PairImages":
+        self.bank.to(device)
+        return self
+
+
+class PairStream:
+    """Random access to the training batches of one cell; see ``BatchStream`` for what that promises.
+
+    Pairs are drawn uniformly with replacement, so any number of them serves any batch size. Crops are the same on every
+    device.
+
+    Args:
+        images: the pairs, on the training device; none smaller than a patch.
+        patch_size_px: side of a crop in px.
+        batch_size: images of the global batch.
+        seed: the cell's seed.
+        mirror: turn half of the crops left to right.
+        channels_last: memory format of the images.
+        crops: "random" places, or "five": those of ``slackoff.images.five_crops``.
+    """
+
+    def __init__(
+        self,
+        images: PairImages,
+        patch_size_px: int,
+        batch_size: int,
+        seed: int,
+        mirror: bool = True,
+        channels_last: bool = True,
+        crops: TrainingCrops = "random",
+    ) -> None:
+        self.images = images
+        self.patch_size_px = patch_size_px
+        self.batch_size = batch_size
+        self.seed = seed
+        self.mirror = mirror
+        self.fixed = FixedCrops(images.bank, patch_size_px, mirror) if crops == "five" else None
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+
+    def batch(self, step: int, rank: int = 0, world_size: int = 1) -> RainyBatch:
+        """Make the batch of a step, or one rank's share of it: the images rank, rank + world_size, ..."""
+        generator = cpu_generator(self.seed, "batch", step)
+        chosen = torch.randint(len(self.images.clean), (self.batch_size,), generator=generator)
+        crops = self._draw(chosen, generator)
+        clean = crops._replace(image=self.images.clean[chosen])
+        rainy, background = (self._cut(part.share(rank, world_size)) for part in (crops, clean))
+        return RainyBatch(background, rain_from_pair(rainy, background), rainy)
+
+    def _draw(self, chosen: Tensor, generator: Generator) -> Crops:
+        if self.fixed is not None:
+            return self.fixed.draw(chosen, generator)
+        return self.images.bank.draw(chosen, self.patch_size_px, self.mirror, generator)
+
+    def _cut(self, crops: Crops) -> Tensor:
+        return self.images.bank.cut(crops, self.patch_size_px, self.memory_format)
+
+
+class BatchStream:
+    """Random access to the training batches of one cell.
+
+    Patches are drawn uniformly with replacement. Nothing is stored between calls, so resuming is exact and several
+    ranks see slices of the same global batch. What is drawn is the same on every device.
+
+    Args:
+        bank: the backgrounds, uint8, (N, 3, P, P), on the training device.
+        rain_range: what rain is drawn from.
+        batch_size: images of the global batch.
+        seed: the cell's seed.
+        fixed_rain_per_patch: give each patch one rain layer for good instead of new rain at each use (an ablation;
+            the paper's argument needs new rain).
+        channels_last: memory format of the images.
+    """
+
+    def __init__(
+        self,
+        bank: Tensor,
+        rain_range: RainRange,
+        batch_size: int,
+        seed: int,
+        fixed_rain_per_patch: bool = False,
+        channels_last: bool = True,
+    ) -> None:
+        self.bank = bank
+        self.rain_range = rain_range
+        self.patch_size: tuple[int, int] = (bank.shape[-2], bank.shape[-1])
+        self.batch_size = batch_size
+        self.seed = seed
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.rain_bank = self._render_bank() if fixed_rain_per_patch else None
+
+    def batch(self, step: int, rank: int = 0, world_size: int = 1) -> RainyBatch:
+        """Make the batch of a step, or one rank's share of it: the images rank, rank + world_size, ..."""
+        generator = cpu_generator(self.seed, "batch", step)
+        part = slice(rank, None, world_size)
+        count = (self.batch_size,)
+        index = to_device(torch.randint(len(self.bank), count, generator=generator), self.bank.device)
+        if self.rain_bank is not None:
+            rain = self.rain_bank[index[part]].float() / 255.0
+        else:
+            rain = render_streaks(self.rain_range, self.batch_size, *self.patch_size, generator, part, self.bank.device)
+        background = (self.bank[index[part]].float() / 255.0).contiguous(memory_format=self.memory_format)
+        return RainyBatch(background, rain, add_rain(background, rain))
+
+    def _render_bank(self, chunk: int = 256) -> Tensor:
+        """One rain layer for each patch: uint8, (N, 1, P, P). Layer i depends on (seed, i // chunk) alone."""
+        layers = []
+        for start in range(0, len(self.bank), chunk):
+            generator = cpu_generator(self.seed, "fixed rain", start)
+            rain = render_streaks(self.rain_range, chunk, *self.patch_size, generator, device=self.bank.device)
+            layers.append((rain * 255.0).round().byte())
+        return torch.cat(layers)[: len(self.bank)]
+
+
+class UnlabelledStream:
+    """Random access to the unlabelled crops of each step; see ``PairStream``.
+
+    Images are drawn uniformly with replacement; those of step k are a function of (seed, "unlabelled", k).
+
+    Args:
+        images: on the training device; none smaller than a patch.
+        patch_size_px: side of a crop in px.
+        batch_size: images of the global batch.
+        seed: the cell's seed.
+        mirror: turn half of the crops left to right.
+        channels_last: memory format of the images.
+    """
+
+    def __init__(
+        self,
+        images: ImageBank,
+        patch_size_px: int,
+        batch_size: int,
+        seed: int,
+        mirror: bool = True,
+        channels_last: bool = True,
+    ) -> None:
+        self.images = images
+        self.patch_size_px = patch_size_px
+        self.batch_size = batch_size
+        self.seed = seed
+        self.mirror = mirror
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+
+    def batch(self, step: int, rank: int = 0, world_size: int = 1) -> Tensor:
+        """Rainy crops of a step, or one rank's share of them: float32, (M or fewer, 3, P, P), in [0, 1]."""
+        generator = cpu_generator(self.seed, "unlabelled", step)
+        chosen = torch.randint(len(self.images), (self.batch_size,), generator=generator)
+        crops = self.images.draw(chosen, self.patch_size_px, self.mirror, generator)
+        return self.images.cut(crops.share(rank, world_size), self.patch_size_px, self.memory_format)

@@ -1,0 +1,447 @@
+"""Cut chosen patches out of their images: the bank of a training run, the test crops of held-out images.
+
+Random numbers that are a pure function of integers, the same under every NumPy version.
+
+Choose which square patches become training backgrounds: seeded, nested, spread over the images.
+
+Every image carries a lattice of patch positions a quarter of a patch apart, shifted by a seeded offset. Level
+0 is every fourth position in both directions, so its patches do not overlap and fill the image as well as
+whole patches can; level 1 adds the half-patch positions, level 2 the quarter-patch positions. A level is used
+up before the next begins, and within a level the images take turns. The first n of a selection are therefore
+the selection of n.
+
+Keep patch banks as .npy files, so that the cells of a sweep decode images once and share the memory.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import PIL
+from filelock import FileLock
+from numpy.lib import format as npy_format
+from numpy.typing import NDArray
+
+from slackoff.errors import SlackoffError
+from slackoff.images.sources import ImageSource, image_sizes, map_in_threads
+
+_MASK = 0xFFFF_FFFF_FFFF_FFFF
+
+
+def hash_uint64(*parts: int | NDArray[np.integer]) -> NDArray[np.uint64]:
+    """Mix integers into uniform 64-bit numbers: a chain of splitmix64 steps, one per part.
+
+    NumPy's generators may change their streams between versions; a choice of patches must not, since a cell
+    is identified by its seed.
+
+    Args:
+        parts: integers (any size, the low 64 bits count) or integer arrays that broadcast against each other.
+
+    Returns:
+        uint64 array of the broadcast shape, at least one-dimensional.
+    """
+    state = np.zeros(1, np.uint64)
+    for part in parts:
+        words = np.atleast_1d(np.asarray(part & _MASK if isinstance(part, int) else part).astype(np.uint64))
+        state = splitmix64(state ^ words)
+    return state
+
+
+def splitmix64(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return splitmix64's first output from each state (Steele, Lea and Flood, OOPSLA 2014)."""
+    mixed = state + np.uint64(0x9E37_79B9_7F4A_7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58_476D_1CE4_E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D0_49BB_1331_11EB)
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+COUNT_KEY = "background.patch_count"
+SIZE_KEY = "background.patch_size_px"
+_STEPS = (4, 2, 1)  # lattice steps of levels 0, 1, 2, in quarters of a patch
+_ORDER, _SHIFT, _CELL = range(3)  # what a random number is for
+
+Sizes = Sequence[tuple[int, int]]
+
+
+class Patch(NamedTuple):
+    """A square window: `image` is a position in the list of sizes, `top`, `left` its first row and column."""
+
+    image: int
+    top: int
+    left: int
+
+
+class _Lattice(NamedTuple):
+    """Lattice of each image: int64 arrays of shape (images, 2), columns (vertical, horizontal)."""
+
+    quarter: int
+    cells: NDArray[np.int64]  # number of positions
+    phase: NDArray[np.int64]  # first position in pixels
+    anchor: NDArray[np.int64]  # number of the first position that belongs to level 0
+
+
+def select_patches(
+    sizes: Sizes,
+    patch_size_px: int,
+    count: int,
+    seed: int,
+    *,
+    names: Sequence[str] | None = None,
+    count_key: str = COUNT_KEY,
+    size_key: str = SIZE_KEY,
+) -> list[Patch]:
+    """Select `count` patches.
+
+    Args:
+        sizes: (height, width) of each image in pixels.
+        patch_size_px: side of a patch in pixels, a multiple of 4.
+        count: how many patches.
+        seed: another seed gives another choice; the same seed gives the same, on every machine.
+        names: names of the images for error messages.
+        count_key, size_key: the config keys to name in error messages.
+
+    Returns:
+        `count` different patches. The selection of n is the beginning of every larger one with the same other
+        arguments.
+
+    Raises:
+        SlackoffError: the images cannot give that many, one is smaller than a patch, or a number is out of
+            range.
+    """
+    available = capacity(sizes, patch_size_px, names=names, size_key=size_key)
+    if count < 1:
+        raise SlackoffError(f"{count_key}={count} is not a number of patches: set it to 1 or more.")
+    if count > available:
+        raise SlackoffError(
+            f"{count_key}={count} is more than the {available} patches of {patch_size_px} px that "
+            f"{len(sizes)} images can give: lower {count_key} to {available} or less, lower {size_key}, or "
+            "add images."
+        )
+    lattice = _lattice(np.asarray(sizes, np.int64), patch_size_px, seed)
+    turns = np.argsort(hash_uint64(seed, _ORDER, np.arange(len(sizes))), kind="stable")
+    chosen: list[Patch] = []
+    for level in range(len(_STEPS)):
+        if len(chosen) < count:
+            chosen += _select_from_level(lattice, turns, level, count - len(chosen), seed)
+    return chosen
+
+
+def capacity(sizes: Sizes, patch_size_px: int, *, names: Sequence[str] | None = None, size_key: str = SIZE_KEY) -> int:
+    """Return how many patches `select_patches` can give at most, whatever the seed.
+
+    Raises:
+        SlackoffError: an image is smaller than a patch, or the patch size is not a positive multiple of 4.
+    """
+    pixels = _checked(sizes, patch_size_px, names, size_key)
+    return int(np.prod((pixels - patch_size_px) // (patch_size_px // 4) + 1, axis=1).sum())
+
+
+def capacity_without_overlap(
+    sizes: Sizes, patch_size_px: int, *, names: Sequence[str] | None = None, size_key: str = SIZE_KEY
+) -> int:
+    """Return how many of the first patches do not overlap, whatever the seed; raises as `capacity` does."""
+    return int(np.prod(_checked(sizes, patch_size_px, names, size_key) // patch_size_px, axis=1).sum())
+
+
+def _checked(sizes: Sizes, patch_size_px: int, names: Sequence[str] | None, size_key: str) -> NDArray[np.int64]:
+    if patch_size_px < 4 or patch_size_px % 4:
+        raise SlackoffError(f"{size_key}={patch_size_px} does not fit the lattice: use a positive multiple of 4.")
+    pixels = np.asarray(sizes, np.int64).reshape(-1, 2)
+    small = np.flatnonzero((pixels < patch_size_px).any(axis=1))
+    if small.size:
+        height, width = pixels[small[0]]
+        name = names[small[0]] if names else f"image {small[0]}"
+        raise SlackoffError(
+            f"{name} ({width} x {height} px) is smaller than a patch, {size_key}={patch_size_px}: remove it "
+            f"or lower {size_key} ({small.size} of {len(pixels)} images are too small)."
+        )
+    return pixels
+
+
+def _lattice(pixels: NDArray[np.int64], patch_size_px: int, seed: int) -> _Lattice:
+    """Shift each image's lattice within the margin that whole patches leave, so that no position is lost."""
+    quarter = patch_size_px // 4
+    margin = pixels % patch_size_px
+    image, axis = np.arange(len(pixels))[:, None], np.arange(2)[None]
+    random = hash_uint64(seed, _SHIFT, image, axis)
+    phase = random % (margin % quarter + 1).astype(np.uint64)
+    anchor = (random >> np.uint64(32)) % (margin // quarter + 1).astype(np.uint64)
+    cells = (pixels - patch_size_px) // quarter + 1
+    return _Lattice(quarter, cells, phase.astype(np.int64), anchor.astype(np.int64))
+
+
+def _select_from_level(lattice: _Lattice, turns: NDArray[np.int64], level: int, count: int, seed: int) -> list[Patch]:
+    """Take up to `count` positions of one level: one per image in the order of `turns`, then a second, ..."""
+    turn, row, column = _positions(lattice, turns, level, count)
+    image = turns[turn]
+    by_image = np.lexsort((hash_uint64(seed, _CELL, image, row, column), turn))
+    turn, row, column = turn[by_image], row[by_image], column[by_image]
+    round_ = np.arange(len(turn)) - np.searchsorted(turn, turn)
+    first = np.lexsort((turn, round_))[:count]
+    image = turns[turn[first]]
+    top = lattice.phase[image, 0] + row[first] * lattice.quarter
+    left = lattice.phase[image, 1] + column[first] * lattice.quarter
+    return list(map(Patch, image.tolist(), top.tolist(), left.tolist()))
+
+
+def _positions(
+    lattice: _Lattice, turns: NDArray[np.int64], level: int, count: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """List the lattice positions that belong to a level but to no coarser one, as (turn, row, column) arrays.
+
+    Only as many images as can matter are listed: with `count` of them the first round already fills the
+    request.
+    """
+    step = _STEPS[level]
+    start = lattice.anchor % step
+    shape = (lattice.cells - start + step - 1) // step
+    coarser = (lattice.cells - lattice.anchor % (2 * step) + 2 * step - 1) // (2 * step)
+    own = shape.prod(axis=1) - (coarser.prod(axis=1) if level else 0)
+    useful = np.flatnonzero(own[turns] > 0)[:count]
+    total = shape[turns[useful]].prod(axis=1)
+
+    turn = np.repeat(useful, total)
+    cell = np.arange(total.sum()) - np.repeat(total.cumsum() - total, total)
+    image = turns[turn]
+    row = start[image, 0] + step * (cell // shape[image, 1])
+    column = start[image, 1] + step * (cell % shape[image, 1])
+    if level:
+        fresh = ((row - lattice.anchor[image, 0]) % (2 * step) != 0) | (
+            (column - lattice.anchor[image, 1]) % (2 * step) != 0
+        )
+        turn, row, column = turn[fresh], row[fresh], column[fresh]
+    return turn, row, column
+
+
+class Crop(NamedTuple):
+    """A held-out crop: `name` is unique and fit for a file name, `image` the name of the image in its source, `pixels`
+    uint8 (S, S, 3), RGB."""
+
+    name: str
+    image: str
+    pixels: NDArray[np.uint8]
+
+
+def build_bank(
+    source: ImageSource, indices: Sequence[int], patch_size_px: int, count: int, seed: int
+) -> NDArray[np.uint8]:
+    """Select patches and cut them out; every image is decoded once.
+
+    Args:
+        source: the images.
+        indices: those of them that may be cropped, such as `split_images(...).train`.
+        patch_size_px: side of a patch in pixels, a multiple of 4.
+        count: number of patches N.
+        seed: of the selection, see `select_patches`.
+
+    Returns:
+        uint8 array of shape (N, P, P, 3), RGB, 0..255. The bank of n is the first n rows of every larger one.
+
+    Raises:
+        SlackoffError: too few or too small images, or one that cannot be read.
+    """
+    bank = np.empty((count, patch_size_px, patch_size_px, 3), np.uint8)
+    patches = choose(source, indices, patch_size_px, count, seed)
+    for row, pixels in cut(source, indices, patches, patch_size_px):
+        bank[row] = pixels
+    return bank
+
+
+def held_out_crops(
+    source: ImageSource,
+    indices: Sequence[int],
+    size_px: int,
+    count: int,
+    seed: int,
+    *,
+    count_key: str = "evaluation.count",
+    size_key: str = "evaluation.test_set.size_px",
+) -> list[Crop]:
+    """Cut test crops out of held-out images: one of each in turn, without overlap for as long as possible.
+
+    Args:
+        source, indices: the held-out images, such as `split_images(...).test`.
+        size_px: side of a crop in pixels, a multiple of 4.
+        count: number of crops.
+        seed: of the selection; keep it apart from the training seed.
+        count_key, size_key: the config keys to name in error messages.
+
+    Returns:
+        `count` crops. The first n are those of a smaller count, names included.
+
+    Raises:
+        SlackoffError: too few or too small images, or one that cannot be read.
+    """
+    patches = choose(source, indices, size_px, count, seed, count_key=count_key, size_key=size_key)
+    pixels = dict(cut(source, indices, patches, size_px))
+    names = [source.names[indices[patch.image]] for patch in patches]
+    return [Crop(_crop_name(row, names[row], patch), names[row], pixels[row]) for row, patch in enumerate(patches)]
+
+
+def choose(
+    source: ImageSource,
+    indices: Sequence[int],
+    patch_size_px: int,
+    count: int,
+    seed: int,
+    *,
+    count_key: str = COUNT_KEY,
+    size_key: str = SIZE_KEY,
+) -> list[Patch]:
+    """Select patches of some images; `Patch.image` is a position in `indices`. Raises as `select_patches`."""
+    sizes = image_sizes(source, indices)
+    names = [source.names[index] for index in indices]
+    return select_patches(sizes, patch_size_px, count, seed, names=names, count_key=count_key, size_key=size_key)
+
+
+def cut(
+    source: ImageSource, indices: Sequence[int], patches: Sequence[Patch], patch_size_px: int
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Yield (position in `patches`, uint8 pixels of shape (P, P, 3)) of every patch, grouped by image."""
+    rows_of: dict[int, list[int]] = {}
+    for row, patch in enumerate(patches):
+        rows_of.setdefault(patch.image, []).append(row)
+
+    def cut_image(image: int) -> list[tuple[int, NDArray[np.uint8]]]:
+        pixels = source.read(indices[image])
+        return [(row, _window(pixels, patches[row], patch_size_px)) for row in rows_of[image]]
+
+    for crops in map_in_threads(cut_image, list(rows_of)):
+        yield from crops
+
+
+def _window(pixels: NDArray[np.uint8], patch: Patch, size_px: int) -> NDArray[np.uint8]:
+    """Copy the window, so that the whole image can be forgotten."""
+    return pixels[patch.top : patch.top + size_px, patch.left : patch.left + size_px].copy()
+
+
+def _crop_name(row: int, image: str, patch: Patch) -> str:
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "_", image.rsplit("/", 1)[-1].rsplit(".", 1)[0])
+    return f"{row:04d}-{stem}-y{patch.top}-x{patch.left}"
+
+
+_SELECTION_VERSION = 1
+"""Raise it when `select_patches` changes its choice: banks of the old choice are then not used any more."""
+
+_FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+
+
+def cached_bank(
+    cache_dir: str | os.PathLike[str],
+    source: ImageSource,
+    indices: Sequence[int],
+    patch_size_px: int,
+    count: int,
+    seed: int,
+    *,
+    fingerprint: str | None = None,
+    key: str = "background.cache_dir",
+) -> NDArray[np.uint8]:
+    """Return the patch bank of `build_bank` as a read-only memory map, building its file where it is missing.
+
+    One file serves every count up to its own, because selections are nested. Several processes may ask at
+    once: one builds, the others wait. A file that is not a whole bank is rebuilt; it appears only when it is
+    complete.
+
+    Args:
+        cache_dir: folder for the files; created where missing.
+        source, indices, patch_size_px, count, seed: as for `build_bank`.
+        fingerprint: `source.fingerprint()` where it is known already, which saves reading every image file.
+        key: the config key of `cache_dir`, for error messages.
+
+    Returns:
+        uint8 array of shape (count, P, P, 3), RGB, 0..255, read-only.
+
+    Raises:
+        SlackoffError: as for `build_bank`; or the folder is full or cannot be written.
+    """
+    folder = Path(cache_dir).expanduser()
+    name = _bank_name(fingerprint or source.fingerprint(), indices, patch_size_px, seed)
+    path = folder / f"{name}.npy"
+    bank = _open_bank(path, patch_size_px, count)
+    if bank is not None:
+        return bank
+    shape = (count, patch_size_px, patch_size_px, 3)
+    patches = choose(source, indices, patch_size_px, count, seed)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f"{name}.lock"):
+            if _open_bank(path, patch_size_px, count) is None:
+                _write_bank(path, shape, cut(source, indices, patches, patch_size_px))
+    except OSError as error:
+        raise _unwritable(folder, error, int(np.prod(shape)), key) from error
+    bank = _open_bank(path, patch_size_px, count)
+    if bank is None:
+        raise SlackoffError(
+            f"{path} was damaged right after it was written: check that disk, or set {key} to another one."
+        )
+    return bank
+
+
+def _bank_name(fingerprint: str, indices: Sequence[int], patch_size_px: int, seed: int) -> str:
+    """Name a bank by all that decides its rows; JPEG decoders of two Pillow versions may differ a little."""
+    parts = [
+        _SELECTION_VERSION,
+        PIL.__version__,
+        fingerprint,
+        [int(index) for index in indices],
+        patch_size_px,
+        seed,
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+
+
+def _open_bank(path: Path, patch_size_px: int, count: int) -> NDArray[np.uint8] | None:
+    """Map the first `count` rows; None where there is no such file, or it is damaged or smaller."""
+    try:
+        bank = npy_format.open_memmap(path, mode="r")
+    except (OSError, ValueError, EOFError, SyntaxError, TypeError, KeyError, OverflowError):
+        return None
+    fits = bank.dtype == np.uint8 and bank.ndim == 4 and bank.shape[1:] == (patch_size_px, patch_size_px, 3)
+    return bank[:count] if fits and len(bank) >= count else None
+
+
+def _write_bank(path: Path, shape: tuple[int, ...], rows: Iterable[tuple[int, NDArray[np.uint8]]]) -> None:
+    """Write rows in any order, then put the file in place in one step: a crash leaves no half bank."""
+    partial = path.with_suffix(".npy.partial")  # one name: the lock is held, and a crashed build is overwritten
+    row_bytes = int(np.prod(shape[1:]))
+    try:
+        with partial.open("wb") as file:
+            npy_format.write_array_header_2_0(
+                file,
+                {
+                    "descr": npy_format.dtype_to_descr(np.dtype(np.uint8)),
+                    "fortran_order": False,
+                    "shape": shape,
+                },
+            )
+            start = file.tell()
+            for row, pixels in rows:
+                file.seek(start + row * row_bytes)
+                file.write(pixels.tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink()
+        raise
+
+
+def _unwritable(folder: Path, error: OSError, size: int, key: str) -> SlackoffError:
+    if error.errno in _FULL_DISK:
+        return SlackoffError(
+            f"No space left in {folder} for a patch bank of {size / 1e6:.1f} MB: free some, or set {key} to "
+            "a folder on another disk."
+        )
+    return SlackoffError(
+        f"The patch bank cannot be written to {folder} ({error.strerror or error}): make that folder "
+        f"writable, or set {key} to another one."
+    )

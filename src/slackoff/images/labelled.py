@@ -1,0 +1,172 @@
+"""The labelled pairs of a training run: a folder, and the share of it that may be used with its truth.
+
+Which part of a set of pairs counts as labelled: seeded, nested, by clean image.
+"""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from slackoff.errors import SlackoffError
+from slackoff.images.layouts import Scenes, check_layout, chosen_by_place, find_pairs
+from slackoff.images.pairs import Pair, TrainingCrops, check_crops, file_digests, fingerprint, pair_sizes, read_clean
+from slackoff.images.sources import map_in_threads, stable_rank
+
+
+def limited(
+    pairs: Sequence[Pair], share: float | None, seed: int, *, key: str = "labelled.share"
+) -> tuple[list[Pair], list[Pair]]:
+    """Divide pairs into labelled ones and the rest.
+
+    Clean images are ranked by a hash of the seed and of their file's bytes (of their pixels, where one file holds both
+    images), and the first ones are labelled. So the choice depends neither on names, order nor folders, all rainy
+    versions of one clean image stay on one side, and the pairs of a smaller share are among those of a larger one.
+
+    Args:
+        pairs: all pairs.
+        share: of the clean images that are labelled, above 0 and up to 1 (rounded, at least one image); None is 1.
+        seed: of the choice; not the training seed.
+        key: the config key of `share`, for error messages.
+
+    Returns:
+        (labelled, rest), each in the order of `pairs`; together all of them.
+
+    Raises:
+        SlackoffError: `share` is out of range, or a file cannot be read.
+    """
+    check_share(share, key)
+    if share is None or share == 1:
+        return list(pairs), []
+    ranks = [stable_rank(seed, digest) for digest in _clean_digests(pairs)]
+    ordered = sorted(set(ranks))
+    last = ordered[max(1, math.floor(share * len(ordered) + 0.5)) - 1]
+    labelled = [pair for pair, rank in zip(pairs, ranks, strict=True) if rank <= last]
+    rest = [pair for pair, rank in zip(pairs, ranks, strict=True) if rank > last]
+    return labelled, rest
+
+
+def check_share(share: float | None, key: str) -> None:
+    """Raise the SlackoffError that says what is wrong with a share."""
+    fits = isinstance(share, int | float) and not isinstance(share, bool) and 0 < share <= 1
+    if share is not None and not fits:
+        raise SlackoffError(f"{key}={share} is no share: give a number above 0 and up to 1, or null for all pairs.")
+
+
+def _clean_digests(pairs: Sequence[Pair]) -> list[str]:
+    files = file_digests(pair.clean_path for pair in pairs if not pair.side_by_side)
+    halves = [pair for pair in pairs if pair.side_by_side]
+    pixels = dict(zip(halves, map_in_threads(_clean_pixels_digest, halves), strict=True))
+    return [pixels[pair] if pair.side_by_side else files[pair.clean_path] for pair in pairs]
+
+
+def _clean_pixels_digest(pair: Pair) -> str:
+    pixels = read_clean(pair)
+    return hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class LabelledPairs:
+    """Training pairs from a folder, instead of rain that is laid over backgrounds.
+
+    Args:
+        root: the folder; see docs/datasets.md for the layouts.
+        share: of the clean images whose pairs are labelled, see `limited`; None takes all.
+        seed: of that choice; not the training seed.
+        layout: one of `LAYOUTS`.
+        mirror: turn half of the crops left to right.
+        key: the config key that names `root`, for messages.
+        numbers: [first, last] of the pairs that may be used at all, in the order of the numbers in their names, see
+            `chosen_by_place`; None takes all. For folders of which the rest is tested on.
+        crops: "random" places, or "five": only the corners and the centre of each image and, with `mirror`, those of
+            the mirrored image, see `five_crops`.
+        leave_out: pairs with one of these clean images are not trained on; None leaves out none.
+
+    Raises:
+        SlackoffError: a value is out of range.
+    """
+
+    root: str
+    share: float | None = None
+    seed: int = 0
+    layout: str = "auto"
+    mirror: bool = True
+    key: str = "labelled.root"
+    numbers: Sequence[int] | None = None
+    crops: TrainingCrops = "random"
+    leave_out: Scenes | None = None
+
+    def __post_init__(self) -> None:
+        check_share(self.share, "labelled.share")
+        check_layout(self.layout, "labelled.layout")
+        check_crops(self.crops, "labelled.crops")
+        if type(self.seed) is not int:
+            raise SlackoffError(f"labelled.seed={self.seed} is no seed: give a whole number.")
+        if not isinstance(self.mirror, bool):
+            raise SlackoffError(f"labelled.mirror={self.mirror} is not known: choose true or false.")
+        if self.leave_out is not None and not isinstance(self.leave_out, Scenes):
+            raise SlackoffError(
+                f"labelled.leave_out={self.leave_out} is not known: "
+                "give it _target_: slackoff.images.Scenes and a root, or null."
+            )
+
+    @cached_property
+    def all_pairs(self) -> list[Pair]:
+        """Every pair that may be used.
+
+        Raises:
+            SlackoffError: as `find_pairs` and `chosen_by_place`; or `leave_out` leaves none.
+        """
+        if self.leave_out is None:
+            return self._found
+        kept = self.leave_out.without(self._found)
+        if not kept:
+            raise SlackoffError(
+                f"Every pair of {self.key}={self.root} shows a scene of {self.leave_out.key}={self.leave_out.root}: "
+                "none is left to train on, so give other training pairs or set labelled.leave_out=null."
+            )
+        return kept
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know about the choice of pairs, in sentences."""
+        if self.leave_out is None:
+            return []
+        count, total = len(self._found) - len(self.all_pairs), len(self._found)
+        return [f"{count} of {total} pairs in {self.key} are left out: they show a scene of {self.leave_out.key}"]
+
+    @cached_property
+    def _found(self) -> list[Pair]:
+        found = find_pairs(self.root, self.key, self.layout)
+        return found if self.numbers is None else chosen_by_place(found, self.numbers, self.key)
+
+    @cached_property
+    def split(self) -> tuple[list[Pair], list[Pair]]:
+        """(labelled, rest), as `limited` gives them."""
+        return limited(self.all_pairs, self.share, self.seed)
+
+    def fingerprint(self) -> str:
+        """Digest of every pair that may be used, for a cell's identity."""
+        return fingerprint(self.all_pairs)
+
+    def check(self, patch_size_px: int) -> None:
+        """Refuse pairs that are smaller than a training patch.
+
+        Raises:
+            SlackoffError: naming the first such file.
+        """
+        sizes = pair_sizes(self.all_pairs)
+        refuse_small([str(pair.rainy_path) for pair in self.all_pairs], sizes, patch_size_px)
+
+
+def refuse_small(names: list[str], sizes: list[tuple[int, int]], patch_size_px: int) -> None:
+    """Raise the SlackoffError that names the first image smaller than a training patch."""
+    small = [number for number, size in enumerate(sizes) if min(size) < patch_size_px]
+    if small:
+        (height, width), count = sizes[small[0]], len(small)
+        raise SlackoffError(
+            f"{names[small[0]]} ({width} x {height} px) is smaller than a patch, "
+            f"background.patch_size_px={patch_size_px}: remove it or lower background.patch_size_px "
+            f"({count} of {len(sizes)} images {'is' if count == 1 else 'are'} too small)."
+        )

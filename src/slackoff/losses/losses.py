@@ -1,0 +1,364 @@
+"""The common loss of "Networks are Slacking Off".
+
+The mean squared error as a whole loss: that of DDN (Fu et al., CVPR 2017).
+
+What losses on the stages of a network have in common.
+
+The loss of DRD-Net (Deng et al., CVPR 2020).
+
+The loss of SPDNet (Yi et al., ICCV 2021).
+
+The loss of RESCAN (Li et al., ECCV 2018).
+
+Negative structural similarity, the loss of PReNet.
+
+The loss of RCDNet's release.
+
+The loss of JORDER-E's release (Yang et al., TPAMI 2019).
+"""
+
+from collections.abc import Sequence
+from math import exp, isfinite
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from slackoff.errors import SlackoffError
+from slackoff.networks.devices import full_precision
+from slackoff.networks.interfaces import StagedNetwork
+from slackoff.networks.jorder_e import JORDERE
+
+
+class L1(nn.Module):
+    """Mean absolute error of a network's output, in units of the images (1 is 255 grey levels)."""
+
+    def forward(self, network: nn.Module, rainy: Tensor, background: Tensor) -> Tensor:
+        """A scalar; ``rainy`` and ``background``: float, (N, 3, H, W), in [0, 1]."""
+        return F.l1_loss(network(rainy), background)
+
+
+class MSE(nn.Module):
+    """Mean squared error of a network's output, in squared units of images in [0, 1]."""
+
+    def forward(self, network: nn.Module, rainy: Tensor, background: Tensor) -> Tensor:
+        """A scalar; ``rainy`` and ``background``: float, (N, 3, H, W), in [0, 1]."""
+        return F.mse_loss(network(rainy), background)
+
+
+class StagesMSE(nn.Module):
+    """Weighted sum of the mean squared errors of a network's backgrounds.
+
+    Args:
+        weights: one a stage, the result's last.
+        scale: what the value 1 of an image counts as; the errors have its square.
+
+    Raises:
+        SlackoffError: a weight is negative or not finite, or none is positive.
+    """
+
+    preset: ClassVar[str]
+    """Network that the loss was made for, for messages."""
+
+    def __init__(self, weights: Sequence[float], scale: float = 1.0) -> None:
+        super().__init__()
+        if not any(weights) or not all(isfinite(weight) and weight >= 0 for weight in weights):
+            raise SlackoffError(
+                f"task.loss.weights={list(weights)} must be at least 0, finite, and one of them above 0"
+            )
+        self.weights = tuple(weights)
+        self.scale = scale
+
+    def forward(self, network: nn.Module, rainy: Tensor, background: Tensor) -> Tensor:
+        """A scalar; ``rainy`` and ``background``: float, (N, 3, H, W), in [0, 1].
+
+        Raises:
+            SlackoffError: the network has no stages, or another number of them than there are weights.
+        """
+        if not isinstance(network, StagedNetwork):
+            raise SlackoffError(
+                f"task.loss {type(self).__name__} needs a network with stages, which {type(network).__name__} has not: "
+                f"choose network={self.preset} or task=supervised"
+            )
+        backgrounds = network.stages(rainy).backgrounds
+        if len(backgrounds) != len(self.weights):
+            raise SlackoffError(
+                f"task.loss.weights has {len(self.weights)} weights, but {type(network).__name__} has "
+                f"{len(backgrounds)} stages: give one weight a stage"
+            )
+        errors = [F.mse_loss(estimate, background) for estimate in backgrounds]
+        weighted = [weight * error for weight, error in zip(self.weights, errors, strict=True)]
+        return self.scale**2 * torch.stack(weighted).sum()
+
+
+class DRDNetLoss(StagesMSE):
+    """Weighted sum of the mean squared errors of both backgrounds, in squared units of images in [0, 1].
+
+    Args:
+        weights: of the background before the detail is repaired, and of the result; those of the authors' code.
+
+    Raises:
+        SlackoffError: a weight is negative or not finite, or none is positive.
+    """
+
+    preset: ClassVar[str] = "drd_net"
+
+    def __init__(self, weights: Sequence[float] = (0.1, 1.0)) -> None:
+        super().__init__(weights)
+
+
+GREY_LEVELS = 255.0
+
+
+class SPDNetLoss(StagesMSE):
+    """Weighted sum of the mean squared errors of a network's stages, in squared grey levels (0..255).
+
+    Args:
+        weights: one a stage, the result's last; the paper's are all 1.
+
+    Raises:
+        SlackoffError: a weight is negative or not finite, or none is positive.
+    """
+
+    preset: ClassVar[str] = "spdnet"
+
+    def __init__(self, weights: Sequence[float] = (1.0, 1.0, 1.0)) -> None:
+        super().__init__(weights, GREY_LEVELS)
+
+
+class RESCANLoss(nn.Module):
+    """Sum over the stages of the mean squared error of their rain layers, in squared units of the images (1 is white).
+
+    The true rain layer is rainy image less background, clipping included.
+    """
+
+    def forward(self, network: nn.Module, rainy: Tensor, background: Tensor) -> Tensor:
+        """A scalar of float32; ``rainy`` and ``background``: float, (N, 3, H, W), in [0, 1].
+
+        Raises:
+            SlackoffError: the network gives no stages, or stages without rain layers.
+        """
+        rains = network.stages(rainy).rains if isinstance(network, StagedNetwork) else ()
+        if not rains:
+            raise SlackoffError(
+                f"task.loss RESCANLoss needs a network that gives a rain layer a stage, which {type(network).__name__}"
+                " does not: choose network=rescan or task=supervised"
+            )
+        truth = (rainy - background).float()
+        return sum((F.mse_loss(rain.float(), truth) for rain in rains), truth.new_zeros(()))
+
+
+RADIUS_PX = 5
+SIGMA_PX = 1.5
+_BELL = [exp(-(place**2) / (2 * SIGMA_PX**2)) for place in range(-RADIUS_PX, RADIUS_PX + 1)]
+BELL = [tap / sum(_BELL) for tap in _BELL]
+C1, C2 = 0.01**2, 0.03**2
+
+
+class NegativeSSIM(nn.Module):
+    """-SSIM of a network's output (Ren et al., PReNet, CVPR 2019, as in the authors' code).
+
+    SSIM of Wang et al. 2004 for a data range of 1: 11x11 Gaussian window of sigma 1.5, mean over channels and all
+    pixels. At the border the images go on as zeros, which the measure ``slackoff.metrics.fidelity.ssim`` does not do:
+    the two differ a little. From -1, a perfect output, to 1.
+
+    Args:
+        weights: one a stage, the result's last, for a weighted sum over the stages; None, the authors' choice, takes
+            the result alone, and every network will do.
+
+    Raises:
+        SlackoffError: a weight is negative or not finite, or none is positive.
+    """
+
+    def __init__(self, weights: Sequence[float] | None = None) -> None:
+        super().__init__()
+        if weights is not None and (not any(weights) or not all(isfinite(w) and w >= 0 for w in weights)):
+            raise SlackoffError(
+                f"task.loss.weights={list(weights)} must be at least 0, finite, and one of them above 0"
+            )
+        self.weights = None if weights is None else tuple(weights)
+
+    def forward(self, network: nn.Module, rainy: Tensor, background: Tensor) -> Tensor:
+        """A scalar of float32; ``rainy`` and ``background``: float, (N, 3, H, W), in [0, 1].
+
+        Raises:
+            SlackoffError: weights are given, and the network has no stages or another number of them.
+        """
+        if self.weights is None:
+            return -zero_padded_ssim(network(rainy), background)
+        if not isinstance(network, StagedNetwork):
+            raise SlackoffError(
+                f"task.loss.weights need a network with stages, which {type(network).__name__} has not: leave them out "
+                "or choose network=prenet"
+            )
+        backgrounds = network.stages(rainy).backgrounds
+        if len(backgrounds) != len(self.weights):
+            raise SlackoffError(
+                f"task.loss.weights has {len(self.weights)} weights, but {type(network).__name__} has "
+                f"{len(backgrounds)} stages: give one weight a stage"
+            )
+        values = [zero_padded_ssim(estimate, background) for estimate in backgrounds]
+        return -torch.stack([weight * value for weight, value in zip(self.weights, values, strict=True)]).sum()
+
+
+def zero_padded_ssim(first: Tensor, second: Tensor) -> Tensor:
+    """Mean SSIM of images (N, C, H, W) in [0, 1] that go on as zeros beyond their border: a scalar of float32."""
+    with full_precision(first):
+        x, y = first.float(), second.float()
+        moments = _blurred(torch.stack([x, y, x * x, y * y, x * y]))
+    mean_x, mean_y, square_x, square_y, product = moments
+    covariance = product - mean_x * mean_y
+    variances = square_x - mean_x.square() + square_y - mean_y.square()
+    likeness = (2 * mean_x * mean_y + C1) * (2 * covariance + C2)
+    return (likeness / ((mean_x.square() + mean_y.square() + C1) * (variances + C2))).mean()
+
+
+def _blurred(images: Tensor) -> Tensor:
+    """Gaussian mean around each pixel, any shape that ends in (H, W).
+
+    By slices and not by a convolution, which may run in TensorFloat-32, also backwards: SSIM takes the small difference
+    of mean(x^2) and mean(x)^2, and on a bright sky inputs of 10 bits turn its gradient into noise.
+    """
+    for dim in (-2, -1):
+        size = images.shape[dim]
+        beside = [0, 0, RADIUS_PX, RADIUS_PX] if dim == -2 else [RADIUS_PX, RADIUS_PX]
+        padded = F.pad(images, beside)
+        parts = (tap * padded.narrow(dim, place, size) for place, tap in enumerate(BELL))
+        images = sum(parts, images.new_zeros(()))
+    return images
+
+
+GREY_LEVELS = 255.0
+
+
+class RCDNetLoss(nn.Module):
+    """Squared errors of every stage, in grey levels (Wang et al., CVPR 2020, as in their release since 2022-09-19).
+
+    A weighted sum of mean squared errors on the 0..255 scale, hence hundreds at the start: of the backgrounds
+    against the true one, of the rain layers against rainy image less true background. The last rain layer counts
+    among the stages and once more by itself, with a weight of 1 in all. Releases of before that date applied the
+    factor of the stages to the running sum, which gave later stages geometrically larger weights.
+
+    Args:
+        result: weight of the last background.
+        stage_backgrounds: weight of each stage's background.
+        first_background: weight of the background before the first stage.
+        stage_rains: weight of each stage's rain layer.
+        last_rain: weight of the last rain layer, beside the one that it has as a stage's.
+
+    Raises:
+        SlackoffError: a weight is negative or not finite, or none is positive.
+    """
+
+    def __init__(
+        self,
+        result: float = 1.0,
+        stage_backgrounds: float = 0.1,
+        first_background: float = 0.1,
+        stage_rains: float = 0.1,
+        last_rain: float = 0.9,
+    ) -> None:
+        super().__init__()
+        weights = {
+            "result": result,
+            "stage_backgrounds": stage_backgrounds,
+            "first_background": first_background,
+            "stage_rains": stage_rains,
+            "last_rain": last_rain,
+        }
+        for key, weight in weights.items():
+            if not isfinite(weight) or weight < 0:
+                raise SlackoffError(f"task.loss.{key}={weight} must be a finite weight of at least 0")
+        if not any(weights.values()):
+            raise SlackoffError(f"task.loss: one of {', '.join(weights)} must be above 0")
+        self.result = result
+        self.stage_backgrounds = stage_backgrounds
+        self.first_background = first_background
+        self.stage_rains = stage_rains
+        self.last_rain = last_rain
+
+    def forward(self, network: nn.Module, rainy: Tensor, background: Tensor) -> Tensor:
+        """A scalar; ``rainy`` and ``background``: float, (N, 3, H, W), in [0, 1].
+
+        Raises:
+            SlackoffError: the network gives no stages, or stages without rain layers.
+        """
+        stages = network.stages(rainy) if isinstance(network, StagedNetwork) else None
+        if stages is None or not stages.rains:
+            raise SlackoffError(
+                f"task.loss RCDNetLoss needs a network that gives a rain layer a stage, which {type(network).__name__}"
+                " does not: choose network=rcdnet or task=supervised"
+            )
+        first, *middle, result = (_squared_error(estimate, background) for estimate in stages.backgrounds)
+        rains = [_squared_error(estimate, rainy - background) for estimate in stages.rains]
+        return (
+            self.result * result
+            + self.stage_backgrounds * sum(middle)
+            + self.first_background * first
+            + self.stage_rains * sum(rains)
+            + self.last_rain * rains[-1]
+        )
+
+
+def _squared_error(estimate: Tensor, truth: Tensor) -> Tensor:
+    return F.mse_loss(estimate.float(), truth.float()) * GREY_LEVELS**2
+
+
+GREY_LEVELS = 255.0
+RELEASED_PIXELS = 8 * 64 * 64  # of a batch of the release, eight patches of 64 px: its mask error is a sum over them
+MASK_RULES = ("as_released", "rain")
+
+
+class JORDERELoss(nn.Module):
+    """l1 of both backgrounds and of the rain level in grey levels (0..255), and the cross-entropy of the rain mask.
+
+    In the release the mask's error is a sum over the pixels of a batch, times 1e-3. Here it is their mean, times what
+    makes the two equal for a batch of the release (eight patches of 64 px): so it has the same share in the loss for
+    any patch, batch and number of ranks.
+
+    Args:
+        mask_rule: which pixels the mask shall mark. "as_released": those whose red is brighter in the background than
+            in the rainy image, as coded, which is the opposite of rain; where rain only adds light there are none, and
+            the mask learns a constant. "rain": those whose red is brighter in the rainy image.
+        mask: weight of the mask's mean cross-entropy (natural logarithm).
+        level: weight of the l1 of the level against background less rainy image.
+
+    Raises:
+        SlackoffError: a rule that is not known, or a weight that is negative or not finite.
+    """
+
+    def __init__(
+        self, mask_rule: str = "as_released", mask: float = 1e-3 * RELEASED_PIXELS, level: float = 1e-2
+    ) -> None:
+        super().__init__()
+        if mask_rule not in MASK_RULES:
+            raise SlackoffError(f"task.loss.mask_rule={mask_rule} is not known: choose {' or '.join(MASK_RULES)}")
+        for key, weight in {"mask": mask, "level": level}.items():
+            if not isfinite(weight) or weight < 0:
+                raise SlackoffError(f"task.loss.{key}={weight} must be a finite weight of at least 0")
+        self.sign = -1.0 if mask_rule == "rain" else 1.0
+        self.mask = mask
+        self.level = level
+
+    def forward(self, network: nn.Module, rainy: Tensor, background: Tensor) -> Tensor:
+        """A scalar of float32; ``rainy`` and ``background``: float, (N, 3, H, W), RGB in [0, 1].
+
+        Raises:
+            SlackoffError: the network is no JORDER-E.
+        """
+        if not isinstance(network, JORDERE):
+            raise SlackoffError(
+                f"task.loss JORDERELoss needs a network that estimates mask and level of the rain, which "
+                f"{type(network).__name__} does not: choose network=jorder_e or task=supervised"
+            )
+        found = network.estimates(rainy)
+        removed = background - rainy
+        marked = (self.sign * removed[:, 0] > 0).long()
+        images = torch.stack([_l1(estimate, background) for estimate in found.backgrounds]).sum()
+        mask = F.cross_entropy(found.mask.float(), marked)
+        return images + self.level * _l1(found.level, removed) + self.mask * mask
+
+
+def _l1(estimate: Tensor, truth: Tensor) -> Tensor:
+    return GREY_LEVELS * F.l1_loss(estimate.float(), truth.float())

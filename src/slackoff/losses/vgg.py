@@ -1,0 +1,255 @@
+"""The first convolutions of VGG-19, and of VGG-16 (Simonyan and Zisserman, ICLR 2015), with weights from a file.
+
+Errors of VGG-16 features: the perceptual loss of Syn2Real (Yasarla, Sindagi, Patel, CVPR 2020).
+
+Errors of VGG-19 features: the perceptual loss that MENET compares with (Fan, Chen, Li, arXiv 2003.09689).
+"""
+
+import hashlib
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from torch import Tensor
+
+from slackoff.errors import SlackoffError
+from slackoff.losses.terms import Term
+
+
+class Weights(NamedTuple):
+    """Which weights: the network's name, torchvision's file without its suffix, how many convolutions are needed."""
+
+    name: str
+    file: str
+    convolutions: int
+
+    @property
+    def files(self) -> tuple[str, str]:
+        """Names that are looked for in a folder: torchvision's weights, and the same as safetensors."""
+        return f"{self.file}.pth", f"{self.file}.safetensors"
+
+
+VGG19 = Weights("VGG-19", "vgg19-dcbb9e9d", 8)
+
+_WIDTHS = (64, 64, 128, 128, 256, 256, 256, 256)
+_POOLED_BEFORE = (2, 4)
+_LAYERS = (0, 2, 5, 7, 10, 12, 14, 16)
+"""Numbers of the convolutions in torchvision's ``features``; timm's are the same."""
+
+WEIGHT_NAMES = tuple(f"features.{layer}.{kind}" for layer in _LAYERS for kind in ("weight", "bias"))
+
+
+def conv3_4(images: Tensor, weights: Sequence[Tensor]) -> Tensor:
+    """Features of the fourth convolution before the third pooling, after ReLU.
+
+    Args:
+        images: float, (N, 3, H, W), H and W at least 4, preprocessed as the weights expect.
+        weights: kernel and bias of the convolutions in turn.
+
+    Returns:
+        (N, 256, H // 4, W // 4), at least 0.
+    """
+    for features in activations(images, weights):
+        last = features
+    return last
+
+
+def activations(images: Tensor, weights: Sequence[Tensor]) -> Iterator[Tensor]:
+    """The features of each convolution in turn, after ReLU; VGG-16 begins with seven of the same shapes."""
+    features = images
+    for number, (kernel, bias) in enumerate(zip(weights[::2], weights[1::2], strict=True)):
+        if number in _POOLED_BEFORE:
+            features = F.max_pool2d(features, 2)
+        features = F.relu(F.conv2d(features, kernel, bias, padding=1))
+        yield features
+
+
+def find_weights(root: str | None, key: str, weights: Weights = VGG19) -> Path:
+    """The weight file: ``root`` itself, or the first of the weights' ``files`` in the folder ``root``.
+
+    Raises:
+        SlackoffError: there is none; the sentence names the file, the place and the key.
+    """
+    folder = Path(root or "").expanduser()
+    for path in (folder, *(folder / name for name in weights.files)):
+        if root and path.is_file():
+            return path
+    raise SlackoffError(
+        f"the weights of {weights.name} are not on disk and are never downloaded: put torchvision's "
+        f"{' or '.join(weights.files)} into "
+        f"{folder.absolute() if root else 'a folder'}, or name the file or its folder with {key}=PATH"
+    )
+
+
+def weights_digest(tensors: Sequence[Tensor]) -> str:
+    """SHA-256 of the values in turn, hexadecimal: the same whatever file they came from."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def load_weights(path: Path, weights: Weights = VGG19) -> list[Tensor]:
+    """Kernels and biases of the convolutions that are needed in turn, float32, on the CPU. No code in the file is run.
+
+    Args:
+        path: of a state dict with torchvision's or timm's names, as safetensors or by ``torch.save``.
+
+    Raises:
+        SlackoffError: the file cannot be read, or has not the tensors of this network.
+    """
+    try:
+        found = _read(path)
+    except Exception as error:  # whatever a foreign file holds, it is refused with one sentence
+        raise SlackoffError(
+            f"{path} is not a readable weight file ({type(error).__name__}): put a whole {weights.files[0]} there"
+        ) from error
+    kernels = [(out, into, 3, 3) for into, out in zip((3, *_WIDTHS), _WIDTHS, strict=False)]
+    shapes = [shape for kernel in kernels for shape in (kernel, kernel[:1])]
+    needed = list(zip(WEIGHT_NAMES, shapes, strict=True))[: 2 * weights.convolutions]
+    for name, shape in needed:
+        if not isinstance(found.get(name), Tensor) or found[name].shape != shape:
+            raise SlackoffError(
+                f"{path} has no {name} of shape {shape}: it must be {weights.name} without batch normalisation, "
+                f"named as in torchvision ({weights.files[0]})"
+            )
+    if weights.convolutions < len(_LAYERS) and WEIGHT_NAMES[-1] in found:
+        raise SlackoffError(f"{path} holds the weights of {VGG19.name}: {weights.name} is needed ({weights.files[0]})")
+    return [found[name].float().clone() for name, _ in needed]  # not views of a file that is mapped into memory
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if path.suffix == ".safetensors":
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in WEIGHT_NAMES if name in file.keys()}  # noqa: SIM118
+    # torchvision's file is of the old format, which cannot be mapped and is read whole, classifier and all.
+    content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    if not isinstance(content, dict):
+        raise TypeError
+    return content
+
+
+VGG16 = Weights("VGG-16", "vgg16-397923af", 7)
+COMPARED = (1, 3, 6)
+"""Numbers of the convolutions whose features are compared: relu1_2, relu2_2 and relu3_3."""
+
+
+class VGG16Features(Term):
+    """Mean over relu1_2, relu2_2 and relu3_3 of the mean squared error of VGG-16's features.
+
+    The network sees images in [0, 1] as they are, without the normalisation that it was trained with, as in the
+    authors' code. It is frozen: its weights are neither parameters nor part of a state dict, but move with the module.
+    Gradients flow to the output alone.
+
+    Args:
+        root: the weight file, or a folder with ``vgg16-397923af.pth`` or ``vgg16-397923af.safetensors``.
+        key: the config key that names ``root``, for messages.
+
+    Raises:
+        SlackoffError: the weights are not on disk (nothing is ever downloaded) or are no VGG-16's.
+    """
+
+    least_side = 4
+
+    def __init__(self, root: str | None, key: str = "roots.vgg16") -> None:
+        super().__init__(scale=1.0)
+        for number, tensor in enumerate(load_weights(find_weights(root, key, VGG16), VGG16)):
+            # On the default device, which is meta in checks.
+            self.register_buffer(f"tensor{number}", tensor.to(torch.get_default_device()), persistent=False)
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """Kernels and biases up to conv3_3 in turn."""
+        return [self.get_buffer(f"tensor{number}") for number in range(2 * VGG16.convolutions)]
+
+    def fingerprint(self) -> str:
+        """Hexadecimal digest of the weights in use, whatever the file's format; part of a cell's identity."""
+        return weights_digest(self.weights)
+
+    def error(self, output: Tensor, background: Tensor) -> Tensor:
+        with torch.no_grad():
+            wanted = self._compared(background)
+        errors = [F.mse_loss(*pair) for pair in zip(self._compared(output), wanted, strict=True)]
+        return torch.stack(errors).mean()
+
+    def _compared(self, images: Tensor) -> list[Tensor]:
+        return [found for number, found in enumerate(activations(images, self.weights)) if number in COMPARED]
+
+
+PREPROCESSINGS: dict[str, tuple[list[float], list[float]]] = {
+    "torchvision": ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+    "caffe": ([level / 255 for level in (103.939, 116.779, 123.68)], [1 / 255] * 3),
+}
+"""What weights expect: (image in [0, 1] - mean) / deviation of each channel; those of 'caffe' are blue, green, red."""
+
+
+class Perceptual(Term):
+    """Mean squared error of VGG-19's ``conv3_4`` features after ReLU.
+
+    The network is frozen: its weights are neither parameters nor part of a state dict, but move with the module.
+    Gradients flow to the output alone.
+
+    The first layer of weights that were converted from Caffe, which MENET used, takes BGR in 0..255 less its mean;
+    torchvision's takes RGB less the mean over the standard deviation of ImageNet. Its features are thus about 58 times
+    smaller. As a network of ReLUs passes on a factor of its input (but for its biases), the features are brought to the
+    unit of images in [0, scale] again, so that a weight such as MENET's 1e-3 means about the same with either.
+
+    Args:
+        root: the weight file, or a folder with ``vgg19-dcbb9e9d.pth`` or ``vgg19-dcbb9e9d.safetensors``.
+        preprocessing: what the weights expect: 'torchvision' (also timm's) or 'caffe'.
+        scale: see ``Term``.
+        key: the config key that names ``root``, for messages.
+
+    Raises:
+        SlackoffError: the weights are not on disk (nothing is ever downloaded) or are no VGG-19's, the preprocessing is
+            not known, or see ``Term``.
+    """
+
+    least_side = 4
+
+    def __init__(
+        self, root: str | None, preprocessing: str = "torchvision", scale: float = 255.0, key: str = "roots.vgg19"
+    ) -> None:
+        super().__init__(scale)
+        if preprocessing not in PREPROCESSINGS:
+            raise SlackoffError(
+                f"Perceptual: preprocessing={preprocessing} is not known: choose {' or '.join(PREPROCESSINGS)}"
+            )
+        self.preprocessing = preprocessing
+        mean, deviation = PREPROCESSINGS[preprocessing]
+        self._unit = scale * sum(deviation) / 3  # units of images in [0, scale] to one of what the first layer takes
+        self._register("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self._register("deviation", torch.tensor(deviation).view(1, 3, 1, 1))
+        for name, tensor in zip(WEIGHT_NAMES, load_weights(find_weights(root, key)), strict=True):
+            self._register(_buffer_name(name), tensor)
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """Kernels and biases up to conv3_4 in turn."""
+        return [self.get_buffer(_buffer_name(name)) for name in WEIGHT_NAMES]
+
+    def fingerprint(self) -> str:
+        """Hexadecimal digest of the weights in use, whatever the file's format; part of a cell's identity."""
+        return weights_digest(self.weights)
+
+    def error(self, output: Tensor, background: Tensor) -> Tensor:
+        weights = self.weights
+        with torch.no_grad():
+            wanted = conv3_4(self._preprocess(background), weights)
+        return F.mse_loss(conv3_4(self._preprocess(output), weights), wanted) * self._unit**2
+
+    def _preprocess(self, images: Tensor) -> Tensor:
+        ordered = images.flip(1) if self.preprocessing == "caffe" else images
+        return (ordered / self.scale - self.get_buffer("mean")) / self.get_buffer("deviation")
+
+    def _register(self, name: str, tensor: Tensor) -> None:
+        """Hold a tensor that moves with the module and is not saved, on the default device (meta in checks)."""
+        self.register_buffer(name, tensor.to(torch.get_default_device()), persistent=False)
+
+
+def _buffer_name(name: str) -> str:
+    return name.replace(".", "_")
