@@ -1,14 +1,7 @@
-"""The house style of all figures: quiet axes, colour-blind safe colours, labels where the lines end.
+"""The parts of all figures: style, a measure drawn into one pair of axes, reference levels, labels that do not overlap.
 
-Figures are made without pyplot, so nothing global is left behind and any thread may draw.
-
-Names written beside lines and points, placed so that they do not overlap.
-
-The groups of a study table as lines of a figure: which rows, which colour, dash and marker.
-
-What a curve is held against: the oracle's level, or that of the untouched input, as dashed lines.
-
-One measure of a study drawn into one pair of axes: lines per group, intervals, references, gaps.
+Quiet axes, colour-blind safe colours, labels where the lines end. Figures are made without pyplot, so nothing global
+is left behind and any thread may draw.
 """
 
 import io

@@ -1,13 +1,9 @@
 """The paper's practical advice as a tool: which rain range and how many backgrounds balance removal and damage best.
 
-Every pair of rain range and patch count of a study is a point: what it gains (E_R, or the removal share) against
-what it costs (E_B). The rule that recommends one of them (`pareto`) is ours and goes by the removal share, since
-E_R also rises with damage. Means are noisy, so front and rule are applied anew in each bootstrap resample of the
-test images (and of the training seeds).
-
-The trade-off of all rain ranges and counts: what is gained against E_B, with the front and the recommended pair.
-
-What a balance says in words: the recommended pair with its numbers, the rule, and where the two fronts differ.
+Every pair of rain range and patch count of a study is a point: what it gains (E_R, or the removal share) against what
+it costs (E_B). The rule that recommends one of them (`statistics.recommend`) is ours and goes by the removal share,
+since E_R also rises with damage. Means are noisy, so front and rule are applied anew in each bootstrap resample of
+the test images (and of the training seeds).
 """
 
 from collections.abc import Callable, Iterator, Sequence

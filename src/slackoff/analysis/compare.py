@@ -1,9 +1,4 @@
-"""Any two cells on the same test images: pairs per image, the worst images, the pictures that were kept.
-
-Cells side by side on one test image, with a zoom and error maps, and two cells against each other per image.
-
-Contact sheets: rows of pictures with a name each, to look at rain, backgrounds and test images.
-"""
+"""Any two cells on the same test images: pairs per image, the worst images, pictures with a zoom and error maps."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

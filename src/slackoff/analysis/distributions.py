@@ -1,10 +1,6 @@
 """How a measure is spread over the test images: of each variant of a study, beside that of the untouched input.
 
 A mean hides on how many images a network does harm; Figures 8 and 9 of MENET (arXiv 2003.09689) show all of them.
-
-What a page says about distributions: the caption of a figure and the table as text.
-
-Histograms and box plots of a measure over the test images, one row per variant (MENET, Figures 8 and 9).
 """
 
 import math

@@ -1,8 +1,7 @@
 """The figures of a study. Each function takes frames and returns a matplotlib Figure made without pyplot.
 
-All groups of a study with two labels side by side: a column per value of the first, a line per one of the rest.
-
-Figure 6(a) of the paper: E_R stretched to 0 .. 1 within each group, and the removal share stretched alike.
+Curves, all groups side by side, E_R and removal share stretched to 0 .. 1 (Figure 6(a) of the paper), trade-off,
+training.
 """
 
 from collections.abc import Iterator, Sequence

@@ -2,12 +2,11 @@
 
 Cells of one group with the same value of the main axis are repeats with other training seeds.
 
-Curves stretched to 0 .. 1, as in Figure 6(a) of the paper, and the count at which they fall below one half.
-
-Gu et al. say "normalised to [0, 1]" and no more; taken here as min-max over the counts within a group. Their
-break-down points are judged by eye. The rule used here is ours: the largest count whose normalised value is
-still above 0.5. Min-max hides how far a curve falls: one that falls by 1 grey level is stretched as much as
-one that falls by 30, so the fall in the measure's own unit belongs beside every such number.
+Curves may be stretched to 0 .. 1, as in Figure 6(a) of the paper. Gu et al. say "normalised to [0, 1]" and no more;
+taken here as min-max over the counts within a group. Their break-down points are judged by eye. The rule used here is
+ours: the largest count whose normalised value is still above 0.5. Min-max hides how far a curve falls: one that falls
+by 1 grey level is stretched as much as one that falls by 30, so the fall in the measure's own unit belongs beside
+every such number.
 """
 
 from collections.abc import Callable, Iterable, Iterator

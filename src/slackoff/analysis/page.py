@@ -1,10 +1,6 @@
-"""The one page of a report: gathers what it shows and fills the template. Nothing in it is loaded from elsewhere.
+"""The one page of a report: gathers what it shows (configs, machines, pictures) and fills the template.
 
-What the cells of a study have in common and what differs: their configs, and the machines they ran on.
-
-The before/after pictures of a report, as data URIs.
-
-The environment in which every report's page is filled: templates of this room, everything escaped.
+Nothing in it is loaded from elsewhere, and everything is escaped.
 """
 
 import base64

@@ -2,10 +2,6 @@
 
 For studies whose main axis is the network and which kept what networks cost. The settings (ranges of rain, numbers of
 patches) are taken as they are: a mean over them weighs them alike, and its interval is over the test images only.
-
-The scatter of quality against cost: what each network removes, and its PSNR, over the seconds of an image.
-
-What a page says about quality against cost: the answer, the caption of the scatter, and the table as text.
 """
 
 import math

@@ -1,8 +1,6 @@
-"""The study table as text, for the terminal, LaTeX and the report.
+"""The tables of a study: a row per value of its axes with reference and interval, as numbers and as text.
 
-The numbers of a study: one row per value of its axes, each with its reference and its interval.
-
-Teacher against student: whether the moving average of a network restores better than the network.
+Also teacher against student: whether the moving average of a network restores better than the network.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,4 @@
-"""How numbers, measures and axes are written in sentences, tables and figures.
-
-What is said and drawn where numbers mean nothing: a study of smoke size trains and measures next to nothing.
-"""
+"""How numbers, measures and axes are written in sentences, tables and figures, and what is said at smoke size."""
 
 import math
 from typing import TYPE_CHECKING, Any

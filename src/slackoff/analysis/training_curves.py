@@ -1,7 +1,4 @@
-"""Multi-task cells against the training step: the losses of their terms, the weights and the gradient norms.
-
-Teacher and student of semi-supervised cells against the training step.
-"""
+"""Cells against the training step: loss terms with weights and gradient norms; teacher and student."""
 
 from typing import Any
 

@@ -1,9 +1,4 @@
-"""The verb ``derain``.
-
-The verb ``demo``.
-
-The verb ``export``.
-"""
+"""The verbs that use a trained network: ``derain``, ``demo``, ``export``."""
 
 import os
 import sys

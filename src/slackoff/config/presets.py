@@ -1,7 +1,4 @@
-"""The presets of networks in the Hydra tree: their nodes, and what is known of them without training.
-
-Where the Hydra tree lies.
-"""
+"""The Hydra tree that ships with the package, and the presets of networks in it, without training."""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager

@@ -1,14 +1,7 @@
-"""What a training step is given.
+"""Streams of training batches: each batch is a pure function of (cell seed, step), made on the training device.
 
-Whole images of any size in one tensor on the training device, and random crops of them.
-
-Training crops that are fixed once and for all, instead of random places.
-
-Training batches of random crops from stored (rainy, clean) pairs.
-
-Training batches of rain laid over a bank of backgrounds.
-
-Random crops of rainy images without truth.
+Three streams: rain laid over a bank of backgrounds, crops of stored (rainy, clean) pairs, and crops of rainy images
+without truth. Crops are random, or fixed once and for all.
 """
 
 from collections.abc import Iterable, Sequence

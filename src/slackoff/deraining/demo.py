@@ -1,6 +1,6 @@
-"""The page on which people try trained networks on photos: a thin layer of Gradio, on this machine only.
+"""The page on which people try trained networks on photos: result, what was taken out, how long it took.
 
-What a network does to a photo, ready to look at: the result, what was taken out, how long it took.
+A thin layer of Gradio, on this machine only.
 """
 
 import os

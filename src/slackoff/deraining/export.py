@@ -1,11 +1,8 @@
 """A trained network as a folder for other people: weights, model card, config, ONNX.
 
-How a network came to be, in sentences: what it was trained on, what that took, with which versions.
-
-The model card of an exported network: what it is for, what it was trained on, what was measured, where it fails.
-
-In the form that Hugging Face reads: Markdown below YAML with licence, tags and the results as `model-index`. Everything
-is drawn from the record of the cell.
+The card says what the network is for, what it was trained on, what was measured and where it fails, in the form that
+Hugging Face reads: Markdown below YAML with licence, tags and the results as `model-index`. Everything is drawn from
+the record of the cell.
 """
 
 import json

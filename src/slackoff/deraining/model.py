@@ -1,6 +1,6 @@
 """A network or method, ready for photos: from the record of a cell, from a file, or without training.
 
-What the record of a cell says of the network that came of it: the facts of a model card.
+With it comes what the record of the cell says of the network: the facts of a model card.
 """
 
 import json

@@ -1,10 +1,6 @@
-"""Photos as people have them: what to derain of a file, and what of it to keep in the derained one.
+"""Derain people's photos: what goes where is decided before anything starts; what fails is told, and the others go on.
 
-What is to be derained and where each result goes, decided before anything starts.
-
-Derain the photos of a plan, one after the other: what fails is told, and the others go on.
-
-A contact sheet: photos before and after, side by side.
+A result keeps of its file what can be kept. A contact sheet shows photos before and after.
 """
 
 import re

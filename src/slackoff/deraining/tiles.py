@@ -1,6 +1,6 @@
 """Images of any size through a network in bounded memory: overlapping tiles, blended strip by strip.
 
-How much memory a network needs for an image, found out without computing anything.
+The tile size follows from the memory that a network needs for an image, found out without computing anything.
 """
 
 import copy

@@ -1,16 +1,12 @@
-"""Cut chosen patches out of their images: the bank of a training run, the test crops of held-out images.
+"""The patch bank of a training run: which square patches are chosen, cut out of their images, and kept on disk.
 
-Random numbers that are a pure function of integers, the same under every NumPy version.
+The choice is seeded, nested and spread over the images. Every image carries a lattice of patch positions a quarter of
+a patch apart, shifted by a seeded offset. Level 0 is every fourth position in both directions, so its patches do not
+overlap and fill the image as well as whole patches can; level 1 adds the half-patch positions, level 2 the
+quarter-patch positions. A level is used up before the next begins, and within a level the images take turns. The
+first n of a selection are therefore the selection of n.
 
-Choose which square patches become training backgrounds: seeded, nested, spread over the images.
-
-Every image carries a lattice of patch positions a quarter of a patch apart, shifted by a seeded offset. Level
-0 is every fourth position in both directions, so its patches do not overlap and fill the image as well as
-whole patches can; level 1 adds the half-patch positions, level 2 the quarter-patch positions. A level is used
-up before the next begins, and within a level the images take turns. The first n of a selection are therefore
-the selection of n.
-
-Keep patch banks as .npy files, so that the cells of a sweep decode images once and share the memory.
+Banks are kept as .npy files, so that the cells of a sweep decode images once and share the memory.
 """
 
 import errno

@@ -1,8 +1,6 @@
-"""Read one image file as 8-bit RGB, or refuse it with one sentence that says why and what to do.
+"""Image files: which lie under a folder, in an order that no machine changes, and one read as 8-bit RGB.
 
-What an image file says about itself before any pixel is decoded: bits per sample and orientation.
-
-Find the image files under a folder, in an order that does not depend on the machine.
+A file that cannot be used is refused with one sentence that says why and what to do.
 """
 
 import os

@@ -1,6 +1,6 @@
 """The labelled pairs of a training run: a folder, and the share of it that may be used with its truth.
 
-Which part of a set of pairs counts as labelled: seeded, nested, by clean image.
+The share is seeded, nested and drawn by clean image.
 """
 
 import hashlib

@@ -1,7 +1,4 @@
-"""Find the rainy/clean pairs in a folder of a deraining data set, whatever its usual layout.
-
-Which training pairs show a scene that is tested on.
-"""
+"""Find the (rainy, clean) pairs in the folder of a deraining data set, in any usual layout; leave out tested scenes."""
 
 import os
 import re

@@ -1,8 +1,6 @@
-"""The files of pairs: sizes, pixels, digests.
+"""(rainy, clean) pairs: sizes, pixels, digests and fixed crops of their files, and which clean images show one scene.
 
-Fixed crops of an image: its corners and its centre, and those of its mirror image.
-
-Which clean images show the same scene, even where one was cropped a little, scaled or saved again with a loss.
+One scene: also where a clean image was cropped a little, scaled, or saved again with a loss.
 """
 
 import hashlib

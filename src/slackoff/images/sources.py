@@ -1,10 +1,7 @@
-"""Where images come from: a numbered list of photos that can be measured, read and fingerprinted.
+"""Image sources: numbered photos that can be measured, read and fingerprinted, and their split by whole image.
 
-Hold images out for testing: by whole source image, never by patch.
-
-Colour photos that ship inside scikit-image, scikit-learn and matplotlib: data for a first run.
-
-They are found as files; none of the packages is imported and nothing is fetched. Licences: docs/datasets.md.
+Sources are a folder of photos, and the colour photos that ship inside scikit-image, scikit-learn and matplotlib, for
+a first run: found as files, so that no package is imported and nothing is fetched (licences: docs/datasets.md).
 """
 
 import hashlib

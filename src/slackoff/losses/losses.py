@@ -1,21 +1,4 @@
-"""The common loss of "Networks are Slacking Off".
-
-The mean squared error as a whole loss: that of DDN (Fu et al., CVPR 2017).
-
-What losses on the stages of a network have in common.
-
-The loss of DRD-Net (Deng et al., CVPR 2020).
-
-The loss of SPDNet (Yi et al., ICCV 2021).
-
-The loss of RESCAN (Li et al., ECCV 2018).
-
-Negative structural similarity, the loss of PReNet.
-
-The loss of RCDNet's release.
-
-The loss of JORDER-E's release (Yang et al., TPAMI 2019).
-"""
+"""Whole losses, called as ``loss(network, rainy, background)``: the plain ones, and those of the networks' papers."""
 
 from collections.abc import Sequence
 from math import exp, isfinite

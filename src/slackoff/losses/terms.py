@@ -1,17 +1,9 @@
-"""What the terms of multi-task training have in common.
+"""Loss terms of multi-task training, called as ``term(output, background)``: pixels, edges, texture, total variation.
 
-Errors pixel by pixel, as terms.
-
-Errors of edges: L_e of MENET (Fan, Chen, Li, arXiv 2003.09689).
-
-Errors of texture: L_t of MENET (Fan, Chen, Li, arXiv 2003.09689), as written and as coded.
-
-Both compare the Gram matrix P P^T of an image's patches: P, (48, M), has the three channels of a 4 x 4 patch in each
-column. Neither divides by the number of patches, so both are huge beside a pixel error and need weights that balance.
-
-Both are differences of squares, A^2 - B^2, which float32 would lose to cancellation; (A - B)(A + B) keeps them.
-
-Total variation of images.
+Edge and texture terms are those of MENET (Fan, Chen, Li, arXiv 2003.09689). Texture compares the Gram matrix P P^T of
+an image's patches: P, (48, M), has the three channels of a 4 x 4 patch in each column. It does not divide by the
+number of patches, so it is huge beside a pixel error and needs weights that balance. Differences of squares, A^2 -
+B^2, which float32 would lose to cancellation, are taken as (A - B)(A + B).
 """
 
 from abc import ABC, abstractmethod

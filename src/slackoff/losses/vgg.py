@@ -1,8 +1,7 @@
-"""The first convolutions of VGG-19, and of VGG-16 (Simonyan and Zisserman, ICLR 2015), with weights from a file.
+"""Errors of features of VGG-16 and VGG-19 (Simonyan, Zisserman, ICLR 2015), whose weights come from a file.
 
-Errors of VGG-16 features: the perceptual loss of Syn2Real (Yasarla, Sindagi, Patel, CVPR 2020).
-
-Errors of VGG-19 features: the perceptual loss that MENET compares with (Fan, Chen, Li, arXiv 2003.09689).
+VGG-16 features are the perceptual loss of Syn2Real (Yasarla, Sindagi, Patel, CVPR 2020), VGG-19 features the one that
+MENET compares with (Fan, Chen, Li, arXiv 2003.09689).
 """
 
 import hashlib

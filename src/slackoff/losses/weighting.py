@@ -1,13 +1,4 @@
-"""What all weightings have in common.
-
-Values whose gradients are known already.
-
-The shared layer: the one whose weight the gradients of the terms are compared at.
-
-What several processes that share each batch have to agree about.
-
-The loss terms of one batch, and their gradients for the weightings that ask for them.
-"""
+"""What all weightings of loss terms build on: the terms of a batch and their gradients at the shared layer."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,15 +1,4 @@
-"""Weights that a person has chosen.
-
-Loss balancing and gradient balancing of MENET (Fan, Chen, Li, arXiv 2003.09689).
-
-Dynamic weight average (Liu, Johns, Davison, CVPR 2019).
-
-Uncertainty weighting (Kendall, Gal, Cipolla, CVPR 2018).
-
-GradNorm (Chen, Badrinarayanan, Lee, Rabinovich, ICML 2018).
-
-PCGrad, projecting conflicting gradients (Yu, Kumar, Gupta, Levine, Hausman, Finn, NeurIPS 2020).
-"""
+"""Weightings of loss terms: chosen by a person, balanced (MENET), learned, or by conflicts of their gradients."""
 
 from collections.abc import Mapping
 from math import isfinite

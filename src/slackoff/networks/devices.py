@@ -1,7 +1,4 @@
-"""Where a network is.
-
-Parts of a network that must not run in half precision, and networks that must run in true float32.
-"""
+"""Where a network is, and in which precision it, or a part of it, must run."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext

@@ -1,9 +1,4 @@
-"""What networks that describe an image by a latent tensor have in common.
-
-Networks that give an estimate at each of several stages.
-
-Methods that have nothing to train: they work on each image anew, for as long as that takes.
-"""
+"""What other rooms may ask of a network beyond an image: a latent tensor, its stages, or a method without training."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable

@@ -1,7 +1,4 @@
-"""JORDER-E: joint estimation of rain mask, rain level and background, in two stages.
-
-The parts of JORDER-E: a block of dilated paths, and a stage that estimates rain mask, rain level and background.
-"""
+"""JORDER-E: joint estimation of rain mask, rain level and background, in two stages of blocks with dilated paths."""
 
 from typing import ClassVar, NamedTuple
 

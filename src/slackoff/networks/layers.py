@@ -1,9 +1,4 @@
-"""Padding of images to sizes that a network can divide.
-
-The guided filter (He, Sun, Tang, ECCV 2010) of an image by itself: smooths, and keeps strong edges.
-
-The dilated convolution of RESCAN, JORDER-E and DRD-Net.
-"""
+"""Layers and image operations that several networks share: mirror padding, guided filter, dilated convolution."""
 
 import torch
 import torch.nn.functional as F

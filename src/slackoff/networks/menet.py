@@ -1,7 +1,4 @@
-"""MENET: a residual network on folded pixels, with channel attention, that predicts what to add to a rainy image.
-
-The parts of MENET: convolutions with batch normalisation, residual blocks, channel attention.
-"""
+"""MENET: a residual network on folded pixels, with channel attention, that predicts what to add to a rainy image."""
 
 from typing import ClassVar
 

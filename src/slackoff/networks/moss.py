@@ -1,11 +1,8 @@
 """MOSS: an encoder, a memory and a decoder that describe the rain.
 
-The parts of MOSS' network: residual blocks and the fusion of encoder and decoder features.
-
-The memory of MOSS: a table of items that is moved by the encodings it sees and read softly, without gradient to it.
-
-Eq. 3 (update) and Eq. 5 (reading) of Huang, Yu, He, "Memory Oriented Transfer Learning for Semi-Supervised Image
-Deraining" (CVPR 2021), as the authors' code has them.
+The memory is a table of items that is moved by the encodings it sees and read softly, without gradient to it: Eq. 3
+(update) and Eq. 5 (reading) of Huang, Yu, He, "Memory Oriented Transfer Learning for Semi-Supervised Image Deraining"
+(CVPR 2021), as the authors' code has them.
 """
 
 from functools import partial

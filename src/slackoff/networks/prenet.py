@@ -1,7 +1,4 @@
-"""PReNet and its family: one small network applied again and again to its own estimate.
-
-The parts of PReNet: its recurrent units and its residual block.
-"""
+"""PReNet and its family: one small network with a recurrent unit, applied again and again to its own estimate."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable

@@ -1,6 +1,6 @@
 """RCDNet: the unrolled optimisation of a convolutional dictionary model of rain.
 
-The rain kernels that RCDNet starts from: 32 streaks, each an anisotropic Gaussian with a flat centre.
+It starts from 32 rain kernels, each a streak: an anisotropic Gaussian with a flat centre.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,4 @@
-"""RESCAN: dilated recurrent units that estimate the rain in several stages with the same weights.
-
-The parts of RESCAN: squeeze-and-excitation, and a dilated convolution in four kinds, three of them recurrent.
-"""
+"""RESCAN: dilated recurrent units with squeeze-and-excitation estimate the rain in stages that share weights."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal

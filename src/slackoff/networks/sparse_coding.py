@@ -1,14 +1,8 @@
-"""Discriminative sparse coding: an image is taken apart into a background and a rain layer.
+"""Discriminative sparse coding (DSC): an image is taken apart into a background and a rain layer.
 
-Overlapping patches of an image, taken apart in bands of rows, and averaged back.
-
-Orthogonal matching pursuit of many signals at once.
-
-Dictionaries learned from signals by K-SVD.
-
-Which atoms of a dictionary are rain: those with streaks in the direction of the image's rain.
-
-The pixels of two layers under the screen blend, O = B + R - B * R, everything in [0, 1].
+In turn: overlapping patches, a dictionary learned from them by K-SVD, codes by orthogonal matching pursuit, the atoms
+that are rain (those with streaks in the direction of the image's rain), and the pixels of two layers under the screen
+blend, O = B + R - B * R, everything in [0, 1].
 """
 
 import math

@@ -1,8 +1,7 @@
-"""SPDNet: the background in three stages, each guided by the residue channel of the stage before.
+"""SPDNet (Yi et al., ICCV 2021): the background in three stages, each guided by the residue channel of the last.
 
-The orthonormal Haar wavelet transform of feature maps and its inverse, in the channel orders that SPDNet uses.
-
-The blocks of SPDNet (Yi et al., ICCV 2021), named as in its paper. Feature maps are (N, C, H, W).
+Blocks are named as in the paper. The Haar wavelet transform is orthonormal, in the channel orders that the authors'
+code uses. Feature maps are (N, C, H, W).
 """
 
 from typing import ClassVar

@@ -1,7 +1,4 @@
-"""SwinIR for restoration at scale 1.
-
-The Swin layer of SwinIR: self-attention within windows, which every second layer shifts by half a window.
-"""
+"""SwinIR at scale 1: self-attention within windows, which every second layer shifts by half a window."""
 
 from collections import OrderedDict
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """Syn2Real's network: an encoder to a latent tensor, in which real rain is likened to synthetic rain, and a decoder.
 
-The parts of Syn2Real's network, both with norms before convolutions: a Res2-style block and a change of channels.
+Blocks are Res2-style, with norms before convolutions.
 """
 
 from typing import ClassVar

@@ -1,20 +1,6 @@
-"""Tensors from files of strangers: nothing in a file is ever run.
+"""Published weights: tensors read without running anything in the file, renamed from the authors' names to ours.
 
-Whether tensors fit a network, and what does not.
-
-Names in the public weights of a DDN.
-
-Names of JORDER-E's published weights (github.com/flyywh/JORDER-E-Deep-Image-Deraining-TPAMI-2019-Journal).
-
-The names of PReNet's authors (github.com/csdwren/PReNet): those of PReNet, PRN, their _r forms and the ablations.
-
-Names in Syn2Real's published weights (github.com/rajeevyasarla/Syn2Real), as its code gives them.
-
-No published file was at hand: the names are those of the authors' module, not checked on a file.
-
-From the names in the authors' files to ours: one function a family, found by the network's class.
-
-A network that starts from the weights of a file.
+A new family is a function from the authors' names to ours, and its line in ``AUTHORS``.
 """
 
 import re

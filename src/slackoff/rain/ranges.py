@@ -1,11 +1,9 @@
-"""What a training rain range is, and one draw of parameters from it (Table 1 of "Networks are Slacking Off").
+"""Rain parameters: the ranges of Table 1 of "Networks are Slacking Off", a draw from one, and R100-like test rain.
 
-R100-like test rain: thin, sparse streaks of one direction an image, from another generator than the training rain.
-
-The test set of "Networks are Slacking Off" (R100, that is Rain100L) cannot be shipped. This generator draws each
-streak as a line segment of its own brightness and length, tapered at its ends; nothing is stretched or convolved
-with a shared kernel, as in the training rain. Its defaults were set so that coverage, brightness and directions
-resemble those of 60 Rain100L pairs; the figures stand in docs/datasets.md.
+R100 (that is Rain100L) cannot be shipped. `ThinRain` stands in for it: it draws each streak as a line segment of its
+own brightness and length, tapered at its ends; nothing is stretched or convolved with a shared kernel, as in the
+training rain. Its defaults were set so that coverage, brightness and directions resemble those of 60 Rain100L pairs;
+the figures stand in docs/datasets.md.
 """
 
 from collections.abc import Sequence

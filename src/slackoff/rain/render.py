@@ -1,16 +1,9 @@
-"""One layer of rain, whichever generator draws it.
+"""Rendering of rain layers: seeds, plus-shaped blur, line kernels, stretch to 8 bit, for a whole batch at once.
 
-The line kernel of one streak: a rotated diagonal, blurred to a width, exactly as OpenCV draws it.
-
-The public generator calls OpenCV for each image; here a whole batch is drawn at once with the same arithmetic:
-warpAffine's coordinates in 1/32 px, getGaussianKernel's fixed tables, reflect-101 borders.
-
-The training rain: seeds, plus-shaped blur, line kernel, stretch to 8 bit, for a whole batch at once.
-
-Re-implementation of the generator that the paper's lab uses (a public Photoshop-recipe script, PromptGIP's copy);
-a per-image OpenCV reference in the tests holds it to one grey level.
-
-Background and rain layer to rainy image.
+Re-implementation of the generator that the paper's lab uses (a public Photoshop-recipe script, PromptGIP's copy),
+which calls OpenCV for each image. Here a whole batch is drawn with the same arithmetic (warpAffine's coordinates in
+1/32 px, getGaussianKernel's fixed tables, reflect-101 borders); a per-image OpenCV reference in the tests holds it to
+one grey level.
 """
 
 from functools import lru_cache

@@ -1,9 +1,4 @@
-"""Whole files or none: write beside the target, flush to disk, rename; and how such files are read.
-
-Moments as the record writes them.
-
-Reading ``steps.jsonl``: the numbers of a cell that is still training, or was killed.
-"""
+"""Files of the record, whole or not at all: written beside the target, flushed to disk, renamed."""
 
 import errno
 import json

@@ -1,6 +1,4 @@
-"""What a cell leaves behind when it is done: weights, one row an image, pictures.
-
-Where a cell keeps the pictures of its test images: ``pictures/TEST_SET/IMAGE/KIND.png``.
+"""What a done cell leaves: weights, one row an image, and pictures under ``pictures/TEST_SET/IMAGE/KIND.png``.
 
 Two test sets may hold images of the same name, and names may hold folders (a/001): names of test sets and images are
 written as in a URL (a%2F001), so that each is one folder and can be read back.

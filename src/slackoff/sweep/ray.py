@@ -1,7 +1,4 @@
-"""Cells as tasks of Ray: each an actor, so that a cell that runs can be asked to stop.
-
-What a task of Ray runs: the process of one cell. Light, for a worker of Ray imports it before anything else.
-"""
+"""Cells as tasks of Ray: each an actor, so that a cell that runs can be asked to stop."""
 
 import os
 import secrets

@@ -1,7 +1,4 @@
-"""Cells as jobs of Slurm.
-
-Slurm's commands, and what its queue says about this user's jobs.
-"""
+"""Cells as jobs of Slurm: Slurm's commands, and what its queue says about this user's jobs."""
 
 import os
 import pickle

@@ -1,8 +1,6 @@
-"""A cell's way into Slurm's queue.
+"""A cell's job in Slurm: its settings (``hydra/launcher=slurm``), its way into the queue, and what it runs on the node.
 
-What a job of Slurm runs: the process of one cell. Light, for it is imported on the node before anything else.
-
-From the settings of ``hydra/launcher=slurm`` to what submitit is told.
+Light, for it is imported on the node before anything else.
 """
 
 import os

@@ -1,10 +1,6 @@
-"""Semi-supervised training with a teacher: MOSS (Huang, Yu, He, CVPR 2021), for any network.
+"""Semi-supervised training with an EMA teacher: MOSS (Huang, Yu, He, CVPR 2021), for any network.
 
-Rain of one image on the background of another: the augmentation of MOSS (Huang, Yu, He, CVPR 2021, Eq. 9).
-
-A teacher: a copy of the network that follows it as a moving average.
-
-How long a stage of a run is, as a person writes it.
+The images that teach are rain of one image on the background of another (Eq. 9).
 """
 
 import copy

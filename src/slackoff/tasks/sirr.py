@@ -1,8 +1,7 @@
 """SIRR: labelled pairs by their error, real photos by how likely what is taken out of them is as rain.
 
-What real rain looks like to SIRR: a mixture of Gaussians around 0 on what a network takes out of real photos.
-
-Wei, Meng, Zhao, Xu and Wu, CVPR 2019. Values are scalars of all pixels and channels; images are in [0, 1].
+What real rain looks like is a mixture of Gaussians around 0 on what a network takes out of real photos (Wei, Meng,
+Zhao, Xu and Wu, CVPR 2019). Values are scalars of all pixels and channels; images are in [0, 1].
 """
 
 from collections.abc import Iterator

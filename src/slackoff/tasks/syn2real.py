@@ -1,8 +1,7 @@
 """Syn2Real: labelled pairs by their error, real photos by how their latents lie among those of labelled images.
 
-Pseudo-labels of Syn2Real: what a Gaussian process over labelled latents expects an unlabelled one to be.
-
-Yasarla, Sindagi and Patel, CVPR 2020. A latent is a vector of d values, in float32 or float64; leading dimensions are
+A Gaussian process over labelled latents gives pseudo-labels: what it expects an unlabelled one to be (Yasarla,
+Sindagi and Patel, CVPR 2020). A latent is a vector of d values, in float32 or float64; leading dimensions are
 batches. The process takes latents for inputs and for outputs: all d outputs have one kernel, and so one variance.
 """
 

@@ -1,12 +1,6 @@
-"""What all training regimes have in common: a network, an optimiser, and losses that depend on batch and step alone.
+"""Supervised training, and what it shares with the other regimes: network, optimiser, learning rate, losses of a step.
 
-How the learning rate falls over a run.
-
-Optimisers other than the default, Adam.
-
-Randomness inside a network (dropped paths, gates) from the step, so that a resumed run draws the same.
-
-Supervised training on (background + rain, background) pairs.
+Randomness inside a network (dropped paths, gates) comes from the step, so that a resumed run draws the same.
 """
 
 from abc import abstractmethod

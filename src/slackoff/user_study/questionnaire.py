@@ -1,10 +1,4 @@
-"""A user study as it is answered: each rater's next question, and what becomes of an answer. Knows no web page.
-
-The pictures of a user study: each image with the results of all methods on it.
-
-Copies of a study's pictures for the browser, under names that tell nothing.
-
-What a rater sees: which images, in which order, and where each method's result is placed.
+"""A user study as it is answered: its pictures, each rater's next question, and what becomes of an answer. No web page.
 
 Items are ordered by a hash of seed, rater and item. So the same seed and rater give the same ballot on every machine
 and under every version of Python, and nothing has to be kept to go on after a restart.

@@ -1,13 +1,4 @@
-"""The report of a user study: tables, a figure and one self-contained page, from the CSV alone.
-
-The numbers of a user study with their intervals: selection percentages and rank-n scores.
-
-The numbers of a user study as tables: for files and for the page.
-
-The figure of a user study: selection percentages as bars, rank-n scores as curves, one colour a method.
-
-What a user study says, in words that never exceed its votes.
-"""
+"""The report of a user study from its CSV alone: numbers with intervals, tables, a figure, one self-contained page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,12 +1,8 @@
-"""The votes of a running study: a CSV to which each vote is added at once, whole, and safely on disk.
+"""Votes of a user study in CSV files: added one by one while it runs, read, counted, and ranked.
 
-A CSV file as rows of text with their line numbers; what cannot be read is refused with file, line and cure.
-
-The votes of a user study: read from their CSV, counted per image and method.
-
-A table of scores in the place of votes: any measure per image and method of which more is better.
-
-Rank-n scores: on how many images a method is among the n best (MOSS, supplement C, Equation 1).
+Each vote is added at once, whole, and safely on disk. A table of scores (any measure per image and method of which
+more is better) may take the place of votes for the rank-n scores: on how many images a method is among the n best
+(MOSS, supplement C, Equation 1). What cannot be read is refused with file, line and cure.
 """
 
 import csv
