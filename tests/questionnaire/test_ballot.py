@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from slackoff.user_study.questionnaire import images_for, placed_methods
+from slackoff.user_study.questionnaire import images_for, shuffled_methods
 
 IMAGES = [f"{number:02d}" for number in range(48)]
 RATERS = [f"rater{number}" for number in range(2400)]
@@ -25,7 +25,7 @@ def test_a_rater_sees_different_images_of_the_study(rater, count, seed):
 def test_a_ballot_is_the_same_on_every_machine():
     """Made once with sha256sum: printf '3\\0images\\0ann\\0%s' and sorted by digest."""
     assert images_for("ann", ["a", "b", "c", "d"], 3, 3) == ["d", "c", "a"]
-    assert placed_methods("ann", "b", ["x", "y", "z"], 3) == ["y", "z", "x"]
+    assert shuffled_methods("ann", "b", ["x", "y", "z"], 3) == ["y", "z", "x"]
 
 
 def test_every_image_and_every_pair_of_places_is_as_likely():
@@ -40,7 +40,7 @@ def test_every_image_and_every_pair_of_places_is_as_likely():
 
 def test_every_order_of_the_methods_is_as_likely():
     methods = ["x", "y", "z"]
-    orders = Counter(tuple(placed_methods(rater, "im", methods, 0)) for rater in RATERS)
+    orders = Counter(tuple(shuffled_methods(rater, "im", methods, 0)) for rater in RATERS)
     assert chisquare([orders[order] for order in permutations(methods)]).pvalue > 0.01
 
 
@@ -48,4 +48,4 @@ def test_every_order_of_the_methods_is_as_likely():
 def test_rater_image_and_seed_each_change_the_order(changed):
     methods = [f"method{number}" for number in range(8)]
     rater, image, seed = changed
-    assert placed_methods(rater, image, methods, seed) != placed_methods("rater", "im", methods, 0)
+    assert shuffled_methods(rater, image, methods, seed) != shuffled_methods("rater", "im", methods, 0)

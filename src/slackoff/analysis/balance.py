@@ -135,7 +135,7 @@ def balances(frames: Frames) -> list[Balance]:
     ):
         return []
     margin = _margin(frames)
-    made = [_balance(labels, members, margin) for labels, members in _together(frames)]
+    made = [_balance(labels, members, margin) for labels, members in _groups_by_labels(frames)]
     return [balance for balance in made if balance is not None]
 
 
@@ -170,7 +170,7 @@ def _margin(frames: Frames) -> float:
     return float(margin)
 
 
-def _together(frames: Frames) -> Iterator[tuple[dict[str, Any], list[Group]]]:
+def _groups_by_labels(frames: Frames) -> Iterator[tuple[dict[str, Any], list[Group]]]:
     """The groups along the patch count that differ in nothing but their rain range, with what they share."""
     along_count = replace(frames, study=replace(frames.study, axis=COUNT))
     found: dict[str, tuple[dict[str, Any], list[Group]]] = {}
@@ -288,7 +288,7 @@ def _draw(ax: Axes, balance: Balance, gain: str) -> None:
         ax.plot(x.mean, y.mean, "o", color=colour, markerfacecolor=face, markersize=7, zorder=3)
     for rain, colour in palette.items():
         levels = [point.levels for point in balance.points if point.rain == rain]
-        ax.plot([level[COST].mean for level in levels], [level[gain].mean for level in levels], **_thread(colour))
+        ax.plot([level[COST].mean for level in levels], [level[gain].mean for level in levels], **_line_style(colour))
     on = sorted((point.levels[COST].mean, point.levels[gain].mean) for point in balance.on_front(gain))
     ax.step(*zip(*on, strict=True), where="post", color=INK, linewidth=1.1, zorder=1.5, gid=FRONT_ID)
     best = balance.recommended.levels
@@ -302,7 +302,7 @@ def _draw(ax: Axes, balance: Balance, gain: str) -> None:
     ax.set_ylabel(COLUMNS[gain].unit or "removal share, higher is better")
 
 
-def _thread(colour: Any) -> dict[str, Any]:
+def _line_style(colour: Any) -> dict[str, Any]:
     """Looks of the line that joins the counts of a rain range."""
     return {"color": colour, "linewidth": 1, "alpha": 0.35, "zorder": 1.2}
 

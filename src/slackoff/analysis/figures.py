@@ -359,14 +359,14 @@ def _draw(ax: Axes, drawn: Sequence[tuple[Line, Group]], measure: str) -> None:
             linestyle=line.style,
             marker=line.marker,
             zorder=3,
-            label=_told(line.name, last, measure),
+            label=_legend_text(line.name, last, measure),
         )
         if last.value is not None and last.falls:
             ring = float(means[curve.values.index(last.value)])
             ax.plot(last.value, ring, "o", markersize=10, fillstyle="none", color=line.colour, zorder=4)
 
 
-def _told(name: str, last: Crossing, measure: str) -> str:
+def _legend_text(name: str, last: Crossing, measure: str) -> str:
     """'small: 16 (16 to 32); 25.4 grey levels'; without the name where there is one line only."""
     name = f"{name}: " if name else ""
     if last.value is None:

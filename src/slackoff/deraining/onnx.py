@@ -138,14 +138,14 @@ def _export(network: nn.Module, path: Path, size: tuple[int, int] | None) -> Non
                 dynamic_shapes=(dynamic,),
             )
             assert program is not None
-            _forget_the_source(program.model)
+            _strip_source_paths(program.model)
             program.save(path, external_data=False)
     except Exception as error:  # whatever a tracer, a converter and an optimiser may raise
         cause = _first_line(error.__cause__ or error)
         raise OnnxError(_refusal(network, f"cannot be made by PyTorch's exporter ({cause})")) from error
 
 
-def _forget_the_source(model: Any) -> None:
+def _strip_source_paths(model: Any) -> None:
     """The exporter notes for each operator the lines of code that it came from, with the folders of this machine."""
     for node in model.graph.all_nodes():
         node.metadata_props.clear()

@@ -161,7 +161,7 @@ class RayCells(Starter):
         try:
             self.task = ray.remote(**options)(CellTask)
         except (ValueError, TypeError) as error:
-            raise SlackoffError(f"hydra.launcher.ray.remote: {_words(error)}") from error
+            raise SlackoffError(f"hydra.launcher.ray.remote: {_one_line(error)}") from error
         self.wanted = {"CPU": options.get("num_cpus", 0), "GPU": options.get("num_gpus", 0)}
         self.wanted |= options.get("resources") or {}
         self.label_selector: dict[str, str] = dict(options.get("label_selector") or {})
@@ -170,7 +170,7 @@ class RayCells(Starter):
         if not self._able():
             what = ", ".join(f"{count:g} {name}" for name, count in self.wanted.items() if count)
             sentence = f"No node of the Ray cluster has {what}, which hydra.launcher asks for each cell"
-            if _is_own():
+            if _started_here():
                 raise SlackoffError(f"{sentence}: lower cpus_per_rank, or gpus_per_cell (0: none)")
             print(f"{sentence}: the cells wait until such a node joins", file=sys.stderr)
 
@@ -180,7 +180,7 @@ class RayCells(Starter):
             token=secrets.token_hex(4),
             folder=cell.folder.absolute(),
             directory=Path.cwd(),
-            environment={**_passed_on(), **slot.environment},
+            environment={**_inherited_variables(), **slot.environment},
             ranks=slot.ranks,
             after=newest_number(cell) if after is None else after,
         )
@@ -216,7 +216,7 @@ class RayCell(Running):
     def __init__(self, cell: Cell, slot: Slot, order: Order, actor: Any, cells: RayCells) -> None:
         super().__init__(cell, slot, order.after)
         self.token, self.actor, self.cells = order.token, actor, cells
-        self.placed = actor.place.remote().future()
+        self.placement = actor.place.remote().future()
         self.result = actor.run.remote().future()
         self.started: float | None = None
 
@@ -243,7 +243,7 @@ class RayCell(Running):
 
     def _place(self) -> Place | None:
         """Where it is; None while it stands in line."""
-        return self.placed.result() if self.placed.done() and self.placed.exception() is None else None
+        return self.placement.result() if self.placement.done() and self.placement.exception() is None else None
 
     def _ending(self) -> Exit | str:
         error, place = self.result.exception(), self._place()
@@ -277,21 +277,21 @@ def _connect(init: Mapping[str, Any]) -> None:
         return
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        _knock(str(init.get("address") or os.environ.get("RAY_ADDRESS") or ""))
+        _check_listening(str(init.get("address") or os.environ.get("RAY_ADDRESS") or ""))
         ray.init(**init)
     except (OSError, ValueError, TypeError, RuntimeError, RayError) as error:
-        raise SlackoffError(f"hydra.launcher.ray.init: {_words(error)}") from error
+        raise SlackoffError(f"hydra.launcher.ray.init: {_one_line(error)}") from error
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
-def _is_own() -> bool:
+def _started_here() -> bool:
     """Whether the cluster was made by this process, so that no node will ever join it."""
     return any(child.name() == "raylet" for child in psutil.Process().children())
 
 
-def _knock(address: str) -> None:
+def _check_listening(address: str) -> None:
     """Look whether anybody listens at HOST:PORT: Ray itself tries for many minutes.
 
     Raises:
@@ -309,12 +309,12 @@ def _knock(address: str) -> None:
         ) from error
 
 
-def _passed_on() -> dict[str, str]:
+def _inherited_variables() -> dict[str, str]:
     """Variables of this process that govern a cell; a node has an environment of its own."""
     return {key: value for key, value in os.environ.items() if key.startswith(_PASSED_ON)}
 
 
-def _words(error: BaseException) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 

@@ -147,7 +147,7 @@ class SlurmJob(Running):
         self.since: float | None = None  # when its present turn began
         self.gone: float | None = None
         self.ending: float | None = None
-        self.told = float("-inf")
+        self.signalled_at = float("-inf")
         self.stuck = ""
 
     def submit(self) -> None:
@@ -190,8 +190,8 @@ class SlurmJob(Running):
 
     def end_now(self) -> None:
         if self.ending is None:
-            self.ending, self.told = time.monotonic(), float("-inf")
-        self._tell("scancel")
+            self.ending, self.signalled_at = time.monotonic(), float("-inf")
+        self._send("scancel")
 
     def _stop(self) -> None:
         self.jobs.queue.forget()
@@ -205,11 +205,11 @@ class SlurmJob(Running):
         if self.ending is not None:
             self.end_now()
         elif state == "RUNNING":
-            self._tell("scancel", "--signal=TERM")
+            self._send("scancel", "--signal=TERM")
         elif state is not None and state not in _ON_NODE:
             with suppress(OSError):  # tells other drivers who cancelled it
                 self.submission.paths.submitted_pickle.unlink(missing_ok=True)
-            self._tell("scancel")
+            self._send("scancel")
 
     def _look_for_trouble(self, submission: Submission) -> None:
         """Say why a job will never have its turn unless somebody does something."""
@@ -221,9 +221,9 @@ class SlurmJob(Running):
             )
         self.stuck = reason
 
-    def _tell(self, *command: str) -> None:
-        if self.submission is not None and time.monotonic() - self.told > _REPEAT_S:
-            self.told = time.monotonic()
+    def _send(self, *command: str) -> None:
+        if self.submission is not None and time.monotonic() - self.signalled_at > _REPEAT_S:
+            self.signalled_at = time.monotonic()
             with suppress(SlackoffError):  # it has just ended, or Slurm does not answer
                 run(*command, self.submission.number)
 

@@ -185,9 +185,9 @@ def job_settings(
         "setup": [*setup, *threads, *hidden],
         "srun_args": [f"--cpus-per-task={cores}", *(parameters.get("srun_args") or [])],  # srun does not ask sbatch
         # Some clusters let a job stand in line again only if it says that it can.
-        "additional_parameters": _given({"requeue": True, **(parameters.get("additional_parameters") or {})}),
+        "additional_parameters": _without_nulls({"requeue": True, **(parameters.get("additional_parameters") or {})}),
     }
-    found = _given(wanted)
+    found = _without_nulls(wanted)
     needed = found.get("signal_delay_s", _WARNING_S) + _EARLIER_S
     if 60 * timeout_min < needed:
         raise SlackoffError(
@@ -239,7 +239,7 @@ def check_slurm() -> None:
         )
 
 
-def _given(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _without_nulls(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if value is not None}
 
 

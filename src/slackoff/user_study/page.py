@@ -46,14 +46,14 @@ def make_page(questionnaire: Questionnaire, folder: Path) -> Any:
             try:
                 return [known, *_shown(gr, questionnaire.question(known), len(pictures), copies)]
             except (SlackoffError, OSError) as error:
-                raise _told(gr, "A picture cannot be shown.", error) from error
+                raise _page_error(gr, "A picture cannot be shown.", error) from error
 
         def pick(kept: object, seen: str, place: int) -> list[Any]:
             try:
                 if is_rater(kept):  # no vote otherwise: a new rater was shown nothing, even if the token should fit
                     questionnaire.answer(kept, seen, place)
             except OSError as error:
-                raise _told(gr, "Your vote could not be saved.", error) from error
+                raise _page_error(gr, "Your vote could not be saved.", error) from error
             return show(kept)
 
         page.load(show, rater, shown)
@@ -115,7 +115,7 @@ def _shown(gr: Any, question: Question | None, methods: int, copies: AnonymousCo
     return [question.token, heading, *visible, *(copies.of(path) for path in paths)]
 
 
-def _told(gr: Any, words: str, error: Exception) -> Exception:
+def _page_error(gr: Any, words: str, error: Exception) -> Exception:
     """What went wrong, in full for the person who runs the study and in short for the rater."""
     print(f"error: {words} {error}", file=sys.stderr, flush=True)
     return gr.Error(f"{words} Please tell the person who runs this study.", print_exception=False)

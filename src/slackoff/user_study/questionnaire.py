@@ -155,7 +155,7 @@ def images_for(rater: str, images: Sequence[str], count: int, seed: int) -> list
     return _shuffled(images, str(seed), "images", rater)[:count]
 
 
-def placed_methods(rater: str, image: str, methods: Sequence[str], seed: int) -> list[str]:
+def shuffled_methods(rater: str, image: str, methods: Sequence[str], seed: int) -> list[str]:
     """All methods in the random order in which their results are shown to this rater for this image."""
     return _shuffled(methods, str(seed), "methods", rater, image)
 
@@ -214,8 +214,8 @@ class Questionnaire:
         images = images_for(rater, list(self._groups), self._count, self._seed)
         for number, image in enumerate(images, 1):
             if (rater, image) not in self._votes.voted:
-                placed = placed_methods(rater, image, self.methods, self._seed)
-                return Question(number, len(images), self._groups[image], tuple(placed))
+                order = shuffled_methods(rater, image, self.methods, self._seed)
+                return Question(number, len(images), self._groups[image], tuple(order))
         return None
 
     def answer(self, rater: str, token: str, place: int) -> bool:

@@ -250,8 +250,8 @@ def notes(summary: Summary) -> list[str]:
     """What a reader must know of the data: images left out, replaced votes, ties."""
     found = []
     if summary.left_out:
-        lacking = "votes" if summary.shares is not None else "a score of every method"
-        found.append(f"Images without {lacking} are left out: {first_of(list(summary.left_out))}.")
+        missing = "votes" if summary.shares is not None else "a score of every method"
+        found.append(f"Images without {missing} are left out: {first_of(list(summary.left_out))}.")
     if summary.replaced:
         found.append(
             f"Votes of a rater on an image on which the rater voted again later do not count: {summary.replaced}."
