@@ -33,7 +33,7 @@ class Plan:
         start_rounds: how many turns.
         planning: rows of a manifest that is planned.
         planning_rounds: how many times.
-        overhead: cells of one step, forked from a warm process and started from nothing.
+        overhead: cells of one step; 0 for none.
     """
 
     races: tuple[Race, ...]
@@ -42,7 +42,7 @@ class Plan:
     start_rounds: int
     planning: int
     planning_rounds: int
-    overhead: tuple[int, int]
+    overhead: int
 
 
 def _turns(ours: Stretch, plain: Stretch) -> dict[str, Stretch]:
@@ -75,7 +75,7 @@ FULL = Plan(
     start_rounds=3,
     planning=10_000,
     planning_rounds=5,
-    overhead=(200, 20),
+    overhead=20,
 )
 QUICK = Plan(
     races=(Race("unet_tiny", _turns(Stretch(1, 4), Stretch(1, 2)), 1, (Setting(1),)),),
@@ -84,7 +84,7 @@ QUICK = Plan(
     start_rounds=1,
     planning=300,
     planning_rounds=1,
-    overhead=(2, 0),
+    overhead=2,
 )
 FULL_FUSED = FusedPlan(
     cases=[
@@ -119,11 +119,10 @@ def measure(plan: Plan, runs: Path, console: Console) -> tuple[list[results.Sect
         say(f"planning {plan.planning} rows")
         planned[plan.planning] = measure_planning(plan.planning, plan.planning_rounds, runs / "planning")
     overheads, imports = [], []
-    for cells, warm in zip(plan.overhead, (True, False), strict=True):
-        if cells:
-            say(f"a sweep of {cells} cells of one step")
-            imports += measure_import(SLOTS)
-            overheads.append(measure_overhead(cells, warm, runs / f"overhead-{warm}"))
+    if plan.overhead:
+        say(f"a sweep of {plan.overhead} cells of one step")
+        imports += measure_import(SLOTS)
+        overheads.append(measure_overhead(plan.overhead, runs / "overhead"))
     rates = [rate for race in plan.races for rate in run_race(race, runs / "races", say)]
     sections = [
         results.against_plain_way(rates),
@@ -149,7 +148,7 @@ def _plan(only: str | None, quick: bool) -> Plan:
     if only is None:
         return plan
     plan = replace(plan, races=(), rain=(), starts=(), start_rounds=0)
-    return replace(plan, overhead=(0, 0)) if only == "planning" else replace(plan, planning=0)
+    return replace(plan, overhead=0) if only == "planning" else replace(plan, planning=0)
 
 
 def _measure_fused(plan: FusedPlan, runs: Path, console: Console) -> tuple[list[results.Section], dict[str, Any]]:

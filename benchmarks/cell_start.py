@@ -5,9 +5,8 @@ from pathlib import Path
 
 from benchmarks.cell_config import plan_cell, write_cell_folder
 from slackoff.checks import Checks
+from slackoff.sweep.local import CellProcess, LocalBackend, make_slots
 from slackoff.sweep.plan import Cell
-from slackoff.sweep.processes import CellProcess, LocalCells
-from slackoff.sweep.slots import make_slots
 
 _PATIENCE_S = 120.0
 
@@ -15,8 +14,8 @@ _PATIENCE_S = 120.0
 def measure_starts(together: int, runs: Path) -> list[float]:
     """Start so many cells at the same moment, as a sweep with that many slots does; seconds of each.
 
-    The processes are the sweep's own (``python -m slackoff.cell``) at the laptop preset, with W&B offline; they are
-    stopped once their first step is done.
+    The processes are the sweep's own (``python -m slackoff.cell.process``) at the laptop preset, with W&B offline; they
+    are stopped once their first step is done.
 
     Raises:
         RuntimeError: a cell ended before its first step.
@@ -25,13 +24,13 @@ def measure_starts(together: int, runs: Path) -> list[float]:
     Checks().check(cells[0].config)  # a sweep does this before any cell starts; it leaves the patch bank behind
     for cell in cells:
         write_cell_folder(cell)
-    cold = LocalCells(warm=False)
-    processes = [cold.start(cell, slot) for cell, slot in zip(cells, make_slots(together, threads=1), strict=True)]
+    backend = LocalBackend()
+    processes = [backend.start(cell, slot) for cell, slot in zip(cells, make_slots(together, threads=1), strict=True)]
     try:
         return [_first_step(process) for process in processes]
     finally:
         for process in processes:
-            process.end_now()
+            process.kill()
 
 
 def _first_step(process: CellProcess) -> float:

@@ -14,14 +14,14 @@ from benchmarks.bare_loop import BareLoop
 from benchmarks.cell_config import write_cell_folder
 from benchmarks.gate import Gate, Stretch
 from slackoff import build
-from slackoff import cell as cell_program
+from slackoff.cell import process as cell_program
+from slackoff.cell.launch import LaunchOptions
 from slackoff.data import RainyBatch, RainyData
-from slackoff.handover import Handover
 from slackoff.sweep.plan import Cell
 
 
 def slackoff_way(cell: Cell, gate: Gate) -> None:
-    """The real path, ``slackoff.cell.main``: Lightning, both loggers, checkpoints, status, guards.
+    """The real path, ``slackoff.cell.process.main``: Lightning, both loggers, checkpoints, status, guards.
 
     Raises:
         RuntimeError: the cell failed.
@@ -34,7 +34,7 @@ def slackoff_way(cell: Cell, gate: Gate) -> None:
 
     write_cell_folder(cell)
     with mock.patch.object(RainyData, "on_after_batch_transfer", gated):
-        code = cell_program.main(cell.folder, Handover())
+        code = cell_program.main(cell.folder, LaunchOptions())
     if code:
         raise RuntimeError(f"the cell failed: {cell.status().last_error}")
 

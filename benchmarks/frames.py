@@ -21,7 +21,7 @@ from benchmarks import results, tables
 from benchmarks.frames_worker import Loading
 from slackoff.metrics.columns import COLUMNS
 from slackoff.record.files import now, write_json, write_whole
-from slackoff.record.loggers import RecordLogger
+from slackoff.record.results import RecordLogger
 from slackoff.record.status import Status
 
 GOAL_S = 2.0  # imports left out, less than

@@ -10,7 +10,7 @@ import torch
 from benchmarks.cell_config import batch_shape, plan_cell
 from benchmarks.fused_worker import APART, FusedCase, Worker
 from benchmarks.fusing import WAYS
-from slackoff.sweep.slots import make_slots
+from slackoff.sweep.local import make_slots
 
 TOLERANCE = 0.02
 

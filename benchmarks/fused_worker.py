@@ -20,7 +20,7 @@ from torch import Tensor
 from benchmarks.bare_loop import BareLoop
 from benchmarks.cell_config import plan_cell
 from benchmarks.fusing import WAYS, Cells
-from slackoff.sweep.slots import make_slots
+from slackoff.sweep.local import make_slots
 
 APART = "apart"
 _CHECKED_STEPS = 20

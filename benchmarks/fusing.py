@@ -17,10 +17,10 @@ from torch.overrides import TorchFunctionMode
 
 from benchmarks.bare_loop import BareLoop
 from slackoff.data import BatchStream
+from slackoff.data.streams import derive_seed
 from slackoff.rain import add_rain
 from slackoff.rain.ranges import RainParameters
 from slackoff.rain.render import streaks_from_noise
-from slackoff.seeding import derive_seed
 
 Loops = Sequence[BareLoop]
 

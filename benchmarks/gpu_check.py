@@ -23,8 +23,8 @@ from rich.text import Text
 
 from benchmarks import tables
 from benchmarks.gpu_sections import SECTIONS, Check, Outcome, Run, judged, skipped
+from slackoff.cell.training import silence_libraries
 from slackoff.evaluation.runtime import sentence
-from slackoff.quiet import keep_quiet
 from slackoff.record.files import write_json, write_text
 
 RESULTS = Path(__file__).parent / "results"
@@ -127,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("torch sees no GPU here: --device=cpu runs the same checks at tiny sizes")
-    keep_quiet()
+    silence_libraries()
     if options.device == "cpu":
         torch.set_num_threads(1)  # tiny operations are slow when two busy threads share them
     facts = tables.machine(os.getloadavg()[0])

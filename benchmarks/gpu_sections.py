@@ -35,14 +35,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.bare_loop import BareLoop
 from benchmarks.cell_config import plan_cell, write_cell_folder
-from slackoff import build, training
-from slackoff import cell as cell_program
+from slackoff import build
+from slackoff.cell import process as cell_program
+from slackoff.cell import training
+from slackoff.cell.launch import STOP_SIGNALS, CellExit, LaunchOptions
 from slackoff.config.presets import preset_names
 from slackoff.data import BatchStream, RainyBatch
-from slackoff.handover import Exit, Handover
 from slackoff.rain import render_streaks
 from slackoff.record.files import read_lines
-from slackoff.record.signals import SIGNALS
 from slackoff.record.status import read_status
 from slackoff.sweep.manifest import read_manifest
 from slackoff.sweep.step_rate import measure_step
@@ -352,24 +352,24 @@ def at_steps(before: Callable[[int], object], after: Callable[[int], object] = l
         yield
 
 
-def train(overrides: list[str], runs: Path, ranks: int = 1, rank: str = "slackoff.rank") -> tuple[Path, Exit]:
+def train(overrides: list[str], runs: Path, ranks: int = 1, rank: str = "slackoff.cell.ranks") -> tuple[Path, CellExit]:
     """Train a cell as its own process would; where it is not the first time it goes on from its checkpoint."""
     cell = plan_cell(overrides, runs)
     if not cell.folder.exists():
         write_cell_folder(cell)
-    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
 
     class Logged(subprocess.Popen):  # type: ignore[type-arg]
         """Ranks, whose output goes to the cell's folder; ``rank`` is their program."""
 
         def __init__(self, command: list[str], **options: Any) -> None:
-            words = [rank if word == "slackoff.rank" else word for word in command]
+            words = [rank if word == "slackoff.cell.ranks" else word for word in command]
             with (cell.folder / "log.txt").open("ab") as log:
                 super().__init__(words, **{**options, **({"stdout": log, "stderr": log} if rank in words else {})})
 
     try:
         with mock.patch.object(subprocess, "Popen", Logged), redirect_stderr(StringIO()):
-            return cell.folder, cell_program.main(cell.folder, Handover(ranks=ranks))
+            return cell.folder, cell_program.main(cell.folder, LaunchOptions(ranks=ranks))
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -377,7 +377,7 @@ def train(overrides: list[str], runs: Path, ranks: int = 1, rank: str = "slackof
 
 def _done(overrides: list[str], runs: Path, ranks: int = 1) -> Path:
     folder, code = train(overrides, runs, ranks)
-    if code != Exit.DONE:
+    if code != CellExit.DONE:
         raise RuntimeError(_why(folder))
     return folder
 
@@ -406,7 +406,7 @@ def check_resume(run: Run, given: list[str], name: str) -> Outcome:
     stopped = run.folder / f"{name}-stopped"
     with at_steps(lambda step: signal.raise_signal(signal.SIGTERM) if step == 5 else None):
         folder, code = train(overrides, stopped)
-    if code != Exit.INTERRUPTED:
+    if code != CellExit.INTERRUPTED:
         return judged(False, f"it did not stop at step 6 ({code.name}): {_why(folder)}")
     _done(overrides, stopped)
     different = _different(undisturbed, folder)
@@ -515,7 +515,7 @@ def check_sync(run: Run, task: str, network: str) -> Outcome:
 
         with at_steps(before, lambda step: armed.close() if step == 6 else None):
             folder, code = train(run.overrides(*given), run.folder / f"sync-{task}")
-    if code == Exit.DONE:
+    if code == CellExit.DONE:
         return judged(True, f"{network}: steps 3 to 6 never wait")
     error = folder / "error.txt"
     trace = error.read_text(encoding="utf-8") if error.exists() else ""
@@ -798,7 +798,7 @@ def check_failing_rank(run: Run, network: str) -> Outcome:
     folder, code = train(overrides, run.folder / "failing-rank", ranks=2, rank=__name__)
     seconds = time.time() - (folder / "fault").stat().st_mtime if (folder / "fault").exists() else math.inf
     why = _why(folder)
-    passed = code == Exit.FAILED and FAULT in why and seconds <= _PATIENCE_S
+    passed = code == CellExit.FAILED and FAULT in why and seconds <= _PATIENCE_S
     return judged(passed, f"ended {seconds:.1f} s later; {why}", seconds=seconds, reason=why)
 
 
@@ -813,7 +813,7 @@ def _fail_as_rank() -> None:
         return make_batch(stream, step, number, count)
 
     with mock.patch.object(BatchStream, "batch", batch):
-        runpy.run_module("slackoff.rank", run_name="__main__")
+        runpy.run_module("slackoff.cell.ranks", run_name="__main__")
 
 
 SECTIONS: dict[str, Callable[[Run], Iterator[tuple[str, Check]]]] = {

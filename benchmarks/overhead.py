@@ -35,19 +35,18 @@ class Overhead:
     """
 
     cells: int
-    warm: bool
     slot_seconds: float
     driver_mb: float
 
 
-def measure_overhead(cells: int, warm: bool, runs: Path) -> Overhead:
-    """Run a sweep of cells of one step, forked from a warm process or each started from nothing.
+def measure_overhead(cells: int, runs: Path) -> Overhead:
+    """Run a sweep of cells of one step, each in a process of its own.
 
     Raises:
         RuntimeError: not every cell was done.
     """
     runs.mkdir(parents=True)
-    command = [sys.executable, "-m", "slackoff", *_SWEEP, f"seed=range({cells})", f"hydra.launcher.warm_start={warm}"]
+    command = [sys.executable, "-m", "slackoff", *_SWEEP, f"seed=range({cells})"]
     with (runs / "driver.txt").open("wb") as log:
         driver = subprocess.Popen(command, cwd=runs, stdout=log, stderr=log)
         most = _most_memory(driver, runs / "runs/cells", cells)
@@ -55,7 +54,7 @@ def measure_overhead(cells: int, warm: bool, runs: Path) -> Overhead:
     made = [attempt for folder in (runs / "runs/cells").glob("*") for attempt in attempts(folder)]
     if driver.returncode or len(made) != cells:
         raise RuntimeError((runs / "driver.txt").read_text(encoding="utf-8")[-2000:])
-    return Overhead(cells, warm, _span(made) * SLOTS / cells, most)
+    return Overhead(cells, _span(made) * SLOTS / cells, most)
 
 
 def measure_import(together: int) -> list[float]:

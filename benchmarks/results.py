@@ -85,22 +85,21 @@ def planning(seconds: dict[int, list[float]]) -> Section:
 
 
 def overheads(found: Sequence[Overhead], imports: Sequence[float]) -> Section:
-    """Cells of one step: what a slot spends on each, beyond importing torch where each cell does that."""
+    """Cells of one step: what a slot spends on each, beyond importing torch."""
     torch = median(imports) if imports else 0.0
     rows = [
         _row(
-            f"{item.cells} cells, {'forked from a warm process' if item.warm else 'each started from nothing'}",
-            f"{item.slot_seconds:.2f} s of a slot" + ("" if item.warm else f", importing torch {torch:.2f} s of them"),
-            [item.slot_seconds - (0.0 if item.warm else torch)],
+            f"{item.cells} cells",
+            f"{item.slot_seconds:.2f} s of a slot, importing torch {torch:.2f} s of them",
+            [item.slot_seconds - torch],
             "s",
-            item.slot_seconds - (0.0 if item.warm else torch) < GOAL_OVERHEAD_S,
+            item.slot_seconds - torch < GOAL_OVERHEAD_S,
         )
         for item in found
     ]
     rows += [
         _row("memory of the driver", f"{item.cells} cells", [item.driver_mb], "MB", item.driver_mb < GOAL_DRIVER_MB)
         for item in found
-        if item.warm
     ]
     return Section(
         "A sweep of cells of one step", f"under {GOAL_OVERHEAD_S:g} s a cell, {GOAL_DRIVER_MB:g} MB of memory", rows

@@ -11,7 +11,7 @@ from unittest import mock
 from benchmarks import contestants
 from benchmarks.cell_config import plan_cell
 from benchmarks.gate import Stretch
-from slackoff.sweep.slots import make_slots
+from slackoff.sweep.local import make_slots
 
 _PATIENCE_S = 300.0
 

@@ -15,11 +15,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from slackoff import build
+from slackoff.cell.launch import CellExit
 from slackoff.checks import Checks
 from slackoff.cli.hydra_app import _launcher, run
 from slackoff.deraining.model import NETWORK, from_cell, from_file
 from slackoff.errors import SlackoffError
-from slackoff.handover import Exit
 from slackoff.images import Patch
 from slackoff.record.status import Status
 from train_here import train_here
@@ -108,7 +108,7 @@ def test_a_cell_a_record_and_a_weight_file_run_nothing(
     OmegaConf.save(config, folder / "config.yaml", resolve=True)
     status = Status("abc", {}, 1)
     status.write(folder)
-    assert train_here(folder) == Exit.FAILED
+    assert train_here(folder) == CellExit.FAILED
     assert "is refused" in json.loads((folder / "status.json").read_text())["last_error"]
     status.state = "done"
     status.write(folder)
@@ -184,10 +184,10 @@ def test_a_value_that_is_not_there_is_one_sentence(value: str, sentence: str):
     [
         "torch.load",
         "slackoffish.Thing",
-        "slackoff.cell.os.system",  # out through an imported name
-        "slackoff.cell.Path",
+        "slackoff.cell.process.os.system",  # out through an imported name
+        "slackoff.cell.process.Path",
         "slackoff.networks.unet.torch.load",
-        "slackoff.training.torch.load",
+        "slackoff.cell.training.torch.load",
         "slackoff.sweep.local_cells.LocalCells",  # classes of ours that are in no config
         "slackoff.sweep.runtime.Path",
         "slackoff.sweep.runtime.compose_preset",

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import torch
 
+from slackoff.cell.launch import CellExit
 from slackoff.config.presets import count
 from slackoff.data import StepNumbers
-from slackoff.handover import Exit
 from slackoff.sweep.manifest import read_manifest
 from slackoff.tasks import SupervisedTask
 
@@ -289,14 +289,14 @@ def test_two_trainings_are_compared(run: Run, monkeypatch: pytest.MonkeyPatch, s
 @pytest.mark.parametrize(
     ("code", "reason", "age_s", "verdict"),
     [
-        (Exit.FAILED, f"ValueError: {gpu_sections.FAULT}", 5, "pass"),
-        (Exit.FAILED, "RuntimeError: Connection closed by peer", 5, "fail"),
-        (Exit.FAILED, f"ValueError: {gpu_sections.FAULT}", 60, "fail"),
-        (Exit.DONE, "None", 5, "fail"),
+        (CellExit.FAILED, f"ValueError: {gpu_sections.FAULT}", 5, "pass"),
+        (CellExit.FAILED, "RuntimeError: Connection closed by peer", 5, "fail"),
+        (CellExit.FAILED, f"ValueError: {gpu_sections.FAULT}", 60, "fail"),
+        (CellExit.DONE, "None", 5, "fail"),
     ],
 )
 def test_a_failing_rank_must_end_both_soon_and_say_why(
-    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: Exit, reason: str, age_s: float, verdict: str
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: CellExit, reason: str, age_s: float, verdict: str
 ) -> None:
     (tmp_path / "fault").touch()
     os.utime(tmp_path / "fault", (time.time() - age_s,) * 2)

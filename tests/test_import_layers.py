@@ -36,7 +36,7 @@ def test_no_room_imports_a_later_one_and_plain_rooms_no_framework(check):
         (
             "    record\n    evaluation\n",
             "    evaluation\n    record\n",
-            "slackoff.record.callbacks -> slackoff.evaluation",
+            "slackoff.record.results -> slackoff.evaluation",
         ),
         ("    lightning\n", "    torchmetrics\n", "slackoff.metrics.classes -> torchmetrics"),
         ("    sweep\n", "", "sweep"),

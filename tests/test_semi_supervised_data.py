@@ -14,11 +14,11 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from slackoff import build
+from slackoff.cell.launch import CellExit
 from slackoff.checks import Checks
 from slackoff.data import PairData, RainyBatch, RainyData
 from slackoff.errors import SlackoffError
-from slackoff.handover import Exit
-from slackoff.record.ledger import Watch
+from slackoff.record.ledger import HeartbeatMonitor
 from slackoff.sweep.expand import resolved
 from slackoff.sweep.fingerprints import Fingerprints
 from slackoff.sweep.plan import plan
@@ -213,8 +213,8 @@ def test_a_cell_trains_on_real_pairs_and_is_tested_on_ddn_sirr(composed: Compose
     chosen = ["labelled=pairs", f"labelled.root={rain100h}", "labelled.share=0.5", "evaluation=sirr"]
     (cell,) = plan([composed(*chosen, f"roots.sirr={sirr}", "evaluation.count=1", "schedule.steps=2")], [[]])
     Checks().check(cell.config)
-    prepare(cell, Watch())
-    assert train_here(cell.folder) == Exit.DONE
+    prepare(cell, HeartbeatMonitor())
+    assert train_here(cell.folder) == CellExit.DONE
     assert (cell.status().state, cell.status().step) == ("done", 2)
     assert pd.read_parquet(cell.folder / "images.parquet")["test_set"].tolist() == ["dense", "sparse"]
     assert not (cell.folder.parents[1] / "banks").exists()

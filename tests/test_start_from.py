@@ -12,7 +12,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file, save_file
 
-from slackoff import build, training
+from slackoff import build
+from slackoff.cell import training
 from slackoff.checks import Checks
 from slackoff.errors import SlackoffError
 from slackoff.record.status import Status

@@ -3,16 +3,15 @@
 import signal
 from pathlib import Path
 
-from slackoff.cell import main
-from slackoff.handover import Exit, Handover
-from slackoff.record.signals import SIGNALS
+from slackoff.cell.launch import STOP_SIGNALS, CellExit, LaunchOptions
+from slackoff.cell.process import main
 
 
-def train_here(folder: Path) -> Exit:
+def train_here(folder: Path) -> CellExit:
     """Train the prepared cell of `folder` as its own process would; the exit code that this one would have."""
-    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     try:
-        return main(folder, Handover())
+        return main(folder, LaunchOptions())
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -11,9 +11,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 if TYPE_CHECKING:
+    from slackoff.sweep.backend import Resources
     from slackoff.sweep.expand import Config
     from slackoff.sweep.manifest import Job
-    from slackoff.sweep.site import Site
     from slackoff.sweep.slurm import SlurmJobs
 
 
@@ -21,7 +21,7 @@ class CellLauncher(Launcher):
     """What the launchers have in common: configs of all jobs at once, cells of their own, one report at the end.
 
     Args:
-        on_failure, max_attempts, time_limit_h, grace_s, stale_after_s: as in ``slackoff.sweep.policy.Policy.of``.
+        on_failure, max_attempts, time_limit_h, grace_s, stale_after_s: as in ``slackoff.sweep.backend.Policy.of``.
         dry_run: show cells, states and cost; train nothing.
     """
 
@@ -44,17 +44,17 @@ class CellLauncher(Launcher):
         self.dry_run = dry_run
 
     @abstractmethod
-    def site(self, runs: Path) -> "Site":
+    def resources(self, runs: Path) -> "Resources":
         """Where the cells run whose records are kept under ``runs``."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context, self.config = hydra_context, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run all jobs of the sweep; ends the program by the rule of ``slackoff.exit_codes`` if a cell failed."""
-        from slackoff import exit_codes
+        """Run all jobs of the sweep; ends the program with ``failure_exit_code`` if a cell failed."""
         from slackoff.config.presets import config_folder
         from slackoff.config_mistakes import explain
+        from slackoff.errors import failure_exit_code
         from slackoff.sweep.compositions import Compositions
         from slackoff.sweep.expand import Expander
         from slackoff.sweep.jobs import expand_jobs
@@ -65,7 +65,7 @@ class CellLauncher(Launcher):
             job_overrides, expander, lambda error, overrides: explain(error, overrides, config_folder())
         )
         if failed := self.run(jobs, configs):
-            raise SystemExit(exit_codes.of_failures(failed))
+            raise SystemExit(failure_exit_code(failed))
         return [_completed(overrides) for overrides in job_overrides]
 
     def run(self, jobs: Sequence["Job"], configs: Sequence["Config"]) -> int:
@@ -74,7 +74,7 @@ class CellLauncher(Launcher):
 
         from slackoff.sweep.jobs import run_jobs
 
-        return run_jobs(jobs, configs, self.site(Path(configs[0]["runs"])), Console(), self.dry_run)
+        return run_jobs(jobs, configs, self.resources(Path(configs[0]["runs"])), Console(), self.dry_run)
 
     def _compose(self, overrides: list[str]) -> DictConfig:
         return self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
@@ -84,8 +84,7 @@ class LocalLauncher(CellLauncher):
     """``hydra/launcher=local``: every cell a process of its own, as many at once as there are slots.
 
     Args:
-        slots, threads, gpus, slots_per_gpu, gpus_per_cell: as in ``slackoff.sweep.slots.make_slots``.
-        warm_start: as ``warm`` in ``slackoff.sweep.processes.LocalCells``.
+        slots, threads, gpus, slots_per_gpu, gpus_per_cell: as in ``slackoff.sweep.local.make_slots``.
         rules: as in ``CellLauncher``.
     """
 
@@ -96,11 +95,9 @@ class LocalLauncher(CellLauncher):
         gpus: Sequence[int] | str = "auto",
         slots_per_gpu: int = 1,
         gpus_per_cell: int = 1,
-        warm_start: bool = True,
         **rules: Any,
     ) -> None:
         super().__init__(**rules)
-        self.warm_start = warm_start
         self.places: dict[str, Any] = {
             "slots": slots,
             "threads": threads,
@@ -109,13 +106,11 @@ class LocalLauncher(CellLauncher):
             "gpus_per_cell": gpus_per_cell,
         }
 
-    def site(self, runs: Path) -> "Site":
-        from slackoff.sweep.policy import Policy
-        from slackoff.sweep.processes import LocalCells
-        from slackoff.sweep.site import Site
-        from slackoff.sweep.slots import make_slots
+    def resources(self, runs: Path) -> "Resources":
+        from slackoff.sweep.backend import Policy, Resources
+        from slackoff.sweep.local import LocalBackend, make_slots
 
-        return Site(make_slots(**self.places), Policy.of(**self.rules), LocalCells(self.warm_start))
+        return Resources(make_slots(**self.places), LocalBackend(), Policy.of(**self.rules))
 
 
 class SlurmLauncher(CellLauncher):
@@ -157,17 +152,14 @@ class SlurmLauncher(CellLauncher):
             "parameters": dict(parameters or {}),
         }
 
-    def site(self, runs: Path) -> "Site":
-        from slackoff.sweep.policy import Policy
-        from slackoff.sweep.site import Site
-        from slackoff.sweep.slots import Slot
+    def resources(self, runs: Path) -> "Resources":
+        from slackoff.sweep.backend import LazyBackend, Policy, Resources, Slot
         from slackoff.sweep.slurm_jobs import job_settings, whole
-        from slackoff.sweep.starter import OnDemand
 
         settings = job_settings(**self.settings)
         environment = {"OMP_NUM_THREADS": str(self.settings["cpus_per_rank"])}
         slots = [Slot(environment, f"job {number}", self.ranks) for number in range(whole("slots", self.slots))]
-        return Site(slots, Policy.of(**self.rules), OnDemand(lambda: _slurm_jobs(settings)))
+        return Resources(slots, LazyBackend(lambda: _slurm_jobs(settings)), Policy.of(**self.rules))
 
 
 def _slurm_jobs(settings: dict[str, Any]) -> "SlurmJobs":

@@ -10,8 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 from hydra_plugins.slackoff_launcher import CellLauncher
 
 if TYPE_CHECKING:
+    from slackoff.sweep.backend import Resources
     from slackoff.sweep.ray import RayCells
-    from slackoff.sweep.site import Site
 
 
 class RayLauncher(CellLauncher):
@@ -40,17 +40,14 @@ class RayLauncher(CellLauncher):
         self.counts = {"slots": slots, "cpus_per_rank": cpus_per_rank, "ranks_per_cell": ranks_per_cell}
         self.gpus_per_cell = gpus_per_cell
 
-    def site(self, runs: Path) -> "Site":
+    def resources(self, runs: Path) -> "Resources":
         """Where the cells run.
 
         Raises:
             SlackoffError: a setting that cannot be, or no Ray on this machine.
         """
         from slackoff.errors import SlackoffError
-        from slackoff.sweep.policy import Policy
-        from slackoff.sweep.site import Site
-        from slackoff.sweep.slots import Slot
-        from slackoff.sweep.starter import OnDemand
+        from slackoff.sweep.backend import LazyBackend, Policy, Resources, Slot
 
         gpus = _count("gpus_per_cell", self.gpus_per_cell, least=0)
         self.counts["ranks_per_cell"] = self.counts["ranks_per_cell"] or max(1, gpus)
@@ -61,7 +58,7 @@ class RayLauncher(CellLauncher):
         environment = {key: str(threads) for key in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         places = [Slot(environment, f"task {number}", ranks) for number in range(slots)]
         options = {"num_cpus": threads * ranks, "num_gpus": gpus, **remote}
-        return Site(places, Policy.of(**self.rules), OnDemand(lambda: _ray_cells(init, options)))
+        return Resources(places, LazyBackend(lambda: _ray_cells(init, options)), Policy.of(**self.rules))
 
 
 def _ray_cells(init: Mapping[str, Any], options: Mapping[str, Any]) -> "RayCells":

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 
-from slackoff.output import endure
+from slackoff.errors import ignore_output_errors
 
 VERBS = (
     "status",
@@ -27,7 +27,7 @@ def main() -> None:
     # An agent of a W&B sweep waits for what its run measures.
     os.environ.setdefault("WANDB_MODE", "online" if os.environ.get("WANDB_SWEEP_ID") else "offline")
     os.environ.setdefault("WANDB_SILENT", "true")
-    endure()
+    ignore_output_errors()
     looking = len(sys.argv) > 1 and sys.argv[1] in VERBS
     if looking or not {*LOOKS}.isdisjoint(sys.argv):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # what is piped into head may end early

@@ -13,13 +13,13 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from slackoff.data import OpenUnlabelled, PairData, RainyData, Surroundings, UnlabelledStream
+from slackoff.data.streams import derive_seed
 from slackoff.errors import SlackoffError
 from slackoff.evaluation import Evaluator, PairFolder
 from slackoff.evaluation.image_sets import ImageSet
 from slackoff.images import ImageSource, LabelledPairs, Split, cached_bank, split_images
 from slackoff.metrics.protocol import Protocol
 from slackoff.networks.weights import start_from
-from slackoff.seeding import derive_seed
 from slackoff.tasks import Task
 
 ALLOWED_TARGETS = (

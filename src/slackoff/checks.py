@@ -12,8 +12,8 @@ from slackoff import build
 from slackoff.data import RainyBatch
 from slackoff.errors import SlackoffError
 from slackoff.evaluation import PairFolder
-from slackoff.hardware import refuse_float16_on_cpu
 from slackoff.images import file_digests
+from slackoff.record.environment import refuse_float16_on_cpu
 
 T = TypeVar("T")
 CHOICES = {

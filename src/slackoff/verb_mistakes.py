@@ -5,15 +5,14 @@ from typing import NoReturn
 
 import typer
 
-from slackoff import exit_codes
-from slackoff.errors import SlackoffError
+from slackoff.errors import EXIT_MISTAKE, SlackoffError
 
 
 def stop(error: SlackoffError | OSError) -> NoReturn:
-    """Print the sentence of a mistake, or of a file that cannot be used, and end with `exit_codes.MISTAKE`."""
+    """Print the sentence of a mistake, or of a file that cannot be used, and end with `EXIT_MISTAKE`."""
     sentence = str(error)
     if isinstance(error, OSError):
         place, why = error.filename or "A file", error.strerror or error
         sentence = f"{place} cannot be used ({why}): make it writable or free some space"
     print(f"error: {sentence}", file=sys.stderr)
-    raise typer.Exit(exit_codes.MISTAKE)
+    raise typer.Exit(EXIT_MISTAKE)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from slackoff.record.ledger import Attempt, Watch, attempts
+from slackoff.record.ledger import Attempt, HeartbeatMonitor, attempts
 from slackoff.record.observed import observed_status
 from slackoff.record.status import Status
 
@@ -88,7 +88,7 @@ class SmallSweep:
         return next((line for line in lines if words in line), f"{words!r} is not in {lines}")
 
     def status(self, seed: int) -> Status:
-        status = observed_status(self.cells[seed], Watch())
+        status = observed_status(self.cells[seed], HeartbeatMonitor())
         assert status is not None
         return status
 
@@ -110,7 +110,7 @@ class SmallSweep:
         """The attempts that living processes of this machine hold."""
         newest = (attempts(cell)[-1:] for cell in self.runs.glob("cells/*"))
         found = (attempt for last in newest for attempt in last if attempt.outcome is None)
-        return [attempt for attempt in found if attempt.owner and attempt.owner.lives()]
+        return [attempt for attempt in found if attempt.owner and attempt.owner.is_alive()]
 
     def checkpoints(self) -> list[Path]:
         return list(self.runs.glob("cells/*/checkpoints/last.ckpt"))

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import psutil
 
-from slackoff import exit_codes
+from slackoff.errors import failure_exit_code
 from slackoff.record.files import read_lines
-from slackoff.record.ledger import Watch, attempts
+from slackoff.record.ledger import HeartbeatMonitor, attempts
 from slackoff.record.status import read_status
 
 CELLS = 12
@@ -55,7 +55,7 @@ class Sweep:
 
     def living(self) -> list[int]:
         """Process numbers of the cells that are being trained."""
-        watch = Watch()
+        watch = HeartbeatMonitor()
         held = (watch.holder(cell) for cell in self.cells)
         return [attempt.owner.pid for attempt in held if attempt and attempt.owner]
 
@@ -94,7 +94,7 @@ def kill_at_random(sweep: Sweep, chance: random.Random, longest_s: float) -> str
             os.kill(pid, signal.SIGKILL)
     # A driver that lost a cell goes on with the others and counts that one as failed.
     code = driver.wait(timeout=900)
-    assert victim != "cell" or code in (0, exit_codes.of_failures(1)), sweep.said()
+    assert victim != "cell" or code in (0, failure_exit_code(1)), sweep.said()
     return victim
 
 

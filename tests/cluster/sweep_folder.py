@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from slackoff.record.ledger import Attempt, Watch, attempts
+from slackoff.record.ledger import Attempt, HeartbeatMonitor, attempts
 from slackoff.record.observed import observed_status
 
 SWEEP = [
@@ -61,7 +61,7 @@ class SweepFolder:
         return [[attempt.outcome for attempt in made] for made in self.attempts()]
 
     def states(self) -> list[str]:
-        found = (observed_status(cell, Watch()) for cell in self.cells)
+        found = (observed_status(cell, HeartbeatMonitor()) for cell in self.cells)
         return [status.state for status in found if status]
 
     def checkpoints(self) -> list[Path]:
@@ -69,7 +69,7 @@ class SweepFolder:
 
     def living(self) -> list[int]:
         """Process numbers of the cells that are being trained."""
-        held = (Watch().holder(cell) for cell in self.cells)
+        held = (HeartbeatMonitor().holder(cell) for cell in self.cells)
         return [attempt.owner.pid for attempt in held if attempt and attempt.owner]
 
 

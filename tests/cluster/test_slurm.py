@@ -15,7 +15,7 @@ import pytest
 from slurm_cluster import SlurmCluster, missing
 
 from slackoff.record.files import read_lines
-from slackoff.record.ledger import Watch, attempts
+from slackoff.record.ledger import HeartbeatMonitor, attempts
 from slackoff.record.observed import observed_status
 
 pytestmark = [
@@ -88,7 +88,7 @@ def slots(folder: Path) -> list[set[str]]:
 
 
 def states(folder: Path) -> list[str]:
-    found = (observed_status(cell, Watch()) for cell in cells(folder))
+    found = (observed_status(cell, HeartbeatMonitor()) for cell in cells(folder))
     return [status.state for status in found if status]
 
 

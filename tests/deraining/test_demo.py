@@ -13,11 +13,11 @@ from PIL import Image
 from torch import nn
 from typer.testing import CliRunner
 
-from slackoff import exit_codes
 from slackoff.cli.app import app
 from slackoff.deraining import demo
 from slackoff.deraining.demo import FULL_SCALE, Removal, change_map, remove_rain
 from slackoff.deraining.model import Model, from_cell
+from slackoff.errors import EXIT_MISTAKE
 
 gradio = pytest.importorskip("gradio", reason="needs the extra demo")
 
@@ -169,7 +169,7 @@ def test_mistakes_of_the_verb_are_one_sentence(trained: nn.Module, tmp_path: Pat
     runs = ["--runs", str(tmp_path / "runs")]
     for arguments, part in (([], "Give --cell ID or --model FILE"), (["--cell", "beef"], "There is no cell 'beef'")):
         found = CliRunner().invoke(app, ["demo", *arguments, *runs])
-        assert (found.exit_code, part in found.stderr) == (exit_codes.MISTAKE, True)
+        assert (found.exit_code, part in found.stderr) == (EXIT_MISTAKE, True)
         assert len(found.stderr.strip().splitlines()) == 1
     monkeypatch.setitem(__import__("sys").modules, "gradio", None)
     found = CliRunner().invoke(app, ["demo", "--cell", IDENTITY, *runs])

@@ -12,14 +12,13 @@ from safetensors import safe_open
 from torch import nn
 from typer.testing import CliRunner
 
-from slackoff import exit_codes
 from slackoff.analysis.statistics import mean_interval
 from slackoff.analysis.text import MINUS, NO_NUMBER
 from slackoff.cli.app import app
 from slackoff.deraining import export as exporting
 from slackoff.deraining.model import CELL, from_cell, from_file, from_preset
 from slackoff.deraining.onnx import OnnxError, OnnxFile
-from slackoff.errors import SlackoffError
+from slackoff.errors import EXIT_MISTAKE, EXIT_WITHOUT_ONNX, SlackoffError
 
 
 def run(*arguments: object) -> tuple[int, str, str]:
@@ -128,13 +127,13 @@ def test_an_export_is_kept_unless_asked(exported: Path, tmp_path: Path):
     (exported / "README.md").write_text("edited")
     again = ["--cell", IDENTITY, "-o", exported, "--no-onnx", "--runs", tmp_path / "runs"]
     code, _, error = run(*again)
-    assert (code, "holds an export already" in error) == (exit_codes.MISTAKE, True)
+    assert (code, "holds an export already" in error) == (EXIT_MISTAKE, True)
     assert (exported / "README.md").read_text() == "edited"
     assert run(*again, "--overwrite")[0] == 0
     assert (exported / "README.md").read_text() != "edited"
     (exported / "mine.txt").write_text("mine")
     code, _, error = run(*again, "--overwrite")
-    assert (code, "holds mine.txt, which no export wrote" in error) == (exit_codes.MISTAKE, True)
+    assert (code, "holds mine.txt, which no export wrote" in error) == (EXIT_MISTAKE, True)
     assert (exported / "mine.txt").exists()
     assert not list(tmp_path.glob(".out.*"))
 
@@ -146,7 +145,7 @@ def test_without_onnx_the_rest_is_there_and_the_exit_code_tells(trained: nn.Modu
     monkeypatch.setattr(exporting, "require_onnx", lambda: None)
     monkeypatch.setattr(exporting, "write_onnx", refuse)
     code, told, _ = run("--cell", IDENTITY, "-o", tmp_path / "out", "--runs", tmp_path / "runs")
-    assert code == exit_codes.WITHOUT_ONNX
+    assert code == EXIT_WITHOUT_ONNX
     assert told.splitlines()[-1] == "No ONNX file was left: that of ResNet differs from PyTorch"
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "README.md",
@@ -164,7 +163,7 @@ def test_a_full_disk_leaves_the_old_export(exported: Path, tmp_path: Path, monke
     before = (exported / "model.safetensors").read_bytes()
     again = ["--cell", IDENTITY, "-o", exported, "--no-onnx", "--overwrite", "--runs", tmp_path / "runs"]
     code, _, error = run(*again)
-    assert (code, "No space left on device" in error) == (exit_codes.MISTAKE, True)
+    assert (code, "No space left on device" in error) == (EXIT_MISTAKE, True)
     assert (exported / "model.safetensors").read_bytes() == before
     assert not list(tmp_path.glob(".out.*"))
 
@@ -184,7 +183,7 @@ def test_a_full_disk_leaves_the_old_export(exported: Path, tmp_path: Path, monke
 )
 def test_a_mistake_is_one_sentence_and_writes_nothing(arguments, part, trained, tmp_path):
     code, _, error = run(*arguments, "-o", tmp_path / "out", "--no-onnx", "--runs", tmp_path / "runs")
-    assert code == exit_codes.MISTAKE
+    assert code == EXIT_MISTAKE
     assert part in error
     assert len(error.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
@@ -195,5 +194,5 @@ def test_a_damaged_record_is_one_sentence(name, trained, tmp_path):
     path = tmp_path / "runs" / "cells" / IDENTITY / name
     path.write_bytes(path.read_bytes()[:20] + b"{[")
     code, _, error = run("--cell", IDENTITY, "-o", tmp_path / "out", "--no-onnx", "--runs", tmp_path / "runs")
-    assert (code, name in error, len(error.strip().splitlines())) == (exit_codes.MISTAKE, True, 1)
+    assert (code, name in error, len(error.strip().splitlines())) == (EXIT_MISTAKE, True, 1)
     assert not (tmp_path / "out").exists()

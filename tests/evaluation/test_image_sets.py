@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 from torch import nn
 
+from slackoff.data.streams import derive_seed
 from slackoff.errors import SlackoffError
 from slackoff.evaluation import Evaluator, PairFolder, RainOnHeldOut, ThinRainOnHeldOut
 from slackoff.images import BuiltinSource, FolderSource, split_images
 from slackoff.metrics.protocol import Protocol
 from slackoff.rain import RainRange, ThinRain, render_streaks
-from slackoff.seeding import derive_seed
 
 
 def held_out(count: int = 6) -> list:

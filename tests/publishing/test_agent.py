@@ -12,10 +12,10 @@ import yaml
 from hydra import compose, initialize_config_dir
 from wandb_stub import ENTITY, KEY, Stub, serving
 
+from slackoff.cell.training import train
 from slackoff.errors import SlackoffError
 from slackoff.publishing.agent import refuse_many_cells, show_done_cell
 from slackoff.sweep.plan import plan
-from slackoff.training import train_alone
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 FILES = sorted(SWEEPS.glob("wandb_*.yaml"))
@@ -92,7 +92,7 @@ def test_an_agent_gets_the_cell_in_its_own_run_trained_or_done_before(agent: Stu
     status = cell.first_status()
     cell.folder.mkdir(parents=True)
     (cell.folder / "config.yaml").write_text(yaml.safe_dump(cell.content))
-    train_alone(cell.folder, status, time.monotonic())
+    train(cell.folder, status, time.monotonic())
     status.state = "done"
     status.write(cell.folder)
     monkeypatch.setenv("WANDB_RUN_ID", "agents2")

@@ -8,7 +8,7 @@ import pytest
 
 from slackoff.record import files
 from slackoff.record.files import create_text, read_lines, remove_partials, write_text
-from slackoff.record.loggers import RecordLogger
+from slackoff.record.results import RecordLogger
 
 
 def no_space(*_: object, **__: object) -> None:

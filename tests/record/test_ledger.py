@@ -8,15 +8,24 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from slackoff.record import files
 from slackoff.record.files import create_text
-from slackoff.record.ledger import Attempt, Claim, ClaimedError, Watch, attempts, claim, end_attempt, latest
-from slackoff.record.owner import Owner
+from slackoff.record.ledger import (
+    Attempt,
+    Claim,
+    ClaimedError,
+    HeartbeatMonitor,
+    Owner,
+    attempts,
+    claim,
+    end_attempt,
+    latest,
+)
 
 HOLD = "import sys, time; from pathlib import Path; from slackoff.record.ledger import claim; "
 HOLD += "claim(Path(sys.argv[1]), 'cpu 0'); print('held', flush=True); time.sleep(600)"
@@ -45,7 +54,7 @@ def elsewhere(attempt: Attempt) -> Attempt:
     assert attempt.owner is not None
     owner = replace(attempt.owner, host="other", place="another boot")
     content = json.loads(attempt.path.read_text())
-    attempt.path.write_text(json.dumps({**content, "owner": owner.as_dict()}))
+    attempt.path.write_text(json.dumps({**content, "owner": asdict(owner)}))
     found = latest(attempt.path.parents[1])
     assert found is not None
     return found
@@ -80,7 +89,7 @@ def test_who_knows_of_an_older_attempt_only_is_refused(tmp_path: Path):
 
 def test_a_killed_process_holds_nothing_even_before_it_is_waited_for(tmp_path: Path):
     process = holder(tmp_path)
-    watch = Watch()
+    watch = HeartbeatMonitor()
     held = watch.holder(tmp_path)
     assert held is not None
     assert held.owner is not None
@@ -97,15 +106,15 @@ def test_a_killed_process_holds_nothing_even_before_it_is_waited_for(tmp_path: P
 def test_another_process_with_the_same_number_is_not_taken_for_the_owner(tmp_path: Path):
     attempt = claim(tmp_path)
     assert attempt.owner is not None
-    assert attempt.owner.lives()
-    assert not replace(attempt.owner, started=attempt.owner.started + 500).lives()
-    assert not replace(attempt.owner, pid=2**22 + 1).lives()
+    assert attempt.owner.is_alive()
+    assert not replace(attempt.owner, started=attempt.owner.started + 500).is_alive()
+    assert not replace(attempt.owner, pid=2**22 + 1).is_alive()
 
 
 def test_another_machine_is_dead_when_its_heartbeat_stood_still_for_long_enough_of_our_own_clock(tmp_path: Path):
     attempt = elsewhere(claim(tmp_path))
     clock = Clock()
-    watch = Watch(stale_after_s=180, clock=clock)
+    watch = HeartbeatMonitor(stale_after_s=180, clock=clock)
     assert watch.holds(attempt)
     clock.time += 179
     assert watch.holds(attempt)
@@ -125,7 +134,7 @@ def test_an_attempt_cut_short_by_a_full_disk_is_held_until_it_is_stale(tmp_path:
     assert found is not None
     assert found.owner is None
     clock = Clock()
-    watch = Watch(stale_after_s=10, clock=clock)
+    watch = HeartbeatMonitor(stale_after_s=10, clock=clock)
     assert watch.holds(found)
     clock.time += 11
     assert not watch.holds(found)

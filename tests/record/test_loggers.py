@@ -9,7 +9,7 @@ import wandb
 from lightning.pytorch.loggers.logger import DummyExperiment
 
 from slackoff.record.files import read_lines
-from slackoff.record.loggers import RecordLogger
+from slackoff.record.results import RecordLogger
 from slackoff.record.status import Status
 from slackoff.record.wandb_content import STEP, run_options
 from slackoff.record.wandb_logger import GuardedWandbLogger

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from slackoff.cell.callbacks import StatusCallback
+from slackoff.cell.launch import LaunchOptions
 from slackoff.errors import SlackoffError
-from slackoff.handover import Handover
-from slackoff.record.callbacks import StatusCallback
-from slackoff.record.ledger import Watch, claim, end_attempt
+from slackoff.record.ledger import HeartbeatMonitor, claim, end_attempt
 from slackoff.record.observed import observed_status
 from slackoff.record.status import Status, read_status
 
@@ -39,7 +39,7 @@ def test_running_is_believed_as_long_as_its_process_lives(tmp_path: Path):
 def test_what_a_dead_process_could_not_say_the_ledger_says(tmp_path: Path):
     Status("abc", {}, 100, state="running").write(tmp_path)
     end_attempt(claim(tmp_path), "failed", "killed by signal 9")
-    status = observed_status(tmp_path, Watch())
+    status = observed_status(tmp_path, HeartbeatMonitor())
     assert status is not None
     assert (status.state, status.last_error) == ("failed", "killed by signal 9")
 
@@ -54,7 +54,7 @@ def test_the_time_to_the_first_step_does_not_depend_on_a_clock_that_can_be_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     status = Status("abc", {}, 100)
-    callback = StatusCallback(status, tmp_path, Handover().process_start)
+    callback = StatusCallback(status, tmp_path, LaunchOptions().process_start)
     monkeypatch.setattr(time, "time", lambda: 0.0)  # set back by decades since the process started
     callback.on_train_batch_end(SimpleNamespace(global_step=1, is_global_zero=True))  # type: ignore[arg-type]
     assert status.seconds_to_first_step is not None
@@ -62,5 +62,5 @@ def test_the_time_to_the_first_step_does_not_depend_on_a_clock_that_can_be_set(
 
 
 def state(folder: Path) -> str | None:
-    status = observed_status(folder, Watch())
+    status = observed_status(folder, HeartbeatMonitor())
     return status.state if status else None

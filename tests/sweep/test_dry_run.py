@@ -15,11 +15,11 @@ from slackoff.cli.hydra_app import run
 from slackoff.record.environment import describe_environment
 from slackoff.record.status import Status
 from slackoff.sweep import step_rate, step_rates
+from slackoff.sweep.backend import Slot
 from slackoff.sweep.dry_run import show_dry_run
 from slackoff.sweep.estimate import estimate_cost
 from slackoff.sweep.manifest import Row
 from slackoff.sweep.plan import Cell, plan
-from slackoff.sweep.slots import Slot
 from slackoff.sweep.step_rate import StepTime, measure_step
 
 SLOTS = [Slot({"OMP_NUM_THREADS": "1"})] * 2

@@ -10,24 +10,23 @@ from omegaconf import DictConfig
 from rich.console import Console
 from torch import nn
 
-from slackoff import training
+from slackoff.cell import training
+from slackoff.cell.launch import CellExit
 from slackoff.checks import Checks
 from slackoff.errors import SlackoffError
-from slackoff.handover import Exit
-from slackoff.record.ledger import Watch
+from slackoff.record.ledger import HeartbeatMonitor
 from slackoff.record.status import read_status
 from slackoff.sweep import dry_run, jobs
 from slackoff.sweep.aside import Aside
+from slackoff.sweep.backend import LazyBackend, Resources, Slot
 from slackoff.sweep.display import status_table
 from slackoff.sweep.expand import Config, resolved
 from slackoff.sweep.fingerprints import Fingerprints
+from slackoff.sweep.local import LocalBackend, make_slots
 from slackoff.sweep.manifest import Job
 from slackoff.sweep.plan import Cell, plan
 from slackoff.sweep.precision import check_hardware, settle_precision
 from slackoff.sweep.prepare import prepare
-from slackoff.sweep.site import Site
-from slackoff.sweep.slots import Slot, make_slots
-from slackoff.sweep.starter import OnDemand
 from train_here import train_here
 
 AUTO = "trainer.precision=auto"
@@ -43,7 +42,7 @@ def begin(contents: Sequence[Config], *choices: str) -> None:
     """Make the folders of cells as a machine with such a precision would begin them."""
     for content, choice in zip(contents, choices, strict=True):
         (cell,) = plan(settle_precision([content], Fingerprints(), {"auto": choice}.__getitem__), [[]])
-        prepare(cell, Watch())
+        prepare(cell, HeartbeatMonitor())
 
 
 def settled(contents: Sequence[Config], here: str) -> list[str]:
@@ -87,16 +86,19 @@ def test_the_precision_is_part_of_the_identity(composed):
 
 
 @pytest.mark.parametrize(
-    ("site", "expected"),
-    [(Site(SLOTS), "bf16-mixed"), (Site(SLOTS, cells=OnDemand(lambda: pytest.fail("nothing starts"))), "32-true")],
+    ("resources", "expected"),
+    [
+        (Resources(SLOTS, LocalBackend()), "bf16-mixed"),
+        (Resources(SLOTS, LazyBackend(lambda: pytest.fail("nothing starts"))), "32-true"),
+    ],
     ids=["this machine", "a cluster"],
 )
-def test_a_cluster_trains_in_float32_unless_told(composed, monkeypatch, site, expected):
+def test_a_cluster_trains_in_float32_unless_told(composed, monkeypatch, resources, expected):
     monkeypatch.setattr(jobs, "auto_here", lambda accelerator: "bf16-mixed")
     seen: list[Cell] = []
     monkeypatch.setattr(dry_run, "show_dry_run", lambda cells, *_: seen.extend(cells))
     for overrides in ([AUTO], ["trainer.precision=16-mixed"]):
-        jobs.run_jobs([Job(overrides)], [resolved(composed(*overrides))], site, Console(quiet=True), dry_run=True)
+        jobs.run_jobs([Job(overrides)], [resolved(composed(*overrides))], resources, Console(quiet=True), dry_run=True)
     assert [cell.content["trainer"]["precision"] for cell in seen] == [expected, "16-mixed"]
 
 
@@ -110,15 +112,15 @@ def test_the_status_table_shows_it(composed):
 
 
 def test_emulated_bf16_is_said_before_training_and_in_the_record(composed, monkeypatch):
-    monkeypatch.setattr("slackoff.hardware.bf16_in_hardware", lambda kind: False)
-    monkeypatch.setattr("slackoff.hardware.bf16_slowdown", lambda kind: 9.0)
+    monkeypatch.setattr("slackoff.record.environment.bf16_in_hardware", lambda kind: False)
+    monkeypatch.setattr("slackoff.record.environment.bf16_slowdown", lambda kind: 9.0)
     bf16 = ("trainer.precision=bf16-mixed", "schedule.steps=1")
     cells = plan([composed(*bf16, f"seed={seed}") for seed in (0, 1)], [["seed=0"], ["seed=1"]])
     with Aside() as aside:
         (warning,) = check_hardware(cells, SLOTS, aside)
     assert "9.0 times as long as in float32" in warning
-    prepare(cells[0], Watch())
-    assert train_here(cells[0].folder) == Exit.DONE
+    prepare(cells[0], HeartbeatMonitor())
+    assert train_here(cells[0].folder) == CellExit.DONE
     status = read_status(cells[0].folder)
     assert status is not None
     assert status.notes == ["trained in bf16-mixed, which is emulated here: 32-true is faster"]
@@ -131,8 +133,8 @@ def test_float16_on_a_cpu_is_refused_and_never_recorded_as_trained(composed):
     (cell,) = plan([composed("trainer.precision=16-mixed")], [[]])
     with Aside() as aside, pytest.raises(SlackoffError, match="16-mixed trains on GPUs only"):
         check_hardware([cell], SLOTS, aside)
-    prepare(cell, Watch())
-    assert train_here(cell.folder) == Exit.FAILED
+    prepare(cell, HeartbeatMonitor())
+    assert train_here(cell.folder) == CellExit.FAILED
 
 
 def test_gpu_slots_without_cuda_are_refused_before_training(composed, monkeypatch):
@@ -144,10 +146,10 @@ def test_gpu_slots_without_cuda_are_refused_before_training(composed, monkeypatc
 
 def test_a_cell_in_a_gpu_slot_that_sees_no_cuda_fails_and_does_not_train_on_the_cpu(composed, monkeypatch):
     (cell,) = plan([composed()], [[]])
-    prepare(cell, Watch())
+    prepare(cell, HeartbeatMonitor())
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    assert train_here(cell.folder) == Exit.FAILED
+    assert train_here(cell.folder) == CellExit.FAILED
     status = read_status(cell.folder)
     assert status is not None
     assert status.step == 0
@@ -175,8 +177,8 @@ def test_training_is_in_what_was_asked_for_and_evaluation_in_true_float32(compos
     monkeypatch.setattr(training.build, "build_started_network", lambda config: spy)
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", not tf32)
     (cell,) = plan([composed(f"trainer.tf32={tf32}", f"trainer.precision={precision}", "schedule.steps=1")], [[]])
-    prepare(cell, Watch())
-    assert train_here(cell.folder) == Exit.DONE
+    prepare(cell, HeartbeatMonitor())
+    assert train_here(cell.folder) == CellExit.DONE
     assert spy.seen == {(True, tf32, False, precision == "bf16-mixed"), (False, False, False, False)}
 
 

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from slackoff.sweep.backend import Slot
 from slackoff.sweep.plan import plan
-from slackoff.sweep.slots import Slot
 
 pytest.importorskip("ray", reason="Ray is not installed: .venv/bin/pip install -e '.[ray]'")
 from slackoff.sweep import ray
@@ -35,10 +35,10 @@ def test_a_cell_in_the_queue_has_run_for_no_time_and_is_taken_out_rather_than_as
     actor, order = FakeActor(), Order("token", cell.folder, cell.folder, {}, 1, 0)
     running = ray.RayCell(cell, Slot({}), order, actor, None)
     assert (running.seconds(), running.ended()) == (0.0, False)
-    running.ask_to_stop()
+    running.stop()
     assert killed == [actor]
     actor.answers["place"].set_result(Place("node", "host", "", None))
     assert running.seconds() > 0.0
-    running.ask_to_stop()
-    running.end_now()
-    assert (len(killed), actor.called) == (1, ["place", "run", "stop", "end_now"])
+    running.stop()
+    running.kill()
+    assert (len(killed), actor.called) == (1, ["place", "run", "stop", "kill"])

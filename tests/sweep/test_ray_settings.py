@@ -45,7 +45,7 @@ def handed(launcher_node, monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict, d
     """What Ray would be given, on a machine that has it or not."""
     found: list[tuple[dict, dict]] = []
     monkeypatch.setattr(sys.modules[MODULE], "find_spec", lambda name: importlib.util.find_spec("json"))
-    monkeypatch.setattr("slackoff.sweep.starter.OnDemand", lambda make: found.append(make()))
+    monkeypatch.setattr("slackoff.sweep.backend.LazyBackend", lambda make: found.append(make()))
     monkeypatch.setattr(sys.modules[MODULE], "_ray_cells", lambda *given: given)
     return found
 
@@ -53,16 +53,16 @@ def handed(launcher_node, monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict, d
 def test_the_config_gives_tasks_with_cpus_and_gpus(launcher_node, handed):
     settings = ["slots=3", "gpus_per_cell=2", "cpus_per_rank=4", "max_attempts=5", "ray.init.address=auto"]
     node = launcher_node(*(f"hydra.launcher.{setting}" for setting in settings))
-    site = instantiate(node).site(Path("runs"))
+    resources = instantiate(node).resources(Path("runs"))
     assert handed == [({"address": "auto", "log_to_driver": False}, {"num_cpus": 8, "num_gpus": 2})]
-    assert [(slot.name, slot.ranks) for slot in site.slots] == [("task 0", 2), ("task 1", 2), ("task 2", 2)]
-    assert site.slots[0].environment == {"OMP_NUM_THREADS": "4", "MKL_NUM_THREADS": "4"}
-    assert site.policy.max_attempts == 5
+    assert [(slot.name, slot.ranks) for slot in resources.slots] == [("task 0", 2), ("task 1", 2), ("task 2", 2)]
+    assert resources.slots[0].environment == {"OMP_NUM_THREADS": "4", "MKL_NUM_THREADS": "4"}
+    assert resources.policy.max_attempts == 5
 
 
 def test_what_ray_remote_is_given_wins(launcher_node, handed):
     settings = ["hydra.launcher.ray.remote.num_gpus=0.5", "+hydra.launcher.ray.remote.accelerator_type=H100"]
-    instantiate(launcher_node(*settings)).site(Path("runs"))
+    instantiate(launcher_node(*settings)).resources(Path("runs"))
     assert handed[0][1] == {"num_cpus": 2, "num_gpus": 0.5, "accelerator_type": "H100"}
 
 
@@ -79,7 +79,7 @@ def test_hydra_ray_launcher_may_be_installed_beside_it(tmp_path: Path):
 
 
 def test_a_command_without_multirun_takes_it_too(launcher_node, handed):
-    _launcher(launcher_node("hydra.launcher.gpus_per_cell=3")).site(Path("runs"))
+    _launcher(launcher_node("hydra.launcher.gpus_per_cell=3")).resources(Path("runs"))
     assert handed[0][1]["num_gpus"] == 3
 
 
@@ -91,8 +91,8 @@ def test_a_launcher_that_cannot_run_cells_is_refused(launcher_node):
 def test_without_ray_the_cure_is_named_unless_nothing_is_to_be_trained(launcher_node, monkeypatch):
     monkeypatch.setattr(sys.modules[MODULE], "find_spec", lambda name: None)
     with pytest.raises(SlackoffError, match=r"needs Ray: in the checkout, \.venv/bin/pip install -e '\.\[ray\]'"):
-        instantiate(launcher_node()).site(Path("runs"))
-    assert instantiate(launcher_node("hydra.launcher.dry_run=true")).site(Path("runs")).slots
+        instantiate(launcher_node()).resources(Path("runs"))
+    assert instantiate(launcher_node("hydra.launcher.dry_run=true")).resources(Path("runs")).slots
 
 
 @pytest.mark.parametrize(
@@ -111,4 +111,4 @@ def test_without_ray_the_cure_is_named_unless_nothing_is_to_be_trained(launcher_
 )
 def test_a_setting_that_cannot_be_is_refused(launcher_node, handed, setting: str, words: str):
     with pytest.raises(SlackoffError, match=words):
-        instantiate(launcher_node(f"hydra.launcher.{setting}")).site(Path("runs"))
+        instantiate(launcher_node(f"hydra.launcher.{setting}")).resources(Path("runs"))

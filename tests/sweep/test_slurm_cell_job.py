@@ -14,8 +14,8 @@ from omegaconf import DictConfig
 
 pytest.importorskip("submitit", reason="submitit is not installed: .venv/bin/pip install -e '.[slurm]'")
 
-from slackoff.handover import Exit
-from slackoff.record.ledger import Watch, attempts, claim, end_attempt
+from slackoff.cell.launch import CellExit
+from slackoff.record.ledger import HeartbeatMonitor, attempts, claim, end_attempt
 from slackoff.sweep import slurm_jobs
 from slackoff.sweep.plan import Cell, plan
 from slackoff.sweep.prepare import prepare
@@ -24,7 +24,7 @@ from slackoff.sweep.slurm_jobs import CellJob, slot_name
 LISTENS = """
 import signal, sys, time
 from pathlib import Path
-from slackoff.handover import Exit, Handover
+from slackoff.cell.launch import CellExit, LaunchOptions
 folder = Path(sys.argv[1])
 def end(*_):
     with (folder / "stopped").open("a") as file:
@@ -32,17 +32,17 @@ def end(*_):
     if (folder / "checkpoints").exists():
         (folder / "checkpoints/last.ckpt").write_text("x")
     time.sleep(0.5)
-    sys.exit(Exit.INTERRUPTED)
+    sys.exit(CellExit.INTERRUPTED)
 signal.signal(signal.SIGTERM, end)
-(folder / "after").write_text(str(Handover.read().after))
+(folder / "after").write_text(str(LaunchOptions.read().after))
 time.sleep(60)
 """
 DEAF = """
 import sys, time
 from pathlib import Path
-from slackoff.handover import Handover
+from slackoff.cell.launch import LaunchOptions
 from slackoff.record.ledger import claim
-folder, handover = Path(sys.argv[1]), Handover.read()
+folder, handover = Path(sys.argv[1]), LaunchOptions.read()
 claim(folder, handover.slot, handover.after)
 (folder / "after").write_text(str(handover.after))
 time.sleep(60)
@@ -64,7 +64,7 @@ class Requeued(Exception):
 @pytest.fixture
 def cell(composed: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch) -> Cell:
     (found,) = plan([composed()], [[]])
-    prepare(found, Watch())
+    prepare(found, HeartbeatMonitor())
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setattr(slurm_jobs, "_LOOK_S", 0.05)
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR2)}
@@ -80,7 +80,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
     def use(code: str) -> None:
         def popen(command: list[str], **options: object) -> subprocess.Popen[bytes]:
-            program = [sys.executable, "-c", code, command[-1]] if "slackoff.cell" in command else command
+            program = [sys.executable, "-c", code, command[-1]] if "slackoff.cell.process" in command else command
             return real(program, **options)  # type: ignore[call-overload]
 
         monkeypatch.setattr(slurm_jobs.subprocess, "Popen", popen)
@@ -126,14 +126,14 @@ def test_a_warned_job_waits_for_the_checkpoint_without_standing_still(cell, runs
     runs(LISTENS)
     job = CellJob(cell.folder, 1, 0)
     following = warned(job)
-    assert job.process.wait(timeout=0.1) == Exit.INTERRUPTED  # it had ended before the job stood in line again
+    assert job.process.wait(timeout=0.1) == CellExit.INTERRUPTED  # it had ended before the job stood in line again
     assert (following.folder, following.ranks, following.after) == (cell.folder, 1, 0)
 
 
 def test_a_job_passes_the_signal_on_once(cell, runs):
     runs(LISTENS)
     thread = when_it_runs(cell.folder, signal.SIGTERM, signal.SIGTERM)
-    assert CellJob(cell.folder, 1, 0)() == Exit.INTERRUPTED
+    assert CellJob(cell.folder, 1, 0)() == CellExit.INTERRUPTED
     thread.join()
     assert (cell.folder / "stopped").read_text() == "x"
 
@@ -141,14 +141,14 @@ def test_a_job_passes_the_signal_on_once(cell, runs):
 def test_a_cell_stopped_before_it_listens_is_interrupted(cell, runs):
     runs(DEAF)
     thread = when_it_runs(cell.folder, signal.SIGTERM)
-    assert CellJob(cell.folder, 1, 0)() == Exit.INTERRUPTED
+    assert CellJob(cell.folder, 1, 0)() == CellExit.INTERRUPTED
     thread.join()
     warned(CellJob(cell.folder, 1, 1))
     assert [attempt.outcome for attempt in attempts(cell.folder)] == ["interrupted", "interrupted"]
 
 
 def test_a_second_turn_follows_the_attempt_of_the_first_once_its_process_is_gone(cell, runs):
-    runs("import sys; from slackoff.handover import Handover; sys.exit(10 + Handover.read().after)")
+    runs("import sys; from slackoff.cell.launch import LaunchOptions; sys.exit(10 + LaunchOptions.read().after)")
     assert CellJob(cell.folder, 1, 0)() == 10
     owner = subprocess.Popen([sys.executable, "-c", FIRST_TURN, str(cell.folder)], stdout=subprocess.PIPE)
     owner.stdout.readline()
@@ -157,7 +157,7 @@ def test_a_second_turn_follows_the_attempt_of_the_first_once_its_process_is_gone
 
 
 def test_the_attempt_of_another_process_is_none_of_its_own(cell, runs):
-    runs("import sys; from slackoff.handover import Handover; sys.exit(10 + Handover.read().after)")
+    runs("import sys; from slackoff.cell.launch import LaunchOptions; sys.exit(10 + LaunchOptions.read().after)")
     claim(cell.folder, slot_name("8"), 0)
     assert CellJob(cell.folder, 1, 0)() == 10  # the cell's process will find the cell taken
 
@@ -168,7 +168,7 @@ def test_turns_without_a_checkpoint_end_in_a_failure_that_says_what_to_raise(cel
     job = CellJob(cell.folder, 1, 0)
     following = warned(warned(job))
     assert following.idle == 2
-    assert following() == Exit.FAILED
+    assert following() == CellExit.FAILED
     assert "2 turns in Slurm were too short" in str(cell.status().last_error)
     assert "hydra.launcher.timeout_min" in str(cell.status().last_error)
     assert [attempt.outcome for attempt in attempts(cell.folder)] == ["failed"]
@@ -182,6 +182,6 @@ def test_a_checkpoint_starts_the_count_anew(cell, runs):
 
 def test_a_turn_too_many_of_a_cell_that_another_process_trains_is_no_failure(cell):
     attempt = claim(cell.folder, "cpu 0", 0)
-    assert CellJob(cell.folder, 1, 0, idle=slurm_jobs._MOST_IDLE_TURNS)() == Exit.ELSEWHERE
+    assert CellJob(cell.folder, 1, 0, idle=slurm_jobs._MOST_IDLE_TURNS)() == CellExit.ELSEWHERE
     end_attempt(attempt, "done")
     assert [attempt.outcome for attempt in attempts(cell.folder)] == ["done"]

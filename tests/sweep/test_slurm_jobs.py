@@ -14,15 +14,15 @@ pytest.importorskip("submitit", reason="submitit is not installed: .venv/bin/pip
 
 from fake_slurm import FakeSlurm, write_result
 
+from slackoff.cell.launch import CellExit
 from slackoff.errors import SlackoffError
-from slackoff.handover import Exit
-from slackoff.record.ledger import Watch, attempts, claim, end_attempt
+from slackoff.record.ledger import HeartbeatMonitor, attempts, claim, end_attempt
 from slackoff.sweep import slurm as slurm_module
 from slackoff.sweep import slurm as slurm_queue
 from slackoff.sweep import slurm_jobs
+from slackoff.sweep.backend import Slot
 from slackoff.sweep.plan import Cell, plan
 from slackoff.sweep.prepare import prepare
-from slackoff.sweep.slots import Slot
 from slackoff.sweep.slurm import SlurmJob, SlurmJobs
 
 SLOT = Slot({}, "job 0")
@@ -47,7 +47,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
 def cells(composed: Callable[..., DictConfig]) -> list[Cell]:
     found = plan([composed(f"seed={seed}") for seed in range(2)], [[], []])
     for cell in found:
-        prepare(cell, Watch())
+        prepare(cell, HeartbeatMonitor())
     return found
 
 
@@ -71,7 +71,7 @@ def test_a_job_that_completed_without_a_result_is_a_failure_that_names_its_log(c
     slurm.set("11", "COMPLETED")
     assert not job.ended()
     assert ends(job)
-    assert job.settle().exit == Exit.FAILED
+    assert job.finish().exit == CellExit.FAILED
     assert "Slurm job 11: COMPLETED" in str(cells[0].status().last_error)
     assert "11_0_log.err" in str(cells[0].status().last_error)
     assert [attempt.outcome for attempt in attempts(cells[0].folder)] == ["failed"]
@@ -83,14 +83,14 @@ def test_a_result_that_shows_late_counts(cells, slurm):
     assert not job.ended()
     write_result(job.submission.paths, "success", 0)
     assert job.ended()
-    assert job.settle().exit == Exit.DONE
+    assert job.finish().exit == CellExit.DONE
 
 
 def test_what_a_job_raised_is_the_reason(cells, slurm):
     job = started(cells[0], slurm)
     write_result(job.submission.paths, "error", "Traceback ...\nModuleNotFoundError: No module named 'slackoff'\n")
     assert job.ended()
-    job.settle()
+    job.finish()
     assert "Slurm job 11: ModuleNotFoundError: No module named 'slackoff'" in str(cells[0].status().last_error)
 
 
@@ -111,7 +111,7 @@ def test_a_job_of_which_slurm_knows_nothing_is_a_failure(cells, slurm):
     job = started(cells[0], slurm)
     (slurm.folder / "jobs").write_text("")
     assert ends(job)
-    assert job.settle().exit == Exit.FAILED
+    assert job.finish().exit == CellExit.FAILED
     assert "Slurm job 11: Slurm does not know it any more" in str(cells[0].status().last_error)
 
 
@@ -146,7 +146,7 @@ def test_a_cell_that_slurm_never_takes_is_a_failure_in_the_end(cells, slurm, mon
     slurm.refuse("sbatch: error: your account has expired\n")
     job = jobs.start(cells[1], SLOT)
     assert ends(job)
-    assert job.settle().exit == Exit.FAILED
+    assert job.finish().exit == CellExit.FAILED
     assert "your account has expired" in str(cells[1].status().last_error)
 
 
@@ -156,7 +156,7 @@ def test_a_cell_whose_node_dies_is_tried_again_and_not_to_blame(cells, slurm, st
     claim(cells[0].folder, "slurm 11", 0)
     slurm.set("11", state)
     assert ends(job)
-    assert job.settle().exit == Exit.INTERRUPTED
+    assert job.finish().exit == CellExit.INTERRUPTED
     assert cells[0].status().last_error is None
 
 
@@ -165,46 +165,46 @@ def test_a_checkpoint_that_is_written_counts_where_a_job_could_not_stand_in_line
     end_attempt(claim(cells[0].folder, "slurm 11", 0), "interrupted")
     write_result(job.submission.paths, "error", "CalledProcessError: scontrol requeue")
     assert job.ended()
-    assert job.settle().exit == Exit.INTERRUPTED
+    assert job.finish().exit == CellExit.INTERRUPTED
 
 
 def test_a_job_that_a_person_cancels_is_a_failure_and_not_tried_again(cells, slurm):
     job = started(cells[0], slurm)
     end_attempt(claim(cells[0].folder, "slurm 11", 0), "interrupted")
-    write_result(job.submission.paths, "success", int(Exit.INTERRUPTED))
+    write_result(job.submission.paths, "success", int(CellExit.INTERRUPTED))
     slurm.set("11", "COMPLETING")
     assert not job.ended()
     slurm.set("11", "CANCELLED")
     assert job.ended()
-    assert job.settle().exit == Exit.FAILED
+    assert job.finish().exit == CellExit.FAILED
     assert "Slurm job 11: CANCELLED" in str(cells[0].status().last_error)
 
 
 def test_an_interrupted_job_that_stands_in_line_again_has_not_ended(cells, slurm):
     job = started(cells[0], slurm)
-    write_result(job.submission.paths, "success", int(Exit.INTERRUPTED))
+    write_result(job.submission.paths, "success", int(CellExit.INTERRUPTED))
     slurm.set("11", "PENDING")
     assert not ends(job, 3 * MOMENT_S)
     write_result(job.submission.paths, "success", 0)
     assert job.ended()
-    assert job.settle().exit == Exit.DONE
+    assert job.finish().exit == CellExit.DONE
 
 
 def test_a_job_in_line_is_cancelled_and_leaves_no_attempt(cells, slurm):
     job = started(cells[0], slurm, "PENDING")
     other = SlurmJobs(SETTINGS).adopt(cells[0], SLOT)
-    job.ask_to_stop()
+    job.stop()
     assert slurm.cancelled == ["11"]
     assert job.ended()
-    assert job.settle().exit == Exit.INTERRUPTED
+    assert job.finish().exit == CellExit.INTERRUPTED
     assert attempts(cells[0].folder) == []
     assert ends(other)  # a second driver, which was not asked to stop, takes the cell up again
-    assert other.settle().exit == Exit.ELSEWHERE
+    assert other.finish().exit == CellExit.ELSEWHERE
 
 
 def test_a_job_asked_to_stop_is_told_until_it_hears_and_cancelled_if_it_stands_in_line_again(cells, slurm):
     job = started(cells[0], slurm)
-    job.ask_to_stop()
+    job.stop()
     assert not job.ended()
     assert slurm.cancelled == ["--signal=TERM 11"] * 2
     slurm.set("11", "PENDING")
@@ -216,11 +216,11 @@ def test_a_job_asked_to_stop_is_told_until_it_hears_and_cancelled_if_it_stands_i
 def test_asked_twice_a_job_is_cancelled_and_soon_left_whatever_slurm_says(cells, slurm):
     job = started(cells[0], slurm)
     slurm.answers(False)
-    job.ask_to_stop()
-    job.end_now()
+    job.stop()
+    job.kill()
     assert slurm.cancelled == ["11"]
     assert ends(job)
-    assert job.settle().exit == Exit.INTERRUPTED
+    assert job.finish().exit == CellExit.INTERRUPTED
 
 
 def test_waiting_in_line_is_no_time_of_a_turn(cells, slurm):

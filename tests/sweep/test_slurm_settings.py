@@ -9,7 +9,7 @@ import pytest
 
 from hydra_plugins.slackoff_launcher import SlurmLauncher
 from slackoff.errors import SlackoffError
-from slackoff.sweep.slots import Slot
+from slackoff.sweep.backend import Slot
 from slackoff.sweep.slurm_jobs import check_names, job_settings
 
 USUAL: dict[str, Any] = {
@@ -46,7 +46,7 @@ def test_a_cell_without_a_gpu_sees_none_and_parameters_win():
 
 def test_ranks_are_the_gpus_unless_they_are_given():
     ranks = [
-        SlurmLauncher(**given).site(Path("runs")).slots[0].ranks
+        SlurmLauncher(**given).resources(Path("runs")).slots[0].ranks
         for given in ({}, {"gpus_per_cell": 4}, {"gpus_per_cell": 0}, {"gpus_per_cell": 0, "ranks_per_cell": 2})
     ]
     assert ranks == [1, 4, 1, 2]
@@ -89,17 +89,17 @@ def test_without_submitit_one_sentence_says_how_to_install_it(monkeypatch: pytes
     for name in [name for name in sys.modules if name.startswith(("submitit", "slackoff.sweep.slurm"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "submitit", None)
-    site = SlurmLauncher().site(Path("runs"))
+    resources = SlurmLauncher().resources(Path("runs"))
     with pytest.raises(SlackoffError, match=r"submitit: in the checkout, \.venv/bin/pip install -e '\.\[slurm\]'"):
-        site.cells.start(None, Slot({}))  # type: ignore[arg-type]
+        resources.backend.start(None, Slot({}))  # type: ignore[arg-type]
 
 
 def test_without_slurm_one_sentence_says_where_to_run_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     pytest.importorskip("submitit", reason="submitit is not installed: .venv/bin/pip install -e '.[slurm]'")
     monkeypatch.setenv("PATH", str(tmp_path))
-    site = SlurmLauncher().site(Path("runs"))
+    resources = SlurmLauncher().resources(Path("runs"))
     with pytest.raises(SlackoffError, match="sbatch, srun, squeue, scancel cannot be found: run it on a login node"):
-        site.cells.start(None, Slot({}))  # type: ignore[arg-type]
+        resources.backend.start(None, Slot({}))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("multirun", [["-m"], []], ids=["sweep", "one cell"])

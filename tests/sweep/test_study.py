@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from slackoff.__main__ import main
 from slackoff.cli.app import app
 from slackoff.record.status import Status
-from slackoff.sweep.slots import make_slots
+from slackoff.sweep.local import make_slots
 
 COMMAND = [sys.executable, "-m", "slackoff"]
 

@@ -23,6 +23,7 @@ from small_problem import (
 from torch import Tensor, nn
 
 from slackoff import build
+from slackoff.cell.callbacks import LossGuard, NonFiniteLossError
 from slackoff.data import BatchStream, RainyBatch
 from slackoff.errors import SlackoffError
 from slackoff.losses import (
@@ -35,7 +36,6 @@ from slackoff.losses import (
     Uncertainty,
     Weighting,
 )
-from slackoff.record.callbacks import LossGuard, NonFiniteLossError
 from slackoff.tasks import MultitaskTask, Steps
 
 # Written by: python tests/tasks/small_problem.py multitask > tests/tasks/golden/multitask.txt

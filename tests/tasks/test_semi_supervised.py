@@ -9,8 +9,8 @@ from small_problem import BATCH, SEED, SaveAt, WithUnlabelled, golden_semi_super
 from torch import nn
 
 from slackoff.data import BatchStream, RainyBatch
+from slackoff.data.streams import derive_seed
 from slackoff.errors import SlackoffError
-from slackoff.seeding import derive_seed
 from slackoff.tasks import SemiSupervisedTask, Steps
 
 # Written by: python tests/tasks/small_problem.py semi_supervised > tests/tasks/golden/semi_supervised.txt

@@ -7,10 +7,10 @@ from small_problem import BATCH, SEED, SaveAt, WithUnlabelled, network, train
 from torch import nn
 
 from slackoff.data import BatchStream
+from slackoff.data.streams import derive_seed
 from slackoff.errors import SlackoffError
 from slackoff.losses.terms import absolute_variation
 from slackoff.networks import DDN
-from slackoff.seeding import derive_seed
 from slackoff.tasks import SIRRTask, Steps
 
 CONSTANT = Steps([], 1.0)

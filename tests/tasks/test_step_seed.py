@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import torch
 
-from slackoff.seeding import derive_seed
+from slackoff.data.streams import derive_seed
 from slackoff.tasks import StepSeed
 
 

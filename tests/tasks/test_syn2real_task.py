@@ -8,9 +8,9 @@ from torch import nn
 
 from slackoff import build
 from slackoff.data import BatchStream
+from slackoff.data.streams import derive_seed
 from slackoff.errors import SlackoffError
 from slackoff.networks import Syn2Real
-from slackoff.seeding import derive_seed
 from slackoff.tasks import Steps, Syn2RealTask
 
 CONSTANT = Steps([], 1.0)

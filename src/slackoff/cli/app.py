@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console, RenderableType
 
-from slackoff import exit_codes, failure
 from slackoff.cli.derain import demo, derain, export
 from slackoff.cli.publish import publish
 from slackoff.cli.user_study import app as user_study
-from slackoff.errors import SlackoffError
-from slackoff.record.ledger import Watch, latest
+from slackoff.errors import EXIT_STOPPED, SlackoffError, explain_unusable, failure_exit_code
+from slackoff.record.ledger import HeartbeatMonitor, latest
 from slackoff.record.observed import observed_status
 from slackoff.record.status import State, Status
 from slackoff.verb_mistakes import stop
@@ -45,7 +44,7 @@ def status(
     from slackoff.sweep.display import watch_statuses
     from slackoff.sweep.pace import Pace
 
-    signs, known = Watch(), dict[str, Status]()
+    signs, known = HeartbeatMonitor(), dict[str, Status]()
     if watch:
         pace = Pace()
         watch_statuses(lambda: _status_table(runs, signs, known, pace), Console())
@@ -95,11 +94,10 @@ def retry(
 
     Exit code: 0 all done, 10 + the number of failed cells, 2 a mistake, 130 Ctrl-C.
     """
-    from slackoff.sweep.driver import run_cells
-    from slackoff.sweep.failures import tell_failures
+    from slackoff.sweep.backend import Resources
+    from slackoff.sweep.driver import report_failures, run_cells
+    from slackoff.sweep.local import LocalBackend, make_slots
     from slackoff.sweep.recorded import named_cells, recorded_cells
-    from slackoff.sweep.site import Site
-    from slackoff.sweep.slots import make_slots
 
     console = Console()
     try:
@@ -108,16 +106,16 @@ def retry(
         if not again:
             console.print(f"No cell under {runs} has failed.")
             return
-        site = Site(make_slots(slots or "auto"))
-        statuses = run_cells(again, site, console)
+        resources = Resources(make_slots(slots or "auto"), LocalBackend())
+        statuses = run_cells(again, resources, console)
     except (SlackoffError, OSError) as error:
         stop(error)
     except KeyboardInterrupt:
         print("stopped; the same command again goes on from the last checkpoints", file=sys.stderr)
-        raise typer.Exit(exit_codes.STOPPED) from None
+        raise typer.Exit(EXIT_STOPPED) from None
     console.print("python -m slackoff report STUDY draws a study with what is done now.")
-    if failed := tell_failures(again, statuses, site, console):
-        raise typer.Exit(exit_codes.of_failures(failed))
+    if failed := report_failures(again, statuses, resources, console):
+        raise typer.Exit(failure_exit_code(failed))
 
 
 @app.command()
@@ -190,7 +188,7 @@ def import_weights(
 
 
 def _status_table(
-    runs: Path, watch: Watch, known: dict[str, Status], pace: "Pace | None" = None
+    runs: Path, watch: HeartbeatMonitor, known: dict[str, Status], pace: "Pace | None" = None
 ) -> list[RenderableType]:
     from slackoff.sweep.display import status_table
 
@@ -212,7 +210,7 @@ def _places(runs: Path, statuses: Sequence[Status]) -> dict[str, str]:
     return places
 
 
-def _guarded_statuses(runs: Path, watch: Watch, known: dict[str, Status]) -> list[Status]:
+def _guarded_statuses(runs: Path, watch: HeartbeatMonitor, known: dict[str, Status]) -> list[Status]:
     """The statuses of all cells; of one that cannot be read now the one in ``known``, which is kept up to date.
 
     Raises:
@@ -230,7 +228,7 @@ def _guarded_statuses(runs: Path, watch: Watch, known: dict[str, Status]) -> lis
             if folder.name in known:
                 found.append(known[folder.name])
             elif not isinstance(error, NotADirectoryError):
-                print(failure.unusable(error, folder), file=sys.stderr)
+                print(explain_unusable(error, folder), file=sys.stderr)
     return sorted(found, key=lambda item: [str(value).zfill(8) for value in item.label.values()])
 
 

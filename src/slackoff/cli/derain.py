@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from slackoff import exit_codes
-from slackoff.errors import SlackoffError
+from slackoff.errors import EXIT_STOPPED, EXIT_WITHOUT_ONNX, SlackoffError, failure_exit_code
 from slackoff.verb_mistakes import stop
 
 if TYPE_CHECKING:
@@ -77,9 +76,9 @@ def derain(
         stop(error)
     except KeyboardInterrupt:
         print("stopped; the same command again goes on with what is not there yet", file=sys.stderr)
-        raise typer.Exit(exit_codes.STOPPED) from None
+        raise typer.Exit(EXIT_STOPPED) from None
     if outcome.failures:
-        raise typer.Exit(exit_codes.of_failures(len(outcome.failures)))
+        raise typer.Exit(failure_exit_code(len(outcome.failures)))
 
 
 def bound_kernel_caches() -> None:
@@ -212,4 +211,4 @@ def export(
         )
     if written.refusal:
         console.print(written.refusal, style="yellow", soft_wrap=True, markup=False, highlight=False)
-        raise typer.Exit(exit_codes.WITHOUT_ONNX)
+        raise typer.Exit(EXIT_WITHOUT_ONNX)

@@ -16,9 +16,8 @@ from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from slackoff import exit_codes
 from slackoff.config.presets import config_folder
-from slackoff.errors import SlackoffError
+from slackoff.errors import EXIT_MISTAKE, EXIT_STOPPED, SlackoffError, failure_exit_code
 
 if TYPE_CHECKING:
     from hydra_plugins.slackoff_launcher import CellLauncher
@@ -58,7 +57,7 @@ def _mistakes_in_one_sentence() -> Iterator[None]:
         )
     except KeyboardInterrupt:
         print("stopped; the same command again goes on from the last checkpoints", file=sys.stderr)
-        sys.exit(exit_codes.STOPPED)
+        sys.exit(EXIT_STOPPED)
 
 
 def overrides_last(arguments: list[str]) -> list[str]:
@@ -79,7 +78,7 @@ def _single(config: DictConfig) -> None:
             raise SlackoffError("study.manifest names a list of cells: add -m to the command")
         job = Job(list(hydra_config.overrides.task))
         if failed := _launcher(hydra_config.launcher).run([job], [content]):
-            sys.exit(exit_codes.of_failures(failed))
+            sys.exit(failure_exit_code(failed))
 
 
 def _launcher(node: DictConfig) -> "CellLauncher":
@@ -108,4 +107,4 @@ def _hint_at_multirun() -> None:
 
 def _stop(sentence: str) -> None:
     print(f"error: {sentence}", file=sys.stderr)
-    sys.exit(exit_codes.MISTAKE)
+    sys.exit(EXIT_MISTAKE)

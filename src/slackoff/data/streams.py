@@ -4,6 +4,7 @@ Three streams: rain laid over a bank of backgrounds, crops of stored (rainy, cle
 without truth. Crops are random, or fixed once and for all.
 """
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,22 @@ from slackoff.images.sources import map_in_threads
 from slackoff.metrics.functional import rain_from_pair
 from slackoff.rain import RainRange, add_rain, render_streaks
 from slackoff.rain.render import to_device
-from slackoff.seeding import derive_seed
+
+
+def derive_seed(seed: int, *path: int | str) -> int:
+    """Derive an independent seed for one use of one cell seed, for example ``derive_seed(0, "batch", 17)``.
+
+    Random state is a function of where one is, not of what was drawn before.
+
+    Args:
+        seed: the cell's seed.
+        path: what the seed is for.
+
+    Returns:
+        A number in [0, 2^63), the same on every machine.
+    """
+    text = "/".join(str(part) for part in (seed, *path))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 class RainyBatch(NamedTuple):

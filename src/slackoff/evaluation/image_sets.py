@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from slackoff.data.streams import derive_seed
 from slackoff.errors import SlackoffError
 from slackoff.images import (
     ImageSource,
@@ -24,7 +25,6 @@ from slackoff.images import (
 )
 from slackoff.metrics.functional import rain_from_pair
 from slackoff.rain import RainRange, ThinRain, add_rain, render_layer
-from slackoff.seeding import derive_seed
 
 TestCrops = Literal["centre", "five"]
 TEST_CROPS = ("centre", "five")

@@ -7,28 +7,91 @@ processes can hold the same claim: a stale claim is taken over by creating the n
 
 import json
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+import psutil
+
 from slackoff.errors import SlackoffError
 from slackoff.record.files import create_text, now, read_text, write_json
-from slackoff.record.owner import Owner
 
 FOLDER = "attempts"
 HEARTBEAT_S = 15.0
 STALE_AFTER_S = 180.0
 """Longer than a network file system keeps old times in its cache (60 s, NFS)."""
 
+_PROC = Path("/proc")
+_STATE, _START = 0, 19  # of the fields of /proc/PID/stat behind the process's name
+_SAME_START_S = 2.0
+_SUPERVISOR_POLL_S = 1.0
+
 Outcome = Literal["done", "unneeded", "failed", "interrupted"]
 
 
 class ClaimedError(SlackoffError):
     """Another process trains the cell."""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A process, named so that it cannot be taken for another one.
+
+    ``place`` tells machines, boots and PID namespaces apart: only from the same place can one look whether the process
+    lives. ``started`` is in ticks since boot where there is ``/proc`` (setting the clock does not change it), else in
+    seconds. ``host`` is for people.
+    """
+
+    host: str
+    place: str
+    pid: int
+    started: float
+
+    @classmethod
+    def this(cls) -> "Owner":
+        """The present process."""
+        return cls(socket.gethostname(), _place(), os.getpid(), _started(os.getpid()) or 0.0)
+
+    @classmethod
+    def local(cls, pid: int, started: float) -> "Owner":
+        """Another process of this machine."""
+        return cls(socket.gethostname(), _place(), pid, started)
+
+    @classmethod
+    def read(cls, content: Any) -> "Owner | None":
+        """From what ``asdict`` gave; None for anything else."""
+        try:
+            return cls(str(content["host"]), str(content["place"]), int(content["pid"]), float(content["started"]))
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    def is_local(self) -> bool:
+        """Whether it is of this machine, this boot and this PID namespace."""
+        return self.place == _place()
+
+    def is_alive(self) -> bool:
+        """Whether a local process runs; one that ended but was not waited for does not."""
+        started = _started(self.pid)
+        return started is not None and abs(started - self.started) < _SAME_START_S
+
+    def exit_when_it_ends(self, code: int) -> None:
+        """Let the present process end with an exit code soon after this local one is gone."""
+
+        def wait() -> None:
+            while self.is_alive():
+                time.sleep(_SUPERVISOR_POLL_S)
+            os._exit(code)
+
+        threading.Thread(target=wait, name="supervisor", daemon=True).start()
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
 
 
 @dataclass(frozen=True)
@@ -53,7 +116,7 @@ class Attempt:
         if self.owner is None:
             return self.slot or "unknown"
         slot = self.slot or f"process {self.owner.pid}"
-        if self.owner.is_near():
+        if self.owner.is_local():
             return slot
         silent = 0.0
         with suppress(OSError):  # by this machine's clock: for people, nothing is decided by it
@@ -113,10 +176,10 @@ def _read(path: Path) -> Attempt:
     )
 
 
-class Watch:
+class HeartbeatMonitor:
     """Tells whether the claims on cells are held by living processes.
 
-    A near process is looked up. For one on another machine only its heartbeat tells: it counts as dead when that did
+    A local process is looked up. For one on another machine only its heartbeat tells: it counts as dead when that did
     not move for ``stale_after_s`` of this process's own clock, so that clocks that differ or are set do no harm.
     """
 
@@ -132,8 +195,8 @@ class Watch:
         """
         if attempt.outcome is not None:
             return False
-        if attempt.owner is not None and attempt.owner.is_near():
-            return attempt.owner.lives()
+        if attempt.owner is not None and attempt.owner.is_local():
+            return attempt.owner.is_alive()
         try:
             beat = attempt.beat()
         except FileNotFoundError:
@@ -207,7 +270,7 @@ def claim(
     """
     newest = latest(folder)
     number = newest.number if newest else 0
-    if newest is not None and (number > after if after is not None else Watch().holds(newest)):
+    if newest is not None and (number > after if after is not None else HeartbeatMonitor().holds(newest)):
         raise ClaimedError(f"{folder} is being trained by {newest.owner or 'another process'}")
     path = _path(folder / FOLDER, number + 1)
     attempt = Attempt(path, number + 1, Owner.this(), now(), slot, outcome, now() if outcome else None, error)
@@ -241,3 +304,33 @@ def _content(attempt: Attempt) -> dict[str, Any]:
 
 def _path(folder: Path, number: int) -> Path:
     return folder / f"{number:04d}.json"
+
+
+@cache
+def _place() -> str:
+    boot = _PROC / "sys/kernel/random/boot_id"
+    try:
+        return f"{boot.read_text().strip()} {(_PROC / 'self/ns/pid').readlink()}"
+    except OSError:
+        return f"{socket.gethostname()} {psutil.boot_time():.0f}"
+
+
+def _started(pid: int) -> float | None:
+    """When a process started; None if it does not run."""
+    try:
+        text = (_PROC / str(pid) / "stat").read_text()
+    except FileNotFoundError:
+        return None if (_PROC / "self").exists() else _started_elsewhere(pid)
+    except ProcessLookupError:
+        return None
+    fields = text.rpartition(")")[2].split()
+    return None if fields[_STATE] in "ZX" else float(fields[_START])
+
+
+def _started_elsewhere(pid: int) -> float | None:
+    """The same where there is no ``/proc``."""
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except psutil.Error:
+        return None

@@ -3,11 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
-from slackoff.record.ledger import Watch, latest
+from slackoff.record.ledger import HeartbeatMonitor, latest
 from slackoff.record.status import Status, read_status
 
 
-def observed_status(folder: Path, watch: Watch) -> Status | None:
+def observed_status(folder: Path, watch: HeartbeatMonitor) -> Status | None:
     """The status of a cell, corrected where its process is gone and could not say how it ended.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from slackoff.evaluation import Evaluation
-from slackoff.record.loggers import RecordLogger
+from slackoff.record.results import RecordLogger
 from slackoff.record.status import State, Status
 from slackoff.record.wandb_content import headline_threshold, image_tables, pictures, record_digest, run_id, run_options
 from slackoff.record.wandb_logger import GuardedWandbLogger

@@ -1,42 +1,43 @@
 """Run the cells of a sweep: each in a free slot, never one that another driver has, until none is left."""
 
+import shlex
 import signal
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 
 from rich.console import Console
 
-from slackoff import failure
-from slackoff.errors import SlackoffError
-from slackoff.handover import Exit
-from slackoff.record.ledger import Attempt, Watch, latest
+from slackoff.cell.launch import CellExit
+from slackoff.errors import SlackoffError, explain_unusable, is_temporary
+from slackoff.record.ledger import Attempt, HeartbeatMonitor, latest
 from slackoff.record.status import Status
 from slackoff.sweep.aside import Aside
+from slackoff.sweep.backend import Ending, Resources, RunningCell, Slot
 from slackoff.sweep.display import Display
-from slackoff.sweep.failures import name, relative
 from slackoff.sweep.plan import Cell
 from slackoff.sweep.precision import check_hardware
 from slackoff.sweep.prepare import check_all, prepare, repair
-from slackoff.sweep.running import Ended, Running
-from slackoff.sweep.site import Site
-from slackoff.sweep.slots import Slot
 
 _POLL_S = 0.25
 _LOOK_ELSEWHERE_S = 2.0
-_PATIENCE_S = (300.0, 30.0, 0.0)
+_RECOVERY_S = (300.0, 30.0, 0.0)
 """With a record that cannot be used (the server of a network file system may restart): before a signal, after one,
 after two."""
 
 
-def run_cells(cells: Sequence[Cell], site: Site, console: Console, aside: Aside | None = None) -> list[Status]:
+def run_cells(
+    cells: Sequence[Cell], resources: Resources, console: Console, aside: Aside | None = None
+) -> list[Status]:
     """Train every cell that is not done, a slot each at a time, the longest first.
 
     Args:
         cells: the plan.
-        site: where cells run.
+        resources: where cells run.
         console: where progress is shown.
         aside: where configs are checked; closed before training starts.
 
@@ -47,30 +48,27 @@ def run_cells(cells: Sequence[Cell], site: Site, console: Console, aside: Aside 
         SlackoffError: a mistake found before any training starts.
         KeyboardInterrupt: after the running cells were stopped.
     """
-    watch = Watch(site.policy.stale_after_s)
-    statuses = {cell.id: _known_status(cell, watch) for cell in cells}
+    monitor = HeartbeatMonitor(resources.policy.stale_after_s)
+    statuses = {cell.id: _known_status(cell, monitor) for cell in cells}
     missing = [cell for cell in cells if statuses[cell.id].state != "done"]
     if not missing:
         console.print(f"All {len(cells)} cells are done already: nothing to train.")
         return list(statuses.values())
     precisions = " and ".join(dict.fromkeys(str(cell.content["trainer"]["precision"]) for cell in missing))
     number = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
-    console.print(f"{number}, {len(missing)} to train, {len(site.slots)} at a time, in {precisions}.")
+    console.print(f"{number}, {len(missing)} to train, {len(resources.slots)} at a time, in {precisions}.")
     with aside or Aside() as checks:
         operations = check_all(missing, checks)
-        for warning in check_hardware(missing, site.slots, checks) if site.here else ():
+        for warning in check_hardware(missing, resources.slots, checks) if resources.backend.local else ():
             console.print(warning, style="yellow", highlight=False, markup=False, soft_wrap=True)
     missing.sort(key=lambda cell: _work_left(statuses[cell.id], operations[cell.id]), reverse=True)
     for cell in missing:
         with suppress(OSError):  # where the record cannot be read now, the driver tries again before it trains the cell
-            if repaired := repair(cell, watch):
+            if repaired := repair(cell, monitor):
                 console.print(repaired, style="yellow", highlight=False, markup=False, soft_wrap=True)
-            statuses[cell.id] = prepare(cell, watch)
+            statuses[cell.id] = prepare(cell, monitor)
     with Display(console, operations) as display:
-        try:
-            Driver(missing, site, statuses, watch, display).run()
-        finally:
-            site.cells.close()
+        Driver(missing, resources, statuses, monitor, display).run()
     return list(statuses.values())
 
 
@@ -79,29 +77,30 @@ class Driver:
 
     Args:
         cells: those cells.
-        site: where they run.
+        resources: where they run.
         statuses: of all cells by id; kept up to date.
-        watch: tells which claims of others are held by living processes.
+        monitor: tells which claims of others are held by living processes.
         display: where it is shown.
     """
 
     def __init__(
         self,
         cells: Sequence[Cell],
-        site: Site,
+        resources: Resources,
         statuses: dict[str, Status],
-        watch: Watch,
+        monitor: HeartbeatMonitor,
         display: Display,
     ) -> None:
         self.waiting = deque(cells)
+        self.policy = resources.policy
         self.elsewhere: dict[str, tuple[Cell, Attempt]] = {}
-        self.site, self.statuses, self.watch, self.display = site, statuses, watch, display
-        self.running: list[Running] = []
+        self.resources, self.statuses, self.monitor, self.display = resources, statuses, monitor, display
+        self.running: list[RunningCell] = []
         self.tries: dict[str, int] = {}
         self.noted: set[str] = set()
         self.failures = 0
         self.unusable_since: dict[str, float] = {}  # when the record of a cell could not be used first
-        self.untold: list[Running] = []  # those that have not got the latest signal yet
+        self.unsignalled: list[RunningCell] = []  # those that have not got the latest signal yet
         self.signals = self.obeyed = 0
         self.looked = float("-inf")
 
@@ -112,18 +111,18 @@ class Driver:
             KeyboardInterrupt: after Ctrl-C, once the running cells have stopped.
         """
         with self._listening():
-            while not self._over():
+            while not self._finished():
                 self._obey()
                 self._look_elsewhere()
                 self._fill()
                 time.sleep(_POLL_S)
-                self._settle()
+                self._collect()
                 self._limit_time()
-                self.display.update(list(self.statuses.values()), self._places(), final=self._over())
+                self.display.update(list(self.statuses.values()), self._places(), final=self._finished())
         if self.signals:
             raise KeyboardInterrupt
 
-    def _over(self) -> bool:
+    def _finished(self) -> bool:
         """Whether nothing is left to wait for: once a signal is obeyed, only the cells that run here are."""
         return not self.running and bool(self.obeyed or not (self.waiting or self.elsewhere))
 
@@ -136,7 +135,7 @@ class Driver:
     def _fill(self) -> None:
         """Start waiting cells in free slots; one that somebody else trains is only watched."""
         busy = {process.slot.name for process in self.running} | self._taken_elsewhere()
-        free = deque(slot for slot in self.site.slots if slot.name not in busy)
+        free = deque(slot for slot in self.resources.slots if slot.name not in busy)
         for _ in range(len(self.waiting)):
             if not free or not self.waiting or self.signals:
                 return
@@ -144,10 +143,10 @@ class Driver:
             try:
                 self._take_up(cell, free[0])
             except OSError as error:  # its record cannot be used, no log opened, no process started
-                if self._bears(cell, error):
+                if self._may_recover(cell, error):
                     self._queue(cell)
                 else:
-                    self._failed(cell, failure.unusable(error, cell.folder))
+                    self._failed(cell, explain_unusable(error, cell.folder))
             taken = {process.slot.name for process in self.running} | self._taken_elsewhere()
             free = deque(slot for slot in free if slot.name not in taken)
 
@@ -158,21 +157,21 @@ class Driver:
             OSError: its record cannot be used now, or no process be started.
         """
         newest = latest(cell.folder)
-        holder = newest if newest is not None and self.watch.holds(newest) else None
-        self.statuses[cell.id] = cell.status(self.watch)
-        if holder is not None and (adopted := self.site.cells.adopt(cell, slot)) is not None:
+        holder = newest if newest is not None and self.monitor.holds(newest) else None
+        self.statuses[cell.id] = cell.status(self.monitor)
+        if holder is not None and (adopted := self.resources.backend.adopt(cell, slot)) is not None:
             self.running.append(adopted)
         elif holder is not None:
             self.elsewhere[cell.id] = (cell, holder)
-            self.display.say(f"cell {name(cell)} is waited for: {self._held_by(holder)}")
+            self.display.say(f"cell {cell_name(cell)} is waited for: {self._held_by(holder)}")
         elif self.statuses[cell.id].state != "done":
-            self.running.append(self.site.cells.start(cell, slot, newest.number if newest else 0))
+            self.running.append(self.resources.backend.start(cell, slot, newest.number if newest else 0))
         self.unusable_since.pop(cell.id, None)
 
-    def _bears(self, cell: Cell, error: OSError) -> bool:
+    def _may_recover(self, cell: Cell, error: OSError) -> bool:
         """Whether to try again what a cell's record does not allow now."""
         since = self.unusable_since.setdefault(cell.id, time.monotonic())
-        if failure.may_pass(error) and time.monotonic() - since < _PATIENCE_S[min(self.signals, 2)]:
+        if is_temporary(error) and time.monotonic() - since < _RECOVERY_S[min(self.signals, 2)]:
             return True
         del self.unusable_since[cell.id]
         return False
@@ -180,7 +179,7 @@ class Driver:
     def _taken_elsewhere(self) -> set[str]:
         """Names of the slots of this machine that cells of other drivers run in."""
         attempts = (attempt for _, attempt in self.elsewhere.values())
-        return {attempt.slot for attempt in attempts if attempt.owner and attempt.owner.is_near()}
+        return {attempt.slot for attempt in attempts if attempt.owner and attempt.owner.is_local()}
 
     def _places(self) -> dict[str, str]:
         """Where the running cells run, by id."""
@@ -188,10 +187,10 @@ class Driver:
         return here | {id: attempt.place() for id, (_, attempt) in self.elsewhere.items()}
 
     def _held_by(self, attempt: Attempt) -> str:
-        if attempt.owner is not None and attempt.owner.is_near():
+        if attempt.owner is not None and attempt.owner.is_local():
             return f"{attempt.owner} trains it"
         return (
-            f"{_owner(attempt)} trains it; if that shows no sign of life for {self.site.policy.stale_after_s:g} s, "
+            f"{_owner(attempt)} trains it; if that shows no sign of life for {self.policy.stale_after_s:g} s, "
             "it goes on here"
         )
 
@@ -202,24 +201,24 @@ class Driver:
         self.looked = time.monotonic()
         for cell, attempt in list(self.elsewhere.values()):
             try:
-                self.statuses[cell.id] = status = cell.status(self.watch)
-                held = self.watch.holder(cell.folder) is not None
+                self.statuses[cell.id] = status = cell.status(self.monitor)
+                held = self.monitor.holder(cell.folder) is not None
             except OSError as error:
-                if not self._bears(cell, error):
+                if not self._may_recover(cell, error):
                     del self.elsewhere[cell.id]
-                    self._failed(cell, failure.unusable(error, cell.folder))
+                    self._failed(cell, explain_unusable(error, cell.folder))
                 continue
             self.unusable_since.pop(cell.id, None)
             if held:
                 continue
             del self.elsewhere[cell.id]
             if status.state == "done":
-                self.display.say(f"cell {name(cell)} done by {_owner(attempt)}")
+                self.display.say(f"cell {cell_name(cell)} done by {_owner(attempt)}")
             else:
-                self.display.say(f"cell {name(cell)}: {_owner(attempt)} is gone; it goes on here", "yellow")
+                self.display.say(f"cell {cell_name(cell)}: {_owner(attempt)} is gone; it goes on here", "yellow")
                 self._queue(cell)
 
-    def _settle(self) -> None:
+    def _collect(self) -> None:
         """See which cells have ended, and how."""
         for process in list(self.running):
             cell, ended = process.cell, self._look(process)
@@ -228,73 +227,73 @@ class Driver:
             if ended is None:
                 continue
             self.running.remove(process)
-            self._announce(cell, ended.exit)
-            if ended.exit == Exit.ELSEWHERE:
+            self._announce_end(cell, ended.exit)
+            if ended.exit == CellExit.ELSEWHERE:
                 self._queue(cell, first=True)
-            elif ended.exit == Exit.INTERRUPTED and not process.asked:
+            elif ended.exit == CellExit.INTERRUPTED and not process.asked:
                 self._queue(cell)  # somebody else stopped it: it goes on from its checkpoint
-            elif ended.exit == Exit.FAILED:
+            elif ended.exit == CellExit.FAILED:
                 self._failed(cell, ended.reason)
 
-    def _look(self, process: Running) -> Ended | None:
+    def _look(self, process: RunningCell) -> Ending | None:
         """How a cell ended; None while it runs, or while its record cannot be used and may be soon."""
         cell = process.cell
         try:
             if not process.ended():
                 with suppress(OSError):  # it runs on whatever can be read of it: what was known is shown until then
-                    self.statuses[cell.id] = _current(process, self.watch)
+                    self.statuses[cell.id] = _current(process, self.monitor)
                 self.unusable_since.pop(cell.id, None)
                 return None
-            ended = process.settle()
-            self.statuses[cell.id] = cell.status(self.watch)
+            ended = process.finish()
+            self.statuses[cell.id] = cell.status(self.monitor)
         except OSError as error:
-            return None if self._bears(cell, error) else process.give_up(error)
+            return None if self._may_recover(cell, error) else process.give_up(error)
         self.unusable_since.pop(cell.id, None)
         return ended
 
     def _failed(self, cell: Cell, reason: str | None) -> None:
         """Say so, and try again where the policy allows it; the record may not be able to tell."""
         with suppress(OSError):
-            self.statuses[cell.id] = cell.status(self.watch)
+            self.statuses[cell.id] = cell.status(self.monitor)
         self.statuses[cell.id] = replace(self.statuses[cell.id], state="failed", last_error=reason)
-        self.display.say(f"cell {name(cell)} failed: {reason} [{relative(cell.folder)}]", "red")
+        self.display.say(f"cell {cell_name(cell)} failed: {reason} [{short_path(cell.folder)}]", "red")
         if self.signals:
             return
         self.tries[cell.id] = self.tries.get(cell.id, 0) + 1
-        if self.tries[cell.id] < self.site.policy.max_attempts:
+        if self.tries[cell.id] < self.policy.max_attempts:
             self._queue(cell)
             return
         self.failures += 1
-        if self.site.policy.stop_after is not None and self.failures >= self.site.policy.stop_after and self.waiting:
+        if self.policy.stop_after is not None and self.failures >= self.policy.stop_after and self.waiting:
             self.display.say(f"{self.failures} cells failed: the {len(self.waiting)} that wait are left", "red")
             self.waiting.clear()
 
     def _limit_time(self) -> None:
-        limit = self.site.policy.time_limit_s
+        limit = self.policy.time_limit_s
         if limit is None:
             return
         for process in self.running:
             with suppress(OSError):  # one that cannot be reached now is ended when its time of grace is over
-                if process.seconds() > limit + self.site.policy.grace_s:
-                    process.end_now()
+                if process.seconds() > limit + self.policy.grace_s:
+                    process.kill()
                 elif process.seconds() > limit and not process.asked:
-                    process.ask_to_stop(
+                    process.stop(
                         f"it ran over its time limit of {limit / 3600:g} h: raise hydra.launcher.time_limit_h; "
                         "the same command again goes on from its last checkpoint"
                     )
 
-    def _announce(self, cell: Cell, ending: Exit) -> None:
+    def _announce_end(self, cell: Cell, ending: CellExit) -> None:
         """Say how a cell ended as soon as it did; a note that many cells have is said of the first one."""
         status = self.statuses[cell.id]
         for note in status.notes:
             if note not in self.noted:
                 self.noted.add(note)
-                self.display.say(f"note on cell {name(cell)}: {note}", "yellow")
-        if ending == Exit.DONE:
+                self.display.say(f"note on cell {cell_name(cell)}: {note}", "yellow")
+        if ending == CellExit.DONE:
             seconds = status.train_seconds + status.evaluate_seconds
-            self.display.say(f"cell {name(cell)} done in {seconds:.0f} s")
-        elif ending == Exit.INTERRUPTED:
-            self.display.say(f"cell {name(cell)} stopped at step {status.step}", "yellow")
+            self.display.say(f"cell {cell_name(cell)} done in {seconds:.0f} s")
+        elif ending == CellExit.INTERRUPTED:
+            self.display.say(f"cell {cell_name(cell)} stopped at step {status.step}", "yellow")
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
@@ -309,7 +308,7 @@ class Driver:
         except BaseException:
             for process in self.running:
                 with suppress(SlackoffError, OSError):
-                    process.ask_to_stop()
+                    process.stop()
             raise
         finally:
             for number, handler in before.items():
@@ -319,23 +318,23 @@ class Driver:
         """After the first signal let checkpoints be written, after the second end now."""
         if self.signals > self.obeyed:
             self.obeyed = self.signals
-            self.untold = list(self.running)
+            self.unsignalled = list(self.running)
             self.waiting.clear()
             self.elsewhere.clear()
             if self.signals == 1:
                 self.display.say(
                     "stopping: the running cells write a checkpoint; Ctrl-C again ends them at once", "yellow"
                 )
-        for process in list(self.untold):
+        for process in list(self.unsignalled):
             with suppress(OSError):  # one that cannot be reached now is told at the next look
-                process.ask_to_stop() if self.obeyed == 1 else process.end_now()
-                self.untold.remove(process)
+                process.stop() if self.obeyed == 1 else process.kill()
+                self.unsignalled.remove(process)
 
 
-def _known_status(cell: Cell, watch: Watch) -> Status:
+def _known_status(cell: Cell, monitor: HeartbeatMonitor) -> Status:
     """The status of a cell; that of one never tried while it cannot be read: the driver looks again."""
     try:
-        return cell.status(watch)
+        return cell.status(monitor)
     except OSError:
         return cell.first_status()
 
@@ -345,8 +344,8 @@ def _work_left(status: Status, operations: float) -> float:
     return operations * (status.steps_total - status.step)
 
 
-def _current(process: Running, watch: Watch) -> Status:
-    status = process.cell.status(watch)
+def _current(process: RunningCell, monitor: HeartbeatMonitor) -> Status:
+    status = process.cell.status(monitor)
     if status.state in ("pending", "failed", "interrupted"):
         status.state = "running" if process.seconds() else "pending"  # not yet at its first word, or in line
     return status
@@ -354,3 +353,41 @@ def _current(process: Running, watch: Watch) -> Status:
 
 def _owner(attempt: Attempt) -> str:
     return str(attempt.owner or "an unknown process")
+
+
+def report_failures(cells: Sequence[Cell], statuses: Sequence[Status], resources: Resources, console: Console) -> int:
+    """Print how many cells failed, then for each: which it is, why, its log, and how to train it again.
+
+    Args:
+        cells: the plan.
+        statuses: of these cells, after the sweep.
+        resources: where they ran; cells of a cluster are trained again by the whole command.
+        console: where to print.
+
+    Returns:
+        The number of cells that failed.
+    """
+    failed = [(cell, status) for cell, status in zip(cells, statuses, strict=True) if status.state == "failed"]
+    left = sum(status.state not in ("done", "failed") for status in statuses)
+    lines = []
+    if failed:
+        rest = f", {left} not trained" if left else ""
+        lines.append(f"{len(failed)} of {len(cells)} cells failed{rest}. The same command again trains only these.")
+    for cell, status in failed:
+        retry = ["retry", "--runs", str(short_path(cell.folder.parents[1])), cell.id]
+        again = shlex.join(["python", "-m", "slackoff", *(retry if resources.backend.local else sys.argv[1:])])
+        log = short_path(cell.folder / "log.txt")
+        lines.append(f"cell {cell_name(cell)}: {status.last_error} | log: {log} | again: {again}")
+    for line in lines:
+        console.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
+    return len(failed)
+
+
+def cell_name(cell: Cell) -> str:
+    """A cell in a sentence: its id and what tells it from the others of its sweep."""
+    return f"{cell.id} ({', '.join(f'{key} {value}' for key, value in cell.axes.items())})"
+
+
+def short_path(path: Path) -> Path:
+    """A path as short as a person would type it here."""
+    return path.relative_to(Path.cwd()) if path.is_absolute() and path.is_relative_to(Path.cwd()) else path

@@ -7,9 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from slackoff.record.status import Status
+from slackoff.sweep.backend import Slot
 from slackoff.sweep.estimate import Estimate, estimate_cost
 from slackoff.sweep.plan import Cell
-from slackoff.sweep.slots import Slot
 
 _STYLES = {"done": "green", "partly": "yellow", "missing": "dim"}
 _MOST_ROWS = 200

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from slackoff.record.status import Status
+from slackoff.sweep.backend import Slot
 from slackoff.sweep.plan import Cell
-from slackoff.sweep.slots import Slot
 
 
 @dataclass(frozen=True)

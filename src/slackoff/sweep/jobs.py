@@ -9,13 +9,13 @@ from rich.console import Console
 
 from slackoff.errors import SlackoffError
 from slackoff.sweep.aside import Aside
+from slackoff.sweep.backend import Resources
 from slackoff.sweep.collection import without_collection
 from slackoff.sweep.expand import Config, Expander, NotGivenError
 from slackoff.sweep.fingerprints import Fingerprints
 from slackoff.sweep.manifest import Job, jobs_of, read_manifest
 from slackoff.sweep.plan import plan
 from slackoff.sweep.precision import FLOAT32, auto_here, settle_precision
-from slackoff.sweep.site import Site
 
 Explain = Callable[[Exception, Sequence[str]], str]
 """From an exception of Hydra or OmegaConf and the overrides that raised it to one sentence."""
@@ -52,7 +52,7 @@ def expand_jobs(
 def run_jobs(
     jobs: Sequence[Job],
     configs: Sequence[Config],
-    site: Site,
+    resources: Resources,
     console: Console,
     dry_run: bool = False,
 ) -> int:
@@ -61,7 +61,7 @@ def run_jobs(
     Args:
         jobs: all jobs of a command.
         configs: their configs.
-        site: where cells run.
+        resources: where cells run.
         console: for progress and tables.
         dry_run: train and write nothing; show cells, states and cost.
 
@@ -76,17 +76,19 @@ def run_jobs(
     with Aside() as aside:
         fingerprints = Fingerprints(dry_run, aside)
         configs = settle_precision(
-            configs, fingerprints, lambda accelerator: aside(auto_here, accelerator) if site.here else FLOAT32
+            configs,
+            fingerprints,
+            lambda accelerator: aside(auto_here, accelerator) if resources.backend.local else FLOAT32,
         )
         cells = plan(configs, [job.overrides for job in jobs], [job.row for job in jobs], fingerprints)
         if dry_run:
             from slackoff.sweep.dry_run import show_dry_run
 
-            show_dry_run(cells, list(dict.fromkeys(fingerprints.problems.values())), site.slots, console)
+            show_dry_run(cells, list(dict.fromkeys(fingerprints.problems.values())), resources.slots, console)
             return 0
         from slackoff.sweep.study import run_study
 
-        return run_study(cells, site, console, aside)
+        return run_study(cells, resources, console, aside)
 
 
 def _row_configs(jobs: Sequence[Job], expander: Expander, explain: Explain) -> Iterator[Config]:

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from slackoff.errors import SlackoffError
-from slackoff.record.ledger import Watch
+from slackoff.record.ledger import HeartbeatMonitor
 from slackoff.record.observed import observed_status
 from slackoff.record.status import DamagedStatusError, Status
 from slackoff.sweep.collection import without_collection
@@ -51,13 +51,13 @@ class Cell:
     def config(self) -> DictConfig:
         return OmegaConf.create(self.content)
 
-    def status(self, watch: Watch | None = None) -> Status:
+    def status(self, watch: HeartbeatMonitor | None = None) -> Status:
         """The true state of the cell, or that of one never tried; ``watch`` knows the claims of other machines.
 
         One whose status is damaged counts as never tried: training goes on from its checkpoint all the same.
         """
         with suppress(DamagedStatusError):
-            if found := observed_status(self.folder, watch or Watch()):
+            if found := observed_status(self.folder, watch or HeartbeatMonitor()):
                 return found
         return self.first_status()
 

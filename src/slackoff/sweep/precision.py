@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from slackoff.sweep.aside import Aside
+from slackoff.sweep.backend import Slot
 from slackoff.sweep.expand import Config
 from slackoff.sweep.fingerprints import Fingerprints
 from slackoff.sweep.identity import Texts, cell_id
 from slackoff.sweep.plan import Cell
-from slackoff.sweep.slots import Slot
 
 AUTO = "auto"
 BFLOAT16, FLOAT32 = "bf16-mixed", "32-true"
@@ -72,7 +72,7 @@ def _with(content: Config, precision: str, trainers: dict[tuple[int, str], Any])
 
 def auto_here(accelerator: str) -> str:
     """What 'auto' is for cells that train on this machine; imports torch."""
-    from slackoff.hardware import auto_precision
+    from slackoff.record.environment import auto_precision
 
     return auto_precision(accelerator)
 
@@ -90,6 +90,6 @@ def check_hardware(cells: Sequence[Cell], slots: Sequence[Slot], aside: Aside) -
 
 
 def _warnings_here(precision: str, accelerator: str, visible_gpus: str | None) -> list[str]:
-    from slackoff.hardware import hardware_warnings
+    from slackoff.record.environment import hardware_warnings
 
     return hardware_warnings(precision, accelerator, visible_gpus)

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from slackoff.errors import SlackoffError
 from slackoff.record.files import create_text, write_text
-from slackoff.record.ledger import ClaimedError, Watch, claim, end_attempt, latest
+from slackoff.record.ledger import ClaimedError, HeartbeatMonitor, claim, end_attempt, latest
 from slackoff.record.status import DamagedStatusError, Status, read_status
 from slackoff.sweep.aside import Aside
 from slackoff.sweep.expand import Config
@@ -48,7 +48,7 @@ def _check(contents: Sequence[Config], places: Sequence[str | None]) -> list[flo
     return found
 
 
-def prepare(cell: Cell, watch: Watch) -> Status:
+def prepare(cell: Cell, monitor: HeartbeatMonitor) -> Status:
     """Write the cell's folder as its process expects it.
 
     Returns:
@@ -63,11 +63,11 @@ def prepare(cell: Cell, watch: Watch) -> Status:
             raise PermissionError(13, "no permission to write")
         write_text(cell.folder / "config.yaml", OmegaConf.to_yaml(cell.config))
         _create_status(cell)
-    status = cell.status(watch)
+    status = cell.status(monitor)
     return replace(status, state="pending") if status.state in ("failed", "interrupted") else status
 
 
-def repair(cell: Cell, watch: Watch) -> str | None:
+def repair(cell: Cell, monitor: HeartbeatMonitor) -> str | None:
     """Make a damaged status anew, in an attempt of its own, so that nobody trains the cell meanwhile.
 
     Returns:
@@ -80,7 +80,7 @@ def repair(cell: Cell, watch: Watch) -> str | None:
         read_status(cell.folder)
     except DamagedStatusError as error:
         newest = latest(cell.folder)
-        if newest is not None and watch.holds(newest):
+        if newest is not None and monitor.holds(newest):
             return None
         with _written(cell), suppress(ClaimedError):
             attempt = claim(cell.folder, "repair", newest.number if newest else 0)

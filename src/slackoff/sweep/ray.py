@@ -18,14 +18,11 @@ import psutil
 import ray
 from ray.exceptions import RayError
 
+from slackoff.cell.launch import CellExit, LaunchOptions, start_cell_process
 from slackoff.errors import SlackoffError
-from slackoff.handover import Exit, Handover
-from slackoff.record.ledger import Attempt, latest
-from slackoff.record.owner import Owner
+from slackoff.record.ledger import Attempt, Owner, latest
+from slackoff.sweep.backend import Backend, RunningCell, Slot, newest_number, read_exit_code
 from slackoff.sweep.plan import Cell
-from slackoff.sweep.running import Running, newest_number, read_code
-from slackoff.sweep.slots import Slot
-from slackoff.sweep.starter import Starter
 
 
 @dataclass(frozen=True)
@@ -91,10 +88,10 @@ class CellTask:
         """Run the cell's process to its end; its exit code."""
         place = self.place()
         if place.unseen is not None or self._is_taken():
-            return Exit.ELSEWHERE
+            return CellExit.ELSEWHERE
         with self.lock:
             if self.asked:
-                return Exit.INTERRUPTED
+                return CellExit.INTERRUPTED
             self.process = process = self._start(slot_name(self.order.token, place.host, place.gpus), place.gpus)
         return process.wait()
 
@@ -105,7 +102,7 @@ class CellTask:
             if self.process is not None:
                 self.process.terminate()
 
-    def end_now(self) -> None:
+    def kill(self) -> None:
         """End it with its helpers."""
         with self.lock:
             self.asked = True
@@ -122,20 +119,11 @@ class CellTask:
 
     def _start(self, slot: str, gpus: str) -> "subprocess.Popen[bytes]":
         this = Owner.this()  # Ray ends it with the driver, and the cell then ends too
-        handover = Handover(self.order.after, self.order.ranks, slot, time.monotonic(), (this.pid, this.started))
-        environment = {**os.environ, **self.order.environment, **handover.as_environment()}
+        options = LaunchOptions(self.order.after, self.order.ranks, slot, time.monotonic(), (this.pid, this.started))
+        environment = dict(self.order.environment)
         if not gpus:
             environment["CUDA_VISIBLE_DEVICES"] = ""  # whatever the node has, none of it was asked for
-        with (self.order.folder / "log.txt").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "slackoff.cell", str(self.order.folder)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self.order.directory,
-                env=environment,
-                start_new_session=True,
-            )
+        return start_cell_process(self.order.folder, options, environment, self.order.directory)
 
 
 _ANSWER_S = 5.0
@@ -143,7 +131,7 @@ _PASSED_ON = "WANDB_"
 _OWN = ("max_restarts", "max_task_retries", "max_concurrency", "name", "lifetime", "get_if_exists")
 
 
-class RayCells(Starter):
+class RayCells(Backend):
     """Hands cells to Ray.
 
     Args:
@@ -210,7 +198,7 @@ class RayCells(Starter):
         return any(all(node["Resources"].get(key, 0) >= self.wanted[key] for key in self.wanted) for node in nodes)
 
 
-class RayCell(Running):
+class RayCell(RunningCell):
     """A cell in Ray's queue, or on one of its nodes."""
 
     def __init__(self, cell: Cell, slot: Slot, order: Order, actor: Any, cells: RayCells) -> None:
@@ -228,10 +216,10 @@ class RayCell(Running):
             self.started = time.monotonic()
         return 0.0 if self.started is None else time.monotonic() - self.started
 
-    def end_now(self) -> None:
-        self._ask("end_now")
+    def kill(self) -> None:
+        self._ask("kill")
 
-    def _stop(self) -> None:
+    def _send_stop(self) -> None:
         self._ask("stop")
 
     def _ask(self, what: str) -> None:
@@ -245,25 +233,25 @@ class RayCell(Running):
         """Where it is; None while it stands in line."""
         return self.placement.result() if self.placement.done() and self.placement.exception() is None else None
 
-    def _ending(self) -> Exit | str:
+    def _how_ended(self) -> CellExit | str:
         error, place = self.result.exception(), self._place()
         ray.kill(self.actor)  # its CPUs and GPUs are free from now on
         if place is not None and place.unseen is not None:
             self.cells.leave_out(place)
-            return Exit.ELSEWHERE
+            return CellExit.ELSEWHERE
         if error is None:
-            ending = read_code(self.result.result())
-            return ending if isinstance(ending, Exit) or place is None else f"{ending}, {place.host}"
+            ending = read_exit_code(self.result.result())
+            return ending if isinstance(ending, CellExit) or place is None else f"{ending}, {place.host}"
         if "No module named 'slackoff" in str(error):
             raise SlackoffError(
                 "The nodes of the Ray cluster lack slackoff, or have another version of it: "
                 "install the one of this machine in the Python that runs Ray there"
             )
         if self.asked and newest_number(self.cell) == self.after:
-            return Exit.INTERRUPTED  # it was taken out of the queue
+            return CellExit.INTERRUPTED  # it was taken out of the queue
         return f"Ray{', ' + place.host if place else ''}: {_reason(error)}"
 
-    def _made(self, attempt: Attempt) -> bool:
+    def _owns(self, attempt: Attempt) -> bool:
         return attempt.slot.startswith(slot_name(self.token))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from slackoff.errors import SlackoffError
-from slackoff.record.ledger import ClaimedError, Watch, claim
+from slackoff.record.ledger import ClaimedError, HeartbeatMonitor, claim
 from slackoff.record.observed import observed_status
 from slackoff.record.status import DamagedStatusError, State, Status
 from slackoff.sweep.plan import Cell
@@ -46,12 +46,12 @@ class Recorded:
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
 
 
-def recorded_cells(runs: Path, states: Collection[State], watch: Watch | None = None) -> list[Recorded]:
+def recorded_cells(runs: Path, states: Collection[State], watch: HeartbeatMonitor | None = None) -> list[Recorded]:
     """The cells under a folder of records that are in one of these states.
 
     One whose status is damaged is passed over: the command of its study makes that anew.
     """
-    watch = watch or Watch()
+    watch = watch or HeartbeatMonitor()
     found = []
     for path in sorted((runs / "cells").glob("*/status.json")):
         with suppress(DamagedStatusError):
@@ -67,7 +67,7 @@ def named_cells(runs: Path, names: Sequence[str]) -> list[Recorded]:
     Raises:
         SlackoffError: there is no such cell, or its status is damaged.
     """
-    watch = Watch()
+    watch = HeartbeatMonitor()
     found = []
     for name in dict.fromkeys(names):
         folder = runs / "cells" / name

@@ -10,14 +10,12 @@ from typing import Any, NamedTuple
 
 from submitit.core.utils import JobPaths
 
+from slackoff.cell.launch import CellExit
 from slackoff.errors import SlackoffError
-from slackoff.handover import Exit
 from slackoff.record.ledger import Attempt, latest
+from slackoff.sweep.backend import Backend, RunningCell, Slot, newest_number
 from slackoff.sweep.plan import Cell
-from slackoff.sweep.running import Running, newest_number
-from slackoff.sweep.slots import Slot
 from slackoff.sweep.slurm_jobs import AGAIN_S, Submission, Submitter, slot_name
-from slackoff.sweep.starter import Starter
 
 _ASK_EVERY_S = 5.0
 _ANSWER_WITHIN_S = 30.0
@@ -96,7 +94,7 @@ _ON_NODE = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZ
 _NOT_THE_CELLS_FAULT = {"NODE_FAIL", "BOOT_FAIL", "PREEMPTED"}
 
 
-class SlurmJobs(Starter):
+class SlurmJobs(Backend):
     """The jobs of a sweep.
 
     Args:
@@ -134,7 +132,7 @@ class SlurmJobs(Starter):
         return None
 
 
-class SlurmJob(Running):
+class SlurmJob(RunningCell):
     """A cell as a job in Slurm's queue, or one that Slurm does not take yet."""
 
     def __init__(
@@ -175,7 +173,7 @@ class SlurmJob(Running):
         if self.ending is not None and time.monotonic() - self.ending > _LEAVE_S:
             return True
         result = _result(self.submission.paths, state in OVER)
-        if result is not None and (result != Exit.INTERRUPTED or state in OVER or (state is None and self.asked)):
+        if result is not None and (result != CellExit.INTERRUPTED or state in OVER or (state is None and self.asked)):
             return True  # one that was interrupted may stand in line again
         if state not in OVER:
             self.gone = None
@@ -188,12 +186,12 @@ class SlurmJob(Running):
     def seconds(self) -> float:
         return 0.0 if self.since is None else time.monotonic() - self.since
 
-    def end_now(self) -> None:
+    def kill(self) -> None:
         if self.ending is None:
             self.ending, self.signalled_at = time.monotonic(), float("-inf")
         self._send("scancel")
 
-    def _stop(self) -> None:
+    def _send_stop(self) -> None:
         self.jobs.queue.forget()
         if self.submission is not None:
             self._repeat(self._state(self.submission))
@@ -203,7 +201,7 @@ class SlurmJob(Running):
         if not self.asked or self.submission is None:
             return
         if self.ending is not None:
-            self.end_now()
+            self.kill()
         elif state == "RUNNING":
             self._send("scancel", "--signal=TERM")
         elif state is not None and state not in _ON_NODE:
@@ -235,21 +233,21 @@ class SlurmJob(Running):
             self.since = None
         return state
 
-    def _ending(self) -> Exit | str:
+    def _how_ended(self) -> CellExit | str:
         if self.submission is None:
-            return Exit.INTERRUPTED if self.asked else f"Slurm took no job for a day: {self.jobs.submitter.refusal}"
+            return CellExit.INTERRUPTED if self.asked else f"Slurm took no job for a day: {self.jobs.submitter.refusal}"
         state, paths = self._state(self.submission), self.submission.paths
         result = _result(paths, look_anew=True)
         cancelled = state == "CANCELLED" and not self.asked
-        if cancelled and result in (None, Exit.INTERRUPTED):
+        if cancelled and result in (None, CellExit.INTERRUPTED):
             if not paths.submitted_pickle.exists():
-                return Exit.ELSEWHERE  # another driver was asked to stop
+                return CellExit.ELSEWHERE  # another driver was asked to stop
             result = state  # somebody wants this cell to end: it is not tried again
         elif self._can_go_on(state, result):
-            return Exit.INTERRUPTED
+            return CellExit.INTERRUPTED
         if isinstance(result, int):
-            if result in list(Exit):
-                return Exit(result)
+            if result in list(CellExit):
+                return CellExit(result)
             result = f"signal {-result}" if result < 0 else f"exit code {result}"
         what = result or state or "Slurm does not know it any more"
         return f"Slurm job {self.submission.number}: {what}; Slurm's log is {paths.stderr}"
@@ -261,9 +259,9 @@ class SlurmJob(Running):
         if (self.asked and not self.ran) or (result is None and state in _NOT_THE_CELLS_FAULT):
             return True
         newest = latest(self.cell.folder)  # its checkpoint may be written, and only standing in line again have failed
-        return newest is not None and self._made(newest) and newest.outcome == "interrupted"
+        return newest is not None and self._owns(newest) and newest.outcome == "interrupted"
 
-    def _made(self, attempt: Attempt) -> bool:
+    def _owns(self, attempt: Attempt) -> bool:
         return self.submission is not None and attempt.slot == slot_name(self.submission.number)
 
 

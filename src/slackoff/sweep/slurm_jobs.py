@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
@@ -21,10 +20,9 @@ import submitit
 from submitit.core.utils import JobPaths
 from submitit.helpers import Checkpointable, DelayedSubmission
 
+from slackoff.cell.launch import CellExit, LaunchOptions, start_cell_process
 from slackoff.errors import SlackoffError
-from slackoff.handover import Exit, Handover
-from slackoff.record.ledger import ClaimedError, Watch, claim, end_attempt, latest
-from slackoff.record.owner import Owner
+from slackoff.record.ledger import ClaimedError, HeartbeatMonitor, Owner, claim, end_attempt, latest
 from slackoff.sweep.plan import Cell
 
 _MOST_IDLE_TURNS = 10
@@ -65,22 +63,14 @@ class CellJob(Checkpointable):
             return self._give_up(after)
         self.found = self._checkpoint_time()
         this = Owner.this()
-        handover = Handover(after, self.ranks, self.slot, time.monotonic(), (this.pid, this.started))
-        with (self.folder / "log.txt").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "slackoff.cell", str(self.folder)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **handover.as_environment()},
-                start_new_session=True,  # Slurm's warning is for this process, which passes it on
-            )
+        options = LaunchOptions(after, self.ranks, self.slot, time.monotonic(), (this.pid, this.started))
+        self.process = start_cell_process(self.folder, options, {})  # Slurm's warning is passed on to it
         if self.stopping:
             self.process.terminate()
         code = self.process.wait()
         if self.stopping and code == -signal.SIGTERM:  # stopped before it listened
             self._end_attempt()
-            return Exit.INTERRUPTED
+            return CellExit.INTERRUPTED
         return code
 
     def checkpoint(self) -> DelayedSubmission:
@@ -96,9 +86,9 @@ class CellJob(Checkpointable):
 
     def _over(self) -> int:
         """Number of the attempt that is over; one that an earlier turn of this job made is, once its process is."""
-        watch = Watch()
+        monitor = HeartbeatMonitor()
         while (newest := latest(self.folder)) is not None and newest.slot == self.slot:
-            if not watch.holds(newest):
+            if not monitor.holds(newest):
                 return newest.number
             time.sleep(_LOOK_S)
         return self.after
@@ -121,13 +111,13 @@ class CellJob(Checkpointable):
             return (self.folder / "checkpoints" / "last.ckpt").stat().st_mtime
         return 0.0
 
-    def _give_up(self, after: int) -> Exit:
+    def _give_up(self, after: int) -> CellExit:
         reason = f"{self.idle} turns in Slurm were too short to write a checkpoint: raise hydra.launcher.timeout_min"
         try:
             end_attempt(claim(self.folder, self.slot, after), "failed", reason)
         except ClaimedError:
-            return Exit.ELSEWHERE
-        return Exit.FAILED
+            return CellExit.ELSEWHERE
+        return CellExit.FAILED
 
 
 _PROGRAMS = ("sbatch", "srun", "squeue", "scancel")

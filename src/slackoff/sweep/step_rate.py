@@ -11,7 +11,7 @@ from torch import Tensor
 
 from slackoff import build
 from slackoff.data import BatchStream, RainyBatch
-from slackoff.hardware import device_kind
+from slackoff.record.environment import device_kind
 from slackoff.tasks import Task
 
 _FIRST_SIDE_PX = 32

@@ -15,19 +15,18 @@ from slackoff.publishing.agent import agent_run, refuse_many_cells, show_done_ce
 from slackoff.record.files import write_json
 from slackoff.record.status import Status
 from slackoff.sweep.aside import Aside
-from slackoff.sweep.driver import run_cells
-from slackoff.sweep.failures import tell_failures
+from slackoff.sweep.backend import Resources
+from slackoff.sweep.driver import report_failures, run_cells
 from slackoff.sweep.network_costs import check_network_costs, keep_network_costs
 from slackoff.sweep.plan import Cell
-from slackoff.sweep.site import Site
 
 
-def run_study(cells: Sequence[Cell], site: Site, console: Console, aside: Aside | None = None) -> int:
+def run_study(cells: Sequence[Cell], resources: Resources, console: Console, aside: Aside | None = None) -> int:
     """Run the cells of a plan, then draw the study.
 
     Args:
         cells: the plan; not empty.
-        site: where cells run.
+        resources: where cells run.
         console: for progress and the table.
         aside: where configs are checked; closed before training starts.
 
@@ -40,11 +39,11 @@ def run_study(cells: Sequence[Cell], site: Site, console: Console, aside: Aside 
     refuse_many_cells(len(cells))
     check_network_costs(cells)
     known = agent_run() is not None and cells[0].status().state == "done"
-    statuses = run_cells(cells, site, console, aside)
+    statuses = run_cells(cells, resources, console, aside)
     if known:
         show_done_cell(cells[0].folder, str(cells[0].config.logger.project))
     trouble = _draw(cells, statuses, console)
-    failed = tell_failures(cells, statuses, site, console)
+    failed = report_failures(cells, statuses, resources, console)
     if trouble is None:
         return failed
     if failed == 0:

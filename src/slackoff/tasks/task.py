@@ -17,8 +17,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, MultiStepLR
 
 from slackoff.data import RainyBatch
+from slackoff.data.streams import derive_seed
 from slackoff.errors import SlackoffError
-from slackoff.seeding import derive_seed
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The process of one cell: claim it, train it, write down how that ended.
 
-Run as ``python -m slackoff.cell FOLDER`` by the sweep, in a process of its own.
+Run as ``python -m slackoff.cell.process FOLDER`` by the sweep, in a process of its own.
 """
 
 import os
@@ -9,50 +9,42 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
-from slackoff import failure
-from slackoff.handover import Exit, Handover
-from slackoff.leave import leave
-from slackoff.output import endure
-from slackoff.ranks import train_in_ranks
+from slackoff.cell.launch import CellExit, LaunchOptions, Stopped, exit_now
+from slackoff.cell.ranks import train_in_ranks
+from slackoff.errors import explain_error, explain_unwritable, ignore_output_errors
 from slackoff.record.files import now, write_text
-from slackoff.record.ledger import Claim, ClaimedError, Outcome, claim
-from slackoff.record.owner import Owner
-from slackoff.record.signals import Stopped
+from slackoff.record.ledger import Claim, ClaimedError, Outcome, Owner, claim
 from slackoff.record.status import Status, read_status
 
 
-def main(folder: Path, handover: Handover) -> Exit:
+def main(folder: Path, options: LaunchOptions) -> CellExit:
     """Train the cell whose ``config.yaml`` lies in ``folder``; its status and its ledger say how that went."""
-    if handover.supervisor:
-        Owner.near(*handover.supervisor).ends_us_too(Exit.LOST)
+    if options.supervisor:
+        Owner.local(*options.supervisor).exit_when_it_ends(CellExit.LOST)
     try:
         if read_status(folder) is None:
             print(f"{folder} holds no cell: it has no status.json", file=sys.stderr)
-            return Exit.NO_CELL
-        attempt = claim(folder, handover.slot, handover.after)
+            return CellExit.NO_CELL
+        attempt = claim(folder, options.slot, options.after)
+        with Claim(attempt, _exit_as_lost) as held:
+            outcome, reason = _attempt(folder, attempt.number, options)
+            held.end(outcome, reason)
     except ClaimedError as error:
         print(error, file=sys.stderr)
-        return Exit.ELSEWHERE
+        return CellExit.ELSEWHERE
     except OSError as error:
-        print(failure.unwritable(error, folder), file=sys.stderr)
-        return Exit.UNWRITTEN
-    with Claim(attempt, _give_up) as held:
-        try:
-            outcome, reason = _attempt(folder, attempt.number, handover)
-            held.end(outcome, reason)
-        except OSError as error:
-            print(failure.unwritable(error, folder), file=sys.stderr)
-            return Exit.UNWRITTEN
-    return Exit.of(outcome)
+        print(explain_unwritable(error, folder), file=sys.stderr)
+        return CellExit.UNWRITTEN
+    return CellExit.of(outcome)
 
 
-def _give_up() -> None:
+def _exit_as_lost() -> None:
     """End without another word in the record: it belongs to the process that took the cell over."""
     print("another process took this cell over", file=sys.stderr, flush=True)
-    os._exit(Exit.LOST)
+    os._exit(CellExit.LOST)
 
 
-def _attempt(folder: Path, number: int, handover: Handover) -> tuple[Outcome, str | None]:
+def _attempt(folder: Path, number: int, options: LaunchOptions) -> tuple[Outcome, str | None]:
     status = read_status(folder)  # again: whoever held the cell before may have ended it since
     assert status is not None
     if status.state == "done":
@@ -63,7 +55,7 @@ def _attempt(folder: Path, number: int, handover: Handover) -> tuple[Outcome, st
     try:
         status.write(folder)
         (folder / "error.txt").unlink(missing_ok=True)
-        _train(folder, status, handover)
+        _train(folder, status, options)
         status.state, status.step, status.finished_at = "done", status.steps_total, now()
         status.write(folder)
     except Stopped:
@@ -75,18 +67,18 @@ def _attempt(folder: Path, number: int, handover: Handover) -> tuple[Outcome, st
     return "done", None
 
 
-def _train(folder: Path, status: Status, handover: Handover) -> None:
-    if handover.ranks > 1:
-        train_in_ranks(folder, status, handover)
+def _train(folder: Path, status: Status, options: LaunchOptions) -> None:
+    if options.ranks > 1:
+        train_in_ranks(folder, status, options)
         return
-    from slackoff.training import train_alone  # imports torch; by now the cell is claimed
+    from slackoff.cell.training import train  # imports torch; by now the cell is claimed
 
-    train_alone(folder, status, handover.process_start)
+    train(folder, status, options.process_start)
 
 
 def _write_failure(folder: Path, status: Status, error: Exception) -> str:
     status.state, status.finished_at = "failed", now()
-    status.last_error = sentence = failure.sentence(error, folder)
+    status.last_error = sentence = explain_error(error, folder)
     print(sentence, file=sys.stderr)
     with suppress(OSError):  # the ledger has the last word, and where that cannot be written, the driver
         status.write(folder)
@@ -96,5 +88,5 @@ def _write_failure(folder: Path, status: Status, error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    endure()
-    leave(main(Path(sys.argv[1]), Handover.read()))
+    ignore_output_errors()
+    exit_now(main(Path(sys.argv[1]), LaunchOptions.read()))

@@ -1,7 +1,9 @@
 """One cell, top to bottom: config, objects, training, evaluation, record."""
 
+import logging
 import os
 import time
+import warnings
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -16,26 +18,22 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from slackoff import build
-from slackoff.errors import SlackoffError
-from slackoff.handover import launcher_variables
-from slackoff.hardware import device_kind, is_emulated, refuse_float16_on_cpu
-from slackoff.quiet import keep_quiet
-from slackoff.record.callbacks import (
+from slackoff.cell.callbacks import (
     CheckpointCallback,
     EvaluationCallback,
     LossGuard,
     StatusCallback,
+    StopRequest,
     TrainingLogger,
     log_all,
 )
+from slackoff.cell.launch import Stopped, ignore_stop_signals, launcher_variables
+from slackoff.errors import SlackoffError
 from slackoff.record.checkpoint import WholeFileCheckpointIO, find_resume_point
-from slackoff.record.environment import describe_environment
+from slackoff.record.environment import describe_environment, device_kind, is_emulated, refuse_float16_on_cpu
 from slackoff.record.files import remove_partials, write_json
-from slackoff.record.loggers import RecordLogger
-from slackoff.record.results import write_results
-from slackoff.record.signals import Stopped, ignore
+from slackoff.record.results import RecordLogger, write_results
 from slackoff.record.status import Status
-from slackoff.record.stop import StopRequest
 from slackoff.record.wandb_view import WandbView
 from slackoff.tasks import StepSeed
 
@@ -53,7 +51,7 @@ class Ranks:
     def first(self) -> bool:
         return self.number == 0
 
-    def settle(self) -> None:
+    def fix_rank(self) -> None:
         """Let no library take this process for another rank.
 
         Lightning reads its rank from the environment when it is imported: below a launcher (srun, Kubeflow) a process
@@ -76,12 +74,14 @@ class Ranks:
 ALONE = Ranks(0, 1)
 
 
-def train_alone(folder: Path, status: Status, process_start: float) -> None:
-    """Train the cell whose config lies in ``folder`` in this process; raises as ``run_cell`` does."""
+def train(folder: Path, status: Status, process_start: float, ranks: Ranks = ALONE) -> None:
+    """Train the cell whose config lies in ``folder`` in this process; arguments and errors as of ``run_cell``."""
     config = OmegaConf.load(folder / "config.yaml")
     assert isinstance(config, DictConfig)
-    write_json(folder / "environment.json", describe_environment())
-    run_cell(config, folder, status, process_start)
+    if ranks.first:
+        alone = ranks.count == 1
+        write_json(folder / "environment.json", describe_environment() | ({} if alone else {"ranks": ranks.count}))
+    run_cell(config, folder, status, process_start, ranks)
 
 
 def run_cell(config: DictConfig, folder: Path, status: Status, process_start: float, ranks: Ranks = ALONE) -> None:
@@ -100,8 +100,8 @@ def run_cell(config: DictConfig, folder: Path, status: Status, process_start: fl
         SlackoffError: a mistake in the config or data, a foreign checkpoint, a loss that is not finite.
         Stopped: the process was asked to stop; a checkpoint was written if training had begun.
     """
-    ranks.settle()
-    keep_quiet()
+    ranks.fix_rank()
+    silence_libraries()
     kind = device_kind(config.trainer.accelerator)
     refuse_float16_on_cpu(config.trainer.precision, kind)
     torch.backends.cudnn.allow_tf32 = config.trainer.tf32
@@ -115,7 +115,7 @@ def run_cell(config: DictConfig, folder: Path, status: Status, process_start: fl
 
     checkpoints = folder / "checkpoints"
     if ranks.first:
-        _remove_halves(folder)
+        _remove_partial_files(folder)
     resume = find_resume_point(checkpoints, status.id)
     status.notes += data.notes + resume.notes
     if is_emulated(config.trainer.precision, kind):
@@ -170,12 +170,23 @@ def run_cell(config: DictConfig, folder: Path, status: Status, process_start: fl
         if view:
             view.show_results(found)
     except BaseException as error:
-        ignore()  # another signal must not take the place of this error
+        ignore_stop_signals()  # another signal must not take the place of this error
         if view:
             view.end("interrupted" if isinstance(error, Stopped) else "failed")
         raise
     if view:
         view.end("done")
+
+
+def silence_libraries() -> None:
+    """Leave in a cell's log only what a person can act on; Lightning must be imported before.
+
+    Holds for the libraries of this process and of those that it starts.
+    """
+    os.environ.setdefault("WANDB_MODE", "offline")
+    os.environ.setdefault("WANDB_SILENT", "true")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
 
 
 def refuse_split_norm(network: nn.Module, trainer: Trainer) -> None:
@@ -192,7 +203,7 @@ def refuse_split_norm(network: nn.Module, trainer: Trainer) -> None:
         )
 
 
-def _remove_halves(folder: Path) -> None:
+def _remove_partial_files(folder: Path) -> None:
     """Free the room of what a killed attempt left; other drivers may be writing the config and the first status."""
     for place in (folder, folder / "checkpoints", *folder.glob("pictures/*/*")):
         remove_partials(place, kept=("config.yaml", "status.json"))

@@ -13,71 +13,83 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from slackoff.cell import main
+from slackoff.cell.launch import CellExit, LaunchOptions
+from slackoff.cell.process import main
 from slackoff.cli.app import app
-from slackoff.handover import Exit, Handover
 from slackoff.record import files, ledger
 from slackoff.record import status as status_module
 from slackoff.record.files import read_text
-from slackoff.record.ledger import Attempt, Claim, Watch, attempts, claim, end_attempt, latest
+from slackoff.record.ledger import Attempt, Claim, HeartbeatMonitor, attempts, claim, end_attempt, latest
 from slackoff.record.status import Status, read_status
 from slackoff.sweep import driver as driver_module
+from slackoff.sweep.backend import Backend, Policy, Resources, RunningCell, Slot
 from slackoff.sweep.display import Display, watch_statuses
 from slackoff.sweep.driver import Driver, run_cells
 from slackoff.sweep.plan import Cell
-from slackoff.sweep.policy import Policy
 from slackoff.sweep.prepare import prepare
-from slackoff.sweep.running import Running
-from slackoff.sweep.site import Site
-from slackoff.sweep.slots import Slot
-from slackoff.sweep.starter import Starter
 
 SLOTS = [Slot({}, "cpu 0"), Slot({}, "cpu 1")]
 LOOKS = 200  # of a driver that should have ended long before
 
 
-class Script(Running):
-    """A cell that runs for some looks of the driver and then ends by an exit code; asked to stop, at once."""
+class Script(RunningCell):
+    """A cell that waits and runs for some looks of the driver and then ends by an exit code; asked to stop, at once."""
 
-    def __init__(self, cell: Cell, slot: Slot, after: int, looks: int, asked_to_stop: Exit = Exit.INTERRUPTED) -> None:
+    def __init__(self, cell: Cell, slot: Slot, after: int, looks: int, when_asked: CellExit, queued: int = 0) -> None:
         super().__init__(cell, slot, after)
-        self.looks, self.asked_to_stop = looks, asked_to_stop
+        self.left, self.running_from, self.when_asked = looks, looks - queued, when_asked
 
     def ended(self) -> bool:
-        self.looks -= 1
-        if self.looks == 0 and not self.asked:
+        self.left -= 1
+        if self.left == 0 and not self.asked:
             status = read_status(self.cell.folder)
             assert status is not None
             status.state = "done"
             status.write(self.cell.folder)
-        return self.looks <= 0
+        return self.left <= 0
 
     def seconds(self) -> float:
-        return 1.0
+        return float(self.left < self.running_from)
 
-    def end_now(self) -> None:
-        self._stop()
+    def kill(self) -> None:
+        self._send_stop()
 
-    def _stop(self) -> None:
-        self.looks = 0
+    def _send_stop(self) -> None:
+        self.left = 0
 
-    def _ending(self) -> Exit | str:
-        return self.asked_to_stop if self.asked else Exit.DONE
+    def _how_ended(self) -> CellExit | str:
+        return self.when_asked if self.asked else CellExit.DONE
 
-    def _made(self, attempt: Attempt) -> bool:
+    def _owns(self, attempt: Attempt) -> bool:
         return True
 
 
-class Scripts(Starter):
-    """Starts cells as scripts."""
+class Scripts(Backend):
+    """Starts cells as scripts; ``adopts``: takes over those that others hold; ``change`` is called with each."""
 
-    def __init__(self, looks: int = 3, asked_to_stop: Exit = Exit.INTERRUPTED) -> None:
-        self.looks, self.asked_to_stop = looks, asked_to_stop
+    def __init__(
+        self,
+        looks: int = 3,
+        when_asked: CellExit = CellExit.INTERRUPTED,
+        queued: int = 0,
+        adopts: bool = False,
+        change: Callable[[RunningCell], object] = lambda _: None,
+    ) -> None:
+        self.looks, self.when_asked, self.queued, self.adopts, self.change = looks, when_asked, queued, adopts, change
         self.started: list[str] = []
+        self.adopted: list[RunningCell] = []
 
-    def start(self, cell: Cell, slot: Slot, after: int | None = None) -> Running:
+    def start(self, cell: Cell, slot: Slot, after: int | None = None) -> RunningCell:
         self.started.append(cell.id)
-        return Script(cell, slot, after or 0, self.looks, self.asked_to_stop)
+        script = Script(cell, slot, after or 0, self.looks, self.when_asked, self.queued)
+        self.change(script)
+        return script
+
+    def adopt(self, cell: Cell, slot: Slot) -> RunningCell | None:
+        if not self.adopts:
+            return None
+        self.adopted.append(Script(cell, slot, 0, self.looks, self.when_asked))
+        return self.adopted[-1]
 
 
 class Looks(Display):
@@ -98,25 +110,26 @@ class Looks(Display):
 
 
 @pytest.fixture
-def cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Cell]:
+def cells(bare_cells: Callable[[int], list[Cell]], monkeypatch: pytest.MonkeyPatch) -> list[Cell]:
+    """Three prepared cells, and a driver that looks at them often."""
     monkeypatch.setattr(driver_module, "_POLL_S", 0.001)
     monkeypatch.setattr(driver_module, "_LOOK_ELSEWHERE_S", 0.0)
-    monkeypatch.setattr(driver_module, "check_all", lambda cells, _: dict.fromkeys((cell.id for cell in cells), 1.0))
-    monkeypatch.setattr(driver_module, "check_hardware", lambda *_: [])
-    content = {"schedule": {"steps": 20}, "trainer": {"precision": "32-true", "accelerator": "cpu"}}
-    names = [f"cell{seed}" for seed in range(3)]
-    found = [
-        Cell(name, content, tmp_path / "runs/cells" / name, {"seed": seed}, {"seed": seed})
-        for seed, name in enumerate(names)
-    ]
+    found = bare_cells(3)
     for cell in found:
-        prepare(cell, Watch())
+        prepare(cell, HeartbeatMonitor())
     return found
 
 
-def drive(cells: Sequence[Cell], starter: Starter, shown: Looks, policy: Policy | None = None) -> dict[str, Status]:
-    statuses = {cell.id: cell.status() for cell in cells}
-    Driver(cells, Site(SLOTS, policy or Policy(), starter), statuses, Watch(), shown).run()
+def drive(
+    cells: Sequence[Cell],
+    backend: Backend,
+    shown: Looks,
+    policy: Policy | None = None,
+    known: dict[str, Status] | None = None,
+) -> dict[str, Status]:
+    """Run a driver; ``known``: the statuses by id, where they cannot be read any more."""
+    statuses = known or {cell.id: cell.status() for cell in cells}
+    Driver(cells, Resources(SLOTS, backend, policy or Policy()), statuses, HeartbeatMonitor(), shown).run()
     return statuses
 
 
@@ -125,12 +138,12 @@ def interrupt(number: int = signal.SIGINT) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("ending", [Exit.INTERRUPTED, Exit.ELSEWHERE, Exit.LOST, Exit.NO_CELL])
+@pytest.mark.parametrize("ending", [CellExit.INTERRUPTED, CellExit.ELSEWHERE, CellExit.LOST, CellExit.NO_CELL])
 def test_one_signal_ends_the_driver_however_the_cells_end(cells, number, ending):
-    starter = Scripts(looks=10**6, asked_to_stop=ending)
+    backend = Scripts(looks=10**6, when_asked=ending)
     with pytest.raises(KeyboardInterrupt):
-        drive(cells, starter, Looks({2: lambda: interrupt(number)}), Policy(max_attempts=3))
-    assert len(starter.started) == 2
+        drive(cells, backend, Looks({2: lambda: interrupt(number)}), Policy(max_attempts=3))
+    assert len(backend.started) == 2
 
 
 def test_one_signal_ends_a_driver_that_waits_for_cells_of_another_one(cells):
@@ -143,15 +156,27 @@ def test_one_signal_ends_a_driver_that_waits_for_cells_of_another_one(cells):
 def test_a_cell_that_another_driver_gets_while_this_one_is_stopped_is_left_to_it(cells):
     """What two commands on one folder do to each other when both get Ctrl-C: the cell lost here is held there."""
 
-    class Overtaken(Scripts):
-        def start(self, cell: Cell, slot: Slot, after: int | None = None) -> Running:
-            claim(cell.folder, "elsewhere")
-            return super().start(cell, slot, after)
-
     shown = Looks({2: interrupt, 5: interrupt})
+    backend = Scripts(10**6, CellExit.ELSEWHERE, change=lambda lost: claim(lost.cell.folder, "elsewhere"))
     with pytest.raises(KeyboardInterrupt):
-        drive(cells, Overtaken(looks=10**6, asked_to_stop=Exit.ELSEWHERE), shown)
+        drive(cells, backend, shown)
     assert shown.count < 10
+
+
+def test_a_cell_in_a_queue_is_pending_until_its_turn(cells):
+    shown, (cell, *_) = Looks(), cells
+    drive([cell], Scripts(looks=5, queued=2), shown)
+    assert shown.states == [["pending"], ["pending"], ["running"], ["running"], ["done"]]
+
+
+def test_ctrl_c_stops_a_cell_that_was_taken_over(cells):
+    (cell, *_), backend = cells, Scripts(looks=10**6, adopts=True)
+    claim(cell.folder, "job 0")
+    with pytest.raises(KeyboardInterrupt):
+        drive([cell], backend, Looks({2: interrupt}))
+    assert backend.started == []
+    assert [taken_over.asked for taken_over in backend.adopted] == [True]
+    assert [attempt.number for attempt in attempts(cell.folder)] == [1]
 
 
 class Fault:
@@ -188,11 +213,11 @@ def test_a_status_that_cannot_be_read_for_a_while_changes_nothing(cells, fault, 
     for cell in cells:
         end_attempt(claim(cell.folder), "interrupted")
     fault.left = 7
-    starter, shown = Scripts(looks=20), Looks({3: lambda: fault.put_on(first / file)})
-    statuses = drive(cells, starter, shown)
+    backend, shown = Scripts(looks=20), Looks({3: lambda: fault.put_on(first / file)})
+    statuses = drive(cells, backend, shown)
     assert fault.raised == 7
     assert [status.state for status in statuses.values()] == ["done"] * 3
-    assert starter.started == [cell.id for cell in cells]
+    assert backend.started == [cell.id for cell in cells]
     assert {states[0] for states in shown.states} == {"running", "done"}
     assert shown.said == [f"cell {cell.id} (seed {cell.axes['seed']}) done in 0 s" for cell in cells]
 
@@ -203,17 +228,17 @@ def test_a_cell_that_cannot_be_read_before_its_turn_is_started_later(cells, faul
         end_attempt(claim(cell.folder), "interrupted")
     statuses = {cell.id: cell.status() for cell in cells}
     fault.put_on(cells[0].folder / file)
-    starter = Scripts()
-    Driver(cells, Site(SLOTS[:1], cells=starter), statuses, Watch(), Looks({12: fault.mend})).run()
+    backend = Scripts()
+    Driver(cells, Resources(SLOTS[:1], backend), statuses, HeartbeatMonitor(), Looks({12: fault.mend})).run()
     assert fault.raised > 2
-    assert starter.started == [cells[1].id, cells[2].id, cells[0].id]
+    assert backend.started == [cells[1].id, cells[2].id, cells[0].id]
     assert [status.state for status in statuses.values()] == ["done"] * 3
 
 
 @pytest.mark.parametrize("number", [errno.ESTALE, errno.EACCES, errno.EIO])
 @pytest.mark.parametrize("when", ["before its turn", "while it runs", "while another has it"])
 def test_a_record_that_stays_unreadable_is_the_failure_of_its_cell_alone(cells, fault, monkeypatch, number, when):
-    monkeypatch.setattr(driver_module, "_PATIENCE_S", (0.05, 0.0, 0.0))
+    monkeypatch.setattr(driver_module, "_RECOVERY_S", (0.05, 0.0, 0.0))
     fault.number, (first, *_) = number, cells
     at = {"before its turn": 0, "while it runs": 2, "while another has it": 2}[when]
     if when == "while another has it":
@@ -221,8 +246,8 @@ def test_a_record_that_stays_unreadable_is_the_failure_of_its_cell_alone(cells, 
     statuses = {cell.id: cell.status() for cell in cells}
     if at == 0:
         fault.put_on(first.folder)
-    shown, starter = Looks({at: lambda: fault.put_on(first.folder)}), Scripts(looks=5)
-    Driver(cells, Site(SLOTS, cells=starter), statuses, Watch(), shown).run()
+    shown, backend = Looks({at: lambda: fault.put_on(first.folder)}), Scripts(looks=5)
+    statuses = drive(cells, backend, shown, known=statuses)
     assert [status.state for status in statuses.values()] == ["failed", "done", "done"]
     assert f"could not be used for a while ({os.strerror(number)}): see that {first.folder} can be read" in str(
         statuses[first.id].last_error
@@ -231,18 +256,15 @@ def test_a_record_that_stays_unreadable_is_the_failure_of_its_cell_alone(cells, 
 
 
 def test_a_death_that_cannot_be_written_down_at_once_is_written_down_later(cells, fault):
-    class Dying(Scripts):
-        def start(self, cell: Cell, slot: Slot, after: int | None = None) -> Running:
-            running = super().start(cell, slot, after)
-            running._ending = lambda: "signal 9"  # type: ignore[method-assign]
-            return running
+    def die(script: RunningCell) -> None:
+        script._how_ended = lambda: "signal 9"  # type: ignore[method-assign]
 
     (cell, *_) = cells
     held = claim(cell.folder)
     statuses = {cell.id: cell.status()}
     shown = Looks({2: lambda: fault.put_on(cell.folder / "attempts"), 8: fault.mend})
     end_attempt(held, "interrupted")
-    Driver([cell], Site(SLOTS, cells=Dying()), statuses, Watch(), shown).run()
+    drive([cell], Scripts(change=die), shown, known=statuses)
     assert fault.raised > 2
     assert statuses[cell.id].state == "failed"
     newest = latest(cell.folder)
@@ -253,18 +275,18 @@ def test_a_death_that_cannot_be_written_down_at_once_is_written_down_later(cells
 def test_the_claim_made_for_a_dead_cell_is_over_from_its_first_moment(cells, monkeypatch):
     """Else a driver that could not end it would wait for itself."""
     (cell, *_) = cells
-    script = Script(cell, SLOTS[0], 0, 1)
-    monkeypatch.setattr(script, "_ending", lambda: "signal 9")
-    script.settle()
+    script = Script(cell, SLOTS[0], 0, 1, CellExit.DONE)
+    monkeypatch.setattr(script, "_how_ended", lambda: "signal 9")
+    script.finish()
     (attempt,) = attempts(cell.folder)
     assert (attempt.outcome, attempt.ended_at is not None) == ("failed", True)
-    assert not Watch().holds(attempt)
+    assert not HeartbeatMonitor().holds(attempt)
 
 
 def test_a_sweep_begins_although_a_status_cannot_be_read(cells, fault):
     fault.put_on(cells[1].folder)
     fault.left = 4
-    statuses = run_cells(cells, Site(SLOTS, cells=Scripts()), Console(quiet=True))
+    statuses = run_cells(cells, Resources(SLOTS, Scripts()), Console(quiet=True))
     assert [status.state for status in statuses] == ["done"] * 3
     assert fault.raised == 4
 
@@ -308,7 +330,7 @@ def test_an_unreadable_ledger_is_not_taken_for_an_empty_one(tmp_path: Path, monk
 def test_the_place_of_a_cell_is_shown_although_its_heartbeat_cannot_be_read(tmp_path: Path, monkeypatch):
     attempt = claim(tmp_path, "gpu 3")
     assert attempt.owner is not None
-    monkeypatch.setattr(type(attempt.owner), "is_near", lambda self: False)
+    monkeypatch.setattr(type(attempt.owner), "is_local", lambda self: False)
     attempt.path.unlink()
     assert attempt.place() == f"{attempt.owner.host}, gpu 3"
 
@@ -324,9 +346,9 @@ def test_status_shows_the_others_where_one_cannot_be_read(cells, fault):
 
 def test_status_watch_keeps_what_was_known(cells, fault):
     runs, known = cells[0].folder.parents[1], dict[str, Status]()
-    assert len(app._guarded_statuses(runs, Watch(), known)) == 3
+    assert len(app._guarded_statuses(runs, HeartbeatMonitor(), known)) == 3
     fault.put_on(cells[0].folder)
-    assert len(app._guarded_statuses(runs, Watch(), known)) == 3
+    assert len(app._guarded_statuses(runs, HeartbeatMonitor(), known)) == 3
 
 
 def test_watching_goes_on_where_the_folder_cannot_be_read(monkeypatch):
@@ -345,7 +367,7 @@ def test_watching_goes_on_where_the_folder_cannot_be_read(monkeypatch):
 
 def test_a_cell_whose_status_cannot_be_read_ends_with_the_code_for_its_record(tmp_path: Path, fault, capsys):
     fault.put_on(tmp_path)
-    assert main(tmp_path, Handover()) == Exit.UNWRITTEN
+    assert main(tmp_path, LaunchOptions()) == CellExit.UNWRITTEN
     assert f"{tmp_path} cannot be written (" in capsys.readouterr().err
 
 
@@ -369,7 +391,7 @@ def test_the_result_of_a_slurm_job_that_cannot_be_read_now_is_no_failure(tmp_pat
     paths = slurm.JobPaths(tmp_path, "7")
     with paths.result_pickle.open("wb") as file:
         pickle.dump(("success", 0), file)
-    assert slurm._result(paths, look_anew=True) == Exit.DONE
+    assert slurm._result(paths, look_anew=True) == CellExit.DONE
     real, left = Path.open, [1]
 
     def stale(self: Path, *args: Any, **options: Any) -> Any:
@@ -380,35 +402,32 @@ def test_the_result_of_a_slurm_job_that_cannot_be_read_now_is_no_failure(tmp_pat
     monkeypatch.setattr(Path, "open", stale)
     with pytest.raises(OSError, match="Stale"):
         slurm._result(paths, look_anew=False)
-    assert slurm._result(paths, look_anew=False) == Exit.DONE
+    assert slurm._result(paths, look_anew=False) == CellExit.DONE
 
 
 def test_a_running_cell_that_cannot_tell_whether_it_ended_is_asked_again_and_ended_at_last(cells, monkeypatch):
     """As a job of Slurm whose result cannot be read: first for a while, then for good."""
     stale = OSError(errno.ESTALE, os.strerror(errno.ESTALE), "result.pkl")
 
-    class Mute(Scripts):
-        def start(self, cell: Cell, slot: Slot, after: int | None = None) -> Running:
-            running = super().start(cell, slot, after)
-            if cell is cells[0]:
-                real, looks = running.ended, iter(range(LOOKS))
+    def mute(script: RunningCell) -> None:
+        real, looks = script.ended, iter(range(LOOKS))
 
-                def ended() -> bool:
-                    if next(looks) < silent:
-                        raise stale
-                    return real()
+        def ended() -> bool:
+            if next(looks) < silent:
+                raise stale
+            return real()
 
-                monkeypatch.setattr(running, "ended", ended)
-            return running
+        if script.cell is cells[0]:
+            monkeypatch.setattr(script, "ended", ended)
 
     silent = 5
     shown = Looks()
-    assert [status.state for status in drive(cells, Mute(), shown).values()] == ["done"] * 3
+    assert [status.state for status in drive(cells, Scripts(change=mute), shown).values()] == ["done"] * 3
     assert not any("failed" in sentence for sentence in shown.said)
-    monkeypatch.setattr(driver_module, "_PATIENCE_S", (0.02, 0.02, 0.0))
+    monkeypatch.setattr(driver_module, "_RECOVERY_S", (0.02, 0.02, 0.0))
     silent = LOOKS
     for cell in cells:
         cell.first_status().write(cell.folder)
-    statuses = drive(cells, Mute(), Looks())
+    statuses = drive(cells, Scripts(change=mute), Looks())
     assert [status.state for status in statuses.values()] == ["failed", "done", "done"]
     assert str(statuses[cells[0].id].last_error).startswith("result.pkl could not be used for a while")

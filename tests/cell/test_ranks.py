@@ -1,47 +1,53 @@
-"""How a cell of several ranks ends when one of them fails or is asked to stop: real ranks, with one fault each."""
+"""A cell of several ranks: the same losses as of one; how it ends when a rank fails or is asked to stop."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import psutil
 import pytest
 import torch
+from lightning import Trainer
 from omegaconf import DictConfig
 from safetensors.torch import load_file
+from torch import nn
 
-from slackoff import ranks
-from slackoff.cell import main
+from slackoff.cell import ranks
+from slackoff.cell.launch import STOP_SIGNALS, CellExit, LaunchOptions, Stopped
+from slackoff.cell.process import main
+from slackoff.cell.ranks import RankReport
+from slackoff.cell.training import refuse_split_norm
 from slackoff.errors import SlackoffError
-from slackoff.handover import Exit, Handover
-from slackoff.ranks import LastWords
-from slackoff.record.ledger import Watch, attempts
-from slackoff.record.signals import SIGNALS, Stopped
+from slackoff.record.files import read_lines
+from slackoff.record.ledger import HeartbeatMonitor, attempts
 from slackoff.record.status import Status, read_status
 from slackoff.sweep.plan import plan
 from slackoff.sweep.prepare import prepare
+from train_here import train_here
 
 BEGIN = """
 import os, sys, time
 from pathlib import Path
-from slackoff import rank
-from slackoff.handover import Handover
-from slackoff.leave import leave
-from slackoff.record import signals
+from slackoff.cell import launch, ranks
 number, marks = int(os.environ["RANK"]), Path(sys.argv[1]) / "marks"
 marks.mkdir(exist_ok=True)
 """
 END = """
-leave(rank.main(Path(sys.argv[1]), Path(sys.argv[2]), Handover.read()))
+launch.exit_now(ranks.main(Path(sys.argv[1]), Path(sys.argv[2]), launch.LaunchOptions.read()))
 """
 WITHOUT_TRAINING = """
 def train(*_):
     {}
-rank._train = train
+ranks._train = train
 """
 SLOW_STEPS = """
 from slackoff.tasks import SupervisedTask
@@ -65,17 +71,17 @@ def make(composed: Callable[..., DictConfig], tmp_path: Path, monkeypatch: pytes
         script.write_text(BEGIN + code + END)
         monkeypatch.setattr(ranks, "_PROGRAM", [str(script)])
         (cell,) = plan([composed(f"runs={tmp_path / name}", "schedule.log_every=500", *SHORT, *overrides)], [[]])
-        prepare(cell, Watch())
+        prepare(cell, HeartbeatMonitor())
         return cell.folder
 
-    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     yield prepared
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
 
-def train(folder: Path) -> Exit:
-    return main(folder, Handover(ranks=2))
+def train(folder: Path) -> CellExit:
+    return main(folder, LaunchOptions(ranks=2))
 
 
 @contextmanager
@@ -120,14 +126,15 @@ GLOO = "raise RuntimeError('[gloo/transport/tcp/pair.cc:553] Connection closed b
     "code",
     [
         f"if number == 1:\n        time.sleep(1)\n        {GLOO}\n    raise ValueError('no luck')",
-        f"if number == 1:\n        {GLOO}\n    signals.ignore()\n    time.sleep(2)\n    raise ValueError('no luck')",
+        f"if number == 1:\n        {GLOO}\n    launch.ignore_stop_signals()\n    time.sleep(2)\n"
+        "    raise ValueError('no luck')",
     ],
     ids=["before the others", "after the others"],
 )
 def test_a_cause_stays_and_its_traceback_is_kept(make: Make, code: str):
     folder = make(WITHOUT_TRAINING.format(code))
     (folder / "error.txt").write_text("of another attempt")
-    assert train(folder) == Exit.FAILED
+    assert train(folder) == CellExit.FAILED
     status = state(folder)
     assert status.state == "failed"
     assert status.last_error == f"ValueError: no luck (traceback in {folder / 'error.txt'})"
@@ -138,34 +145,34 @@ def test_a_cause_stays_and_its_traceback_is_kept(make: Make, code: str):
     assert "Connection closed" not in text
 
 
-LOST, CAUSE = LastWords("lost", 1.0, "Connection closed"), LastWords("cause", 2.0, "no luck", "trace")
-LATER, STOPPED = LastWords("cause", 3.0, "consequence"), LastWords("stopped", 4.0)
+LOST, ERROR = RankReport("connection", 1.0, "Connection closed"), RankReport("error", 2.0, "no luck", "trace")
+LATER, STOPPED = RankReport("error", 3.0, "consequence"), RankReport("stopped", 4.0)
 
 
 @pytest.mark.parametrize(
-    ("said", "asked", "message"),
+    ("reports", "asked", "message"),
     [
-        ([LOST, CAUSE], False, "^no luck"),
-        ([CAUSE, LATER], False, "^no luck"),
-        ([CAUSE, STOPPED], False, "^no luck"),  # torchrun sends a signal when one rank fails
-        ([CAUSE, STOPPED], True, "^no luck"),
+        ([LOST, ERROR], False, "^no luck"),
+        ([ERROR, LATER], False, "^no luck"),
+        ([ERROR, STOPPED], False, "^no luck"),  # torchrun sends a signal when one rank fails
+        ([ERROR, STOPPED], True, "^no luck"),
         ([LOST], False, r"2 ranks lost each other \(Connection closed\); if one died, .*log\.txt says of what"),
         ([STOPPED], False, r"2 ranks died \(torchrun's exit code 1\)"),  # one was killed: it goes on in no other turn
         ([], False, r"2 ranks died \(torchrun's exit code 1\); their last words are in .*log\.txt"),
     ],
 )
-def test_what_a_failure_is_called(said: list[LastWords], asked: bool, message: str):
+def test_what_a_failure_is_called(reports: list[RankReport], asked: bool, message: str):
     with pytest.raises(SlackoffError, match=message):
-        raise ranks._ending(said, asked, 1, 2, Path("cell"))
+        raise ranks._summary(reports, asked, 1, 2, Path("cell"))
 
 
 @pytest.mark.parametrize(
-    ("said", "asked"),
+    ("reports", "asked"),
     [([STOPPED, STOPPED], False), ([LOST, STOPPED], False), ([LOST], True), ([STOPPED], True), ([], True)],
 )
-def test_what_a_stop_leaves_behind_is_no_failure(said: list[LastWords], asked: bool):
+def test_what_a_stop_leaves_behind_is_no_failure(reports: list[RankReport], asked: bool):
     with pytest.raises(Stopped):
-        raise ranks._ending(said, asked, 1, 2, Path("cell"))
+        raise ranks._summary(reports, asked, 1, 2, Path("cell"))
 
 
 @pytest.mark.parametrize(
@@ -179,7 +186,7 @@ def test_what_a_stop_leaves_behind_is_no_failure(said: list[LastWords], asked: b
 def test_ranks_that_have_not_begun_to_train_stop(make: Make, request_: Callable[[], None]):
     folder = make(WITHOUT_TRAINING.format("(marks / str(number)).touch()\n    time.sleep(60)"))
     with once(lambda: all((folder / f"marks/{number}").exists() for number in range(2)), request_):
-        assert train(folder) == Exit.INTERRUPTED
+        assert train(folder) == CellExit.INTERRUPTED
     assert state(folder).state == "interrupted"
     assert [attempt.outcome for attempt in attempts(folder)] == ["interrupted"]
 
@@ -188,7 +195,7 @@ def test_ranks_that_have_not_begun_to_train_stop(make: Make, request_: Callable[
 def test_a_request_while_torchrun_starts_reaches_the_ranks(make: Make):
     folder = make("time.sleep(60)")
     with once(lambda: bool(torchruns()), signal_this()):
-        assert train(folder) == Exit.INTERRUPTED
+        assert train(folder) == CellExit.INTERRUPTED
     assert state(folder).state == "interrupted"
 
 
@@ -197,7 +204,7 @@ def test_a_request_while_torchrun_starts_reaches_the_ranks(make: Make):
 def test_slow_steps_are_stopped_with_a_checkpoint_far_from_the_next_log_line(make: Make, request_: Callable[[], None]):
     folder = make(SLOW_STEPS, "trainer.precision=32-true")
     with once((folder / "marks/step 10").exists, request_):
-        assert train(folder) == Exit.INTERRUPTED
+        assert train(folder) == CellExit.INTERRUPTED
     assert state(folder).state == "interrupted"
     step = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["global_step"]
     assert 10 < step < 60  # of 400; an interval of about 2 s is about 10 steps here
@@ -208,11 +215,11 @@ def test_slow_steps_are_stopped_with_a_checkpoint_far_from_the_next_log_line(mak
 def test_a_stopped_cell_goes_on_to_the_same_weights(make: Make):
     short = ("schedule.steps=20", "schedule.checkpoint_every=20", "schedule.evaluate_every=20")
     undisturbed = make("", "trainer.precision=32-true", *short, name="undisturbed")
-    assert train(undisturbed) == Exit.DONE
+    assert train(undisturbed) == CellExit.DONE
     stopped = make(SLOW_STEPS, "trainer.precision=32-true", *short)
     with once((stopped / "marks/step 3").exists, signal_this()):
-        assert train(stopped) == Exit.INTERRUPTED
-    assert train(stopped) == Exit.DONE
+        assert train(stopped) == CellExit.INTERRUPTED
+    assert train(stopped) == CellExit.DONE
     weights, again = (load_file(folder / "network.safetensors") for folder in (undisturbed, stopped))
     assert all(torch.equal(value, again[name]) for name, value in weights.items())
 
@@ -228,7 +235,7 @@ Evaluator.evaluate = evaluate
 """
     folder = make(slow, "schedule.steps=4", "schedule.checkpoint_every=4", "schedule.evaluate_every=4")
     with once((folder / "marks/evaluation").exists, signal_this()):
-        assert train(folder) == Exit.INTERRUPTED
+        assert train(folder) == CellExit.INTERRUPTED
     assert state(folder).state == "interrupted"
     assert torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 4
 
@@ -246,6 +253,94 @@ def failing(self, batch, step):
 SupervisedTask.losses = failing
 """
     folder = make(fault, "trainer.precision=32-true")
-    assert train(folder) == Exit.FAILED
+    assert train(folder) == CellExit.FAILED
     assert state(folder).last_error == f"ValueError: no luck (traceback in {folder / 'error.txt'})"
     assert "in failing" in (folder / "error.txt").read_text()
+
+
+STEPS = 6
+SWEEP = ["+experiment=patchcount", "-m", "size=smoke", "trainer.precision=32-true", "schedule.log_every=1"]
+SWEEP += [f"schedule.steps={STEPS}", "schedule.evaluate_every=3", "schedule.checkpoint_every=6"]
+SWEEP += ["background.patch_count=4", "evaluation.count=2", "hydra.launcher.gpus_per_cell=2"]
+ABOVE = {"RANK": "3", "LOCAL_RANK": "3", "WORLD_SIZE": "8", "MASTER_PORT": "1", "PET_NNODES": "2", "SLURM_PROCID": "3"}
+"""What a launcher above the sweep has told it."""
+
+
+def sweep(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "slackoff", *SWEEP, *overrides],
+        cwd=folder,
+        env={**os.environ, **ABOVE, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a sweep of one cell that two ranks have trained."""
+    folder = tmp_path_factory.mktemp("ranks")
+    result = sweep(folder)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return folder
+
+
+@pytest.mark.slow
+def test_there_is_one_cell_with_one_record_and_one_wandb_run(swept: Path):
+    (cell,) = (swept / "runs/cells").iterdir()
+    (run,) = swept.glob("runs/cells/*/wandb/offline-run-*")
+    assert run.name.endswith(f"-{cell.name}")
+    assert [attempt.outcome for attempt in attempts(cell)] == ["done"]
+    steps = [row["step"] for row in read_lines(cell / "steps.jsonl") if "train/loss" in row]
+    assert steps == list(range(1, STEPS + 1))
+    assert json.loads((cell / "environment.json").read_text())["ranks"] == 2
+
+
+@pytest.mark.slow
+def test_losses_and_weights_are_those_of_one_rank(swept: Path, tmp_path: Path):
+    (two,) = (swept / "runs/cells").iterdir()
+    one = tmp_path / two.name
+    one.mkdir()
+    for name, old, new in (("config.yaml", "wandb: true", "wandb: false"), ("status.json", "done", "pending")):
+        text = (two / name).read_text()
+        assert text.count(old) == 1
+        (one / name).write_text(text.replace(old, new))
+    assert train_here(one) == CellExit.DONE
+    losses = [
+        torch.tensor([row["train/loss"] for row in read_lines(cell / "steps.jsonl") if "train/loss" in row])
+        for cell in (one, two)
+    ]
+    assert len(losses[0]) == STEPS
+    torch.testing.assert_close(losses[1], losses[0], rtol=1e-4, atol=0)
+    weights = load_file(one / "network.safetensors")
+    for key, value in load_file(two / "network.safetensors").items():
+        torch.testing.assert_close(value, weights[key], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("network", "ranks", "device", "refused"),
+    [
+        (nn.BatchNorm2d(3), 2, "cpu", True),
+        (nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)), 4, "cpu", True),
+        (nn.BatchNorm2d(3), 1, "cpu", False),
+        (nn.BatchNorm2d(3), 2, "cuda", False),
+        (nn.GroupNorm(3, 3), 2, "cpu", False),
+    ],
+)
+def test_what_normalises_over_the_batch_is_not_split_on_a_cpu(network, ranks, device, refused):
+    trainer = cast(
+        "Trainer", SimpleNamespace(world_size=ranks, strategy=SimpleNamespace(root_device=torch.device(device)))
+    )
+    if not refused:
+        refuse_split_norm(network, trainer)
+        return
+    with pytest.raises(SlackoffError, match=f"{type(network).__name__} normalises over the batch .*gpus_per_cell=1"):
+        refuse_split_norm(network, trainer)
+
+
+@pytest.mark.slow
+def test_a_refusal_of_both_ranks_is_said_by_the_sweep(tmp_path: Path):
+    result = sweep(tmp_path, "network=rcdnet_small", "task=rcdnet")
+    assert result.returncode != 0
+    assert "RCDNet normalises over the batch (BatchNorm), which ranks on a CPU cannot do together" in result.stdout

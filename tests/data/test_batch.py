@@ -3,7 +3,7 @@ from itertools import product
 
 import torch
 
-from slackoff.seeding import derive_seed
+from slackoff.data.streams import derive_seed
 
 
 def test_seeds_are_the_recorded_ones():

@@ -1,9 +1,7 @@
 """Killed at any step, the same command again ends with the weights of an undisturbed run."""
 
-import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import BinaryIO
@@ -12,28 +10,23 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from slackoff.handover import Exit
+from slackoff.cell.launch import CellExit, LaunchOptions, start_cell_process
 from slackoff.record.checkpoint import WholeFileCheckpointIO
 from slackoff.record.files import read_lines
-from slackoff.record.ledger import Watch
-from slackoff.record.status import read_status
+from slackoff.record.ledger import HeartbeatMonitor
+from slackoff.record.status import Status, read_status
 from slackoff.sweep.plan import Cell, plan
 from slackoff.sweep.prepare import prepare
 from train_here import train_here
 
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 def prepared(composed, *overrides: str) -> Cell:
     cheap = ("schedule.checkpoint_every=6", "evaluation.count=2", "evaluation.quick_count=1")
     (cell,) = plan([composed(*cheap, *overrides)], [[]])
-    prepare(cell, Watch())
+    prepare(cell, HeartbeatMonitor())
     return cell
-
-
-def start(cell: Cell) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "slackoff.cell", str(cell.folder)]
-    return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def kill_once(process: subprocess.Popen[bytes], condition) -> None:
@@ -44,6 +37,13 @@ def kill_once(process: subprocess.Popen[bytes], condition) -> None:
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
+
+
+def written(folder: Path) -> Status:
+    """The status as its file tells it."""
+    status = read_status(folder)
+    assert status is not None
+    return status
 
 
 def measures(cell: Cell) -> list[dict]:
@@ -91,7 +91,7 @@ SLOW = ("first stage", "second stage")  # the tasks' own tests stop there too, w
 def test_kill_and_resume_gives_the_same_weights_bit_for_bit(composed, overrides):
     """Killed as a process of its own, before and after in another one."""
     undisturbed = prepared(composed, *overrides)
-    assert train_here(undisturbed.folder) == Exit.DONE
+    assert train_here(undisturbed.folder) == CellExit.DONE
     weights = all_weights(undisturbed.folder)
     assert ("teacher.memory.table" in weights) == (overrides is not REGIMES["supervised"])
     rows = measures(undisturbed)
@@ -101,14 +101,13 @@ def test_kill_and_resume_gives_the_same_weights_bit_for_bit(composed, overrides)
     folder = undisturbed.folder.with_name("killed")
     undisturbed.folder.rename(undisturbed.folder.with_name("undisturbed"))
     killed = Cell(undisturbed.id, undisturbed.config, folder, undisturbed.label, undisturbed.axes)
-    prepare(killed, Watch())
+    prepare(killed, HeartbeatMonitor())
     checkpoint = folder / "checkpoints" / "last.ckpt"
-    kill_once(start(killed), checkpoint.exists)
-    status = read_status(folder)
-    assert status is not None
+    kill_once(start_cell_process(folder, LaunchOptions(), ONE_THREAD), checkpoint.exists)
+    status = written(folder)
     assert status.state == "running"
     assert not (folder / "network.safetensors").exists()
-    assert train_here(folder) == Exit.DONE
+    assert train_here(folder) == CellExit.DONE
 
     resumed = all_weights(folder)
     assert resumed.keys() == weights.keys()
@@ -118,24 +117,21 @@ def test_kill_and_resume_gives_the_same_weights_bit_for_bit(composed, overrides)
     for key in ("optimizer_states", "lr_schedulers"):
         torch.testing.assert_close(resumed_end[key], undisturbed_end[key], rtol=0, atol=0)
     assert measures(killed) == rows
-    status = read_status(folder)
-    assert status is not None
+    status = written(folder)
     assert (status.state, status.attempts) == ("done", 2)
 
 
 def test_a_truncated_checkpoint_is_passed_over_for_the_previous_one_and_said(composed):
     cell = prepared(composed)
-    assert train_here(cell.folder) == Exit.DONE
+    assert train_here(cell.folder) == CellExit.DONE
     weights = load_file(cell.folder / "network.safetensors")
     last = cell.folder / "checkpoints" / "last.ckpt"
     last.write_bytes(last.read_bytes()[:-2000])
-    status = read_status(cell.folder)
-    assert status is not None
+    status = written(cell.folder)
     status.state = "interrupted"
     status.write(cell.folder)
-    assert train_here(cell.folder) == Exit.DONE
-    status = read_status(cell.folder)
-    assert status is not None
+    assert train_here(cell.folder) == CellExit.DONE
+    status = written(cell.folder)
     assert status.state == "done"
     assert any("last.ckpt is truncated or damaged" in note for note in status.notes)
     assert any("previous.ckpt, step 18" in note for note in status.notes)
@@ -149,9 +145,8 @@ def test_a_checkpoint_that_is_not_ours_is_refused(composed, foreign):
     last = cell.folder / "checkpoints" / "last.ckpt"
     last.parent.mkdir()
     torch.save(foreign, last)
-    assert train_here(cell.folder) == Exit.FAILED
-    status = read_status(cell.folder)
-    assert status is not None
+    assert train_here(cell.folder) == CellExit.FAILED
+    status = written(cell.folder)
     assert status.state == "failed"
     assert "last.ckpt was not written by slackoff for cell" in str(status.last_error)
     assert torch.load(last, weights_only=True).keys() == foreign.keys()
@@ -159,9 +154,8 @@ def test_a_checkpoint_that_is_not_ours_is_refused(composed, foreign):
 
 def test_nan_loss_stops_the_cell_and_names_step_and_checkpoint(composed):
     cell = prepared(composed, "task.learning_rate=1e30", "schedule.log_every=1")
-    assert train_here(cell.folder) == Exit.FAILED
-    status = read_status(cell.folder)
-    assert status is not None
+    assert train_here(cell.folder) == CellExit.FAILED
+    status = written(cell.folder)
     assert "The loss became NaN or infinite at step" in str(status.last_error)
     assert "no checkpoint was written before" in str(status.last_error)
     assert "task.learning_rate" in str(status.last_error)

@@ -1,29 +1,69 @@
-"""How many cells run at once on this machine, and what each may use."""
+"""Cells as processes of this machine: how many at once, what each may use, and how they are started."""
 
 import os
 import re
+import signal
 import subprocess
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from itertools import takewhile
 
+from slackoff.cell.launch import CellExit, LaunchOptions, start_cell_process
 from slackoff.errors import SlackoffError
+from slackoff.record.ledger import Attempt
+from slackoff.sweep.backend import Backend, RunningCell, Slot, newest_number, read_exit_code
+from slackoff.sweep.plan import Cell
 
 _MIG_OR_NUMBER = re.compile(r"(?<=^GPU )\d+|MIG-[^)\s]+")
 """In the lines of ``nvidia-smi -L`` about one GPU: its number, then the identifiers of its MIG instances."""
 
 
-@dataclass(frozen=True)
-class Slot:
-    """A place for one cell.
+class LocalBackend(Backend):
+    """Starts each cell in a process of its own, which reads its own resolved config, never the sweep's command line."""
 
-    ``name`` says which it is, for the ledger; ``environment`` is set for the cell's process before it imports torch;
-    ``ranks`` is the number of processes that train the cell together.
+    local = True
+
+    def start(self, cell: Cell, slot: Slot, after: int | None = None) -> "CellProcess":
+        """Start a cell in a slot; ``after`` as in ``Backend``."""
+        return CellProcess(cell, slot, newest_number(cell) if after is None else after)
+
+
+class CellProcess(RunningCell):
+    """A cell in a process of this machine, which is started at once; ``after`` as in ``RunningCell``.
+
+    Raises:
+        OSError: its log or its process cannot be made.
     """
 
-    environment: dict[str, str]
-    name: str = ""
-    ranks: int = 1
+    def __init__(self, cell: Cell, slot: Slot, after: int) -> None:
+        super().__init__(cell, slot, after)
+        self.started = time.monotonic()
+        options = LaunchOptions(after, slot.ranks, slot.name, self.started)
+        self.process = start_cell_process(cell.folder, options, slot.environment)
+
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            if not self.ended():  # else its number may be that of another process by now
+                os.killpg(self.process.pid, signal.SIGKILL)
+
+    def _send_stop(self) -> None:
+        self.process.terminate()
+
+    def _how_ended(self) -> CellExit | str:
+        code = self.process.poll()
+        assert code is not None
+        return read_exit_code(code)
+
+    def _owns(self, attempt: Attempt) -> bool:
+        owner = attempt.owner
+        return owner is not None and owner.is_local() and owner.pid == self.process.pid
 
 
 def make_slots(

@@ -1,4 +1,4 @@
-"""What happens beside the training steps of a cell: status, checkpoints, evaluations, the watch for NaN."""
+"""What happens beside the training steps of a cell: status, checkpoints, evaluations, NaN losses, being stopped."""
 
 import time
 from collections.abc import Callable
@@ -9,6 +9,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from slackoff.cell.launch import Stopped, on_stop_signal
 from slackoff.errors import SlackoffError
 from slackoff.evaluation import Evaluation, Evaluator
 from slackoff.record.checkpoint import LAST
@@ -17,6 +18,7 @@ from slackoff.tasks import Task
 
 _STATUS_INTERVAL_S = 0.5
 _MOST_PICTURES = 4
+_AGREE_INTERVAL_S = 2.0
 
 
 class NonFiniteLossError(SlackoffError):
@@ -95,6 +97,66 @@ class CheckpointCallback(Callback):
         if trainer.global_step % self.every == 0 or trainer.global_step == trainer.max_steps:
             self.guard.check()
             trainer.save_checkpoint(self.folder / LAST)
+
+
+class StopRequest(Callback):
+    """Listens for ``STOP_SIGNALS``. While a cell trains it ends at the next step, with a checkpoint; else at once.
+
+    Several ranks have to end at the same step: about every two seconds they tell each other whether one was asked. The
+    first rank measures how many steps that is and tells the others with it.
+
+    Args:
+        checkpoints: the cell's checkpoint folder.
+        guard: refuses a checkpoint of weights that a bad loss has spoilt.
+    """
+
+    def __init__(self, checkpoints: Path, guard: LossGuard) -> None:
+        self.checkpoints, self.guard = checkpoints, guard
+        self.asked = False
+        self.training = False
+        self.mark = (0, 0.0)
+        self.next_agreement = 0
+        on_stop_signal(self._on_signal)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Leave out Lightning's own answer to SIGTERM: with several ranks it broadcasts from within the handler, and
+        before each step, which then waits for the device."""
+        trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
+
+    def on_train_start(self, trainer: Trainer, *_: Any) -> None:
+        self.mark = (trainer.global_step, time.monotonic())
+        self.next_agreement = trainer.global_step + 1
+        self.training = True
+
+    def on_train_end(self, *_: Any) -> None:
+        self.training = False
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        if not self._all_agree(trainer):
+            return
+        self.guard.check()
+        trainer.save_checkpoint(self.checkpoints / LAST)
+        raise Stopped
+
+    def _all_agree(self, trainer: Trainer) -> bool:
+        if trainer.world_size == 1:
+            return self.asked
+        step, clock = trainer.global_step, time.monotonic()
+        if step < self.next_agreement:
+            return False
+        taken, seconds = step - self.mark[0], clock - self.mark[1]
+        self.mark = (step, clock)
+        pause = max(1, round(_AGREE_INTERVAL_S * taken / seconds)) if trainer.is_global_zero else 0
+        mine = torch.tensor([int(self.asked), pause], device=trainer.strategy.root_device)
+        asked, pause = trainer.strategy.reduce(mine, reduce_op="sum").tolist()
+        self.next_agreement = step + pause
+        return asked > 0
+
+    def _on_signal(self, *_: Any) -> None:
+        first, self.asked = not self.asked, True
+        if first and not self.training:
+            raise Stopped
 
 
 class EvaluationCallback(Callback):

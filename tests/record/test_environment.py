@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from slackoff import hardware
 from slackoff.errors import SlackoffError
-from slackoff.hardware import auto_precision, device_kind, hardware_warnings
+from slackoff.record import environment
+from slackoff.record.environment import auto_precision, device_kind, hardware_warnings
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def machine(monkeypatch):
         monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace(_is_mkldnn_bf16_supported=lambda: bool(onednn)))
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
-        monkeypatch.setattr(hardware.platform, "machine", lambda: processor)
+        monkeypatch.setattr(environment.platform, "machine", lambda: processor)
         for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "CUDA_VISIBLE_DEVICES"):
             monkeypatch.delenv(name, raising=False)
         for name, value in env.items():
@@ -65,7 +65,7 @@ def test_on_a_cpu_by_choice_the_gpu_does_not_count(machine):
 
 def test_the_factor_of_emulation_is_named(machine, monkeypatch):
     machine(onednn=False)
-    monkeypatch.setattr(hardware, "bf16_slowdown", lambda kind: 9.96)
+    monkeypatch.setattr(environment, "bf16_slowdown", lambda kind: 9.96)
     assert hardware_warnings("bf16-mixed", "auto") == [
         "trainer.precision=bf16-mixed is emulated on this processor: a convolution takes 10.0 times as long as in "
         "float32 (trainer.precision=32-true)"
@@ -75,8 +75,8 @@ def test_the_factor_of_emulation_is_named(machine, monkeypatch):
 
 def test_the_factor_is_measured():
     """No bound on a timing; that it can be had, and that float32 is not compared with itself."""
-    assert hardware.bf16_slowdown("cpu") > 0
-    assert hardware.bf16_slowdown("cpu") != 1
+    assert environment.bf16_slowdown("cpu") > 0
+    assert environment.bf16_slowdown("cpu") != 1
 
 
 def test_float16_is_refused_on_a_cpu(machine):

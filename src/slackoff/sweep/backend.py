@@ -1,0 +1,292 @@
+"""What a sweep asks of that which runs its cells: slots, a way to start a cell, and how a cell that runs is doing."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from slackoff.cell.launch import CellExit
+from slackoff.errors import SlackoffError, explain_death, explain_unusable, explain_unwritable, is_temporary
+from slackoff.record.files import write_text
+from slackoff.record.ledger import STALE_AFTER_S, Attempt, ClaimedError, Outcome, claim, end_attempt, latest
+from slackoff.sweep.plan import Cell
+
+GRACE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place for one cell.
+
+    ``name`` says which it is, for the ledger; ``environment`` is set for the cell's process before it imports torch;
+    ``ranks`` is the number of processes that train the cell together.
+    """
+
+    environment: dict[str, str]
+    name: str = ""
+    ranks: int = 1
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a sweep does about cells that fail, hang or belong to others.
+
+    Args:
+        stop_after: end the sweep, in order, after so many failed cells; None goes on with the others.
+        max_attempts: how often this command tries a cell that fails.
+        time_limit_s: seconds after which a cell counts as hanging; None for no limit.
+        grace_s: seconds that a cell over its limit has to write a checkpoint and end by itself.
+        stale_after_s: seconds without a heartbeat after which a cell of another machine counts as dead.
+    """
+
+    stop_after: int | None = None
+    max_attempts: int = 1
+    time_limit_s: float | None = None
+    grace_s: float = GRACE_S
+    stale_after_s: float = STALE_AFTER_S
+
+    @classmethod
+    def of(
+        cls,
+        on_failure: Any = "continue",
+        max_attempts: Any = 1,
+        time_limit_h: Any = None,
+        grace_s: Any = GRACE_S,
+        stale_after_s: Any = STALE_AFTER_S,
+    ) -> "Policy":
+        """From the launcher's settings.
+
+        Args:
+            on_failure: ``continue``, or ``stop_after=K`` as text.
+            max_attempts, grace_s, stale_after_s: as above.
+            time_limit_h: hours, or None.
+
+        Raises:
+            SlackoffError: a setting that cannot be.
+        """
+        return cls(
+            stop_after=_stop_after(on_failure),
+            max_attempts=int(_positive("max_attempts", max_attempts)),
+            time_limit_s=None if time_limit_h is None else 3600 * _positive("time_limit_h", time_limit_h),
+            grace_s=_positive("grace_s", grace_s),
+            stale_after_s=_positive("stale_after_s", stale_after_s),
+        )
+
+
+def _stop_after(on_failure: Any) -> int | None:
+    if on_failure == "continue":
+        return None
+    word, _, number = str(on_failure).partition("=")
+    if word == "stop_after" and number.isdecimal() and int(number) > 0:
+        return int(number)
+    raise SlackoffError(
+        f"hydra.launcher.on_failure={on_failure} is not known: continue, or 'stop_after=K' with K failed cells"
+    )
+
+
+def _positive(key: str, value: Any) -> float:
+    if isinstance(value, (int, float)) and value > 0:
+        return value
+    raise SlackoffError(f"hydra.launcher.{key}={value} must be a number above 0")
+
+
+class Ending(NamedTuple):
+    """How a cell ended: done, failed (why), interrupted, or elsewhere: another process has it."""
+
+    exit: CellExit
+    reason: str | None = None
+
+
+class RunningCell(ABC):
+    """A cell that runs somewhere, in a process here, as a job of Slurm, as a task of Ray, as a driver sees it.
+
+    Args:
+        cell: what runs.
+        slot: the place that it takes.
+        after: number of the attempt on the cell that was over when this one was started; 0 if there was none.
+
+    ``asked`` says whether it was asked to stop, ``fault`` why, where that counts as a failure; ``cause`` why it failed,
+    once that is known; ``news`` holds what a person should read now. What asks for its state raises OSError where that
+    cannot be told at the moment.
+    """
+
+    def __init__(self, cell: Cell, slot: Slot, after: int) -> None:
+        self.cell, self.slot, self.after = cell, slot, after
+        self.asked = False
+        self.fault: str | None = None
+        self.cause: str | None = None
+        self.news: list[str] = []
+
+    @abstractmethod
+    def ended(self) -> bool:
+        """Whether it runs no longer."""
+
+    @abstractmethod
+    def seconds(self) -> float:
+        """How long it has been running; 0 while it waits for its turn."""
+
+    @abstractmethod
+    def kill(self) -> None:
+        """End it with its helpers at once; the last checkpoint stays."""
+
+    @abstractmethod
+    def _send_stop(self) -> None:
+        """Send it the signal to write a checkpoint and end."""
+
+    @abstractmethod
+    def _how_ended(self) -> CellExit | str:
+        """How it ended: by its exit code, or in words what killed it."""
+
+    @abstractmethod
+    def _owns(self, attempt: Attempt) -> bool:
+        """Whether an attempt is its own."""
+
+    def stop(self, fault: str | None = None) -> None:
+        """Let the cell write a checkpoint and end; with a fault this counts as a failure."""
+        self.asked, self.fault = True, fault
+        self._send_stop()
+
+    def finish(self) -> Ending:
+        """How it ended; what one that died could not write down itself is written here, as far as it can be.
+
+        Raises:
+            OSError: its record cannot be used now; to be called again.
+        """
+        how = self._how_ended()
+        if how in (CellExit.DONE, CellExit.ELSEWHERE) or (how == CellExit.INTERRUPTED and self.fault is None):
+            return Ending(CellExit(how))
+        if how == CellExit.LOST:
+            return Ending(CellExit.ELSEWHERE)
+        reason = self.fault or self._reason(how)
+        self.cause = reason if self.fault is not None or isinstance(how, str) else None
+        try:
+            return self._write_down(reason)
+        except ClaimedError:
+            return Ending(CellExit.ELSEWHERE)
+        except OSError as error:
+            if is_temporary(error):
+                raise
+            return self._only_stopped() or Ending(
+                CellExit.FAILED, self.cause or explain_unwritable(error, self.cell.folder)
+            )
+
+    def give_up(self, error: OSError) -> Ending:
+        """How it counts as ended, now that its record could not be used for too long; it is killed if it still runs."""
+        with suppress(OSError):
+            self.kill()
+        return self._only_stopped() or Ending(CellExit.FAILED, self.cause or explain_unusable(error, self.cell.folder))
+
+    def _reason(self, how: CellExit | str) -> str:
+        """Why it failed, if it could not say that itself."""
+        folder = self.cell.folder
+        if how == CellExit.NO_CELL:
+            return f"{folder} holds no status.json any more: the same command again makes it anew"
+        if how == CellExit.UNWRITTEN:
+            return (
+                f"{folder} could not be written for a while: free space or make it writable, then run the same command "
+                "again; it goes on from there"
+            )
+        return explain_death(f"exit code {how:d}" if isinstance(how, CellExit) else how, folder)
+
+    def _write_down(self, reason: str) -> Ending:
+        """Write into the ledger how it ended.
+
+        Raises:
+            ClaimedError: another process has the cell.
+            OSError: it cannot be written.
+        """
+        folder, newest, stopped = self.cell.folder, latest(self.cell.folder), self._only_stopped()
+        outcome: Outcome = "interrupted" if stopped else "failed"
+        if newest is None or newest.number <= self.after:  # it died before it could claim the cell
+            claim(folder, self.slot.name, self.after, outcome, reason)
+        elif not self._owns(newest):
+            raise ClaimedError(f"{folder} is being trained by {newest.owner or 'another process'}")
+        elif newest.outcome not in (None, "interrupted") and self.fault is None:  # it had said so itself
+            return Ending(CellExit.of(newest.outcome), newest.error)
+        elif self.cell.status().state == "done":  # it died after its last word
+            with suppress(OSError):
+                end_attempt(newest, "done")
+            return Ending(CellExit.DONE)
+        else:
+            end_attempt(newest, outcome, reason)
+        if stopped:
+            return stopped
+        write_text(folder / "error.txt", f"{reason}\n")
+        return Ending(CellExit.FAILED, reason)
+
+    def _only_stopped(self) -> Ending | None:
+        """The ending of one that was asked to stop, without a fault of its own."""
+        return Ending(CellExit.INTERRUPTED) if self.asked and self.fault is None else None
+
+
+class Backend(ABC):
+    """Starts cells in slots: as processes here, as jobs of Slurm, as tasks of Ray."""
+
+    local = False
+    """Whether cells are processes of this machine."""
+
+    @abstractmethod
+    def start(self, cell: Cell, slot: Slot, after: int | None = None) -> RunningCell:
+        """Start a cell.
+
+        Args:
+            cell: what to train.
+            slot: the place for it.
+            after: number of the attempt that the caller knows to be over (0: there was none), so that a newer one of
+                somebody else is not taken for that; None: the newest is known to be over.
+
+        Raises:
+            OSError: its log or its process cannot be made.
+            SlackoffError: it cannot be started at all.
+        """
+
+    def adopt(self, cell: Cell, slot: Slot) -> RunningCell | None:
+        """Take over a cell that an earlier driver started and that still runs; None where that cannot be."""
+        return None
+
+
+class LazyBackend(Backend):
+    """A backend that is made at its first cell: a sweep that is done, and a dry run, need no cluster."""
+
+    def __init__(self, make: Callable[[], Backend]) -> None:
+        self.make = make
+        self.made: Backend | None = None
+
+    def start(self, cell: Cell, slot: Slot, after: int | None = None) -> RunningCell:
+        return self._backend().start(cell, slot, after)
+
+    def adopt(self, cell: Cell, slot: Slot) -> RunningCell | None:
+        return self._backend().adopt(cell, slot)
+
+    def _backend(self) -> Backend:
+        self.made = self.made or self.make()
+        return self.made
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Where the cells of a sweep run, and by which rules.
+
+    Args:
+        slots: places for cells.
+        backend: starts cells.
+        policy: what to do about failures.
+    """
+
+    slots: Sequence[Slot]
+    backend: Backend
+    policy: Policy = field(default_factory=Policy)
+
+
+def newest_number(cell: Cell) -> int:
+    """Number of the newest attempt on a cell; 0 if there is none."""
+    attempt = latest(cell.folder)
+    return attempt.number if attempt else 0
+
+
+def read_exit_code(code: int) -> CellExit | str:
+    """What an exit code says: a ``CellExit``, or in words what killed the process."""
+    if code in list(CellExit):
+        return CellExit(code)
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
