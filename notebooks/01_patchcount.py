@@ -33,9 +33,9 @@ from small_record import small_record
 
 from slackoff.analysis import load
 from slackoff.analysis.axes import lines
-from slackoff.analysis.breakpoints import break_points
-from slackoff.analysis.breakpoints_figure import break_point_figure
-from slackoff.analysis.figures import curves, normalised_curves, pairs, split, training
+from slackoff.analysis.breakdown import break_points
+from slackoff.analysis.breakdown_figure import break_point_figure, normalised_curves, pairs
+from slackoff.analysis.figures import curves, split, training
 from slackoff.analysis.groups import groups, in_order
 from slackoff.analysis.tables import cell_means, readable, study_table
 

@@ -8,8 +8,8 @@ import pytest
 from analysis_record import Cell, EditImages, MakeFrames, image_rows, write_study
 
 from slackoff.analysis import load
-from slackoff.analysis.claims.samples import samples
-from slackoff.analysis.claims.scope import scope
+from slackoff.analysis.claims import scope
+from slackoff.analysis.claims.claim import means_at
 from slackoff.analysis.groups import REMOVED, groups, in_order
 from slackoff.analysis.statistics import difference_interval, mean_interval
 
@@ -147,7 +147,7 @@ def test_test_sets_whose_images_only_share_their_names_are_resampled_apart(runs:
     study = write_study(runs, [cell])
     edit_images(cell, lambda rows: pd.concat([rows.assign(test_set=name) for name in ("a", "b")]))
     one, other = groups(load(study))
-    joint = samples([(one, 8, "e_b"), (other, 8, "e_b"), (one, 8, "e_b")])
+    joint = means_at([(one, 8, "e_b"), (other, 8, "e_b"), (one, 8, "e_b")])
     assert np.array_equal(joint.draws[:, 0], joint.draws[:, 2])
     assert abs(np.corrcoef(joint.draws[:, 0], joint.draws[:, 1])[0, 1]) < 0.1
 
@@ -157,7 +157,7 @@ def test_test_sets_over_the_same_backgrounds_are_resampled_together(runs: Path, 
     study = write_study(runs, [cell])
     edit_images(cell, lambda rows: pd.concat([rows.assign(test_set=name, source=rows["image"]) for name in ("a", "b")]))
     one, other = groups(load(study))
-    joint = samples([(one, 8, "e_b"), (other, 8, "e_b")])
+    joint = means_at([(one, 8, "e_b"), (other, 8, "e_b")])
     assert np.array_equal(joint.draws[:, 0], joint.draws[:, 1])
 
 

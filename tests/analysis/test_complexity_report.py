@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from test_analysis_report import Page
 
-from slackoff.analysis.claim import CONTRADICTED, NOT_ENOUGH, SUPPORTED, Claim
+from slackoff.analysis.claims.claim import CONTRADICTED, NOT_ENOUGH, SUPPORTED, Claim
 from slackoff.analysis.complexity import load
 from slackoff.analysis.complexity.claims import ANSWER, check, order_text
 from slackoff.analysis.complexity.orders import PUBLISHED, Window, nearest, spectra, worth_showing

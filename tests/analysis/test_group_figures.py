@@ -11,8 +11,10 @@ from matplotlib.figure import Figure
 from slackoff.analysis import Frames
 from slackoff.analysis.axes import lines, save
 from slackoff.analysis.balance import FRONT_ID, RING_ID, balance_figure, balances
-from slackoff.analysis.figures import fits, grid, normalised_curves, pairs
-from slackoff.analysis.groups import groups, normalised
+from slackoff.analysis.breakdown import normalised
+from slackoff.analysis.breakdown_figure import normalised_curves, pairs
+from slackoff.analysis.figures import fits, grid
+from slackoff.analysis.groups import groups
 from slackoff.analysis.tables import cell_means, study_table
 
 NETWORKS, CATEGORIES = ("resnet", "unet", "swinir"), ("celeba", "div2k")

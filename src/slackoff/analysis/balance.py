@@ -42,8 +42,7 @@ from slackoff.analysis.statistics import (
     non_dominated,
     recommend,
 )
-from slackoff.analysis.text import amount, at, listing, number
-from slackoff.analysis.trends import too_few
+from slackoff.analysis.text import amount, at, listing, number, too_few
 from slackoff.errors import SlackoffError
 from slackoff.metrics.columns import COLUMNS
 

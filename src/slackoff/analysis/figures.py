@@ -4,10 +4,9 @@ Curves, all groups side by side, E_R and removal share stretched to 0 .. 1 (Figu
 training.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,12 +14,9 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from slackoff.analysis.axes import (
-    QUIET,
     TITLES,
     Entry,
-    Line,
     bars,
-    draw_main_axis,
     draw_measure,
     draw_points,
     house_style,
@@ -31,9 +27,9 @@ from slackoff.analysis.axes import (
     ordered_colours,
     positions,
 )
-from slackoff.analysis.groups import RULE, TEST_SET, Crossing, Group, crossing, in_order, is_number, normalised, ranked
+from slackoff.analysis.groups import TEST_SET, in_order, is_number, ranked
 from slackoff.analysis.tables import DO_NOTHING, label_columns, measures_of
-from slackoff.analysis.text import at, decimals, number, symbol
+from slackoff.analysis.text import at
 from slackoff.metrics.columns import COLUMNS
 
 _MOST_NAMES = 6
@@ -295,88 +291,3 @@ def _same_scale(row: list[Axes]) -> None:
     limits = [ax.get_ylim() for ax in row]
     for ax in row:
         ax.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
-
-
-PANELS = ("e_r", "removal_share")
-_FEWEST_COUNTS = 3
-
-
-def pairs(lines: Sequence[Line], found: Sequence[Group], labels: dict[str, Any]) -> list[tuple[Line, Group]]:
-    """Each line of a part of a study (whose rows share `labels`) with its group, where that has a curve to draw."""
-    by_labels = {_key(group.labels): group for group in found if len(group.done) >= _FEWEST_COUNTS}
-    keys = [(line, _key(labels | line.labels)) for line in lines]
-    return [(line, by_labels[key]) for line, key in keys if key in by_labels]
-
-
-def normalised_curves(drawn: Sequence[tuple[Line, Group]]) -> Figure:
-    """E_R and the removal share, 0 .. 1 within each group, against its main axis, which must be of numbers.
-
-    The rule (0.5) is ours; a ring marks the last value of the main axis at which a group is still above it, and
-    the list below a panel names that value with its 95 % interval and how far the measure moves unstretched.
-    """
-    values = in_order(value for _, group in drawn for value in group.values)
-    axis = drawn[0][1].axis
-    with house_style():
-        figure = Figure(figsize=(10, 4.3 + 0.2 * len(drawn)), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08))
-        axes = figure.subplots(1, len(PANELS))
-        for ax, measure in zip(axes, PANELS, strict=True):
-            _draw(ax, drawn, measure)
-            draw_main_axis(ax, axis, values)
-            ax.set_ylim(-0.07, 1.09)
-            ax.set_title(f"{TITLES[measure]}, normalised")
-            ax.axhline(RULE, color=QUIET, linestyle=(0, (5, 3)), linewidth=1.1, zorder=1)
-            ax.annotate(
-                f"{RULE}:\nour rule",
-                (1, RULE),
-                xycoords=ax.get_yaxis_transform(),
-                xytext=(4, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=8.5,
-                color=QUIET,
-            )
-            legend = ax.legend(
-                loc="upper left", bbox_to_anchor=(0, -0.24), borderaxespad=0, frameon=False, fontsize=8.5
-            )
-            legend.set_title(f"last {symbol(axis)} above {RULE} (95 % interval); distance from 0 to 1", {"size": 8.5})
-            legend.set_alignment("left")
-        axes[0].set_ylabel("0: least, 1: greatest of the line")
-    return figure
-
-
-def _draw(ax: Axes, drawn: Sequence[tuple[Line, Group]], measure: str) -> None:
-    """The lines of a measure with their bands, and a ring at the last value above the rule."""
-    for line, group in drawn:
-        curve, last = normalised(group, measure), crossing(group, measure)
-        means, low, high = (
-            np.array([getattr(level, end) for level in curve.levels]) for end in ("mean", "low", "high")
-        )
-        ax.fill_between(curve.values, low, high, color=line.colour, alpha=0.15, linewidth=0)
-        ax.plot(
-            curve.values,
-            means,
-            color=line.colour,
-            linestyle=line.style,
-            marker=line.marker,
-            zorder=3,
-            label=_legend_text(line.name, last, measure),
-        )
-        if last.value is not None and last.falls:
-            ring = float(means[curve.values.index(last.value)])
-            ax.plot(last.value, ring, "o", markersize=10, fillstyle="none", color=line.colour, zorder=4)
-
-
-def _legend_text(name: str, last: Crossing, measure: str) -> str:
-    """'small: 16 (16 to 32); 25.4 grey levels'; without the name where there is one line only."""
-    name = f"{name}: " if name else ""
-    if last.value is None:
-        return f"{name}the same everywhere"
-    between = "" if last.low is None or last.low == last.high else f" ({last.low:g} to {last.high:g})"
-    until = f"{last.value:g}{between}" if last.falls else "never below"
-    moves = f"{number(last.extent.mean, decimals(measure))} {COLUMNS[measure].unit}".rstrip()
-    return f"{name}{until}; {moves}{'' if last.extent.sign else ', not clear of noise'}"
-
-
-def _key(labels: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Labels to compare, in whatever order; as text, since NaN is not equal to itself."""
-    return tuple(sorted((key, str(value)) for key, value in labels.items()))

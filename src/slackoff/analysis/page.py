@@ -19,10 +19,9 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from slackoff.analysis.balance import Balance, describe_balance
-from slackoff.analysis.claim_table import claim_tables
-from slackoff.analysis.claims import ANSWER, Claim
-from slackoff.analysis.claims.check import SUMMARY
-from slackoff.analysis.claims.published_tables import published_beside
+from slackoff.analysis.claims import REMOVAL_OR_DAMAGE, Claim
+from slackoff.analysis.claims.check import SUMMARY, claim_tables
+from slackoff.analysis.claims.published import published_beside
 from slackoff.analysis.cost import cost
 from slackoff.analysis.distributions import Distributions, readable_distributions
 from slackoff.analysis.frames import Frames
@@ -324,7 +323,7 @@ def render(
         total=len(frames.cells),
         precisions=sorted({config.get("trainer.precision", "") for config in configs.values()} - {""}),
         notes=_notes(frames),
-        answers=[claim for claim in claims if claim.id == ANSWER],
+        answers=[claim for claim in claims if claim.id == REMOVAL_OR_DAMAGE],
         summaries=[claim for claim in claims if claim.family == SUMMARY],
         claim_tables=claim_tables([claim for claim in claims if claim.family != SUMMARY]),
         published=published_beside(frames),

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from slackoff.analysis import figures
 from slackoff.analysis.axes import lines, save
 from slackoff.analysis.balance import COUNT, Balance, balance_figure, balance_table, balances
+from slackoff.analysis.breakdown_figure import normalised_curves, pairs
 from slackoff.analysis.claims import Claim, check
-from slackoff.analysis.claims.published_tables import published_beside
+from slackoff.analysis.claims.published import published_beside
 from slackoff.analysis.distributions import (
     Distributions,
     distribution_figure,
@@ -21,7 +22,7 @@ from slackoff.analysis.distributions import (
     distributions,
     distributions_caption,
 )
-from slackoff.analysis.figures import fits, grid, normalised_curves, pairs
+from slackoff.analysis.figures import fits, grid
 from slackoff.analysis.frames import Frames, load
 from slackoff.analysis.groups import TEST_SET, Group, groups
 from slackoff.analysis.network_costs import network_costs

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from slackoff.analysis.statistics import Interval
+from slackoff.analysis.statistics import MIN_UNITS, Interval, Joint
 from slackoff.metrics.columns import COLUMNS
 
 if TYPE_CHECKING:
@@ -109,6 +109,22 @@ def signed(interval: Interval, measure: str) -> str:
     """'+0.6, 0.1 to 1.1', for use inside brackets."""
     plus = "+" if interval.mean > 0 else ""
     return plus + amount(interval, measure).replace(" (", ", ").rstrip(")")
+
+
+def move(change: Interval, measure: str, first: bool = False) -> str:
+    """'E_R falls by 12.3 grey levels (95 % interval 11.0 to 13.5)', or that it shows no clear change."""
+    if change.sign > 0:
+        return f"{name(measure)} rises by {amount(change, measure, first)}"
+    if change.sign < 0:
+        return f"{name(measure)} falls by {amount(flipped(change), measure, first)}"
+    return f"{name(measure)} shows no clear change, {amount(change, measure, first)}"
+
+
+def too_few(interval: Interval | Joint) -> str:
+    """Why an interval from so few units decides nothing."""
+    images = "1 test image" if interval.units == 1 else f"{interval.units} test images"
+    once = " (crops of one photograph count once)" if interval.units < interval.images else ""
+    return f"With {images}{once} nothing is decided: an interval needs at least {MIN_UNITS}."
 
 
 def flipped(interval: Interval) -> Interval:

@@ -1,12 +1,12 @@
-"""The statements of Gu et al., "Networks are Slacking Off" (NeurIPS 2023), as functions from the record to a verdict.
+"""What papers on deraining state, as functions from the record to a verdict.
 
-One file per family of statements; `check` runs those that a study names. Margins and thresholds that the paper does
-not give are ours, and every statement that rests on one says so.
+`claim` holds what they share, `contrasts` those that one thing is better than another (rows of a table, with the words
+for them), `curves` those on how a measure falls, `published` the numbers that papers print, and `check` which of all
+these a study is checked on.
 """
 
-from slackoff.analysis.claim import Claim
-from slackoff.analysis.claims.artefact import ANSWER
 from slackoff.analysis.claims.check import FAMILIES, check
-from slackoff.analysis.claims.scope import scope
+from slackoff.analysis.claims.claim import Claim, scope
+from slackoff.analysis.claims.curves import REMOVAL_OR_DAMAGE
 
-__all__ = ["ANSWER", "FAMILIES", "Claim", "check", "scope"]
+__all__ = ["FAMILIES", "REMOVAL_OR_DAMAGE", "Claim", "check", "scope"]

@@ -1,123 +1,250 @@
-"""The published numbers of Table 2 beside the measured ones, with what makes the two not comparable.
+"""The numbers that papers print beside the measured ones, with what makes the two not comparable.
 
-The numbers are those of the paper's ICLR 2023 submission, test set R100 (Rain100L). Its Table 2 gives no row for
-SPDNet at 64 patches and none for ResNet at 512.
+They stand in published.yaml, by the family of claims that goes with them.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
-from slackoff.analysis.claims.comparisons import Comparison, comparisons
-from slackoff.analysis.claims.table2 import Row, baseline, network, rows
+from slackoff.analysis.claims.claim import Comparison, comparisons
+from slackoff.analysis.claims.contrasts import TableRow, baseline, network, table_rows
 from slackoff.analysis.frames import Frames
+from slackoff.analysis.groups import TEST_SET, Group, describe, groups
+from slackoff.analysis.statistics import Interval
 from slackoff.analysis.study import Study
 from slackoff.analysis.text import NO_NUMBER, decimals, listing, number, plain_label
 
-MEASURES = ("e_r", "e_b", "psnr_rgb")
-TEST_SET = "r100"
-FAMILY = "table2"
+NAN = float("nan")
+_NOTHING = Interval(NAN, NAN, NAN)
+
+TABLE2, WEIGHTS = "table2", "published_weights"
+TABLE2_MEASURES = ("e_r", "e_b", "psnr_rgb")
+VARIANT_MEASURES = ("psnr_rgb", "ssim_rgb")
+WEIGHTS_MEASURES = ("psnr_y", "ssim_y")
+TABLE2_SET = "r100"
+WEIGHTS_IMAGES = 100
+
+_DIFFERENCE = "Measured, with the 95 % interval below it; the difference is measured less published."
 
 
 @dataclass(frozen=True)
-class Published:
-    """A row of the published table: E_R and E_B in grey levels, PSNR in dB."""
+class PublishedTable:
+    """A table of a paper.
 
-    count: int
-    rain: str
-    e_r: float
-    e_b: float
-    psnr_rgb: float
+    `source` says where the numbers are from and under which protocol they were measured, as the end of a sentence;
+    `reference` is the variant that the others are compared with, published and measured. `numbers`: by test set and
+    variant PSNR (dB) and SSIM; in Table 2 by network a list of (N, rain, E_R, E_B (grey levels), PSNR (dB)).
+    """
 
+    source: str
+    numbers: dict[str, Any]
+    reference: str = ""
 
-TABLE = {
-    "resnet": (
-        Published(30000, "medium", 31.24, 10.79, 25.15),
-        Published(64, "medium", 53.33, 25.02, 20.87),
-        Published(256, "large", 45.64, 16.51, 24.30),
-        Published(128, "large", 51.75, 23.53, 21.45),
-    ),
-    "spdnet": (
-        Published(30000, "medium", 33.63, 5.49, 30.51),
-        Published(512, "large", 39.88, 8.91, 28.57),
-        Published(256, "large", 38.87, 8.03, 29.40),
-        Published(128, "large", 43.20, 14.59, 25.67),
-    ),
-    "rcdnet": (
-        Published(30000, "medium", 26.55, 5.41, 28.54),
-        Published(64, "medium", 45.47, 14.78, 25.32),
-        Published(512, "large", 37.53, 7.16, 29.60),
-        Published(256, "large", 40.40, 8.52, 29.08),
-        Published(128, "large", 44.67, 13.72, 26.09),
-    ),
-}
+    @property
+    def variants(self) -> list[str]:
+        """All variants, in the order of the table."""
+        return list(dict.fromkeys(variant for rows in self.numbers.values() for variant in rows))
 
 
-def published_table(frames: Frames) -> pd.DataFrame | None:
-    """Published and measured numbers side by side, one row per row of either; None for other studies.
+@dataclass(frozen=True)
+class Beside:
+    """Published numbers beside measured ones: as numbers, as text (what the page shows), where they are from, and how
+    an entry of the text is read."""
+
+    table: pd.DataFrame
+    text: pd.DataFrame
+    source: str
+    reading: str = "In each entry the published number, then the measured one with its 95 % interval below."
+
+
+@cache
+def published_tables() -> dict[str, PublishedTable]:
+    """All published tables by their family."""
+    found = yaml.safe_load((Path(__file__).parent / "published.yaml").read_text(encoding="utf-8"))
+    return {family: PublishedTable(**table) for family, table in found.items()}
+
+
+def published_beside(frames: Frames) -> Beside | None:
+    """The published numbers that go with the first family of a study that has any; None where the paper has none."""
+    families = [family for family in frames.study.claims if family in published_tables()]
+    if TABLE2 in families:
+        table = published_table2(frames)
+        return Beside(table, readable_table2(table), published_tables()[TABLE2].source)
+    if WEIGHTS in families and len(frames.images):
+        table, reading = (
+            weights_table(frames),
+            "Measured, with the 95 % interval below it; the difference is measured less published.",
+        )
+        return Beside(table, readable_weights(table), published_tables()[WEIGHTS].source, reading)
+    families = [family for family in families if family != WEIGHTS]
+    if not families or not len(frames.cells):
+        return None
+    of_paper = published_tables()[families[0]]
+    table = variant_table(frames, of_paper)
+    return Beside(table, readable_variants(table, of_paper.reference), of_paper.source)
+
+
+def published_table2(frames: Frames) -> pd.DataFrame:
+    """Table 2, one row per row of the paper or of the study.
 
     Columns: network, test_set, background_count, rain; per measure m the columns m_published, m (mean), m_low, m_high
     (95 % interval); `remark`. The published baseline stands beside the study's own, the most backgrounds that it has.
     """
-    if FAMILY not in frames.study.claims:
-        return None
-    found = [row for comparison in comparisons(frames, "rain") for row in _of_network(comparison, frames.study)]
-    columns = [f"{measure}{part}" for measure in MEASURES for part in ("_published", "", "_low", "_high")]
+    found = [row for comparison in comparisons(frames, "rain") for row in _rows_of_network(comparison, frames.study)]
+    columns = [f"{measure}{part}" for measure in TABLE2_MEASURES for part in ("_published", "", "_low", "_high")]
     return pd.DataFrame(found, columns=["network", "test_set", "background_count", "rain", *columns, "remark"])
 
 
-def readable_published(table: pd.DataFrame) -> pd.DataFrame:
+def readable_table2(table: pd.DataFrame) -> pd.DataFrame:
     """The table as text; an entry is '31.2 / 30.1' and, on a second line, the interval of the measured."""
     text = table[["network", "background_count", "rain"]].astype(str).rename(columns={"background_count": "N"})
-    for measure in MEASURES:
+    for measure in TABLE2_MEASURES:
         text[plain_label(measure)] = [_entry(row, measure) for _, row in table.iterrows()]
-    text["remark"] = table["remark"]
+    return text.assign(remark=table["remark"])
+
+
+def variant_table(frames: Frames, published: PublishedTable) -> pd.DataFrame:
+    """PSNR and SSIM of named variants: one row per group and variant of the paper or of the study.
+
+    Columns: variant, test_set, labels (of the group, where there are several); per measure m: m_published, m (mean),
+    m_low, m_high (95 % interval), m_gap_published and m_gap (less the reference variant; the measured one paired over
+    the images) with m_gap_low and m_gap_high; `remark`.
+    """
+    return pd.DataFrame([row for group in groups(frames) for row in _rows_of_variants(frames.study, group, published)])
+
+
+def readable_variants(table: pd.DataFrame, reference: str) -> pd.DataFrame:
+    """The `variant_table` as text; an entry is '22.91 / 21.30' and, on a second line, the interval of the measured."""
+    text = table[["variant", "test_set"]].astype(str).rename(columns={"test_set": TEST_SET})
+    if table["labels"].any():
+        text["cells"] = table["labels"]
+    for measure in VARIANT_MEASURES:
+        label = plain_label(measure)
+        text[label] = [_entry(row, measure) for _, row in table.iterrows()]
+        text[f"{label} less {reference}"] = [_entry(row, measure, "_gap") for _, row in table.iterrows()]
+    return text.assign(remark=table["remark"])
+
+
+def weights_table(frames: Frames) -> pd.DataFrame:
+    """What published weights reach here: one row for each set of weights and test set that was measured.
+
+    Columns: variant, test_set, images (how many); per measure m (PSNR in dB, SSIM, on luma): m_input, m (mean), m_low,
+    m_high (95 % interval), m_published and m_gap (measured less published), NaN where nothing is published.
+    """
+    return pd.DataFrame([row for group in groups(frames) if len(group.images) for row in _rows_of_weights(group)])
+
+
+def readable_weights(table: pd.DataFrame) -> pd.DataFrame:
+    """The `weights_table` as text, with the interval of what was measured on a second line."""
+    text = table[["variant", "test_set"]].astype(str).rename(columns={"variant": "weights", "test_set": TEST_SET})
+    text["images"] = [f"{count} of {WEIGHTS_IMAGES}" for count in table["images"]]
+    for measure in WEIGHTS_MEASURES:
+        label, places = plain_label(measure), decimals(measure)
+        text[f"{label}, input"] = [number(value, places) for value in table[f"{measure}_input"]]
+        text[label] = [_measured(row, measure, places) for _, row in table.iterrows()]
+        text[f"{label}, published"] = [number(value, places) for value in table[f"{measure}_published"]]
+        gaps = table[f"{measure}_gap"]
+        text[f"{label}, difference"] = [f"{'+' if gap > 0 else ''}{number(gap, places)}" for gap in gaps]
     return text
 
 
-def _of_network(comparison: Comparison, study: Study) -> list[dict[str, Any]]:
+def _rows_of_network(comparison: Comparison, study: Study) -> Iterator[dict[str, Any]]:
     label = str(comparison.labels.get("network", "")) or network(comparison)
-    published = {(row.count, row.rain): row for row in TABLE.get(network(comparison), ())}
-    base, measured = baseline(comparison), {(row.count, row.rain): row for row in rows(comparison)}
+    published = {
+        (count, rain): numbers
+        for count, rain, *numbers in published_tables()[TABLE2].numbers.get(network(comparison), ())
+    }
+    base, measured = baseline(comparison), {(row.count, row.rain): row for row in table_rows(comparison)}
     most = max(published, default=None)
-    found = []
-    for key in list(dict.fromkeys([*published, *measured])):
+    for key in dict.fromkeys([*published, *measured]):
         own = base if key == most else measured.get(key)
         if base is not None and key == (base.count, base.rain) and most is not None and key != most:
             continue  # stands beside the published baseline
-        found.append(_row(label, published.get(key), own, study))
-    return found
+        count, rain = (own.count, own.rain) if own is not None else key
+        row: dict[str, Any] = {"network": label, "background_count": count, "rain": rain}
+        done = own is not None and own.done
+        row["test_set"] = own.group.test_set if own is not None and done else ""
+        for place, measure in enumerate(TABLE2_MEASURES):
+            row[f"{measure}_published"] = published[key][place] if key in published else NAN
+            row |= _interval(measure, own.group.level(own.count, measure) if own is not None and done else _NOTHING)
+        yield row | {"remark": _remark_of_row(key if key in published else None, own, row["test_set"], study)}
 
 
-def _row(label: str, published: Published | None, own: Row | None, study: Study) -> dict[str, Any]:
-    either = own or published
-    assert either is not None
-    row: dict[str, Any] = {"network": label, "background_count": either.count, "rain": either.rain}
-    done = own is not None and own.done
-    row["test_set"] = str(own.group.images["test_set"].iloc[0]) if own is not None and done else ""
-    for measure in MEASURES:
-        row[f"{measure}_published"] = getattr(published, measure) if published else float("nan")
-        level = own.group.level(own.count, measure) if own is not None and done else None
-        row[measure] = level.mean if level else float("nan")
-        row[f"{measure}_low"], row[f"{measure}_high"] = (level.low, level.high) if level else (float("nan"),) * 2
-    return row | {"remark": _remark(published, own, row["test_set"], study)}
-
-
-def _remark(published: Published | None, own: Row | None, test_set: str, study: Study) -> str:
-    """What keeps the two from being compared."""
+def _remark_of_row(published: tuple[int, str] | None, own: TableRow | None, test_set: str, study: Study) -> str:
+    """What keeps a row of Table 2 from being compared."""
     if published is None:
         return "not in the paper"
     if own is None or not own.done:
         return "not in this study" if own is None else "no result"
-    reasons = [f"N = {published.count} in the paper"] if own.count != published.count else []
-    reasons += [f"tested on {test_set} instead of R100"] if test_set != TEST_SET else []
-    reasons += [f"not the paper's size but {study.size}"] if study.size not in ("", "paper") else []
-    return f"not comparable: {listing(reasons)}" if reasons else ""
+    reasons = [f"N = {published[0]} in the paper"] if own.count != published[0] else []
+    reasons += [f"tested on {test_set} instead of R100"] if test_set != TABLE2_SET else []
+    return _not_comparable([*reasons, *_other_size(study)])
 
 
-def _entry(row: pd.Series, measure: str) -> str:
-    published, mean, low, high = (
-        number(float(row[f"{measure}{part}"]), decimals(measure)) for part in ("_published", "", "_low", "_high")
-    )
-    return f"{published} / {mean}" + (f"\n{low} to {high}" if low != NO_NUMBER else "")
+def _rows_of_variants(study: Study, group: Group, table: PublishedTable) -> Iterator[dict[str, Any]]:
+    """Rows of the paper's variants in its order, then of those that it does not have."""
+    labels = describe({key: value for key, value in group.labels.items() if key != TEST_SET})
+    published, reference = table.numbers.get(group.test_set, {}), table.reference
+    measured = [str(value) for value in group.values]
+    for variant in dict.fromkeys([*(name for name in table.variants if name in {*published, *measured}), *measured]):
+        row: dict[str, Any] = {"variant": variant, "test_set": group.test_set, "labels": labels}
+        for place, measure in enumerate(VARIANT_MEASURES):
+            row[f"{measure}_published"] = published[variant][place] if variant in published else NAN
+            row |= _interval(measure, group.level(variant, measure))
+            both = {variant, reference} <= set(published)
+            row[f"{measure}_gap_published"] = published[variant][place] - published[reference][place] if both else NAN
+            compared = variant != reference and {variant, reference} <= set(group.done)
+            row |= _interval(f"{measure}_gap", group.change(reference, variant, measure) if compared else _NOTHING)
+        yield row | {"remark": _remark_of_variant(study, group, variant, table)}
+
+
+def _remark_of_variant(study: Study, group: Group, variant: str, table: PublishedTable) -> str:
+    """What keeps the two numbers of a variant from being compared."""
+    if variant not in group.done:
+        return "no result" if variant in group.values else "not in this study"
+    if variant not in table.numbers.get(group.test_set, {}):
+        elsewhere = group.test_set in table.numbers and variant in table.variants
+        return f"no published number for {group.test_set}" if elsewhere else "not in the paper"
+    return _not_comparable(_other_size(study))
+
+
+def _rows_of_weights(group: Group) -> Iterator[dict[str, Any]]:
+    published = published_tables()[WEIGHTS].numbers.get(group.test_set, {})
+    for weights in group.done:
+        row: dict[str, Any] = {"variant": weights, "test_set": group.test_set, "images": len(group.image_names)}
+        for place, measure in enumerate(WEIGHTS_MEASURES):
+            level = group.level(weights, measure)
+            number = published[weights][place] if weights in published else NAN
+            row |= {f"{measure}_input": group.level(weights, f"{measure}_input").mean} | _interval(measure, level)
+            row |= {f"{measure}_published": number, f"{measure}_gap": level.mean - number}
+        yield row
+
+
+def _interval(name: str, interval: Interval) -> dict[str, float]:
+    return {name: interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
+def _other_size(study: Study) -> list[str]:
+    return [f"not the paper's size but {study.size}"] if study.size not in ("", "paper") else []
+
+
+def _not_comparable(reasons: Sequence[str]) -> str:
+    return f"not comparable: {listing(list(reasons))}" if reasons else ""
+
+
+def _entry(row: pd.Series, measure: str, part: str = "") -> str:
+    """'22.91 / 21.30' with the interval of the measured on a second line."""
+    places = decimals(measure)
+    published = number(float(row[f"{measure}{part}_published"]), places)
+    return f"{published} / {_measured(row, f'{measure}{part}', places)}"
+
+
+def _measured(row: pd.Series, column: str, places: int) -> str:
+    mean, low, high = (number(float(row[f"{column}{end}"]), places) for end in ("", "_low", "_high"))
+    return mean + (f"\n{low} to {high}" if low != NO_NUMBER else "")

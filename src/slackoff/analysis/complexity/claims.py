@@ -2,13 +2,12 @@
 
 from itertools import groupby, pairwise
 
-from slackoff.analysis.claim import CONTRADICTED, NOT_ENOUGH, SUPPORTED, Claim, Effect, Verdict
+from slackoff.analysis.claims.claim import CONTRADICTED, NOT_ENOUGH, SUPPORTED, Claim, Effect, Verdict, bounds
 from slackoff.analysis.complexity.orders import PUBLISHED, Match, Spectra, Window, matches, nearest
 from slackoff.analysis.complexity.record import ComplexityStudy, Variant, label
 from slackoff.analysis.complexity.search import certain
 from slackoff.analysis.statistics import MIN_UNITS, Interval
 from slackoff.analysis.text import listing
-from slackoff.analysis.trends import bounds
 
 ANSWER = "complexity_order"
 """Id of the claim that answers the question of the study."""

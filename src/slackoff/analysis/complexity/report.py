@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from slackoff.analysis.axes import save
-from slackoff.analysis.claim import Claim
+from slackoff.analysis.claims.claim import Claim
 from slackoff.analysis.complexity import figures
 from slackoff.analysis.complexity.claims import ANSWER, check
 from slackoff.analysis.complexity.orders import PUBLISHED, Spectra, spectra, worth_showing

@@ -1,0 +1,738 @@
+"""Statements that one thing is better than another, all else equal: one table of them, and one function that judges.
+
+To add a statement, add a row to contrasts.yaml; numbers that a paper prints go into published.yaml, and a new family of
+rows gets a line in `claims.check.FAMILIES`. A row (`Contrast`) names what should be better, what it is compared with
+and a `Design`: which results are alike in everything else, which of them are set against each other, and the words for
+it. Designs are shared; only a comparison of a new shape needs another, here and in `DESIGNS`.
+
+Every difference between two results is a criterion of its own (see `claim.verdict`), so that no best one is picked from
+noisy means. Margins and thresholds that a paper does not give are ours, and every statement that rests on one says so.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise, product
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
+
+import numpy as np
+import yaml
+
+from slackoff.analysis.claims.claim import (
+    NOT_ENOUGH,
+    Claim,
+    Comparison,
+    Effect,
+    Statement,
+    Statistic,
+    bounds,
+    comparisons,
+    difference,
+    differences,
+    means_at,
+    others,
+    share_of_resamples,
+    with_scope,
+    within,
+)
+from slackoff.analysis.columns import SIZES
+from slackoff.analysis.frames import Frames
+from slackoff.analysis.groups import TEST_SET, Group, groups, in_order
+from slackoff.analysis.statistics import Interval, Joint, difference_interval
+from slackoff.analysis.text import amount, at, first_of, flipped, listing, name, number, signed
+from slackoff.metrics.columns import COLUMNS
+
+Stated = Literal["higher", "lower"] | float
+"""What is stated of a measure: that it is higher, lower, or alike within a margin in its unit."""
+
+Place = tuple[str, Any]
+"""Where a result stands in a `Comparison`: the key of its group there, and a value of the main axis."""
+
+
+class Gap(NamedTuple):
+    """A difference between two results, `more` less `less`; with `over`, less that between two others: of gains."""
+
+    label: str
+    more: Place
+    less: Place
+    over: tuple[Place, Place] | None = None
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A row of the table: that what is `better` has a higher, or lower, measure than what is `worse`.
+
+    `paper` says where that is stated. `statement` may use {name} of the measure, what is {stated} of it or the
+    {opposite}, and the {weighting} that is compared. `better` and `worse` belong together one by one; a single `worse`
+    stands against all. `gains` are what a design of gains compares: two kinds of gains, each by name a pair (better,
+    worse). `test_set` and `networks`, where given, are those that alone it is about; `words` is its own sentence.
+    """
+
+    family: str
+    topic: str
+    paper: str
+    statement: str
+    design: "Design"
+    measures: Mapping[str, Stated]
+    better: tuple[str, ...] = ()
+    worse: tuple[str, ...] = ()
+    gains: Mapping[str, Mapping[str, tuple[Any, Any]]] | None = None
+    test_set: str = ""
+    networks: tuple[str, ...] = ()
+    words: str = ""
+
+    def pairs(self, measure: str) -> list[tuple[str, str]]:
+        """Each pair, first the one of which the higher measure is stated."""
+        against = self.worse * len(self.better) if len(self.worse) == 1 else self.worse
+        first, second = (against, self.better) if self.measures[measure] == "lower" else (self.better, against)
+        return list(zip(first, second, strict=True))
+
+    def about(self, comparison: Comparison, measure: str) -> Statement:
+        """What the row says of one measure of one comparison."""
+        stated = self.measures[measure]
+        margin = f"{stated:g} {COLUMNS[measure].unit}".rstrip() if isinstance(stated, float) else ""
+        weighting = comparison.labels.get("weighting", "balanced")
+        opposite = "higher" if stated == "lower" else "lower"
+        text = self.statement.format(
+            name=name(measure), stated=margin or stated, opposite=opposite, weighting=weighting
+        )
+        return Statement(self.topic.format(weighting=weighting), measure, text)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was measured of a row: the intervals of its `gaps` by their labels, `which` of them decides, the criteria.
+
+    `places` are those of the means in `joint`, and `parts` what the gaps are made of.
+    """
+
+    row: Contrast
+    comparison: Comparison
+    measure: str
+    places: list[Place]
+    parts: list[Gap]
+    joint: Joint
+    gaps: dict[str, Interval]
+    which: str
+    criteria: Statistic
+
+    @property
+    def shown(self) -> list[str]:
+        """'64 medium (+0.6, 0.1 to 1.1)' of each gap."""
+        return _shown(self.gaps, self.measure)
+
+    @property
+    def percent(self) -> str:
+        """In how many of 100 resamples all criteria hold."""
+        return number(100 * share_of_resamples(self.joint, self.criteria), 0)
+
+    def smallest(self, what: str = "{}, the smallest") -> str:
+        """The gap that decides, in words; alone its label."""
+        return self.which if len(self.gaps) == 1 else what.format(self.which)
+
+
+Gaps = list[Gap] | tuple[list[Place], list[Gap]] | str
+"""What is set against what, with the order of the means where that is not the order of the gaps; or why nothing is."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """How rows of one shape are compared and worded.
+
+    `alike`: the comparisons of a study within which all else is equal. `gaps`: what is set against what in one of them,
+    for a measure, so that the statement holds where every gap is positive (with `changes`: where a measure changes as
+    stated). `words`: the sentence. `effect` names the gap that decides. `numbers`: what claims.json holds. `average`:
+    the mean of the gaps decides, not each. `by_topic`: claims come statement by statement, else comparison by
+    comparison. `doubt`: why no row about a comparison decides anything, else empty.
+    """
+
+    alike: Callable[[Frames, str], list[Comparison]]
+    gaps: Callable[[Comparison, Contrast, str], Gaps]
+    words: Callable[[Found], str]
+    effect: Callable[[Found], str] = Found.smallest
+    numbers: Callable[[Found], dict[str, Any]] = lambda found: {"gaps": _bounds(found.gaps)}
+    changes: bool = False
+    average: bool = False
+    by_topic: bool = False
+    doubt: Callable[[Comparison], str] = lambda comparison: ""
+
+
+def check_contrasts(frames: Frames, family: str) -> list[Claim]:
+    """The claims of all rows of a family, for each comparison that a study has."""
+    rows = [row for row in CONTRASTS if row.family == family]
+    sets = dict.fromkeys(row.test_set for row in rows)
+    alike = {test_set: rows[0].design.alike(frames, test_set) for test_set in sets}
+    made = []
+    for row in rows:
+        for comparison in alike[row.test_set]:
+            if not row.networks or network(comparison) in row.networks:
+                made += _claims_of(row, comparison)
+    if rows[0].design.by_topic:
+        return made
+    order = list(dict.fromkeys(claim.group for claim in made))
+    return sorted(made, key=lambda claim: order.index(claim.group))
+
+
+def _claims_of(row: Contrast, comparison: Comparison) -> list[Claim]:
+    claims, members = [judge(row, comparison, measure) for measure in row.measures], list(comparison.groups.values())
+    if not row.test_set or members[0].test_set:
+        return with_scope(claims, comparison.name, members)
+    said, over = f"No network was tested on {row.test_set}.", f"There are no results on {row.test_set}."
+    return [replace(claim, sentence=said, scope=over) for claim in claims]
+
+
+def judge(row: Contrast, comparison: Comparison, measure: str) -> Claim:
+    """The claim that a row makes of one comparison and measure."""
+    design, statement, stated = row.design, row.about(comparison, measure), row.measures[measure]
+    found = _measured(row, comparison, measure)
+    if isinstance(found, str):
+        claim = statement.open(found)
+    else:
+        effect = Effect.of(design.effect(found), found.gaps[found.which], COLUMNS[measure].unit)
+        margin = {"margin": stated} if isinstance(stated, float) else {}
+        numbers = design.numbers(found) | margin
+        claim = statement.decide(found.joint, found.criteria, effect=effect, words=design.words(found), numbers=numbers)
+    doubt = design.doubt(comparison)
+    return replace(claim, verdict=NOT_ENOUGH, sentence=f"{doubt} {claim.sentence}") if doubt else claim
+
+
+def _measured(row: Contrast, comparison: Comparison, measure: str) -> Found | str:
+    """What a row finds in one comparison; or why there is nothing to measure."""
+    design, stated = row.design, row.measures[measure]
+    given = design.gaps(comparison, row, measure)
+    if isinstance(given, str):
+        return given
+    places, parts = given if isinstance(given, tuple) else ([], given)
+    places = places or list(dict.fromkeys(place for gap in parts for place in (gap.more, gap.less, *(gap.over or ()))))
+    joint = means_at([(comparison.groups[key], value, measure) for key, value in places])
+    each = differences([(places.index(gap.more), places.index(gap.less)) for gap in parts])
+    every = each
+    if over := [(places.index(gap.over[0]), places.index(gap.over[1])) for gap in parts if gap.over]:
+        every = lambda means: each(means) - differences(over)(means)  # noqa: E731
+    if design.average:
+        mean: Statistic = lambda means: every(means).mean(axis=-1)  # noqa: E731
+        return Found(row, comparison, measure, places, parts, joint, {"": joint.interval(mean)}, "", mean)
+    gaps = {gap.label: joint.interval(_part(every, place)) for place, gap in enumerate(parts)}
+    criteria, size = every, {label: gap.mean for label, gap in gaps.items()}
+    if isinstance(stated, float):
+        criteria, size = (lambda means: within(every(means), stated)), {label: -abs(gap) for label, gap in size.items()}
+    elif stated == "lower" and design.changes:
+        criteria, size = (lambda means: -every(means)), {label: -gap for label, gap in size.items()}
+    return Found(row, comparison, measure, places, parts, joint, gaps, min(size, key=size.__getitem__), criteria)
+
+
+def _part(statistic: Statistic, place: int) -> Statistic:
+    return lambda means: statistic(means)[..., place]
+
+
+def _bounds(gaps: Mapping[str, Interval]) -> dict[str, dict[str, float]]:
+    return {label: bounds(gap) for label, gap in gaps.items()}
+
+
+def _shown(gaps: Mapping[str, Interval], measure: str) -> list[str]:
+    return [f"{label} ({signed(gap, measure)})" for label, gap in gaps.items()]
+
+
+# Variants of a study: values of the main axis, in each group.
+
+
+def _each_group(frames: Frames, test_set: str) -> list[Comparison]:
+    """Each group on its own, of those on a test set; one without results where no network was tested on it."""
+    found = [group for group in groups(frames) if not test_set or set(group.images["test_set"]) == {test_set}]
+    found = found or [Group(frames.study.axis, {}, frames.cells, frames.images.head(0))]
+    return [Comparison("", group.labels, {"": group}) for group in found]
+
+
+def _variant_gaps(comparison: Comparison, row: Contrast, measure: str) -> Gaps:
+    pairs, link = row.pairs(measure), "less" if isinstance(row.measures[measure], float) else "over"
+    undecided = _undecided(comparison.groups[""], [variant for pair in pairs for variant in pair])
+    return undecided or [Gap(f"{more} {link} {less}", ("", more), ("", less)) for more, less in pairs]
+
+
+def _gain_gaps(comparison: Comparison, row: Contrast, measure: str) -> Gaps:
+    """Each gain of the first kind less each of the second."""
+    assert row.gains is not None
+    (kind, first), (_, second) = row.gains.items()
+    variants = [pair[end] for gains in (second, first) for end in (1, 0) for pair in gains.values()]
+    label = f"{kind} ({{}}) less {{}}" if len(first) > 1 else "{} less {}"
+    return _undecided(comparison.groups[""], variants) or (
+        [("", variant) for variant in dict.fromkeys(variants)],
+        [
+            Gap(label.format(one, other), ("", more), ("", less), (("", other_more), ("", other_less)))
+            for (one, (more, less)), (other, (other_more, other_less)) in product(first.items(), second.items())
+        ],
+    )
+
+
+def _undecided(group: Group, variants: Iterable[str]) -> str:
+    """Why nothing can be said about these variants; empty where there is no reason."""
+    if missing := [variant for variant in dict.fromkeys(variants) if variant not in group.done]:
+        return f"There is no result for {listing(missing)}."
+    best = max(group.level(variant, "psnr_rgb").mean for variant in group.done)
+    untouched = group.level(group.done[0], "psnr_rgb_input").mean
+    if best > untouched:
+        return ""
+    return (
+        f"No variant gets better than its input (PSNR {best:.2f} dB at the best, input {untouched:.2f} dB): networks "
+        "that were trained for so short a time say nothing about it."
+    )
+
+
+def _variant_words(found: Found) -> str:
+    return f"Differences in {name(found.measure)}: {first_of(found.shown, most=6)}.{found.row.words}"
+
+
+def _gains(found: Found) -> dict[str, dict[str, Interval]]:
+    """Each kind of gain with its intervals."""
+    at_place = {variant: place for place, (_, variant) in enumerate(found.places)}
+    return {
+        kind: {
+            label: found.joint.interval(difference(at_place[more], at_place[less]))
+            for label, (more, less) in gains.items()
+        }
+        for kind, gains in (found.row.gains or {}).items()
+    }
+
+
+def _gain_words(found: Found) -> str:
+    shown = {kind: first_of(_shown(gains, found.measure), most=5) for kind, gains in _gains(found).items()}
+    return found.row.words.format(name=name(found.measure), **shown)
+
+
+def _gain_numbers(found: Found) -> dict[str, Any]:
+    told = {kind: _bounds(gains) for kind, gains in _gains(found).items()}
+    return told | {"_less_".join(told): _bounds(found.gaps)}
+
+
+VARIANTS = Design(_each_group, _variant_gaps, _variant_words, by_topic=True)
+VARIANTS_ALIKE = replace(VARIANTS, effect=lambda found: found.smallest("{}, the largest"))
+GAINS = Design(_each_group, _gain_gaps, _gain_words, numbers=_gain_numbers, by_topic=True)
+
+
+# Groups with something beside those without, at every value of the main axis.
+
+
+def _beside(frames: Frames, by: str, without: Any) -> list[Comparison]:
+    """Each group beside the one without that agrees in everything else; where there is none, one without groups."""
+    labelled = [group for group in groups(frames) if by in group.labels]
+    alone = {str(others(group, by)): group for group in labelled if group.labels[by] == without}
+    matched = [group for group in labelled if group.labels[by] != without and str(others(group, by)) in alone]
+    found = [
+        Comparison(by, group.labels, {"without": alone[str(others(group, by))], "with": group}) for group in matched
+    ]
+    return found or [Comparison(by, {}, {})]
+
+
+def _self_training(frames: Frames, test_set: str) -> list[Comparison]:
+    found = _beside(frames, "self_training", False)
+    return [replace(one, labels={key: label for key, label in one.labels.items() if key != one.by}) for one in found]
+
+
+def _gaps_at(groups_named: str, values_named: str) -> Callable[[Comparison, Contrast, str], Gaps]:
+    """With less without, at every value where both have results; the names say what is missing where there is none."""
+
+    def gaps(comparison: Comparison, row: Contrast, measure: str) -> Gaps:
+        if not comparison.groups:
+            return f"There are no networks with {groups_named} that agree in everything else."
+        values = comparison.common(["with", "without"])
+        found = [Gap(str(value), ("with", value), ("without", value)) for value in values]
+        return found or f"There is no {values_named} at which both have results."
+
+    return gaps
+
+
+def _weighting_words(found: Found) -> str:
+    axis, weighting = found.comparison.groups["with"].axis, found.comparison.labels["weighting"]
+    shown = first_of([at(axis, gap) for gap in found.shown], most=6)
+    return f"Change of {name(found.measure)} from fixed to {weighting} weights: {shown}."
+
+
+def _least_help(found: Found) -> str:
+    axis, weighting = found.comparison.groups["with"].axis, found.comparison.labels["weighting"]
+    return f"{weighting} less fixed at {at(axis, found.which)}, where it helps least"
+
+
+SELF_TRAINING = Design(
+    _self_training,
+    _gaps_at("and without self-training", "share"),
+    lambda found: f"Gain in {name(found.measure)} by share: {first_of(found.shown, most=6)}.",
+    lambda found: f"gain at a share of {found.which}, the smallest",
+    lambda found: {"gains": _bounds(found.gaps)},
+)
+WEIGHTING = Design(
+    lambda frames, test_set: _beside(frames, "weighting", "fixed"),
+    _gaps_at("fixed and with balanced weights", "number of patches"),
+    _weighting_words,
+    _least_help,
+    lambda found: {"changes": _bounds(found.gaps)},
+    changes=True,
+)
+
+
+# Variants on one test set, or a gain on one less that on another.
+
+
+def _by_test_set(frames: Frames, test_set: str) -> list[Comparison]:
+    """Groups that differ in their test set only, together."""
+    found: dict[str, Comparison] = {}
+    for group in groups(frames):
+        if len(group.images):
+            shared = others(group, TEST_SET)
+            found.setdefault(str(shared), Comparison(TEST_SET, shared, {})).groups[group.test_set] = group
+    return list(found.values()) or [Comparison(TEST_SET, {}, {})]
+
+
+def _test_set_gaps(comparison: Comparison, row: Contrast, measure: str) -> Gaps:
+    assert row.gains is not None
+    pairs = [
+        ((test_set, more), (test_set, less)) for test_set, gains in row.gains.items() for more, less in gains.values()
+    ]
+    missing = [
+        f"{variant} on {test_set}"
+        for pair in pairs
+        for test_set, variant in pair
+        if test_set not in comparison.groups or variant not in comparison.groups[test_set].done
+    ]
+    if missing:
+        return f"There is no result for {listing(missing)}."
+    if len(pairs) == 1:
+        return [Gap("difference", *pairs[0])]
+    return [Gap("difference of the gains", *pairs[0], pairs[1])]
+
+
+def _named_means(found: Found) -> dict[str, float]:
+    means = zip(found.places, found.joint.means, strict=True)
+    return {f"{variant} on {test_set}": float(mean) for (test_set, variant), mean in means}
+
+
+TEST_SETS = Design(
+    _by_test_set,
+    _test_set_gaps,
+    lambda found: (
+        f"Means of {name(found.measure)}: "
+        f"{listing([f'{place} {mean:.2f}' for place, mean in _named_means(found).items()])}."
+    ),
+    numbers=lambda found: {"means": _named_means(found), "gap": bounds(found.gaps[found.which])},
+)
+
+
+# The rows of a table of backgrounds and rain ranges, for each network.
+
+BASELINE_RAIN, WIDER_RAIN = "medium", "large"
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A row of the table for one network: its number of backgrounds, its rain range, its results."""
+
+    count: int
+    rain: str
+    group: Group
+
+    @property
+    def name(self) -> str:
+        """'64 medium'."""
+        return f"{self.count} {self.rain}"
+
+    @property
+    def done(self) -> bool:
+        """Whether it has results."""
+        return self.count in self.group.done
+
+    @property
+    def place(self) -> Place:
+        """Where its results stand in its comparison."""
+        return self.rain, self.count
+
+
+def table_rows(comparison: Comparison) -> list[TableRow]:
+    """The rows of a network, fewest backgrounds first."""
+    found = [TableRow(int(count), rain, group) for rain, group in comparison.groups.items() for count in group.values]
+    return sorted(found, key=lambda row: (row.count, row.rain))
+
+
+def baseline(comparison: Comparison) -> TableRow | None:
+    """The row with the most backgrounds at medium rain, whether or not it has results."""
+    medium = [row for row in table_rows(comparison) if row.rain == BASELINE_RAIN]
+    return max(medium, key=lambda row: row.count, default=None)
+
+
+def network(comparison: Comparison) -> str:
+    """The network's name without its size: 'resnet' for resnet_small; empty where cells do not say it."""
+    for group in comparison.groups.values():
+        if "network" in group.cells:
+            return str(group.cells["network"].iloc[0]).split("_")[0]
+    return ""
+
+
+def _untrained(comparison: Comparison) -> str:
+    """Why a baseline's rows say nothing about backgrounds and rain; empty if it restores, or has no result.
+
+    A baseline that leaves the pictures worse than it got them has not been trained for long enough to be one.
+    """
+    base = baseline(comparison)
+    if base is None or not base.done:
+        return ""
+    own, untouched = (base.group.table(base.count, measure) for measure in ("psnr_rgb", "psnr_rgb_input"))
+    gap = difference_interval(own, untouched, base.group.sources)
+    if gap.sign >= 0:
+        return ""
+    return (
+        f"The baseline ({base.name}) has not learned to restore: its PSNR lies {amount(flipped(gap), 'psnr_rgb')} dB "
+        "below that of the untouched input. Train longer."
+    )
+
+
+def _treated(comparison: Comparison, base: TableRow) -> list[TableRow]:
+    """The rows with a wider rain range than the baseline, or fewer backgrounds at the same one."""
+    return [
+        row
+        for row in table_rows(comparison)
+        if row.done and (row.rain == WIDER_RAIN or (row.rain == BASELINE_RAIN and row.count < base.count))
+    ]
+
+
+def _baseline_gaps(comparison: Comparison, row: Contrast, measure: str) -> Gaps:
+    base = baseline(comparison)
+    if base is None or not base.done:
+        which = f"The baseline ({base.name})" if base else f"A baseline at {BASELINE_RAIN} rain"
+        return f"{which} has no result."
+    treated = _treated(comparison, base)
+    if not treated:
+        return f"There is no row beside the baseline ({base.name}) with results."
+    return [base.place, *(one.place for one in treated)], [Gap(one.name, one.place, base.place) for one in treated]
+
+
+def _baseline_words(found: Found) -> str:
+    base = "{1} {0}".format(*found.places[0])
+    words = f"Against {base} {name(found.measure)} changes at {listing(found.shown)}."
+    if not found.row.words:
+        return words
+    joint = means_at([(found.comparison.groups[key], value, "psnr_rgb") for key, value in found.places])
+    psnr = {gap.label: joint.interval(difference(place + 1, 0)) for place, gap in enumerate(found.parts)}
+    return words + found.row.words.format(psnr=listing(_shown(psnr, "psnr_rgb")))
+
+
+def _step_gaps(comparison: Comparison, row: Contrast, measure: str) -> Gaps:
+    """Every row less every one with the next larger number of backgrounds."""
+    done = [one for one in table_rows(comparison) if one.done]
+    counts = sorted({one.count for one in done})
+    if len(counts) < 2:
+        return f"It takes rows of two N with results; there are {len(counts)}."
+    return [one.place for one in done], [
+        Gap(f"{few.name} to {many.name}", few.place, many.place)
+        for pair in pairwise(counts)
+        for few, many in product(done, repeat=2)
+        if (few.count, many.count) == pair
+    ]
+
+
+def _step_words(found: Found) -> str:
+    falls = listing([f"{amount(fall, found.measure)} from {step}" for step, fall in found.gaps.items()])
+    words = f"{name(found.measure)} falls by {falls}. It falls at every step in {found.percent} % of the resamples."
+    return words[0].upper() + words[1:]
+
+
+BASELINE = Design(
+    lambda frames, test_set: comparisons(frames, "rain"),
+    _baseline_gaps,
+    _baseline_words,
+    lambda found: f"{found.which} above the baseline, the smallest difference",
+    lambda found: {"baseline": "{1} {0}".format(*found.places[0]), "differences": _bounds(found.gaps)},
+    doubt=_untrained,
+)
+STEPS = replace(
+    BASELINE,
+    gaps=_step_gaps,
+    words=_step_words,
+    effect=lambda found: f"fall from {found.which}, the smallest",
+    numbers=lambda found: {"falls": _bounds(found.gaps)},
+)
+
+
+# Networks that were trained on other categories of images, on one test set.
+
+CATEGORIES: Final = ("celeba", "div2k", "manga109", "urban100")
+"""In the paper's order of structural complexity, the most complex first."""
+
+TRANSFER_SET = "div2k"
+_ALIKE_FROM = 128
+
+
+def _categories(frames: Frames, test_set: str) -> list[Comparison]:
+    return comparisons(replace(frames, images=frames.images[frames.images["test_set"] == TRANSFER_SET]), "background")
+
+
+def _category_gaps(comparison: Comparison, row: Contrast, measure: str) -> Gaps:
+    """Every other category that has results less the worst one, at each count that all have."""
+    (worst,) = row.worse
+    there = [category for category in row.better if not comparison.lacks([category])]
+    if comparison.lacks([worst]) or not there:
+        return _no_category(comparison, CATEGORIES)
+    counts = comparison.common([worst, *there])
+    places = [(category, count) for count in counts for category in (worst, *there)]
+    pairs = [((category, count), (worst, count)) for category, count in places if category != worst]
+    if row.measures[measure] == "lower":
+        gaps = [Gap(f"{one[0]} at N = {one[1]}", other, one) for one, other in pairs]
+    else:
+        gaps = [Gap(f"{one[0]} at N = {one[1]}", one, other) for one, other in pairs]
+    return (places, gaps) if places else "There is no count at which all categories have results."
+
+
+def _category_words(found: Found) -> str:
+    """How many gaps are positive, which are not, and what is missing."""
+    against = [f"{label} ({signed(gap, found.measure)})" for label, gap in found.gaps.items() if gap.mean <= 0]
+    words = f"{len(found.gaps) - len(against)} of {len(found.gaps)} comparisons have the Manga-trained worse"
+    words += f"; not {first_of(against)}." if against else "."
+    words += f" The Manga-trained are the worst at every count in {found.percent} % of the resamples."
+    missing = found.comparison.lacks(CATEGORIES)
+    return f"{words} There is no result for {listing(missing)}." if missing else words
+
+
+def _alike_gaps(comparison: Comparison, row: Contrast, measure: str) -> Gaps:
+    """Each category less the one that it should be like, at every count from 128 on that all have."""
+    (like,) = row.worse
+    if comparison.lacks([like, *row.better]):
+        return _no_category(comparison, (like, *row.better))
+    counts = [count for count in comparison.common([like, *row.better]) if count >= _ALIKE_FROM]
+    if not counts:
+        return f"There is no count from {_ALIKE_FROM} on at which all three have results."
+    return [(category, count) for count in counts for category in (like, *row.better)], [
+        Gap(f"{category} at N = {count}", (category, count), (like, count))
+        for count in counts
+        for category in row.better
+    ]
+
+
+def _alike_words(found: Found) -> str:
+    largest = sorted(found.gaps, key=lambda label: -abs(found.gaps[label].mean))
+    shown = first_of(_shown({label: found.gaps[label] for label in largest}, found.measure))
+    return f"From the DIV2K-trained {name(found.measure)} differs most for {shown}."
+
+
+def _no_category(comparison: Comparison, wanted: tuple[str, ...]) -> str:
+    return f"There is no result on the test set {TRANSFER_SET} for {listing(comparison.lacks(wanted))}."
+
+
+WORST_CATEGORY = Design(
+    _categories, _category_gaps, _category_words, lambda found: f"gap to {found.which}, the smallest"
+)
+CATEGORIES_ALIKE = Design(
+    _categories, _alike_gaps, _alike_words, lambda found: f"difference of {found.which}, the largest"
+)
+
+
+# Both ends of an axis, on average over the networks.
+
+
+def _on_each_test_set(frames: Frames, test_set: str) -> list[Comparison]:
+    found: dict[str, Comparison] = {}
+    for group in groups(frames):
+        labels = {key: label for key, label in group.labels.items() if key == TEST_SET}
+        found.setdefault(str(labels), Comparison("", labels, {})).groups[group.name] = group
+    return list(found.values())
+
+
+def _network_gaps(comparison: Comparison, row: Contrast, measure: str) -> Gaps:
+    """One end less the other for each network and each pair of groups that agree in all else.
+
+    Results that are the same at both ends are left out: what trains nothing is the same everywhere.
+    """
+    axis = row.topic
+    ends = in_order(group.labels[axis] for group in comparison.groups.values() if axis in group.labels)
+    if axis == "rain":
+        ends = sorted((end for end in ends if end in SIZES), key=SIZES.index, reverse=True)
+    more, less = (
+        {
+            str(others(group, axis)): (key, group)
+            for key, group in comparison.groups.items()
+            if group.labels[axis] == end
+        }
+        if len(ends) > 1
+        else {}
+        for end in (ends[:1] + ends[-1:] if ends else (None, None))
+    )
+    pairs = [(more[shared], less[shared]) for shared in more if shared in less]
+    gaps = [
+        Gap(value, (one, value), (other, value))
+        for value in dict.fromkeys(value for (_, first), _ in pairs for value in first.done if isinstance(value, str))
+        for (one, first), (other, second) in pairs
+        if value in first.done and value in second.done
+        if _differ(first.table(value, measure), second.table(value, measure))
+    ]
+    return gaps or "There are no trained networks at both ends that agree in all else."
+
+
+def _differ(first: Any, second: Any) -> bool:
+    return first.shape != second.shape or not np.array_equal(first, second, equal_nan=True)
+
+
+def _changes(found: Found) -> dict[str, float]:
+    """The mean change of each network."""
+    gaps = found.joint.means[0::2] - found.joint.means[1::2]
+    owners = np.array([gap.label for gap in found.parts])
+    return {value: float(gaps[owners == value].mean()) for value in dict.fromkeys(gap.label for gap in found.parts)}
+
+
+def _ends(found: Found) -> list[str]:
+    axis, gap = found.row.topic, found.parts[0]
+    return [at(axis, found.comparison.groups[key].labels[axis]) for key, _ in (gap.more, gap.less)]
+
+
+def _average_words(found: Found) -> str:
+    changes, (more, less) = _changes(found), _ends(found)
+    higher = [value for value, change in changes.items() if change > 0]
+    against = [f"{value} ({number(change, 2)})" for value, change in changes.items() if change <= 0]
+    words = f"{name(found.measure)} is higher with {more} than with {less} in {len(higher)} of {len(changes)} networks"
+    rest = f", but not in {first_of(against, most=6)}" if against and higher else ""
+    return f"{words[0].upper()}{words[1:]}{rest}."
+
+
+def _average_numbers(found: Found) -> dict[str, Any]:
+    changes = _changes(found)
+    return {"changes": changes, "higher": sum(change > 0 for change in changes.values()), "networks": len(changes)}
+
+
+AVERAGE = Design(
+    _on_each_test_set,
+    _network_gaps,
+    _average_words,
+    lambda found: f"{' less '.join(_ends(found))}, mean of {len(_changes(found))} networks",
+    _average_numbers,
+    average=True,
+)
+
+
+DESIGNS: Final[Mapping[str, Design]] = {
+    "variants": VARIANTS,
+    "variants_alike": VARIANTS_ALIKE,
+    "gains": GAINS,
+    "self_training": SELF_TRAINING,
+    "weighting": WEIGHTING,
+    "test_sets": TEST_SETS,
+    "baseline": BASELINE,
+    "steps": STEPS,
+    "worst_category": WORST_CATEGORY,
+    "categories_alike": CATEGORIES_ALIKE,
+    "average": AVERAGE,
+}
+"""What a row of the table may name as its design."""
+
+
+def _read_table() -> tuple[Contrast, ...]:
+    """The rows of contrasts.yaml; what a family says holds for each row that does not say it itself."""
+    families = yaml.safe_load((Path(__file__).parent / "contrasts.yaml").read_text(encoding="utf-8"))
+    found = []
+    for family, shared in families.items():
+        for row in shared.pop("rows"):
+            given = {"family": family, **shared, **row}
+            given["design"] = DESIGNS[given["design"]]
+            for key in ("better", "worse", "networks"):
+                names = given.get(key, [])
+                given[key] = (names,) if isinstance(names, str) else tuple(names)
+            found.append(Contrast(**given))
+    return tuple(found)
+
+
+CONTRASTS: Final = _read_table()
+"""The table: every row of contrasts.yaml."""
