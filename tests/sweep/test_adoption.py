@@ -13,10 +13,10 @@ from rich.console import Console
 from slackoff.handover import Exit
 from slackoff.record.ledger import Attempt, Watch, latest
 from slackoff.record.status import Status
+from slackoff.sweep.cell_folders import prepare
 from slackoff.sweep.display import Display
 from slackoff.sweep.driver import Driver
 from slackoff.sweep.plan import Cell, plan
-from slackoff.sweep.prepare import prepare
 from slackoff.sweep.running import Running
 from slackoff.sweep.site import Site
 from slackoff.sweep.slots import Slot

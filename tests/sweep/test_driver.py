@@ -20,10 +20,10 @@ from slackoff.record.ledger import Watch, attempts
 from slackoff.record.status import Status
 from slackoff.sweep import driver as driver_module
 from slackoff.sweep import processes
+from slackoff.sweep.cell_folders import prepare
 from slackoff.sweep.driver import run_cells
 from slackoff.sweep.plan import Cell, plan
 from slackoff.sweep.policy import Policy
-from slackoff.sweep.prepare import prepare
 from slackoff.sweep.processes import LocalCells
 from slackoff.sweep.site import Site
 from slackoff.sweep.slots import Slot
@@ -68,7 +68,7 @@ def cold_site(slots: Sequence[Slot], policy: Policy | None = None) -> Site:
 def sweep(composed: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Cell]]:
     """Plan some cells whose processes run the given code."""
     monkeypatch.setattr(
-        driver_module, "check_all", lambda cells, aside: dict.fromkeys((cell.id for cell in cells), 1.0)
+        driver_module, "check_cells", lambda cells, aside: dict.fromkeys((cell.id for cell in cells), 1.0)
     )
     monkeypatch.setattr(driver_module, "check_hardware", lambda *_: [])
     real = subprocess.Popen

@@ -20,10 +20,10 @@ from slackoff.record.status import Status
 from slackoff.sweep import driver as driver_module
 from slackoff.sweep import prepare as prepare_module
 from slackoff.sweep import processes, running
+from slackoff.sweep.cell_folders import prepare, repair
 from slackoff.sweep.driver import run_cells
 from slackoff.sweep.failures import tell_failures
 from slackoff.sweep.plan import Cell, plan
-from slackoff.sweep.prepare import prepare, repair
 from slackoff.sweep.processes import CellProcess, LocalCells
 from slackoff.sweep.running import Ended
 from slackoff.sweep.site import Site
@@ -53,7 +53,7 @@ FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 @pytest.fixture
 def make(composed: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Cell]]:
     """Plan some cells whose processes run the given code."""
-    monkeypatch.setattr(driver_module, "check_all", lambda cells, *_: dict.fromkeys((cell.id for cell in cells), 1.0))
+    monkeypatch.setattr(driver_module, "check_cells", lambda cells, *_: dict.fromkeys((cell.id for cell in cells), 1.0))
     monkeypatch.setattr(driver_module, "check_hardware", lambda *_: [])
     real = subprocess.Popen
 

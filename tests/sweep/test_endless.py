@@ -22,11 +22,11 @@ from slackoff.record.files import read_text
 from slackoff.record.ledger import Attempt, Claim, Watch, attempts, claim, end_attempt, latest
 from slackoff.record.status import Status, read_status
 from slackoff.sweep import driver as driver_module
+from slackoff.sweep.cell_folders import prepare
 from slackoff.sweep.display import Display, watch_statuses
 from slackoff.sweep.driver import Driver, run_cells
 from slackoff.sweep.plan import Cell
 from slackoff.sweep.policy import Policy
-from slackoff.sweep.prepare import prepare
 from slackoff.sweep.running import Running
 from slackoff.sweep.site import Site
 from slackoff.sweep.slots import Slot
@@ -101,7 +101,7 @@ class Looks(Display):
 def cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Cell]:
     monkeypatch.setattr(driver_module, "_POLL_S", 0.001)
     monkeypatch.setattr(driver_module, "_LOOK_ELSEWHERE_S", 0.0)
-    monkeypatch.setattr(driver_module, "check_all", lambda cells, _: dict.fromkeys((cell.id for cell in cells), 1.0))
+    monkeypatch.setattr(driver_module, "check_cells", lambda cells, _: dict.fromkeys((cell.id for cell in cells), 1.0))
     monkeypatch.setattr(driver_module, "check_hardware", lambda *_: [])
     content = {"schedule": {"steps": 20}, "trainer": {"precision": "32-true", "accelerator": "cpu"}}
     names = [f"cell{seed}" for seed in range(3)]

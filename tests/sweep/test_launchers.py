@@ -14,8 +14,8 @@ from omegaconf import DictConfig
 from slackoff.handover import Exit, launcher_variables
 from slackoff.record.files import read_lines
 from slackoff.record.ledger import Watch
+from slackoff.sweep.cell_folders import prepare
 from slackoff.sweep.plan import plan
-from slackoff.sweep.prepare import prepare
 from train_here import train_here
 
 CLOCKS = ("elapsed_s", "train/steps_per_second")

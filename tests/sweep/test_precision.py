@@ -16,15 +16,14 @@ from slackoff.errors import SlackoffError
 from slackoff.handover import Exit
 from slackoff.record.ledger import Watch
 from slackoff.record.status import read_status
-from slackoff.sweep import dry_run, jobs
-from slackoff.sweep.aside import Aside
+from slackoff.sweep import dry_run, study
+from slackoff.sweep.cell_folders import prepare
 from slackoff.sweep.display import status_table
 from slackoff.sweep.expand import Config, resolved
 from slackoff.sweep.fingerprints import Fingerprints
 from slackoff.sweep.manifest import Job
-from slackoff.sweep.plan import Cell, plan
-from slackoff.sweep.precision import check_hardware, settle_precision
-from slackoff.sweep.prepare import prepare
+from slackoff.sweep.plan import Cell, check_hardware, plan, settle_precision
+from slackoff.sweep.planner_process import PlannerProcess
 from slackoff.sweep.site import Site
 from slackoff.sweep.slots import Slot, make_slots
 from slackoff.sweep.starter import OnDemand
@@ -92,11 +91,18 @@ def test_the_precision_is_part_of_the_identity(composed):
     ids=["this machine", "a cluster"],
 )
 def test_a_cluster_trains_in_float32_unless_told(composed, monkeypatch, site, expected):
-    monkeypatch.setattr(jobs, "auto_here", lambda accelerator: "bf16-mixed")
+    monkeypatch.setattr(study, "auto_here", lambda accelerator: "bf16-mixed")
     seen: list[Cell] = []
     monkeypatch.setattr(dry_run, "show_dry_run", lambda cells, *_: seen.extend(cells))
     for overrides in ([AUTO], ["trainer.precision=16-mixed"]):
-        jobs.run_jobs([Job(overrides)], [resolved(composed(*overrides))], site, Console(quiet=True), dry_run=True)
+        study.run_jobs(
+            [Job(overrides)],
+            [resolved(composed(*overrides))],
+            site,
+            PlannerProcess(),
+            Console(quiet=True),
+            dry_run=True,
+        )
     assert [cell.content["trainer"]["precision"] for cell in seen] == [expected, "16-mixed"]
 
 
@@ -114,8 +120,8 @@ def test_emulated_bf16_is_said_before_training_and_in_the_record(composed, monke
     monkeypatch.setattr("slackoff.hardware.bf16_slowdown", lambda kind: 9.0)
     bf16 = ("trainer.precision=bf16-mixed", "schedule.steps=1")
     cells = plan([composed(*bf16, f"seed={seed}") for seed in (0, 1)], [["seed=0"], ["seed=1"]])
-    with Aside() as aside:
-        (warning,) = check_hardware(cells, SLOTS, aside)
+    with PlannerProcess() as planner:
+        (warning,) = check_hardware(cells, SLOTS, planner)
     assert "9.0 times as long as in float32" in warning
     prepare(cells[0], Watch())
     assert train_here(cells[0].folder) == Exit.DONE
@@ -129,8 +135,8 @@ def test_float16_on_a_cpu_is_refused_and_never_recorded_as_trained(composed):
     with pytest.raises(SlackoffError, match="16-mixed trains on GPUs only"):
         Checks().check(composed("trainer.precision=16-mixed", "trainer.accelerator=cpu"))
     (cell,) = plan([composed("trainer.precision=16-mixed")], [[]])
-    with Aside() as aside, pytest.raises(SlackoffError, match="16-mixed trains on GPUs only"):
-        check_hardware([cell], SLOTS, aside)
+    with PlannerProcess() as planner, pytest.raises(SlackoffError, match="16-mixed trains on GPUs only"):
+        check_hardware([cell], SLOTS, planner)
     prepare(cell, Watch())
     assert train_here(cell.folder) == Exit.FAILED
 
@@ -138,8 +144,11 @@ def test_float16_on_a_cpu_is_refused_and_never_recorded_as_trained(composed):
 def test_gpu_slots_without_cuda_are_refused_before_training(composed, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     (cell,) = plan([composed()], [[]])
-    with Aside() as aside, pytest.raises(SlackoffError, match="CUDA_VISIBLE_DEVICES=1 names a GPU, but torch"):
-        check_hardware([cell], [Slot({"CUDA_VISIBLE_DEVICES": "1"}, "gpu 1")], aside)
+    with (
+        PlannerProcess() as planner,
+        pytest.raises(SlackoffError, match="CUDA_VISIBLE_DEVICES=1 names a GPU, but torch"),
+    ):
+        check_hardware([cell], [Slot({"CUDA_VISIBLE_DEVICES": "1"}, "gpu 1")], planner)
 
 
 def test_a_cell_in_a_gpu_slot_that_sees_no_cuda_fails_and_does_not_train_on_the_cpu(composed, monkeypatch):

@@ -13,9 +13,9 @@ from rich.console import Console
 from slackoff.handover import Exit
 from slackoff.record.ledger import Watch, latest
 from slackoff.sweep import processes
+from slackoff.sweep.cell_folders import prepare
 from slackoff.sweep.driver import run_cells
 from slackoff.sweep.plan import Cell, plan
-from slackoff.sweep.prepare import prepare
 from slackoff.sweep.processes import LocalCells
 from slackoff.sweep.site import Site
 from slackoff.sweep.slots import Slot

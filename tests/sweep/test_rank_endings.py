@@ -22,8 +22,8 @@ from slackoff.ranks import LastWords
 from slackoff.record.ledger import Watch, attempts
 from slackoff.record.signals import SIGNALS, Stopped
 from slackoff.record.status import Status, read_status
+from slackoff.sweep.cell_folders import prepare
 from slackoff.sweep.plan import plan
-from slackoff.sweep.prepare import prepare
 
 BEGIN = """
 import os, sys, time

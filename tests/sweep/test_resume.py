@@ -17,8 +17,8 @@ from slackoff.record.checkpoint import WholeFileCheckpointIO
 from slackoff.record.files import read_lines
 from slackoff.record.ledger import Watch
 from slackoff.record.status import read_status
+from slackoff.sweep.cell_folders import prepare
 from slackoff.sweep.plan import Cell, plan
-from slackoff.sweep.prepare import prepare
 from train_here import train_here
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

@@ -20,8 +20,8 @@ from slackoff.record.ledger import Watch, attempts, claim, end_attempt
 from slackoff.sweep import slurm as slurm_module
 from slackoff.sweep import slurm as slurm_queue
 from slackoff.sweep import slurm_jobs
+from slackoff.sweep.cell_folders import prepare
 from slackoff.sweep.plan import Cell, plan
-from slackoff.sweep.prepare import prepare
 from slackoff.sweep.slots import Slot
 from slackoff.sweep.slurm import SlurmJob, SlurmJobs
 

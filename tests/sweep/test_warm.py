@@ -13,8 +13,8 @@ from omegaconf import DictConfig
 
 from slackoff.handover import Exit
 from slackoff.record.ledger import Watch, attempts
+from slackoff.sweep.cell_folders import prepare
 from slackoff.sweep.plan import Cell, plan
-from slackoff.sweep.prepare import prepare
 from slackoff.sweep.processes import CellProcess, LocalCells
 from slackoff.sweep.slots import Slot
 

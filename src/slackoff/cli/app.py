@@ -95,9 +95,9 @@ def retry(
 
     Exit code: 0 all done, 10 + the number of failed cells, 2 a mistake, 130 Ctrl-C.
     """
+    from slackoff.sweep.cell_folders import named_cells, recorded_cells
     from slackoff.sweep.driver import run_cells
     from slackoff.sweep.failures import tell_failures
-    from slackoff.sweep.recorded import named_cells, recorded_cells
     from slackoff.sweep.site import Site
     from slackoff.sweep.slots import make_slots
 
@@ -127,8 +127,8 @@ def clean(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Remove cells that failed, were interrupted or never ran; asks first, and leaves running and done ones alone."""
+    from slackoff.sweep.cell_folders import recorded_cells, remove
     from slackoff.sweep.display import status_table
-    from slackoff.sweep.recorded import recorded_cells, remove
 
     console = Console()
     try:

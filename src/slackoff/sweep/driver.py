@@ -14,12 +14,11 @@ from slackoff.errors import SlackoffError
 from slackoff.handover import Exit
 from slackoff.record.ledger import Attempt, Watch, latest
 from slackoff.record.status import Status
-from slackoff.sweep.aside import Aside
+from slackoff.sweep.cell_folders import prepare, repair
 from slackoff.sweep.display import Display
 from slackoff.sweep.failures import name, relative
-from slackoff.sweep.plan import Cell
-from slackoff.sweep.precision import check_hardware
-from slackoff.sweep.prepare import check_all, prepare, repair
+from slackoff.sweep.plan import Cell, check_cells, check_hardware
+from slackoff.sweep.planner_process import PlannerProcess
 from slackoff.sweep.running import Ended, Running
 from slackoff.sweep.site import Site
 from slackoff.sweep.slots import Slot
@@ -31,14 +30,16 @@ _PATIENCE_S = (300.0, 30.0, 0.0)
 after two."""
 
 
-def run_cells(cells: Sequence[Cell], site: Site, console: Console, aside: Aside | None = None) -> list[Status]:
+def run_cells(
+    cells: Sequence[Cell], site: Site, console: Console, planner: PlannerProcess | None = None
+) -> list[Status]:
     """Train every cell that is not done, a slot each at a time, the longest first.
 
     Args:
         cells: the plan.
         site: where cells run.
         console: where progress is shown.
-        aside: where configs are checked; closed before training starts.
+        planner: where configs are checked; closed before training starts.
 
     Returns:
         The final status of each cell, in the order of ``cells``. A cell that failed does not stop the others.
@@ -56,8 +57,9 @@ def run_cells(cells: Sequence[Cell], site: Site, console: Console, aside: Aside 
     precisions = " and ".join(dict.fromkeys(str(cell.content["trainer"]["precision"]) for cell in missing))
     number = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
     console.print(f"{number}, {len(missing)} to train, {len(site.slots)} at a time, in {precisions}.")
-    with aside or Aside() as checks:
-        operations = check_all(missing, checks)
+    with planner or PlannerProcess() as checks:
+        with console.status("Checking the configs"):
+            operations = check_cells(missing, checks)
         for warning in check_hardware(missing, site.slots, checks) if site.here else ():
             console.print(warning, style="yellow", highlight=False, markup=False, soft_wrap=True)
     missing.sort(key=lambda cell: _work_left(statuses[cell.id], operations[cell.id]), reverse=True)

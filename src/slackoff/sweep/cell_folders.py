@@ -1,19 +1,89 @@
-"""Cells as the record has them, without the command that made them: for trying again and for removing."""
+"""The folders of cells: made before training, made whole again, found by what the record says, removed."""
 
+import json
+import os
 import shutil
-from collections.abc import Collection, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import yaml
+from omegaconf import OmegaConf
 
 from slackoff.errors import SlackoffError
-from slackoff.record.ledger import ClaimedError, Watch, claim
+from slackoff.record.files import create_text, write_text
+from slackoff.record.ledger import ClaimedError, Watch, claim, end_attempt, latest
 from slackoff.record.observed import observed_status
-from slackoff.record.status import DamagedStatusError, State, Status
+from slackoff.record.status import DamagedStatusError, State, Status, read_status
+from slackoff.sweep.manifest import Loader
 from slackoff.sweep.plan import Cell
-from slackoff.sweep.yaml_loader import Loader
+
+
+def prepare(cell: Cell, watch: Watch) -> Status:
+    """Write the cell's folder as its process expects it.
+
+    Returns:
+        The cell's status; what failed or was interrupted before is to be tried again.
+
+    Raises:
+        SlackoffError: the folder cannot be written.
+    """
+    with _written(cell):
+        cell.folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(cell.folder, os.W_OK):
+            raise PermissionError(13, "no permission to write")
+        write_text(cell.folder / "config.yaml", OmegaConf.to_yaml(cell.config))
+        _create_status(cell)
+    status = cell.status(watch)
+    return replace(status, state="pending") if status.state in ("failed", "interrupted") else status
+
+
+def repair(cell: Cell, watch: Watch) -> str | None:
+    """Make a damaged status anew, in an attempt of its own, so that nobody trains the cell meanwhile.
+
+    Returns:
+        What was damaged, in one sentence; None if nothing was, or if another process holds the cell, which writes it.
+
+    Raises:
+        SlackoffError: it cannot be written.
+    """
+    try:
+        read_status(cell.folder)
+    except DamagedStatusError as error:
+        newest = latest(cell.folder)
+        if newest is not None and watch.holds(newest):
+            return None
+        with _written(cell), suppress(ClaimedError):
+            attempt = claim(cell.folder, "repair", newest.number if newest else 0)
+            cell.first_status().write(cell.folder)
+            end_attempt(attempt, "interrupted", str(error))
+            path = cell.folder / "status.json"
+            return f"{path} was damaged and is made anew; training goes on from the last checkpoint"
+    return None
+
+
+@contextmanager
+def _written(cell: Cell) -> Iterator[None]:
+    """Say in one sentence that a cell's folder cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise SlackoffError(
+            f"The record folder {cell.folder} cannot be written ({error.strerror}): "
+            "make it writable, free space, or choose another place with runs=..."
+        ) from error
+
+
+def _create_status(cell: Cell) -> None:
+    """Write the first status; from then on only the process that holds the cell writes it."""
+    path = cell.folder / "status.json"
+    if path.exists():
+        return
+    try:
+        create_text(path, json.dumps(asdict(cell.first_status()), indent=2) + "\n")
+    except FileExistsError:
+        return  # another driver was quicker
 
 
 @dataclass(frozen=True)
