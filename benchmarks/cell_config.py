@@ -9,8 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from slackoff.config.presets import config_folder
 from slackoff.sweep.expand import resolved
 from slackoff.sweep.fingerprints import Fingerprints
-from slackoff.sweep.plan import Cell, plan
-from slackoff.sweep.precision import auto_here, settle_precision
+from slackoff.sweep.plan import Cell, auto_here, plan, settle_precision
 
 
 def plan_cell(overrides: Sequence[str], runs: Path) -> Cell:

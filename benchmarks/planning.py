@@ -8,12 +8,11 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
+from rich.console import Console
 
 from slackoff.config.presets import config_folder
-from slackoff.sweep.compositions import Compositions
-from slackoff.sweep.expand import Expander
+from slackoff.sweep.expand import Expander, expand_jobs
 from slackoff.sweep.fingerprints import Fingerprints
-from slackoff.sweep.jobs import expand_jobs
 from slackoff.sweep.manifest import read_manifest
 from slackoff.sweep.plan import plan
 
@@ -38,8 +37,8 @@ def _plan(manifest: Path, runs: Path, rows: int) -> float:
         assert hydra is not None
         compose("config", [])  # what Hydra loads at its first composition is its own start
         started = time.perf_counter()
-        expander = Expander(Compositions(_compose, hydra.config_loader, "config"))
-        jobs, configs = expand_jobs([overrides], expander, lambda error, _: str(error))
+        expander = Expander(_compose, hydra.config_loader.list_groups(""))
+        jobs, configs = expand_jobs([overrides], expander, lambda error, _: str(error), Console(quiet=True))
         fingerprints = Fingerprints(missing_allowed=True)
         cells = plan(configs, [job.overrides for job in jobs], [job.row for job in jobs], fingerprints)
         states = [cell.status().state for cell in cells]

@@ -19,10 +19,10 @@ from slackoff.checks import Checks
 from slackoff.data import PairData, RainyBatch, RainyData
 from slackoff.errors import SlackoffError
 from slackoff.record.ledger import HeartbeatMonitor
+from slackoff.sweep.cell_folders import prepare
 from slackoff.sweep.expand import resolved
 from slackoff.sweep.fingerprints import Fingerprints
 from slackoff.sweep.plan import plan
-from slackoff.sweep.prepare import prepare
 from train_here import train_here
 
 Composed = Callable[..., DictConfig]

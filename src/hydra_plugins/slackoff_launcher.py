@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from slackoff.sweep.backend import Resources
     from slackoff.sweep.expand import Config
     from slackoff.sweep.manifest import Job
+    from slackoff.sweep.planner_process import PlannerProcess
     from slackoff.sweep.slurm import SlurmJobs
 
 
@@ -52,32 +55,39 @@ class CellLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run all jobs of the sweep; ends the program with ``failure_exit_code`` if a cell failed."""
+        from rich.console import Console
+
         from slackoff.config.presets import config_folder
         from slackoff.config_mistakes import explain
         from slackoff.errors import failure_exit_code
-        from slackoff.sweep.compositions import Compositions
-        from slackoff.sweep.expand import Expander
-        from slackoff.sweep.jobs import expand_jobs
+        from slackoff.sweep.expand import Expander, expand_jobs
+        from slackoff.sweep.planner_process import PlannerProcess
 
-        loader = self.hydra_context.config_loader
-        expander = Expander(Compositions(self._compose, loader, self.config.hydra.job.config_name))
-        jobs, configs = expand_jobs(
-            job_overrides, expander, lambda error, overrides: explain(error, overrides, config_folder())
-        )
-        if failed := self.run(jobs, configs):
+        console, conf = Console(), config_folder()
+        expander = Expander(self._compose, self.hydra_context.config_loader.list_groups(""))
+        with PlannerProcess() as planner:
+            planner.start()
+            jobs, configs = expand_jobs(
+                job_overrides, expander, lambda error, overrides: explain(error, overrides, conf), console
+            )
+            failed = self.run(jobs, configs, planner, console)
+        if failed:
             raise SystemExit(failure_exit_code(failed))
         return [_completed(overrides) for overrides in job_overrides]
 
-    def run(self, jobs: Sequence["Job"], configs: Sequence["Config"]) -> int:
+    def run(
+        self, jobs: Sequence["Job"], configs: Sequence["Config"], planner: "PlannerProcess", console: "Console"
+    ) -> int:
         """Run jobs whose configs are resolved; the number of cells that failed."""
-        from rich.console import Console
+        from slackoff.sweep.study import run_jobs
 
-        from slackoff.sweep.jobs import run_jobs
-
-        return run_jobs(jobs, configs, self.resources(Path(configs[0]["runs"])), Console(), self.dry_run)
+        return run_jobs(jobs, configs, self.resources(Path(configs[0]["runs"])), planner, console, self.dry_run)
 
     def _compose(self, overrides: list[str]) -> DictConfig:
-        return self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
+        config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
+        with open_dict(config):
+            del config["hydra"]
+        return config
 
 
 class LocalLauncher(CellLauncher):

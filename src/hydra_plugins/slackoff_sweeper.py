@@ -1,14 +1,19 @@
-"""Hydra's own sweeper without its second composition of every job: the launcher finds mistakes before anything runs."""
+"""The product of all lists, as Hydra's basic sweeper makes it, handed over in one go: no job is composed twice."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
 
 
-class LocalSweeper(BasicSweeper):
-    """``hydra/sweeper=local``: the product of all lists, as Hydra's basic sweeper makes it, handed over in one go.
+class LocalSweeper(Sweeper):
+    """``hydra/sweeper=local``.
 
     Args:
         params: override key to the values that an experiment sweeps over; the command line wins.
@@ -16,14 +21,26 @@ class LocalSweeper(BasicSweeper):
     It leaves no ``multirun.yaml`` behind: ``study.json`` says what was run, and a dry run must write nothing.
     """
 
-    def __init__(self, params: dict[str, str] | None = None) -> None:
-        super().__init__(max_batch_size=None, params=params)
+    def __init__(self, params: dict[str, Any] | None = None) -> None:
+        self.params = params or {}
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.parser = OverridesParser.create(config_loader=hydra_context.config_loader)
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
 
     def sweep(self, arguments: list[str]) -> Sequence[Any]:
         """Launch every job that the command line and ``hydra.sweeper.params`` ask for."""
-        assert self.launcher is not None
-        assert self.hydra_context is not None
-        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
-        (jobs,) = self.split_arguments(overrides, max_batch_size=None)
+        given = [*(f"{key}={values}" for key, values in self.params.items()), *arguments]
+        overrides = {override.get_key_element(): override for override in self.parser.parse_overrides(given)}
+        jobs = [list(job) for job in itertools.product(*map(_values, overrides.values()))]
         return [self.launcher.launch(jobs, initial_job_idx=0)]
+
+
+def _values(override: Override) -> Iterator[str]:
+    """The overrides, one for each value."""
+    key = override.get_key_element()
+    sweeps = override.is_sweep_override()
+    for value in override.sweep_string_iterator() if sweeps else [override.get_value_element_as_str()]:
+        yield f"{key}={value}"

@@ -15,8 +15,8 @@ from slackoff.cell.launch import CellExit, LaunchOptions, launcher_variables, st
 from slackoff.record.files import read_lines
 from slackoff.record.ledger import HeartbeatMonitor
 from slackoff.record.status import read_status
+from slackoff.sweep.cell_folders import prepare
 from slackoff.sweep.plan import plan
-from slackoff.sweep.prepare import prepare
 from train_here import train_here
 
 CLOCKS = ("elapsed_s", "train/steps_per_second")

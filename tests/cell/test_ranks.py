@@ -30,8 +30,8 @@ from slackoff.errors import SlackoffError
 from slackoff.record.files import read_lines
 from slackoff.record.ledger import HeartbeatMonitor, attempts
 from slackoff.record.status import Status, read_status
+from slackoff.sweep.cell_folders import prepare
 from slackoff.sweep.plan import plan
-from slackoff.sweep.prepare import prepare
 from train_here import train_here
 
 BEGIN = """

@@ -15,8 +15,8 @@ from slackoff.record.checkpoint import WholeFileCheckpointIO
 from slackoff.record.files import read_lines
 from slackoff.record.ledger import HeartbeatMonitor
 from slackoff.record.status import Status, read_status
+from slackoff.sweep.cell_folders import prepare
 from slackoff.sweep.plan import Cell, plan
-from slackoff.sweep.prepare import prepare
 from train_here import train_here
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

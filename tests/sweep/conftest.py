@@ -1,18 +1,21 @@
-"""What tests of sweeps share: cells that were neither composed nor planned."""
+"""What tests of sweeps share: cells that were neither composed nor planned, and the expander of the shipped configs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 
 from slackoff.sweep import driver as driver_module
+from slackoff.sweep.expand import Expander
 from slackoff.sweep.plan import Cell
 
 
 @pytest.fixture
 def bare_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[Cell]]:
     """So many cells with the little that a driver looks at; it checks no configs."""
-    monkeypatch.setattr(driver_module, "check_all", lambda cells, _: dict.fromkeys((cell.id for cell in cells), 1.0))
+    monkeypatch.setattr(driver_module, "check_cells", lambda cells, _: dict.fromkeys((cell.id for cell in cells), 1.0))
     monkeypatch.setattr(driver_module, "check_hardware", lambda *_: [])
     content = {"schedule": {"steps": 20}, "trainer": {"precision": "32-true", "accelerator": "cpu"}}
 
@@ -24,3 +27,10 @@ def bare_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int
         ]
 
     return make
+
+
+@pytest.fixture
+def expander(conf: Path) -> Iterator[Expander]:
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        groups = GlobalHydra.instance().config_loader().list_groups("")
+        yield Expander(lambda overrides: compose("config", overrides), groups)

@@ -21,12 +21,12 @@ from slackoff.errors import SlackoffError
 from slackoff.record.ledger import HeartbeatMonitor, attempts, claim, end_attempt, latest
 from slackoff.record.status import Status
 from slackoff.sweep import backend as backend_module
-from slackoff.sweep import prepare as prepare_module
+from slackoff.sweep import cell_folders as prepare_module
 from slackoff.sweep.backend import Ending, LazyBackend, Policy, Resources, Slot
+from slackoff.sweep.cell_folders import prepare, repair
 from slackoff.sweep.driver import report_failures, run_cells
 from slackoff.sweep.local import CellProcess, LocalBackend
 from slackoff.sweep.plan import Cell
-from slackoff.sweep.prepare import prepare, repair
 
 CLAIM = """
 import os, signal, sys, time

@@ -23,10 +23,10 @@ from slackoff.record.ledger import Attempt, Claim, HeartbeatMonitor, attempts, c
 from slackoff.record.status import Status, read_status
 from slackoff.sweep import driver as driver_module
 from slackoff.sweep.backend import Backend, Policy, Resources, RunningCell, Slot
+from slackoff.sweep.cell_folders import prepare
 from slackoff.sweep.display import Display, watch_statuses
 from slackoff.sweep.driver import Driver, run_cells
 from slackoff.sweep.plan import Cell
-from slackoff.sweep.prepare import prepare
 
 SLOTS = [Slot({}, "cpu 0"), Slot({}, "cpu 1")]
 LOOKS = 200  # of a driver that should have ended long before

@@ -3,32 +3,21 @@
 import itertools
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from rich.console import Console
 
 from slackoff.cli.hydra_app import run
 from slackoff.errors import SlackoffError
-from slackoff.sweep.compositions import Compositions
-from slackoff.sweep.expand import Expander
+from slackoff.sweep.expand import Expander, expand_jobs
 from slackoff.sweep.fingerprints import Fingerprints
-from slackoff.sweep.jobs import expand_jobs
 from slackoff.sweep.manifest import jobs_of, read_manifest
 from slackoff.sweep.plan import plan
 
 CATEGORIES = ("celeba", "div2k", "manga109", "urban100")
 Key = tuple[str, str, str, int, int]
-
-
-@pytest.fixture
-def expander(conf: Path) -> Iterator[Expander]:
-    with initialize_config_dir(str(conf), version_base="1.3"):
-        hydra = GlobalHydra.instance().hydra
-        assert hydra is not None
-        yield Expander(Compositions(lambda overrides: compose("config", overrides), hydra.config_loader, "config"))
 
 
 @pytest.fixture
@@ -70,7 +59,7 @@ def test_paper150_has_the_cells_of_the_paper_and_each_once(
 ) -> None:
     jobs = list(jobs_of(read_manifest(name), ["+experiment=manifest", f"study.manifest={name}"]))
     found: dict[str, set[Key]] = {}
-    configs = list(expander(job.overrides for job in jobs))
+    configs = [expander(job.overrides) for job in jobs]
     for job, config in zip(jobs, configs, strict=True):
         assert job.row is not None
         block = job.row.serves if job.row.basis == "inferred" else job.row.basis
@@ -102,7 +91,7 @@ rows:
 """
         )
     )
-    first, second, third = expander(job.overrides for job in jobs_of(rows, ["size=smoke", "schedule.steps=9"]))
+    first, second, third = (expander(job.overrides) for job in jobs_of(rows, ["size=smoke", "schedule.steps=9"]))
     assert [config["seed"] for config in (first, second, third)] == [2, 1, 1]
     assert [config["background"]["patch_count"] for config in (first, second)] == [8, 16]
     assert {config["schedule"]["steps"] for config in (first, second, third)} == {9}
@@ -123,14 +112,14 @@ def test_rows_that_the_command_line_makes_equal_are_one_cell(written, expander: 
 
 
 def planned(overrides: list[str], expander: Expander) -> list[object]:
-    jobs, configs = expand_jobs([overrides], expander, lambda error, _: str(error))
+    jobs, configs = expand_jobs([overrides], expander, lambda error, _: str(error), Console(quiet=True))
     return list(plan(configs, [job.overrides for job in jobs], [job.row for job in jobs]))
 
 
 def test_several_jobs_of_the_command_line_each_ask_for_all_rows(written, expander: Expander) -> None:
     name = written("rows:\n  - {rain: small}\n  - {rain: large}\n")
     overrides = [["+experiment=manifest", f"study.manifest={name}", f"seed={seed}"] for seed in (0, 1)]
-    jobs, configs = expand_jobs(overrides, expander, lambda error, _: str(error))
+    jobs, configs = expand_jobs(overrides, expander, lambda error, _: str(error), Console(quiet=True))
     assert [(config["rain"]["name"], config["seed"]) for config in configs] == [
         ("small", 0),
         ("large", 0),

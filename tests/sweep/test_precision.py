@@ -16,17 +16,16 @@ from slackoff.checks import Checks
 from slackoff.errors import SlackoffError
 from slackoff.record.ledger import HeartbeatMonitor
 from slackoff.record.status import read_status
-from slackoff.sweep import dry_run, jobs
-from slackoff.sweep.aside import Aside
+from slackoff.sweep import dry_run, study
 from slackoff.sweep.backend import LazyBackend, Resources, Slot
+from slackoff.sweep.cell_folders import prepare
 from slackoff.sweep.display import status_table
 from slackoff.sweep.expand import Config, resolved
 from slackoff.sweep.fingerprints import Fingerprints
 from slackoff.sweep.local import LocalBackend, make_slots
 from slackoff.sweep.manifest import Job
-from slackoff.sweep.plan import Cell, plan
-from slackoff.sweep.precision import check_hardware, settle_precision
-from slackoff.sweep.prepare import prepare
+from slackoff.sweep.plan import Cell, check_hardware, plan, settle_precision
+from slackoff.sweep.planner_process import PlannerProcess
 from train_here import train_here
 
 AUTO = "trainer.precision=auto"
@@ -94,11 +93,11 @@ def test_the_precision_is_part_of_the_identity(composed):
     ids=["this machine", "a cluster"],
 )
 def test_a_cluster_trains_in_float32_unless_told(composed, monkeypatch, resources, expected):
-    monkeypatch.setattr(jobs, "auto_here", lambda accelerator: "bf16-mixed")
+    monkeypatch.setattr(study, "auto_here", lambda accelerator: "bf16-mixed")
     seen: list[Cell] = []
     monkeypatch.setattr(dry_run, "show_dry_run", lambda cells, *_: seen.extend(cells))
     for overrides in ([AUTO], ["trainer.precision=16-mixed"]):
-        jobs.run_jobs([Job(overrides)], [resolved(composed(*overrides))], resources, Console(quiet=True), dry_run=True)
+        study.run_jobs([Job(overrides)], [resolved(composed(*overrides))], resources, Console(quiet=True), dry_run=True)
     assert [cell.content["trainer"]["precision"] for cell in seen] == [expected, "16-mixed"]
 
 
@@ -116,8 +115,8 @@ def test_emulated_bf16_is_said_before_training_and_in_the_record(composed, monke
     monkeypatch.setattr("slackoff.record.environment.bf16_slowdown", lambda kind: 9.0)
     bf16 = ("trainer.precision=bf16-mixed", "schedule.steps=1")
     cells = plan([composed(*bf16, f"seed={seed}") for seed in (0, 1)], [["seed=0"], ["seed=1"]])
-    with Aside() as aside:
-        (warning,) = check_hardware(cells, SLOTS, aside)
+    with PlannerProcess() as planner:
+        (warning,) = check_hardware(cells, SLOTS, planner)
     assert "9.0 times as long as in float32" in warning
     prepare(cells[0], HeartbeatMonitor())
     assert train_here(cells[0].folder) == CellExit.DONE
@@ -131,7 +130,7 @@ def test_float16_on_a_cpu_is_refused_and_never_recorded_as_trained(composed):
     with pytest.raises(SlackoffError, match="16-mixed trains on GPUs only"):
         Checks().check(composed("trainer.precision=16-mixed", "trainer.accelerator=cpu"))
     (cell,) = plan([composed("trainer.precision=16-mixed")], [[]])
-    with Aside() as aside, pytest.raises(SlackoffError, match="16-mixed trains on GPUs only"):
+    with PlannerProcess() as aside, pytest.raises(SlackoffError, match="16-mixed trains on GPUs only"):
         check_hardware([cell], SLOTS, aside)
     prepare(cell, HeartbeatMonitor())
     assert train_here(cell.folder) == CellExit.FAILED
@@ -140,8 +139,11 @@ def test_float16_on_a_cpu_is_refused_and_never_recorded_as_trained(composed):
 def test_gpu_slots_without_cuda_are_refused_before_training(composed, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     (cell,) = plan([composed()], [[]])
-    with Aside() as aside, pytest.raises(SlackoffError, match="CUDA_VISIBLE_DEVICES=1 names a GPU, but torch"):
-        check_hardware([cell], [Slot({"CUDA_VISIBLE_DEVICES": "1"}, "gpu 1")], aside)
+    with (
+        PlannerProcess() as planner,
+        pytest.raises(SlackoffError, match="CUDA_VISIBLE_DEVICES=1 names a GPU, but torch"),
+    ):
+        check_hardware([cell], [Slot({"CUDA_VISIBLE_DEVICES": "1"}, "gpu 1")], planner)
 
 
 def test_a_cell_in_a_gpu_slot_that_sees_no_cuda_fails_and_does_not_train_on_the_cpu(composed, monkeypatch):

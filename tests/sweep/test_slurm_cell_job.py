@@ -17,8 +17,8 @@ pytest.importorskip("submitit", reason="submitit is not installed: .venv/bin/pip
 from slackoff.cell.launch import CellExit
 from slackoff.record.ledger import HeartbeatMonitor, attempts, claim, end_attempt
 from slackoff.sweep import slurm_jobs
+from slackoff.sweep.cell_folders import prepare
 from slackoff.sweep.plan import Cell, plan
-from slackoff.sweep.prepare import prepare
 from slackoff.sweep.slurm_jobs import CellJob, slot_name
 
 LISTENS = """

@@ -21,8 +21,8 @@ from slackoff.sweep import slurm as slurm_module
 from slackoff.sweep import slurm as slurm_queue
 from slackoff.sweep import slurm_jobs
 from slackoff.sweep.backend import Slot
+from slackoff.sweep.cell_folders import prepare
 from slackoff.sweep.plan import Cell, plan
-from slackoff.sweep.prepare import prepare
 from slackoff.sweep.slurm import SlurmJob, SlurmJobs
 
 SLOT = Slot({}, "job 0")

@@ -1,14 +1,10 @@
 """task=multitask with its two nested groups, as a command line and a manifest name them."""
 
 import pytest
-from hydra.core.global_hydra import GlobalHydra
-from omegaconf import OmegaConf
 
 from slackoff import build
 from slackoff.checks import Checks
 from slackoff.errors import SlackoffError
-from slackoff.sweep.compositions import Compositions
-from slackoff.sweep.expand import Expander, resolved
 from slackoff.tasks import MultitaskTask, Steps
 
 WEIGHTINGS = {
@@ -61,21 +57,3 @@ def test_what_does_not_fit_is_found_before_training(composed):
     config = composed("task=multitask", "~task.terms", TERMS, "task.shared_layer=conv9")
     with pytest.raises(SlackoffError, match=r"task.shared_layer=conv9 is no module of UNet"):
         Checks().check(config)
-
-
-def test_a_sweep_expands_the_nested_groups_as_hydra_does(conf):
-    from hydra import compose, initialize_config_dir
-
-    jobs = [
-        ["task=multitask", f"weighting@task.weighting={choice}", f"seed={seed}", "network=resnet_small"]
-        for choice in ("lb", "gb")
-        for seed in (1, 2)
-    ]
-    with initialize_config_dir(str(conf), version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
-        expander = Expander(Compositions(lambda overrides: compose("config", overrides), loader, "config"))
-        expanded = list(expander(jobs))
-        expected = [resolved(compose("config", overrides)) for overrides in jobs]
-    assert expanded == expected
-    assert [config["task"]["weighting"]["name"] for config in expanded] == ["lb", "lb", "gb", "gb"]
-    assert len({OmegaConf.to_yaml(config) for config in expanded}) == 4

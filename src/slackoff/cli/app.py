@@ -95,9 +95,9 @@ def retry(
     Exit code: 0 all done, 10 + the number of failed cells, 2 a mistake, 130 Ctrl-C.
     """
     from slackoff.sweep.backend import Resources
+    from slackoff.sweep.cell_folders import named_cells, recorded_cells
     from slackoff.sweep.driver import report_failures, run_cells
     from slackoff.sweep.local import LocalBackend, make_slots
-    from slackoff.sweep.recorded import named_cells, recorded_cells
 
     console = Console()
     try:
@@ -125,8 +125,8 @@ def clean(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Remove cells that failed, were interrupted or never ran; asks first, and leaves running and done ones alone."""
+    from slackoff.sweep.cell_folders import recorded_cells, remove
     from slackoff.sweep.display import status_table
-    from slackoff.sweep.recorded import recorded_cells, remove
 
     console = Console()
     try:
@@ -188,11 +188,11 @@ def import_weights(
 
 
 def _status_table(
-    runs: Path, watch: HeartbeatMonitor, known: dict[str, Status], pace: "Pace | None" = None
+    runs: Path, monitor: HeartbeatMonitor, known: dict[str, Status], pace: "Pace | None" = None
 ) -> list[RenderableType]:
     from slackoff.sweep.display import status_table
 
-    statuses = _guarded_statuses(runs, watch, known)
+    statuses = _guarded_statuses(runs, monitor, known)
     if not statuses:
         return [f"{runs} holds no cells yet."]
     if pace:
@@ -210,7 +210,7 @@ def _places(runs: Path, statuses: Sequence[Status]) -> dict[str, str]:
     return places
 
 
-def _guarded_statuses(runs: Path, watch: HeartbeatMonitor, known: dict[str, Status]) -> list[Status]:
+def _guarded_statuses(runs: Path, monitor: HeartbeatMonitor, known: dict[str, Status]) -> list[Status]:
     """The statuses of all cells; of one that cannot be read now the one in ``known``, which is kept up to date.
 
     Raises:
@@ -219,7 +219,7 @@ def _guarded_statuses(runs: Path, watch: HeartbeatMonitor, known: dict[str, Stat
     found = []
     for folder in (runs / "cells").glob("*"):
         try:
-            if status := observed_status(folder, watch):
+            if status := observed_status(folder, monitor):
                 known[folder.name] = status
                 found.append(status)
         except SlackoffError as error:

@@ -68,8 +68,11 @@ def overrides_last(arguments: list[str]) -> list[str]:
 
 def _single(config: DictConfig) -> None:
     """A command without -m: one cell, through the same path as a sweep."""
+    from rich.console import Console
+
     from slackoff.sweep.expand import resolved
     from slackoff.sweep.manifest import Job
+    from slackoff.sweep.planner_process import PlannerProcess
 
     hydra_config = HydraConfig.get()
     with _mistakes_in_one_sentence():  # here, because Hydra adds lines of its own to what leaves a job
@@ -77,7 +80,10 @@ def _single(config: DictConfig) -> None:
         if content["study"].get("manifest"):
             raise SlackoffError("study.manifest names a list of cells: add -m to the command")
         job = Job(list(hydra_config.overrides.task))
-        if failed := _launcher(hydra_config.launcher).run([job], [content]):
+        launcher = _launcher(hydra_config.launcher)
+        with PlannerProcess() as planner:
+            failed = launcher.run([job], [content], planner, Console())
+        if failed:
             sys.exit(failure_exit_code(failed))
 
 

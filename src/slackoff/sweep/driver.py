@@ -16,12 +16,11 @@ from slackoff.cell.launch import CellExit
 from slackoff.errors import SlackoffError, explain_unusable, is_temporary
 from slackoff.record.ledger import Attempt, HeartbeatMonitor, latest
 from slackoff.record.status import Status
-from slackoff.sweep.aside import Aside
 from slackoff.sweep.backend import Ending, Resources, RunningCell, Slot
+from slackoff.sweep.cell_folders import prepare, repair
 from slackoff.sweep.display import Display
-from slackoff.sweep.plan import Cell
-from slackoff.sweep.precision import check_hardware
-from slackoff.sweep.prepare import check_all, prepare, repair
+from slackoff.sweep.plan import Cell, check_cells, check_hardware
+from slackoff.sweep.planner_process import PlannerProcess
 
 _POLL_S = 0.25
 _LOOK_ELSEWHERE_S = 2.0
@@ -31,7 +30,7 @@ after two."""
 
 
 def run_cells(
-    cells: Sequence[Cell], resources: Resources, console: Console, aside: Aside | None = None
+    cells: Sequence[Cell], resources: Resources, console: Console, planner: PlannerProcess | None = None
 ) -> list[Status]:
     """Train every cell that is not done, a slot each at a time, the longest first.
 
@@ -39,7 +38,7 @@ def run_cells(
         cells: the plan.
         resources: where cells run.
         console: where progress is shown.
-        aside: where configs are checked; closed before training starts.
+        planner: where configs are checked; closed before training starts.
 
     Returns:
         The final status of each cell, in the order of ``cells``. A cell that failed does not stop the others.
@@ -57,8 +56,9 @@ def run_cells(
     precisions = " and ".join(dict.fromkeys(str(cell.content["trainer"]["precision"]) for cell in missing))
     number = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
     console.print(f"{number}, {len(missing)} to train, {len(resources.slots)} at a time, in {precisions}.")
-    with aside or Aside() as checks:
-        operations = check_all(missing, checks)
+    with planner or PlannerProcess() as checks:
+        with console.status("Checking the configs"):
+            operations = check_cells(missing, checks)
         for warning in check_hardware(missing, resources.slots, checks) if resources.backend.local else ():
             console.print(warning, style="yellow", highlight=False, markup=False, soft_wrap=True)
     missing.sort(key=lambda cell: _work_left(statuses[cell.id], operations[cell.id]), reverse=True)

@@ -1,33 +1,32 @@
-"""Resolved configs of many jobs: Hydra composes what is new, plain values are filled in.
+"""From the command line to the resolved config of every job: Hydra composes, manifests add their rows.
 
-Hydra takes tens of milliseconds for a config. Jobs of a sweep mostly differ in values such as ``seed=3``; so each
-combination of choices is composed once, with a mark where such a value will stand, and resolved, so that whatever
-refers to the value carries the mark too. The config of a job is that template with its values put in.
+Hydra takes tens of milliseconds to compose a config from files, and the jobs of a sweep mostly differ in values such as
+``seed=3``. So each combination of files is composed once; values are set in a copy of it, as Hydra sets them itself.
 """
 
-import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import pickle
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import OverrideType, ValueType
+from hydra.core.override_parser.types import Override, OverrideType, ValueType
 from hydra.errors import HydraException
-from omegaconf import AnyNode, DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+from rich.progress import Progress
 
 from slackoff.errors import SlackoffError
-from slackoff.sweep.compositions import Compositions, Node, nodes_of
+from slackoff.sweep.manifest import Job, jobs_of, read_manifest
 
 Config = dict[str, Any]
 """A resolved config without Hydra's own node: dicts, lists and plain values. Parts may be shared: never change one."""
 
-Scalar = str | int | float | bool | None
+Compose = Callable[[list[str]], DictConfig]
+"""Hydra's composition of the config of one job, without Hydra's own node."""
 
-_KEY = re.compile(r"\+{0,2}~?([A-Za-z_]\w*(?:\.\w+)*)$", re.ASCII)
-_WHOLE_NUMBER = re.compile(r"0|-?[1-9]\d*", re.ASCII)
-_WORD = re.compile(r"(?!(?:true|false|null|nan|inf)$)[A-Za-z_][\w-]*", re.ASCII | re.IGNORECASE)
-_PLAIN_REFERENCE = re.compile(r"\$\{(?:oc\.env:)?[\w.,/-]*\}", re.ASCII)
-_MARK = re.compile("\0(\\d+)\0")
+Explain = Callable[[Exception, Sequence[str]], str]
+"""From an exception of Hydra or OmegaConf and the overrides that raised it to one sentence."""
 
 
 class NotGivenError(SlackoffError):
@@ -38,134 +37,141 @@ class NotGivenError(SlackoffError):
         self.key = key
 
 
-class Expander:
-    """Turns the overrides of a job into its resolved config, the same as Hydra's and OmegaConf's own.
+def resolved(config: DictConfig) -> Config:
+    """A composed config as plain values, its interpolations resolved.
 
     Args:
-        compositions: of the config tree.
-    """
-
-    def __init__(self, compositions: Compositions) -> None:
-        self.compositions = compositions
-        self.parser = OverridesParser.create()
-        self._values: dict[str, tuple[str, Scalar] | None] = {}
-        self._templates: dict[tuple[tuple[str, ...], tuple[str, ...]], _Template | None] = {}
-
-    def __call__(self, jobs: Iterable[Sequence[str]]) -> Iterator[Config]:
-        """The configs of jobs, each made when it is asked for.
-
-        Raises:
-            HydraException: as Hydra raises it for the overrides of the job.
-            SlackoffError: a value is missing in it, or an interpolation leads nowhere.
-        """
-        parted = [(overrides, *self._part(overrides)) for overrides in jobs]
-        self.compositions.foresee(dict.fromkeys(rest for _, rest, _ in parted))
-        for overrides, rest, values in parted:
-            yield self._config(overrides, rest, values)
-
-    def _part(self, overrides: Sequence[str]) -> tuple[tuple[str, ...], dict[str, Scalar]]:
-        """What Hydra must compose, and the plain values."""
-        values: dict[str, Scalar] = {}
-        rest: list[str] = []
-        for override in overrides:
-            found = self._value(override)
-            if found is None:
-                rest.append(override)
-            else:
-                values[found[0]] = found[1]
-        return tuple(rest), values
-
-    def _config(self, overrides: Sequence[str], rest: tuple[str, ...], values: dict[str, Scalar]) -> Config:
-        key = (rest, tuple(values))
-        if key not in self._templates:
-            self._templates[key] = self._template(*key)
-        template = self._templates[key]
-        return template.fill(list(values.values())) if template else self._composed(overrides)
-
-    def _composed(self, overrides: Sequence[str]) -> Config:
-        return resolved(self.compositions.compose(list(overrides)))
-
-    def _value(self, override: str) -> tuple[str, Scalar] | None:
-        """Key and value of an override that sets a plain value; None for any other."""
-        if override not in self._values:
-            self._values[override] = self._parse(override)
-        return self._values[override]
-
-    def _parse(self, override: str) -> tuple[str, Scalar] | None:
-        key, equals, text = override.partition("=")
-        if not equals or key in self.compositions.groups or not _KEY.match(key) or key[0] in "+~":
-            return None
-        if _WHOLE_NUMBER.fullmatch(text):
-            return key, int(text)
-        if _WORD.fullmatch(text):
-            return key, text
-        try:
-            parsed = self.parser.parse_override(override)
-        except HydraException:
-            return None  # Hydra says what is wrong when it composes the job
-        if parsed.type != OverrideType.CHANGE or parsed.value_type != ValueType.ELEMENT:
-            return None
-        value: Any = parsed.value()
-        if isinstance(value, (list, dict)) or (isinstance(value, str) and ("${" in value or value == "???")):
-            return None
-        return key, value
-
-    def _is_apart(self, override: str, values: Collection[str]) -> bool:
-        """Whether an override has nothing to do with the values, so that their order does not matter."""
-        if self.compositions.is_choice(override):
-            return True
-        found = _KEY.match(override.partition("=")[0])
-        return found is not None and not any(_overlap(found[1], key) for key in values)
-
-    def _template(self, rest: tuple[str, ...], keys: tuple[str, ...]) -> "_Template | None":
-        """The template for these choices and keys; None where values may decide about more than where they stand."""
-        if not all(self._is_apart(override, keys) for override in rest):
-            return None
-        nodes = self.compositions(rest)
-        content = {name: node.content for name, node in nodes.items()}
-        if not all(_is_leaf(nodes, key) for key in keys) or _calls_resolvers(content):
-            return None
-        for number, key in enumerate(keys):
-            content = _replaced(content, key.split("."), f"\0{number}\0")
-        try:
-            return _Template(_resolve(content))
-        except NotGivenError:
-            raise
-        except SlackoffError:
-            return None
-
-
-class _Template:
-    """A resolved config with marks, and where they are."""
-
-    def __init__(self, content: Config) -> None:
-        self.content = content
-        self.marks = _marks(content)
-
-    def fill(self, values: list[Scalar]) -> Config:
-        filled = _filled(self.content, self.marks, values)
-        assert isinstance(filled, dict)
-        return filled
-
-
-def resolved(config: DictConfig) -> Config:
-    """A composed config as plain values, without Hydra's own node, its interpolations resolved.
+        config: without Hydra's own node.
 
     Raises:
         SlackoffError: a value that must be given is missing, or an interpolation leads nowhere.
     """
-    return _resolve({name: node.content for name, node in nodes_of(config).items()})
-
-
-def _resolve(content: Config) -> Config:
-    for key in _missing(content):
+    for key in _missing(OmegaConf.to_container(config)):
         raise NotGivenError(key)
     try:
-        result = OmegaConf.to_container(OmegaConf.create(content), resolve=True)
+        content = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise SlackoffError(f"The config cannot be resolved: {str(error).splitlines()[0]}") from error
-    assert isinstance(result, dict)
-    return {str(key): value for key, value in result.items()}
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
+
+
+class Expander:
+    """Turns the overrides of a job into its resolved config, the same as Hydra's and OmegaConf's own.
+
+    Configs share the parts that are equal, so that thousands of them take little memory.
+
+    Args:
+        compose: Hydra's composition of one job.
+        groups: the config groups.
+    """
+
+    def __init__(self, compose: Compose, groups: Collection[str]) -> None:
+        self.compose, self.groups = compose, frozenset(groups)
+        self._parser = OverridesParser.create()
+        self._parsed: dict[str, Override] = {}
+        self._composed: dict[tuple[str, ...], bytes] = {}  # pickled: small, and quicker to copy than a DictConfig
+        self._parts: dict[str, Any] = {}
+
+    def __call__(self, overrides: Sequence[str]) -> Config:
+        """The config of one job.
+
+        Raises:
+            HydraException: as Hydra raises it for these overrides.
+            SlackoffError: a value is missing, or an interpolation leads nowhere.
+        """
+        config = self._from_cache(overrides) or self.compose(list(overrides))
+        return {key: self._shared(value) for key, value in resolved(config).items()}
+
+    def _from_cache(self, overrides: Sequence[str]) -> DictConfig | None:
+        """The config, where plain values are all that is to be set after the composition of files; else None."""
+        choices: list[str] = []
+        values: list[Override] = []
+        for text in overrides:
+            try:
+                override = self._parse(text)
+            except HydraException:
+                return None  # Hydra says what is wrong when it composes the job
+            if self._chooses_file(override):
+                choices.append(text)
+            elif _sets_value(override):
+                values.append(override)
+            else:
+                return None
+        key = tuple(choices)
+        if key not in self._composed:
+            self._composed[key] = pickle.dumps(self.compose(choices))
+        config: DictConfig = pickle.loads(self._composed[key])
+        try:
+            for override in values:
+                OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+        except OmegaConfBaseException:
+            return None  # Hydra's own error has the better words
+        return config
+
+    def _parse(self, text: str) -> Override:
+        if text not in self._parsed:
+            self._parsed[text] = self._parser.parse_override(text)
+        return self._parsed[text]
+
+    def _chooses_file(self, override: Override) -> bool:
+        """Whether an override is for Hydra's defaults list, which does not depend on values."""
+        key = override.key_or_group
+        is_group = key in self.groups or "/" in key or override.package is not None
+        return is_group and not isinstance(override.value(), dict)
+
+    def _shared(self, part: Any) -> Any:
+        if isinstance(part, dict):
+            part = {key: self._shared(value) for key, value in part.items()}
+        return self._parts.setdefault(repr(part), part) if isinstance(part, (dict, list)) else part
+
+
+def expand_jobs(
+    overrides: Sequence[Sequence[str]], expander: Expander, explain: Explain, console: Console
+) -> tuple[list[Job], list[Config]]:
+    """The jobs of a multirun with their configs; one whose config names a manifest becomes the manifest's rows.
+
+    Args:
+        overrides: of each job that the command line asks for.
+        expander: gives their configs.
+        explain: says what is wrong with a row.
+        console: where progress is shown, if it is a terminal.
+
+    Raises:
+        SlackoffError: a mistake in a manifest, naming file and row, or a value that is not given.
+        HydraException: as Hydra raises it for the command line.
+    """
+    jobs: list[Job] = []
+    configs: list[Config] = []
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        for given in progress.track(overrides, description="Configs"):
+            config = expander(given)
+            if not (name := config["study"].get("manifest")):
+                jobs.append(Job(list(given)))
+                configs.append(config)
+                continue
+            rows = list(jobs_of(read_manifest(str(name)), given))
+            jobs += rows
+            configs += [_row_config(job, expander, explain) for job in progress.track(rows, description="Rows")]
+    return jobs, configs
+
+
+def _row_config(job: Job, expander: Expander, explain: Explain) -> Config:
+    assert job.row is not None
+    try:
+        return expander(job.overrides)
+    except NotGivenError as error:
+        raise SlackoffError(f"{job.row.place}: {error.key} is not given: add it to the row") from error
+    except SlackoffError as error:
+        raise SlackoffError(f"{job.row.place}: {error}") from error
+    except (HydraException, OmegaConfBaseException) as error:
+        raise SlackoffError(f"{job.row.place}: {explain(error, job.overrides)}") from error
+
+
+def _sets_value(override: Override) -> bool:
+    """Whether an override changes a value of the config and nothing else."""
+    of_hydra = override.key_or_group.partition(".")[0] == "hydra"
+    return override.type == OverrideType.CHANGE and override.value_type == ValueType.ELEMENT and not of_hydra
 
 
 def _missing(content: Any, prefix: str = "") -> Iterator[str]:
@@ -174,64 +180,3 @@ def _missing(content: Any, prefix: str = "") -> Iterator[str]:
         if value == "???":
             yield f"{prefix}{key}"
         yield from _missing(value, f"{prefix}{key}.")
-
-
-def _overlap(one: str, other: str) -> bool:
-    return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
-
-
-def _is_leaf(nodes: Mapping[str, Node], key: str) -> bool:
-    """Whether a key stands in the config itself, as an untyped plain value."""
-    name = key.partition(".")[0]
-    node: Any = nodes[name].composed if name in nodes else None
-    for part in key.split("."):
-        if not isinstance(node, DictConfig) or node._is_none() or node._is_missing() or node._is_interpolation():
-            return False
-        node = node._get_node(part, validate_access=False)
-    return isinstance(node, AnyNode)
-
-
-def _replaced(content: Config, path: list[str], value: str) -> Config:
-    name, *below = path
-    return {**content, name: _replaced(content[name], below, value) if below else value}
-
-
-def _calls_resolvers(content: Any) -> bool:
-    """Whether any text asks for more than other keys (or the environment): a function may do anything with a value."""
-    if isinstance(content, dict):
-        return any(_calls_resolvers(value) for value in content.values())
-    if isinstance(content, list):
-        return any(_calls_resolvers(value) for value in content)
-    if not isinstance(content, str):
-        return False
-    before, text = "", content
-    while before != text:
-        before, text = text, _PLAIN_REFERENCE.sub("x", text)
-    return "${" in text
-
-
-def _marks(content: Any) -> dict[Any, Any]:
-    """Where marks stand: for each key (or index) the pieces of its text, or the same of the node below it."""
-    found: dict[Any, Any] = {}
-    for key, value in content.items() if isinstance(content, dict) else enumerate(content):
-        if isinstance(value, (dict, list)):
-            below = _marks(value)
-            if below:
-                found[key] = below
-        elif isinstance(value, str) and "\0" in value:
-            pieces = _MARK.split(value)  # text, number, text, number, ..., text
-            found[key] = tuple(int(piece) if place % 2 else piece for place, piece in enumerate(pieces))
-    return found
-
-
-def _filled(node: Any, marks: dict[Any, Any], values: list[Scalar]) -> Any:
-    result = node.copy()
-    for key, mark in marks.items():
-        result[key] = _filled(node[key], mark, values) if isinstance(mark, dict) else _text(mark, values)
-    return result
-
-
-def _text(pieces: tuple[str | int, ...], values: list[Scalar]) -> Scalar:
-    if len(pieces) == 3 and not pieces[0] and not pieces[2]:
-        return values[pieces[1]]  # type: ignore[index]
-    return "".join(str(values[piece]) if isinstance(piece, int) else piece for piece in pieces)

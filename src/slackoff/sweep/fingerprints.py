@@ -9,8 +9,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from slackoff.errors import SlackoffError
-from slackoff.sweep.aside import Aside
 from slackoff.sweep.expand import Config, NotGivenError
+from slackoff.sweep.planner_process import PlannerProcess
 
 
 class Fingerprints:
@@ -19,11 +19,11 @@ class Fingerprints:
     Args:
         missing_allowed: take a folder that cannot be read for one still to come: its digest is a stand-in, and
             ``problems`` tells what is wrong. For looking at a sweep, not for running it.
-        aside: where folders are read.
+        planner: where folders are read.
     """
 
-    def __init__(self, missing_allowed: bool = False, aside: Aside | None = None) -> None:
-        self.missing_allowed, self.aside = missing_allowed, aside or Aside()
+    def __init__(self, missing_allowed: bool = False, planner: PlannerProcess | None = None) -> None:
+        self.missing_allowed, self.planner = missing_allowed, planner or PlannerProcess()
         self.problems: dict[str, str] = {}
         self._known: dict[str, str] = {}
         self._seen: dict[tuple[int, ...], tuple[Any, str]] = {}  # by id; its owner is kept, or another could get it
@@ -35,9 +35,9 @@ class Fingerprints:
             SlackoffError: a folder cannot be read.
         """
         photos = (_node(config, "background", "source"), config["background"].get("held_out"))
-        digests = {"background": self._digest(photos, lambda: self.aside(_backgrounds, config["background"]))}
+        digests = {"background": self._digest(photos, lambda: self.planner(_backgrounds, config["background"]))}
         for key, node in _folders(config):
-            digests[key] = self._digest((node,), lambda key=key, node=node: self.aside(_folder, key, node))  # type: ignore[misc]
+            digests[key] = self._digest((node,), lambda key=key, node=node: self.planner(_folder, key, node))  # type: ignore[misc]
         if start := config.get("start_from"):
             digests["start_from"] = self._digest((start,), lambda: _content(start))
         return digests

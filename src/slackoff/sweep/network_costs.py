@@ -10,11 +10,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from slackoff.analysis.network_costs import FILE
 from slackoff.errors import SlackoffError
 from slackoff.record.files import write_json
-from slackoff.sweep.aside import Aside
 from slackoff.sweep.plan import Cell
+from slackoff.sweep.planner_process import PlannerProcess
 
 KEY = "study.options.cost"
 
@@ -77,15 +76,17 @@ def keep_network_costs(cells: Sequence[Cell], folder: Path, console: Console) ->
     settings = cost_settings(cells[0].config)
     if settings is None:
         return
-    networks = _networks(cells)
-    with Aside() as aside:
-        described = aside(_machine)
+    from slackoff.analysis.network_costs import FILE  # imports pandas: not needed while cells train
+
+    networks, file = _networks(cells), folder / FILE
+    with PlannerProcess() as planner:
+        described = planner(_machine)
         asked = {"settings": asdict(settings), "configs": networks, **described}
-        if _kept(folder) == asked:
+        if _kept(file) == asked:
             return
         console.print(f"Timing {len(networks)} networks, about {settings.budget_s:g} s each ...", style="dim")
-        rows = aside(_measure, networks, settings)
-    write_json(folder / FILE, asked | {"networks": rows})
+        rows = planner(_measure, networks, settings)
+    write_json(file, asked | {"networks": rows})
 
 
 def _networks(cells: Sequence[Cell]) -> dict[str, Any]:
@@ -98,10 +99,10 @@ def _networks(cells: Sequence[Cell]) -> dict[str, Any]:
     return found
 
 
-def _kept(folder: Path) -> dict[str, Any] | None:
-    """What was asked for when the costs in a folder were measured; None where there are none, or they are damaged."""
+def _kept(file: Path) -> dict[str, Any] | None:
+    """What was asked for when the costs in a file were measured; None where there are none, or they are damaged."""
     try:
-        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
         return {key: value for key, value in content.items() if key != "networks"}
     except (OSError, ValueError, AttributeError):
         return None

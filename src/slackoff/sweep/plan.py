@@ -1,9 +1,12 @@
-"""From the configs of a sweep to its cells: who they are, what differs between them, which are done."""
+"""From the configs of a sweep to its cells: their precision, who they are, which are done, what is wrong with them.
 
-from collections.abc import Sequence
+In the order in which a command does it: ``settle_precision``, ``plan``, ``Cell.status``, ``check_cells`` and
+``check_hardware``. What imports torch is done in the planner process.
+"""
+
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +16,15 @@ from slackoff.errors import SlackoffError
 from slackoff.record.ledger import HeartbeatMonitor
 from slackoff.record.observed import observed_status
 from slackoff.record.status import DamagedStatusError, Status
-from slackoff.sweep.collection import without_collection
+from slackoff.sweep.backend import Slot
 from slackoff.sweep.expand import Config, NotGivenError, resolved
 from slackoff.sweep.fingerprints import Fingerprints
-from slackoff.sweep.identity import Texts, cell_id
+from slackoff.sweep.identity import cell_id
 from slackoff.sweep.manifest import Row
+from slackoff.sweep.planner_process import PlannerProcess
+
+AUTO = "auto"
+BFLOAT16, FLOAT32 = "bf16-mixed", "32-true"
 
 VARIANT = "study.variant"
 """The axis of studies whose cells differ in what a name stands for, such as 'without memory'."""
@@ -34,9 +41,9 @@ _LABEL = {
 class Cell:
     """One model to train.
 
-    ``content`` is its resolved config as plain values, ``config`` the same as OmegaConf has it. ``label`` says in words
-    what it is; ``axes`` holds its values along what differs within the sweep; ``row`` is where a manifest asks for it.
-    ``provisional``: a folder of its data is missing, so that its identity is not known yet.
+    ``content`` is its resolved config as plain values. ``label`` says in words what it is; ``axes`` holds its values
+    along what differs within the sweep; ``row`` is where a manifest asks for it. ``provisional``: a folder of its data
+    is missing, so that its identity is not known yet.
     """
 
     id: str
@@ -47,17 +54,18 @@ class Cell:
     row: Row | None = None
     provisional: bool = False
 
-    @cached_property
+    @property
     def config(self) -> DictConfig:
+        """Made anew at each call: that of thousands of cells would take gigabytes."""
         return OmegaConf.create(self.content)
 
-    def status(self, watch: HeartbeatMonitor | None = None) -> Status:
-        """The true state of the cell, or that of one never tried; ``watch`` knows the claims of other machines.
+    def status(self, monitor: HeartbeatMonitor | None = None) -> Status:
+        """The true state of the cell, or that of one never tried; ``monitor`` knows the claims of other machines.
 
         One whose status is damaged counts as never tried: training goes on from its checkpoint all the same.
         """
         with suppress(DamagedStatusError):
-            if found := observed_status(self.folder, watch or HeartbeatMonitor()):
+            if found := observed_status(self.folder, monitor or HeartbeatMonitor()):
                 return found
         return self.first_status()
 
@@ -67,7 +75,52 @@ class Cell:
         return Status(self.id, self.label, steps if isinstance(steps, int) else 0)
 
 
-@without_collection()
+def settle_precision(
+    contents: Sequence[Config], fingerprints: Fingerprints, choose: Callable[[str], str]
+) -> list[Config]:
+    """Give cells whose precision is 'auto' the one in which most of them are begun already, else what is chosen now.
+
+    A study goes on as it was begun when another machine takes it up: nothing is trained twice, and no curve mixes
+    precisions because machines differ.
+
+    Args:
+        contents: resolved configs of a sweep.
+        fingerprints: of their data.
+        choose: from ``trainer.accelerator`` to the precision of new cells; asked only where no cell is begun in one
+            precision more often than in another.
+
+    Returns:
+        The configs in the same order, none with 'auto'.
+    """
+    undecided: dict[str, list[Config]] = {}
+    for content in contents:
+        if content["trainer"]["precision"] == AUTO:
+            undecided.setdefault(content["trainer"]["accelerator"], []).append(content)
+    settled: dict[str, str] = {}
+    for accelerator, found in undecided.items():
+        in_bf16, in_float32 = (
+            sum(_begun(_in_precision(content, precision), fingerprints) for content in found)
+            for precision in (BFLOAT16, FLOAT32)
+        )
+        if in_bf16 == in_float32:
+            settled[accelerator] = choose(accelerator)
+        else:
+            settled[accelerator] = BFLOAT16 if in_bf16 > in_float32 else FLOAT32
+    return [
+        _in_precision(content, settled[content["trainer"]["accelerator"]])
+        if content["trainer"]["precision"] == AUTO
+        else content
+        for content in contents
+    ]
+
+
+def auto_here(accelerator: str) -> str:
+    """What 'auto' is for cells that train on this machine; imports torch."""
+    from slackoff.record.environment import auto_precision
+
+    return auto_precision(accelerator)
+
+
 def plan(
     configs: Sequence[Config | DictConfig],
     overrides: Sequence[Sequence[str]],
@@ -89,11 +142,10 @@ def plan(
     fingerprints = fingerprints or Fingerprints()
     varying = _without_variants(_varying_keys(overrides), configs, rows)
     cells: dict[str, Cell] = {}
-    texts: Texts = {}
     for config, row in zip(configs, rows or [None] * len(configs), strict=True):
         content = resolved(config) if isinstance(config, DictConfig) else config
         digests = fingerprints.of(content)
-        identity = cell_id(content, digests, texts)
+        identity = cell_id(content, digests)
         known = cells.get(identity)
         if known is None:
             cells[identity] = _cell(identity, content, varying, row, fingerprints.provisional(digests))
@@ -102,16 +154,71 @@ def plan(
     return list(cells.values())
 
 
+def check_cells(cells: Sequence[Cell], planner: PlannerProcess) -> dict[str, float]:
+    """Check the config of each cell; parts that cells share are checked once.
+
+    Returns:
+        For each cell by id the floating-point operations of a training step, as far as they can be counted: to compare
+        cells with each other.
+
+    Raises:
+        SlackoffError: naming the first mistake.
+    """
+    # The largest bank first: it serves the smaller ones.
+    ordered = sorted(cells, key=lambda cell: -_as_int(cell.content["background"]["patch_count"]))
+    places = [cell.row.place if cell.row else None for cell in ordered]
+    operations = planner(_check_contents, [cell.content for cell in ordered], places)
+    return dict(zip((cell.id for cell in ordered), operations, strict=True))
+
+
+def _check_contents(contents: Sequence[Config], places: Sequence[str | None]) -> list[float]:
+    from slackoff.checks import Checks  # imports torch
+
+    checks, found = Checks(), []
+    for content, place in zip(contents, places, strict=True):
+        try:
+            found.append(checks.check(OmegaConf.create(content)))
+        except SlackoffError as error:
+            if place is None:
+                raise
+            raise SlackoffError(f"{place}: {error}") from error
+    return found
+
+
+def check_hardware(cells: Sequence[Cell], slots: Sequence[Slot], planner: PlannerProcess) -> list[str]:
+    """What a person should know before these cells train in these slots of this machine, a sentence each.
+
+    Raises:
+        SlackoffError: they cannot, for want of a GPU or of float16 on a CPU.
+    """
+    trainers = [cell.content["trainer"] for cell in cells]
+    kinds = dict.fromkeys((str(trainer["precision"]), str(trainer["accelerator"])) for trainer in trainers)
+    gpus = slots[0].environment.get("CUDA_VISIBLE_DEVICES")
+    return list(dict.fromkeys(sentence for kind in kinds for sentence in planner(_hardware_warnings, *kind, gpus)))
+
+
+def _hardware_warnings(precision: str, accelerator: str, visible_gpus: str | None) -> list[str]:
+    from slackoff.record.environment import hardware_warnings
+
+    return hardware_warnings(precision, accelerator, visible_gpus)
+
+
 def _cell(identity: str, content: Config, varying: Sequence[str], row: Row | None, provisional: bool) -> Cell:
     axes = {_short(key): _value(content, key) for key in [_required(content, "study.axis"), *varying]}
     label = {word: _required(content, key) for word, key in _LABEL.items()}
-    folder = _cells_folder(_required(content, "runs")) / identity
-    return Cell(identity, content, folder, label, axes, row, provisional)
+    return Cell(identity, content, _folder(content, identity), label, axes, row, provisional)
 
 
-@cache
-def _cells_folder(runs: str) -> Path:
-    return Path(runs) / "cells"
+def _folder(content: Config, identity: str) -> Path:
+    return Path(_required(content, "runs")) / "cells" / identity
+
+
+def _begun(content: Config, fingerprints: Fingerprints) -> bool:
+    return (_folder(content, cell_id(content, fingerprints.of(content))) / "status.json").is_file()
+
+
+def _in_precision(content: Config, precision: str) -> Config:
+    return {**content, "trainer": {**content["trainer"], "precision": precision}}
 
 
 def _varying_keys(overrides: Sequence[Sequence[str]]) -> list[str]:
@@ -166,3 +273,7 @@ def _select(content: Config | DictConfig, key: str) -> Any:
 
 def _short(key: str) -> str:
     return key.partition("@")[0].rsplit(".", 1)[-1]
+
+
+def _as_int(value: object) -> int:
+    return value if isinstance(value, int) else 0

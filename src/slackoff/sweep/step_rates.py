@@ -16,9 +16,9 @@ from slackoff.record.environment import describe_environment
 from slackoff.record.files import write_json
 from slackoff.record.status import read_status
 from slackoff.sweep.expand import Config
+from slackoff.sweep.manifest import Loader
 from slackoff.sweep.plan import Cell
 from slackoff.sweep.step_rate import StepTime, measure_step
-from slackoff.sweep.yaml_loader import Loader
 
 CACHE = "step_rates.json"
 _BUDGET_S = 36.0  # for all measurements together

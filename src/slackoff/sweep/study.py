@@ -1,4 +1,4 @@
-"""A whole study: train, write ``study.json``, report."""
+"""What a command asks for, done: cells planned and trained or shown, ``study.json`` written, the report drawn."""
 
 import hashlib
 import shlex
@@ -14,21 +14,69 @@ from slackoff.errors import SlackoffError
 from slackoff.publishing.agent import agent_run, refuse_many_cells, show_done_cell
 from slackoff.record.files import write_json
 from slackoff.record.status import Status
-from slackoff.sweep.aside import Aside
 from slackoff.sweep.backend import Resources
 from slackoff.sweep.driver import report_failures, run_cells
+from slackoff.sweep.expand import Config
+from slackoff.sweep.fingerprints import Fingerprints
+from slackoff.sweep.manifest import Job
 from slackoff.sweep.network_costs import check_network_costs, keep_network_costs
-from slackoff.sweep.plan import Cell
+from slackoff.sweep.plan import FLOAT32, Cell, auto_here, plan, settle_precision
+from slackoff.sweep.planner_process import PlannerProcess
 
 
-def run_study(cells: Sequence[Cell], resources: Resources, console: Console, aside: Aside | None = None) -> int:
+def run_jobs(
+    jobs: Sequence[Job],
+    configs: Sequence[Config],
+    resources: Resources,
+    planner: PlannerProcess,
+    console: Console,
+    dry_run: bool = False,
+) -> int:
+    """Do what the jobs ask for, or say what that would be.
+
+    Args:
+        jobs: all jobs of a command.
+        configs: their configs.
+        resources: where cells run.
+        planner: where data is read and configs are checked; closed before anything is trained or measured.
+        console: for progress and tables.
+        dry_run: train and write nothing; show cells, states and cost.
+
+    Returns:
+        The number of cells that failed.
+
+    Raises:
+        SlackoffError: a mistake found before training.
+    """
+    if configs[0]["study"].get("measure"):
+        planner.close()
+        return sum(_measure(config, console, dry_run) for config in configs)
+    fingerprints = Fingerprints(dry_run, planner)
+    with console.status("Reading data and records"):
+        configs = settle_precision(
+            configs,
+            fingerprints,
+            lambda accelerator: planner(auto_here, accelerator) if resources.backend.local else FLOAT32,
+        )
+        cells = plan(configs, [job.overrides for job in jobs], [job.row for job in jobs], fingerprints)
+    if not dry_run:
+        return run_study(cells, resources, console, planner)
+    from slackoff.sweep.dry_run import show_dry_run
+
+    show_dry_run(cells, list(dict.fromkeys(fingerprints.problems.values())), resources.slots, console)
+    return 0
+
+
+def run_study(
+    cells: Sequence[Cell], resources: Resources, console: Console, planner: PlannerProcess | None = None
+) -> int:
     """Run the cells of a plan, then draw the study.
 
     Args:
         cells: the plan; not empty.
         resources: where cells run.
         console: for progress and the table.
-        aside: where configs are checked; closed before training starts.
+        planner: where configs are checked; closed before training starts.
 
     Returns:
         The number of cells that failed.
@@ -39,7 +87,7 @@ def run_study(cells: Sequence[Cell], resources: Resources, console: Console, asi
     refuse_many_cells(len(cells))
     check_network_costs(cells)
     known = agent_run() is not None and cells[0].status().state == "done"
-    statuses = run_cells(cells, resources, console, aside)
+    statuses = run_cells(cells, resources, console, planner)
     if known:
         show_done_cell(cells[0].folder, str(cells[0].config.logger.project))
     trouble = _draw(cells, statuses, console)
@@ -50,6 +98,15 @@ def run_study(cells: Sequence[Cell], resources: Resources, console: Console, asi
         raise trouble
     console.print(str(trouble), style="red", highlight=False, markup=False, soft_wrap=True)
     return failed
+
+
+def _measure(config: Config, console: Console, dry_run: bool) -> int:
+    if dry_run:
+        console.print("This study trains nothing: it measures, and draws what it finds.")
+        return 0
+    from slackoff.sweep.measurement import run_measurement
+
+    return run_measurement(OmegaConf.create(config), console)
 
 
 def _draw(cells: Sequence[Cell], statuses: Sequence[Status], console: Console) -> SlackoffError | None:

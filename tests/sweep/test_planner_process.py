@@ -1,0 +1,88 @@
+"""The planner process: values, refusals and deaths come back; a process that has torch does it itself."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from slackoff.errors import SlackoffError
+from slackoff.record.status import read_status
+from slackoff.sweep.planner_process import PlannerProcess
+
+
+@pytest.fixture
+def planner(monkeypatch: pytest.MonkeyPatch) -> Iterator[PlannerProcess]:
+    """One that uses its second process, also where another test has imported torch."""
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    with PlannerProcess() as found:
+        found.start()
+        yield found
+
+
+def test_the_second_process_stays_the_same_until_closed(planner: PlannerProcess) -> None:
+    first = planner(os.getpid)
+    assert first != os.getpid()
+    assert planner(print, "hello") is None
+    assert planner(os.getpid) == first
+    planner.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(first, 0)
+
+
+def test_closing_does_not_wait_for_what_is_being_done(planner: PlannerProcess) -> None:
+    planner._connection.send((time.sleep, (600,), {}))
+    planner.close()
+
+
+def test_it_ends_when_the_driver_is_killed() -> None:
+    code = (
+        "import os\n"
+        "from slackoff.sweep.planner_process import PlannerProcess\n"
+        "print(PlannerProcess()(os.getpid), flush=True)\n"
+        "os._exit(1)\n"
+    )
+    driver = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(int(driver.stdout)).wait(60)
+
+
+def test_what_the_function_raises_comes_back(planner: PlannerProcess, tmp_path: Path) -> None:
+    (tmp_path / "status.json").write_text("{")
+    with pytest.raises(SlackoffError, match=r"status.json is damaged"):
+        planner(read_status, tmp_path)
+    with pytest.raises(FileNotFoundError, match="/nowhere/at/all"):
+        planner(os.stat, "/nowhere/at/all")
+
+
+def test_a_process_that_dies_is_one_sentence(planner: PlannerProcess) -> None:
+    with pytest.raises(SlackoffError, match="process that checks the configs died"):
+        planner(os._exit, 1)
+
+
+def test_a_process_with_torch_does_it_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", sys)
+    with PlannerProcess() as here:
+        assert here(os.getpid) == os.getpid()
+
+
+def test_planning_and_checking_leave_the_driver_without_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys, psutil, slackoff.sweep.study as study\n"
+        "from slackoff.__main__ import main\n"
+        "study._write_study = lambda cells: None\n"
+        "study._report = lambda *rest: None\n"
+        "import slackoff.sweep.driver as driver\n"
+        "driver.Driver.run = lambda self: print('torch' in sys.modules, psutil.Process().memory_info().rss / 1e6)\n"
+        "sys.argv[1:] = ['+experiment=patchcount', '-m', 'size=smoke', 'logger.wandb=false']\n"
+        "main()\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    torch, megabytes = next(line.split() for line in run.stdout.splitlines() if line.startswith(("True", "False")))
+    assert torch == "False", run.stderr
+    assert float(megabytes) < 120
