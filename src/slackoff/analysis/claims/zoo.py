@@ -11,10 +11,10 @@ from slackoff.analysis.claim import Claim, Effect
 from slackoff.analysis.claims.decision import TWINS, judged, lacking
 from slackoff.analysis.claims.samples import samples
 from slackoff.analysis.claims.scope import placed
-from slackoff.analysis.columns import SIZES
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import TEST_SET, Group, groups, in_order
 from slackoff.analysis.statistics import Array
+from slackoff.analysis.study import SIZES
 from slackoff.analysis.text import at, first_of, name, number
 from slackoff.metrics.columns import COLUMNS
 
