@@ -17,7 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # small operations are slow when 
 hypothesis.settings.register_profile("any machine", hypothesis.settings(), deadline=None)  # a busy one is slow
 hypothesis.settings.load_profile("any machine")
 
-PROCESSES = ("cell", "notebooks", "publishing", "sweep")
+PROCESSES = ("cell", "notebooks", "sweep", "wandb_view")
 """The folders whose tests start processes and wait for them."""
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -16,7 +16,7 @@ from slackoff.data import OpenUnlabelled, PairData, RainyData, Surroundings, Unl
 from slackoff.data.streams import derive_seed
 from slackoff.errors import SlackoffError
 from slackoff.evaluation import Evaluator, PairFolder
-from slackoff.evaluation.image_sets import ImageSet
+from slackoff.evaluation.test_sets import ImageSet
 from slackoff.images import ImageSource, LabelledPairs, Split, cached_bank, split_images
 from slackoff.metrics.protocol import Protocol
 from slackoff.networks.weights import start_from

@@ -11,7 +11,6 @@ from PIL import Image
 from torch import nn
 
 from slackoff.build import build_network
-from slackoff.evaluation import Evaluation
 from slackoff.record.results import write_results
 from slackoff.record.status import Status
 
@@ -56,10 +55,10 @@ def write_cell(runs: Path, config: DictConfig, teacher: bool = False, state: str
     rows = result_rows()
     values = {"rainy": 200, "output": 120, "background": 100}
     grey = {kind: np.full((20, 30, 3), value, np.uint8) for kind, value in values.items()}
-    write_results(folder, "", network, Evaluation(rows, {}, {("R100-like", "0000-photo"): grey}))
+    write_results(folder, "", network, rows, {("R100-like", "0000-photo"): grey})
     if teacher:
         taught = rows.assign(psnr_rgb=rows["psnr_rgb"] + 3)
-        write_results(folder, "teacher", _random_network(config, 6), Evaluation(taught, {}, {}))
+        write_results(folder, "teacher", _random_network(config, 6), taught, {})
     return network
 
 

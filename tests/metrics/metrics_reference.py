@@ -1,6 +1,7 @@
 """The measures once more, image by image in NumPy float64 on 0..255, written from the formulas alone.
 
-Images are uint8-valued float arrays (H, W, 3), rain layers (H, W).
+Images are uint8-valued float arrays (H, W, 3), rain layers (H, W); scenes are (output, background, rain, rainy). The
+`..._sums` give the two sums whose quotient a measure is taken from, (0, 0) where it is not defined.
 """
 
 import math
@@ -13,35 +14,47 @@ def rms(values):
     return math.sqrt(np.mean(values**2)) if values.size else math.nan
 
 
-def mask_of(rain, threshold):
-    return np.asarray(rain) > threshold
+def squares(values):
+    return float((values**2).mean(axis=-1).sum()), len(values)
 
 
-def rain_error(output, rainy, mask):
-    return rms((output - rainy)[mask])
+def rain_sums(output, background, rain, rainy, threshold):
+    return squares((output - rainy)[rain > threshold])
 
 
-def background_error(output, background, mask):
-    return rms((output - background)[~mask])
+def free_sums(output, background, rain, rainy, threshold):
+    return squares((output - background)[rain <= threshold])
 
 
-def residual_rms(output, background, mask):
-    return rms((output - background)[mask])
+def residual_sums(output, background, rain, rainy, threshold):
+    return squares((output - background)[rain > threshold])
 
 
-def removal_share(output, rainy, rain, mask):
+def share_sums(output, background, rain, rainy, threshold):
+    mask, change = rain > threshold, rainy - output
     if not mask.any() or mask.all():
-        return math.nan, math.nan
-    numerator = denominator = 0.0
-    centred = []
-    for channel in range(3):
-        change = rainy[..., channel] - output[..., channel]
-        shift = change[~mask].mean()
-        centred.append(change[mask] - shift)
-        numerator += float(np.dot(centred[-1], rain[mask]))
-        denominator += float(np.dot(rain[mask], rain[mask]))
-    share = numerator / denominator
-    return share, rms([values - share * rain[mask] for values in centred])
+        return 0.0, 0.0
+    centred = change - change[~mask].mean(axis=0)
+    return float((centred[mask] * rain[mask][:, None]).sum()), 3 * float((rain[mask] ** 2).sum())
+
+
+def leftover(output, background, rain, rainy, threshold):
+    mask, change = rain > threshold, rainy - output
+    centred, share = (
+        change - change[~mask].mean(axis=0),
+        np.divide(*share_sums(output, background, rain, rainy, threshold)),
+    )
+    return rms(centred[mask] - share * rain[mask][:, None])
+
+
+def figures(scene, threshold):
+    """E_R, E_B, residual, share and leftover of one scene."""
+    roots = {"e_r": rain_sums, "e_b": free_sums, "residual_rms": residual_sums}
+    found = {name: math.sqrt(np.divide(*sums(*scene, threshold))) for name, sums in roots.items()}
+    return found | {
+        "removal_share": np.divide(*share_sums(*scene, threshold)),
+        "leftover_rms": leftover(*scene, threshold),
+    }
 
 
 def luma(image):

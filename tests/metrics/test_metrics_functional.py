@@ -1,4 +1,4 @@
-"""Rain and background error against NumPy, and the cases whose answer is known without computing."""
+"""Rain and background error against NumPy, PSNR and SSIM against scikit-image, and cases with a known answer."""
 
 import math
 
@@ -6,10 +6,13 @@ import metrics_reference as reference
 import numpy as np
 import pytest
 import torch
+from skimage.color import rgb2ycbcr
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from slackoff.metrics import functional
 
 THRESHOLDS = [0, 10, 20, 50]
+SSIM_LIKE_OURS = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
 
 
 def smooth_scene(strength: float = 40.0):
@@ -18,6 +21,19 @@ def smooth_scene(strength: float = 40.0):
     rain = torch.zeros(2, 1, 32, 32)
     rain[..., ::2] = torch.linspace(0.5, 1.0, 32).view(32, 1) * strength / 255
     return background, rain, background + rain, functional.rain_mask(rain, 10)
+
+
+def smooth_pair(seed: int = 0, height: int = 40, width: int = 52):
+    """Noisy and clean smooth bright images: SSIM takes small differences of large numbers there."""
+    generator = np.random.default_rng(seed)
+    ramp = np.linspace(200, 245, width)[None, None, :, None] + generator.uniform(-5, 5, (2, 1, 1, 3))
+    reference_images = np.broadcast_to(ramp, (2, height, width, 3))
+    noisy = np.clip(reference_images + generator.normal(0, 3, reference_images.shape), 0, 255)
+    return [np.rint(x) for x in (noisy, reference_images)]
+
+
+def as_tensor(images: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(images / 255).float().permute(0, 3, 1, 2)
 
 
 def test_quantise_is_numpy_rounding_and_idempotent():
@@ -74,36 +90,20 @@ def test_rain_mask_refuses_three_channels():
 
 
 @pytest.mark.parametrize("threshold", THRESHOLDS)
-def test_errors_match_numpy(batch, threshold):
-    mask = functional.rain_mask(batch.rain, threshold)
-    found = {
-        "rain": functional.rain_error(batch.output, batch.rainy, mask),
-        "oracle": functional.oracle_rain_error(batch.background, batch.rainy, mask),
-        "background": functional.background_error(batch.output, batch.background, mask),
-        "residual": functional.residual_rms(batch.output, batch.background, mask),
-    }
-    for index in range(4):
-        output, background, rain, rainy = batch.arrays(index)
-        where = reference.mask_of(rain, threshold)
-        expected = {
-            "rain": reference.rain_error(output, rainy, where),
-            "oracle": reference.rain_error(background, rainy, where),
-            "background": reference.background_error(output, background, where),
-            "residual": reference.residual_rms(output, background, where),
-        }
-        for name, value in expected.items():
-            assert found[name].dtype == torch.float32
-            assert found[name][index].item() == pytest.approx(value, rel=1e-5), name
-
-
-@pytest.mark.parametrize("threshold", THRESHOLDS)
-def test_removal_share_matches_numpy(batch, threshold):
+def test_errors_and_share_match_numpy(batch, threshold):
     mask = functional.rain_mask(batch.rain, threshold)
     share, leftover = functional.removal_share(batch.output, batch.rainy, batch.rain, mask)
+    found = {
+        "e_r": functional.rain_error(batch.output, batch.rainy, mask),
+        "e_b": functional.background_error(batch.output, batch.background, mask),
+        "residual_rms": functional.residual_rms(batch.output, batch.background, mask),
+        "removal_share": share,
+        "leftover_rms": leftover,
+    }
     for index in range(4):
-        output, _, rain, rainy = batch.arrays(index)
-        expected = reference.removal_share(output, rainy, rain, reference.mask_of(rain, threshold))
-        assert (share[index].item(), leftover[index].item()) == pytest.approx(expected, rel=1e-5)
+        for name, value in reference.figures(batch.arrays(index), threshold).items():
+            assert found[name].dtype == torch.float32
+            assert found[name][index].item() == pytest.approx(value, rel=1e-5), name
 
 
 def test_untouched_input_scores_zero(batch):
@@ -183,21 +183,9 @@ def test_a_broken_output_is_nan_everywhere(batch):
     output = batch.output.clone()
     output[0, 0, 0, 0] = math.nan
     mask = torch.ones_like(batch.rain, dtype=torch.bool)
-    sums, count = functional.error_sums(functional.quantise(output), batch.rainy, mask)
-    assert sums[0].isnan()
-    assert count[0] == 24 * 31
-
-
-def test_sums_give_the_pooled_error(batch):
-    mask = functional.rain_mask(batch.rain, 20)
-    sums, count = functional.error_sums(batch.output, batch.rainy, mask)
-    everything = []
-    for index in range(4):
-        output, _, rain, rainy = batch.arrays(index)
-        everything.append((output - rainy)[rain > 20].ravel())
-    pooled = functional.root_mean(sums.sum(), count.sum()).item()
-    assert pooled == pytest.approx(reference.rms(np.concatenate(everything)), rel=1e-6)
-    assert pooled != pytest.approx(functional.root_mean(sums, count).mean().item(), rel=1e-4)
+    sums = functional.error_sums(functional.quantise(output), batch.rainy, mask)
+    assert sums.total[0].isnan()
+    assert sums.weight[0] == 24 * 31
 
 
 def test_mismatched_shapes_are_refused(batch):
@@ -209,10 +197,104 @@ def test_mismatched_shapes_are_refused(batch):
         functional.error_sums(batch.output, batch.rainy, batch.rainy > 0.5)
 
 
+def test_luma_is_bt601_in_studio_range():
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (3, 9, 11, 3)).astype(float)
+    found = functional.luma(as_tensor(images))[:, 0].double().numpy() * 255
+    np.testing.assert_allclose(found, reference.luma(images), atol=2e-3)
+    np.testing.assert_allclose(found, rgb2ycbcr(images.astype(np.uint8))[..., 0], atol=1e-4)
+
+
+def test_luma_of_black_and_white():
+    black_and_white = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 3, 1, 1)
+    assert (functional.luma(black_and_white) * 255).flatten().tolist() == pytest.approx([16, 235], abs=1e-4)
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_psnr_and_ssim_match_scikit_image_also_under_autocast(batch, autocast):
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        psnr = functional.psnr(batch.output, batch.background)
+        gaussian, uniform = (functional.ssim(batch.output, batch.background, window=w) for w in ("gaussian", "uniform"))
+    for index in range(4):
+        output, background, _, _ = (x.astype(np.uint8) for x in batch.arrays(index))
+        assert psnr[index].item() == pytest.approx(peak_signal_noise_ratio(background, output), abs=1e-4)
+        expected = structural_similarity(background, output, channel_axis=2, **SSIM_LIKE_OURS)
+        assert gaussian[index].item() == pytest.approx(expected, abs=1e-5)
+        expected = structural_similarity(background, output, data_range=255, channel_axis=2)
+        assert uniform[index].item() == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(("window", "side"), [("gaussian", 11), ("uniform", 7)])
+def test_ssim_of_identical_images_is_one_and_below_the_window_undefined(batch, window, side):
+    fitting, small = batch.output[..., :side, : side + 2], batch.output[..., : side - 1, :20]
+    assert functional.ssim(fitting, fitting, window=window).tolist() == pytest.approx([1] * 4, abs=1e-6)
+    assert functional.ssim(small, small, window=window).isnan().all()
+
+
+def test_psnr_on_luma_matches_an_independent_formula_and_differs_from_rgb(batch):
+    found = functional.psnr(batch.output, batch.background, "y")
+    for index in range(4):
+        output, background, _, _ = batch.arrays(index)
+        expected = reference.psnr(reference.luma(output), reference.luma(background))
+        assert found[index].item() == pytest.approx(expected, abs=1e-3)
+    assert ((found - functional.psnr(batch.output, batch.background)).abs() > 0.5).all()
+
+
+def test_psnr_of_identical_images_is_infinite(batch):
+    assert functional.psnr(batch.background, batch.background).tolist() == [math.inf] * 4
+
+
+def test_pooled_psnr_is_not_the_mean_of_psnrs():
+    """40 and 20 dB average to 30 dB, while the pooled error is nearly that of the bad image."""
+    reference_images = torch.full((2, 3, 16, 16), 0.5)
+    sums = functional.psnr_sums(reference_images + torch.tensor([0.01, 0.1]).view(2, 1, 1, 1), reference_images)
+    assert functional.decibel(sums).mean().item() == pytest.approx(30, abs=1e-3)
+    pooled = functional.decibel(functional.Sums(sums.total.sum(), sums.weight.sum())).item()
+    assert pooled == pytest.approx(-10 * math.log10((0.01**2 + 0.1**2) / 2), abs=1e-3)
+    assert pooled == pytest.approx(22.97, abs=0.01)
+
+
+def test_ssim_holds_on_smooth_bright_images():
+    noisy, clean = smooth_pair()
+    found = {
+        kind: functional.ssim(as_tensor(noisy), as_tensor(clean), *kind)
+        for kind in (("rgb", "gaussian"), ("y", "gaussian"), ("rgb", "uniform"))
+    }
+    for (channel, window), values in found.items():
+        options = SSIM_LIKE_OURS if window == "gaussian" else {"data_range": 255}
+        for index in range(2):
+            images = [x[index] if channel == "rgb" else reference.luma(x[index]) for x in (noisy, clean)]
+            expected = structural_similarity(*images, channel_axis=2 if channel == "rgb" else None, **options)
+            assert values[index].item() == pytest.approx(expected, abs=2e-4)
+
+
+def test_ssim_leaves_out_the_border_where_the_window_does_not_fit():
+    """A damaged corner is under few windows; torchmetrics' full map cropped by 5 pixels says the same."""
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    noisy, clean = (as_tensor(x) for x in smooth_pair(seed=3))
+    noisy[..., :4, :4] = 0
+    full_mean, full_map = structural_similarity_index_measure(
+        noisy, clean, data_range=1.0, reduction="none", return_full_image=True
+    )
+    found = functional.ssim(noisy, clean)
+    torch.testing.assert_close(found, full_map[..., 5:-5, 5:-5].mean((1, 2, 3)), atol=2e-4, rtol=0)
+    assert ((found - full_mean).abs() > 0.01).all()
+
+
+def test_unknown_channel_is_refused(batch):
+    with pytest.raises(ValueError, match="'rgb' or 'y'"):
+        functional.psnr(batch.output, batch.output, "Y")
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_cuda_agrees_with_the_cpu(batch):
+def test_cuda_agrees_with_the_cpu_and_its_ssim_is_not_spoilt_by_tf32_or_autocast(batch):
     mask = functional.rain_mask(batch.rain, 10)
     here = functional.removal_share(batch.output, batch.rainy, batch.rain, mask)
     there = functional.removal_share(*(x.cuda() for x in (batch.output, batch.rainy, batch.rain, mask)))
     for first, second in zip(here, there, strict=True):
         torch.testing.assert_close(first, second.cpu())
+    noisy, clean = (as_tensor(x) for x in smooth_pair())
+    with torch.autocast("cuda", torch.bfloat16):
+        found = functional.ssim(noisy.cuda(), clean.cuda())
+    torch.testing.assert_close(found.cpu(), functional.ssim(noisy, clean), atol=2e-4, rtol=0)

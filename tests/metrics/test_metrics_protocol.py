@@ -1,15 +1,17 @@
-"""One protocol, all columns: their names, their values, and what it refuses."""
+"""One protocol, all columns: their names, their values, its choices, and what it refuses."""
 
 import math
 
 import metrics_reference as reference
+import numpy as np
 import pytest
 import torch
 from metrics_scenes import random_batch
 from omegaconf import OmegaConf
 
 from slackoff.errors import SlackoffError
-from slackoff.metrics import fidelity, functional
+from slackoff.metrics import functional
+from slackoff.metrics.columns import HEADLINE_FIDELITY, headline_channel, measure_columns
 from slackoff.metrics.protocol import Protocol
 
 RECORD_COLUMNS = [
@@ -18,6 +20,9 @@ RECORD_COLUMNS = [
     *("residual_rms", "removal_share", "removal_share_oracle", "leftover_rms"),
     *("psnr_rgb", "ssim_rgb", "psnr_y", "ssim_y", "psnr_rgb_input", "ssim_rgb_input"),
 ]
+
+CLIPPED = Protocol("menet_crop_rgb", quantise=False, clip=True, images="five")
+ON_Y = Protocol("full_y", channel="y", images="whole")
 
 
 def test_columns_are_those_of_the_record(batch):
@@ -30,30 +35,26 @@ def test_columns_are_those_of_the_record(batch):
 def test_every_column_has_the_value_of_its_definition(batch):
     figures = Protocol().measure(*batch)
     for index in range(4):
-        output, background, rain, rainy = batch.arrays(index)
+        output, background, rain, rainy = scene = batch.arrays(index)
+        perfect = background, background, rain, rainy
         expected = {}
         for t in (0, 10, 20, 50):
-            mask = reference.mask_of(rain, t)
-            expected[f"e_r_t{t}"] = reference.rain_error(output, rainy, mask)
-            expected[f"e_b_t{t}"] = reference.background_error(output, background, mask)
-            expected[f"e_r_oracle_t{t}"] = reference.rain_error(background, rainy, mask)
-        mask = reference.mask_of(rain, 10)
-        share, leftover = reference.removal_share(output, rainy, rain, mask)
-        expected |= {name: expected[f"{name}_t10"] for name in ("e_r", "e_b", "e_r_oracle")}
+            found, oracle = reference.figures(scene, t), reference.figures(perfect, t)
+            at_threshold = {"e_r": found["e_r"], "e_b": found["e_b"], "e_r_oracle": oracle["e_r"]}
+            expected |= {f"{name}_t{t}": value for name, value in at_threshold.items()}
+            if t == 10:
+                expected |= found | at_threshold | {"removal_share_oracle": oracle["removal_share"]}
         expected |= {
-            "residual_rms": reference.residual_rms(output, background, mask),
-            "removal_share": share,
-            "leftover_rms": leftover,
-            "removal_share_oracle": reference.removal_share(background, rainy, rain, mask)[0],
             "psnr_rgb": reference.psnr(output, background),
             "psnr_y": reference.psnr(reference.luma(output), reference.luma(background)),
             "psnr_rgb_input": reference.psnr(rainy, background),
         }
+        assert set(RECORD_COLUMNS) - set(expected) == {"ssim_rgb", "ssim_y", "ssim_rgb_input"}
         for name, value in expected.items():
             assert figures[name][index].item() == pytest.approx(value, rel=1e-4), name
-    torch.testing.assert_close(figures["ssim_rgb"], fidelity.ssim(batch.output, batch.background))
-    torch.testing.assert_close(figures["ssim_y"], fidelity.ssim(batch.output, batch.background, "y"))
-    torch.testing.assert_close(figures["ssim_rgb_input"], fidelity.ssim(batch.rainy, batch.background))
+    assert torch.equal(figures["ssim_rgb"], functional.ssim(batch.output, batch.background))
+    assert torch.equal(figures["ssim_y"], functional.ssim(batch.output, batch.background, "y"))
+    assert torch.equal(figures["ssim_rgb_input"], functional.ssim(batch.rainy, batch.background))
 
 
 def test_identity_and_perfect_output(batch):
@@ -103,14 +104,7 @@ def test_image_without_rain_has_nan_only_where_rain_is_needed(batch):
 def test_other_thresholds_rename_the_columns(batch):
     protocol = Protocol(name="mine", thresholds=(30, 2.5), headline=2.5)
     figures = protocol.measure(*batch)
-    assert list(figures)[:6] == [
-        "e_r_t2.5",
-        "e_r_t30",
-        "e_b_t2.5",
-        "e_b_t30",
-        "e_r_oracle_t2.5",
-        "e_r_oracle_t30",
-    ]
+    assert list(figures)[:6] == [f"{name}_t{t}" for name in ("e_r", "e_b", "e_r_oracle") for t in (2.5, 30)]
     assert torch.equal(figures["e_r"], figures["e_r_t2.5"])
     mask = functional.rain_mask(batch.rain, 2.5)
     torch.testing.assert_close(figures["residual_rms"], functional.residual_rms(batch.output, batch.background, mask))
@@ -164,3 +158,70 @@ def test_batching_does_not_change_a_figure():
         alone = Protocol().measure(*(x[index : index + 1] for x in batch))
         for name, values in alone.items():
             torch.testing.assert_close(values[0], together[name][index], msg=name)
+
+
+def test_an_output_is_clipped_and_not_rounded():
+    """A quarter of a grey level off, and 30 levels beyond the range where the background is white."""
+    background = torch.full((1, 3, 16, 16), 200 / 255)
+    background[..., :4] = 1
+    output = background + 0.25 / 255
+    output[..., :4] = 285 / 255
+    rain = torch.zeros(1, 1, 16, 16)
+    found = {
+        name: protocol.measure(output, background, rain, background)["psnr_rgb"].item()
+        for name, protocol in {"clipped": CLIPPED, "as_is": Protocol(quantise=False), "rounded": Protocol()}.items()
+    }
+    assert found["clipped"] == pytest.approx(10 * np.log10(255**2 / (0.75 * 0.25**2)), abs=1e-3)
+    assert found["as_is"] == pytest.approx(10 * np.log10(255**2 / (0.75 * 0.25**2 + 0.25 * 30**2)), abs=1e-3)
+    assert found["rounded"] == float("inf")
+
+
+def test_every_figure_is_that_of_the_clipped_output():
+    batch = random_batch(2, seed=4)
+    beyond = batch.output * 1.6 - 0.3
+    assert beyond.max() > 1.1
+    clipped, others = beyond.clamp(0, 1), batch[1:]
+    found, expected = CLIPPED.measure(beyond, *others), Protocol(quantise=False).measure(clipped, *others)
+    for name, values in expected.items():
+        assert torch.equal(found[name], values), name
+
+
+def test_on_y_the_untouched_image_is_measured_on_y_too():
+    batch = random_batch(2, seed=5)
+    found = ON_Y.measure(*batch)
+    assert list(found) == list(ON_Y.columns()) == [*Protocol().columns(), "psnr_y_input", "ssim_y_input"]
+    for index in range(2):
+        output, background, _, rainy = batch.arrays(index)
+        for name, image in (("psnr_y", output), ("psnr_y_input", rainy)):
+            expected = reference.psnr(reference.luma(image), reference.luma(background))
+            assert found[name][index].item() == pytest.approx(expected, rel=1e-5), name
+    untouched = ON_Y.measure(batch.rainy, *batch[1:])
+    assert torch.equal(untouched["ssim_y"], found["ssim_y_input"])
+    assert not torch.equal(found["psnr_y_input"], found["psnr_rgb_input"])
+
+
+def test_a_record_tells_its_headline_channel():
+    assert headline_channel(list(measure_columns(channel="y"))) == "y"
+    assert headline_channel(list(measure_columns())) == "rgb"
+    assert headline_channel([]) == "rgb"
+    assert HEADLINE_FIDELITY == {"rgb": ("psnr_rgb", "ssim_rgb"), "y": ("psnr_y", "ssim_y")}
+
+
+def test_the_descriptions_say_what_is_different():
+    assert "float, clipped images" in CLIPPED.describe()
+    assert CLIPPED.describe().endswith("; for five crops of each pair and of its mirror image")
+    assert "8-bit images" in ON_Y.describe()
+    assert ON_Y.describe().endswith("; for whole images; PSNR and SSIM in tables are those on Y")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"channel": "lab"}, r"^evaluation\.protocol\.channel=lab is not known: choose one of rgb, y\.$"),
+        ({"clip": "no"}, r"^evaluation\.protocol\.clip=no is not known: choose one of false, true\.$"),
+        ({"images": "ten"}, r"^evaluation\.protocol\.images=ten is not known: choose one of any, whole, five\.$"),
+    ],
+)
+def test_other_choices_are_refused(options, message):
+    with pytest.raises(SlackoffError, match=message):
+        Protocol(**options)

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
-from slackoff.metrics import fidelity, functional
+from slackoff.metrics import functional
 from slackoff.metrics.protocol import Protocol
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -28,7 +28,7 @@ def as_tensor(pixels: np.ndarray) -> torch.Tensor:
 
 
 def psnr_values(stored: list[list[np.ndarray]], channel: str) -> np.ndarray:
-    return np.array([fidelity.psnr(*map(as_tensor, pair), channel).item() for pair in stored])
+    return np.array([functional.psnr(*map(as_tensor, pair), channel).item() for pair in stored])
 
 
 @pytest.mark.parametrize(("channel", "dense", "sparse"), [("rgb", 17.82, 23.93), ("y", 19.17, 25.42)])

@@ -8,7 +8,7 @@ import torch
 from formula_weights import formula_input
 from PIL import Image
 
-from slackoff.metrics.fidelity import psnr
+from slackoff.metrics.functional import psnr
 from slackoff.networks import DDN
 from slackoff.networks.weights import ddn_names, reproduction_name
 

@@ -7,7 +7,7 @@ import torch
 from formula_weights import formula_input
 
 from slackoff.images.files import read_rgb
-from slackoff.metrics.fidelity import psnr
+from slackoff.metrics.functional import psnr
 from slackoff.networks import JORDERE
 from slackoff.networks.weights import jorder_e_name
 

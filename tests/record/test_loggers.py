@@ -1,18 +1,12 @@
-"""The local record keeps every number once; W&B may break in any way."""
+"""The local record keeps every number once."""
 
 import json
 from pathlib import Path
 
 import pandas as pd
-import pytest
-import wandb
-from lightning.pytorch.loggers.logger import DummyExperiment
 
 from slackoff.record.files import read_lines
 from slackoff.record.results import RecordLogger
-from slackoff.record.status import Status
-from slackoff.record.wandb_content import STEP, run_options
-from slackoff.record.wandb_logger import GuardedWandbLogger
 
 
 def test_a_resume_drops_the_steps_that_are_trained_again_and_goes_on_counting_time(tmp_path: Path):
@@ -40,53 +34,6 @@ def test_closing_merges_the_events_of_a_step_into_one_row(tmp_path: Path):
     assert frame["test/e_r"].tolist()[0] == 40.0
 
 
-@pytest.fixture
-def refused(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A W&B whose init always raises; the modes it was asked for."""
-    modes = []
-
-    def init(**options: object) -> None:
-        modes.append(str(options.get("mode")))
-        raise wandb.errors.CommError("no server")
-
-    monkeypatch.setattr(wandb, "init", init)
-    return modes
-
-
-def test_wandb_that_never_starts_is_tried_offline_and_then_left_out(tmp_path: Path, refused: list[str]):
-    logger = GuardedWandbLogger(project="p", id="a", save_dir=str(tmp_path))
-    logger.log_metrics({"x": 1.0}, 1)
-    logger.log_metrics({"x": 2.0}, 2)
-    assert isinstance(logger.experiment, DummyExperiment)
-    logger.finish(0)
-    assert len(refused) == 2
-    assert refused[1] == "offline"
-
-
-def test_wandb_that_raises_while_logging_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    class Run:
-        offline = resumed = False
-
-        def __init__(self) -> None:
-            self.calls = 0
-
-        def define_metric(self, *args: object, **kwargs: object) -> None:
-            pass
-
-        def log(self, values: object) -> None:
-            self.calls += 1
-            raise OSError(28, "No space left on device")
-
-    run = Run()
-    logger = GuardedWandbLogger(project="p", id="a", save_dir=str(tmp_path))
-    logger._experiment = run  # type: ignore[assignment]
-    logger.log_metrics({"x": 1.0}, 1)
-    logger.log_metrics({"x": 1.0}, 2)
-    assert run.calls <= 1
-    assert logger.broken
-    assert "W&B is left out from here on" in caplog.text
-
-
 def test_a_cell_killed_after_its_last_measurement_records_it_once(tmp_path: Path):
     lines = [{"step": 5, "elapsed_s": 1.0, "train/loss": 0.5}, {"step": 10, "elapsed_s": 2.0, "final/e_r": 30.0}]
     (tmp_path / "steps.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -94,51 +41,3 @@ def test_a_cell_killed_after_its_last_measurement_records_it_once(tmp_path: Path
     logger.log_metrics({"final/e_r": 30.0}, step=10)
     rows = [json.loads(line) for line in (tmp_path / "steps.jsonl").read_text().splitlines()]
     assert [(row["step"], "final/e_r" in row) for row in rows] == [(5, False), (10, True)]
-
-
-def test_runs_of_a_study_of_variants_have_names_of_their_own():
-    label = {"network": "moss_small", "patch_count": 64, "seed": 0}
-    status = Status("0123456789ab", label, 20)
-    names = [
-        run_options({"study": {"name": "moss_ablation", "variant": variant}}, status)["name"]
-        for variant in ("full", "without skip", "")
-    ]
-    assert names == ["full moss_small 64 0", "without skip moss_small 64 0", "moss_small 64 0"]
-
-
-class Run:
-    """A W&B run that keeps what it is given."""
-
-    def __init__(self, offline: bool, resumed: bool = False, step: int = 0) -> None:
-        self.offline, self.resumed, self.summary = offline, resumed, {STEP: step} if resumed else {}
-        self.rows: list[dict[str, float]] = []
-
-    def log(self, row: dict[str, float]) -> None:
-        self.rows.append(row)
-
-
-PAST = [{"step": 5, "elapsed_s": 1.0, "train/loss": 0.5}, {"step": 10, "elapsed_s": 2.0, "test/e_r": float("nan")}]
-
-
-def test_offline_a_resumed_run_begins_with_what_was_recorded_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    run = Run(offline=True)
-    monkeypatch.setattr(wandb, "init", lambda **options: run)
-    logger = GuardedWandbLogger(PAST, lambda: 2.5, project="p", id="a", save_dir=str(tmp_path))
-    logger.log_metrics({"train/loss": 0.25}, 15)
-    assert run.rows == [
-        {STEP: 5, "elapsed_s": 1.0, "train/loss": 0.5},
-        {STEP: 10, "elapsed_s": 2.0},
-        {STEP: 15, "elapsed_s": 2.5, "train/loss": 0.25},
-    ]
-
-
-def test_on_a_server_steps_that_a_run_has_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    run = Run(offline=False, resumed=True, step=20)
-    monkeypatch.setattr(wandb, "init", lambda **options: run)
-    logger = GuardedWandbLogger(PAST, project="p", id="a", save_dir=str(tmp_path))
-    for step in (15, 20, 25):
-        logger.log_metrics({"train/loss": 1.0 / step}, step)
-    logger.show(lambda: {"pictures/output": 1}, 20)
-    logger.log_metrics({"final/e_r": 3.0}, 20)
-    assert [(row[STEP], len(row)) for row in run.rows] == [(25, 2), (20, 2)]
-    assert "final/e_r" in run.rows[-1]

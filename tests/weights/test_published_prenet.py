@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from slackoff.metrics import fidelity
+from slackoff.metrics import functional
 from slackoff.networks import PReNet
 from slackoff.networks.weights import start_from
 
@@ -75,10 +75,10 @@ def test_outputs_are_those_of_the_authors_code(trained_on, member, recorded):
 def test_rain_is_taken_out_of_a_real_pair(trained_on, member, decibel, shared_data):
     """Luma, the middle of the first test pair of the set that the network was trained for; measured once, here."""
     rainy, background = (_middle(shared_data(trained_on.lower()) / kind / "001.png") for kind in ("rainy", "norain"))
-    untouched = fidelity.psnr(rainy, background, "y").item()
+    untouched = functional.psnr(rainy, background, "y").item()
     assert untouched == pytest.approx({"Rain100H": 14.338, "Rain100L": 26.962}[trained_on], abs=1e-3)
     output = published(trained_on, member)(rainy).clamp(0, 1)
-    assert fidelity.psnr(output, background, "y").item() == pytest.approx(decibel, abs=0.01)
+    assert functional.psnr(output, background, "y").item() == pytest.approx(decibel, abs=0.01)
 
 
 def _middle(path: Path) -> Tensor:

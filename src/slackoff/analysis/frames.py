@@ -1,18 +1,52 @@
-"""Tidy pandas frames of a study: its cells, their measures over steps, their results per test image."""
+"""Tidy pandas frames of a study: its cells, their measures over steps, their results per test image.
 
-from collections.abc import Sequence
+The columns of a frame have the same dtypes whatever the cells were.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from slackoff.analysis.cell_files import FILES, CellFiles, read_cell
-from slackoff.analysis.columns import describe
-from slackoff.analysis.study import Study, find_study
-from slackoff.analysis.tidy import cells_frame, images_frame, steps_frame
+from slackoff.analysis.study import (
+    CELLS,
+    COUNT,
+    FILES,
+    IMAGES,
+    LABELS,
+    NAMES,
+    NUMBER,
+    SIZES,
+    STATES,
+    STATUS,
+    STEPS,
+    CellFiles,
+    Study,
+    find_study,
+    read_cell,
+    scalars,
+)
+from slackoff.errors import SlackoffError
+from slackoff.metrics.columns import COLUMNS, measure_columns
 
 WANDB = "wandb:"
 """What the name of a study in W&B begins with."""
+
+_TRAIN = {
+    "loss": ("", "Training loss of the batch of this step."),
+    "learning_rate": ("", "Learning rate of the optimiser."),
+    "steps_per_second": ("steps/s", "Rate of training, evaluations left out."),
+}
+_MEASURED = {
+    "test": "on a part of the test set while training goes on",
+    "teacher": "of the teacher, on a part of the test set while training goes on",
+    "final": "on the whole first test set, when training had ended",
+    "final/teacher": "of the teacher, on the whole first test set, when training had ended",
+}
 
 
 @dataclass(frozen=True)
@@ -60,7 +94,7 @@ def load(study_or_folder: str | Path, runs: str | Path = "runs") -> Frames:
     Args:
         study_or_folder: a study by its name under `runs`/studies, or by the folder that holds its `study.json`; or
             "wandb:ENTITY/PROJECT/STUDY", which asks the W&B server that `wandb login` or WANDB_BASE_URL names (without
-            ENTITY: your own). What W&B does not hold is said in `slackoff.analysis.wandb_project`.
+            ENTITY: your own). What W&B does not hold is said in `slackoff.analysis.wandb_source`.
         runs: folder of the record; of no use to W&B.
 
     Raises:
@@ -69,19 +103,205 @@ def load(study_or_folder: str | Path, runs: str | Path = "runs") -> Frames:
             and its `last_error` names the file.
     """
     if str(study_or_folder).startswith(WANDB):
-        from slackoff.analysis.wandb_project import load_wandb
+        from slackoff.analysis.wandb_source import read_wandb
 
-        return load_wandb(str(study_or_folder).removeprefix(WANDB))
-    study = find_study(study_or_folder, runs)
-    return frames_of(study, [read_cell(study.runs / "cells" / identity) for identity, _ in study.cells])
+        study, found = read_wandb(str(study_or_folder).removeprefix(WANDB))
+    else:
+        study = find_study(study_or_folder, runs)
+        found = [read_cell(study.runs / "cells" / identity) for identity, _ in study.cells]
+    cells = _cells(study, found)
+    own, teachers = (_images(study, cells, found, file) for file in FILES)
+    return Frames(study, cells, _steps(study, found), own, teachers)
 
 
-def frames_of(study: Study, found: Sequence[CellFiles]) -> Frames:
-    """The frames of a study from what its cells left, one entry per cell in the order of the study.
+def _cells(study: Study, found: Sequence[CellFiles]) -> pd.DataFrame:
+    """One row per cell of the study, in its order: id, axes, status, and the label beyond the axes."""
+    labels = [scalars(cell.label) for cell in found]
+    columns: dict[str, Any] = {"id": _column([identity for identity, _ in study.cells], CELLS["id"].dtype)}
+    for axis in study.axes:
+        columns[axis] = _setting([axes.get(axis) for _, axes in study.cells], axis)
+    for key, known in STATUS.items():
+        values = [cell.status.get(key) for cell in found]
+        if key in study.axes:
+            continue
+        if key == "state":
+            columns[key] = _column(values, pd.CategoricalDtype(list(dict.fromkeys([*STATES, *map(str, values)]))))
+        elif key == "notes":
+            columns[key] = _column([value or [] for value in values], known.dtype)
+        else:
+            columns[key] = _column(values, known.dtype)
+    for name in dict.fromkeys(name for label in labels for name in label):
+        if name not in columns:
+            columns[name] = _setting([label.get(name) for label in labels], name)
+    return pd.DataFrame(columns)
+
+
+def _steps(study: Study, found: Sequence[CellFiles]) -> pd.DataFrame:
+    """One row per cell and step, in the order of the study and of training.
+
+    What several events logged at one step, or an attempt before a resume, is merged: the last value counts.
+    """
+    steps = _joined(study, [cell.steps for cell in found])
+    for name, known in STEPS.items():
+        if name not in steps:
+            steps[name] = pd.Series(np.nan, steps.index) if len(steps) else pd.Series(dtype=known.dtype)
+    first = list(STEPS)
+    steps = steps[[*first, *(name for name in steps if name not in first)]]
+    codes, step = steps["cell"].cat.codes.to_numpy(), steps["step"].to_numpy()
+    before, after = codes[:-1], codes[1:]
+    if ((before < after) | ((before == after) & (step[:-1] < step[1:]))).all():
+        return steps
+    return steps.groupby(["cell", "step"], sort=True, observed=True).last().reset_index()
+
+
+def _images(study: Study, cells: pd.DataFrame, found: Sequence[CellFiles], file: str) -> pd.DataFrame:
+    """The results per image that lie in `file` of each cell, with the axes beside them, on the study's test sets.
 
     Raises:
-        SlackoffError: as `load`.
+        SlackoffError: the study names a test set on which no cell was tested.
     """
-    cells = cells_frame(study, found)
-    own, teachers = (images_frame(study, cells, found, file) for file in FILES)
-    return Frames(study, cells, steps_frame(study, found), own, teachers)
+    images = _joined(study, [cell.images.get(file) for cell in found])
+    if images.empty:
+        always = {name: known for name, known in IMAGES.items() if name not in ("source", "photograph")}
+        images = pd.DataFrame({name: pd.Series(dtype=known.dtype) for name, known in always.items()})
+        images["cell"] = images["cell"].astype(_ids(study))
+    codes = images["cell"].cat.codes.to_numpy()
+    axes = {axis: cells[axis].array.take(codes) for axis in study.axes}
+    rest = images.drop(columns=["cell", *(axis for axis in study.axes if axis in images)])
+    placed = pd.concat([images[["cell"]], pd.DataFrame(axes), rest], axis=1)
+    return _on_test_sets(_with_joined_sets(placed, study), study)
+
+
+def _setting(values: list[Any], name: str) -> pd.Series:
+    return _column(values, setting_dtype(values, name))
+
+
+def _column(values: list[Any], dtype: Any) -> pd.Series:
+    if str(dtype).startswith("datetime"):
+        return pd.to_datetime(pd.Series(values, dtype=object), utc=True, format="ISO8601").astype(dtype)
+    return pd.Series(values, dtype=object).astype(dtype)
+
+
+def _ids(study: Study) -> pd.CategoricalDtype:
+    return pd.CategoricalDtype([identity for identity, _ in study.cells])
+
+
+def _joined(study: Study, tables: Sequence[pa.Table | None]) -> pd.DataFrame:
+    """One frame from tables whose columns may differ; a column that a cell does not have is NaN there."""
+    lengths = [0 if table is None else table.num_rows for table in tables]
+    there = [table for table in tables if table is not None and table.num_rows]
+    cell = pd.Categorical.from_codes(np.repeat(np.arange(len(tables)), lengths), dtype=_ids(study))
+    if not there:
+        return pd.DataFrame({"cell": cell})
+    joined = pa.concat_tables(there, promote_options="default")
+    frame = joined.to_pandas(strings_to_categorical=True, integer_object_nulls=False)
+    frame.insert(0, "cell", cell)
+    for name in IMAGES.keys() & set(frame.columns) - STEPS.keys():
+        if IMAGES[name].dtype not in (NAMES, str(frame[name].dtype)):
+            frame[name] = frame[name].astype(IMAGES[name].dtype)
+    for name in frame.columns[1:]:
+        if isinstance(frame[name].dtype, pd.CategoricalDtype):
+            frame[name] = frame[name].cat.reorder_categories(sorted(frame[name].cat.categories))
+    return frame
+
+
+def _with_joined_sets(images: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """The results with those of test sets that `options.joined_test_sets` counts as one, once more under its name.
+
+    Images are named by their test set there too, for two of them may have images of one name (`Study.recorded`).
+    """
+    joined = study.options.get("joined_test_sets", {})
+    names = list(dict.fromkeys([*images["test_set"].unique(), *joined]))
+    images = images.assign(test_set=images["test_set"].cat.set_categories(names))
+    dtype = images["test_set"].dtype
+    copies = []
+    for name, parts in joined.items():
+        copy = images[images["test_set"].isin(parts)]
+        image = copy["test_set"].astype(str) + "/" + copy["image"].astype(str)
+        copies.append(copy.assign(test_set=pd.Categorical([name] * len(copy), dtype=dtype), image=image))
+    if not copies:
+        return images
+    whole = pd.concat([images, *copies], ignore_index=True)
+    return whole.assign(image=whole["image"].astype(str).astype("category"))
+
+
+def _on_test_sets(images: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """The results on the test sets that the study names, on all where it names none."""
+    if images.empty or not study.test_sets:
+        return images
+    there = list(images["test_set"].unique())
+    for name in study.test_sets:
+        if name not in there:
+            raise SlackoffError(
+                f"study.test_sets of the study '{study.name}' names '{name}', on which no cell was tested: the test "
+                f"sets there are: {', '.join(there)}."
+            )
+    kept = images[images["test_set"].isin(study.test_sets)].reset_index(drop=True)
+    return kept.assign(test_set=kept["test_set"].cat.set_categories(study.test_sets))
+
+
+def setting_dtype(values: Iterable[Any], name: str = "") -> Any:
+    """The dtype of an axis or label that takes these values, which does not depend on how many there are.
+
+    Whole numbers: Int64; numbers: float64; anything else (names, True and False, names beside numbers): an ordered
+    category in natural order, that is small, medium, large where these are the names, else in the order given. Without
+    a value: that of the label `name`.
+    """
+    distinct = list(dict.fromkeys(value for value in values if value is not None and value == value))
+    if not distinct and name in LABELS and LABELS[name].dtype != NAMES:
+        return LABELS[name].dtype
+    kinds = {type(value) for value in distinct}
+    if kinds == {int}:
+        return COUNT
+    if kinds and kinds <= {int, float}:
+        return NUMBER
+    if kinds == {bool} or (distinct and set(distinct) <= set(SIZES)):
+        distinct = sorted(distinct, key=SIZES.index if kinds == {str} else None)
+    return pd.CategoricalDtype(distinct, ordered=True)
+
+
+def describe(frame: pd.DataFrame, axes: Collection[str] = ()) -> pd.DataFrame:
+    """What the columns of a frame are: one row per column of `frame`, indexed by its name.
+
+    Columns: `dtype` (as it is in the frame, the name of it), `unit` (empty for plain numbers and names), `meaning`.
+
+    Args:
+        frame: one of the frames of `load`, or a part of one.
+        axes: names of columns that are axes of the study.
+    """
+    rows = []
+    for name in frame.columns:
+        unit, meaning = _explained(str(name), frame, axes)
+        rows.append({"column": name, "dtype": str(frame[name].dtype), "unit": unit, "meaning": meaning})
+    return pd.DataFrame(rows, columns=["column", "dtype", "unit", "meaning"]).set_index("column")
+
+
+def _explained(name: str, frame: pd.DataFrame, axes: Collection[str]) -> tuple[str, str]:
+    if name in COLUMNS:
+        return _measure(name, ".")
+    known = LABELS.get(name) or (CELLS if "id" in frame else IMAGES).get(name) or STEPS.get(name)
+    axis = "An axis of the study." if name in axes else ""
+    if known:
+        return known.unit, " ".join(filter(None, [known.meaning, axis]))
+    if axis:
+        return "", axis
+    part, _, measure = name.rpartition("/")
+    if part in _MEASURED:
+        return _measure(measure, f"; {_MEASURED[part]}: the mean over the images.")
+    if part.startswith("train"):
+        return _TRAIN.get(measure, ("", f"'{name.removeprefix('train/')}' of the training step, as its task logs it."))
+    return _measure(name, ".")
+
+
+def _measure(name: str, end: str) -> tuple[str, str]:
+    """Unit and meaning of a figure per image, at whatever threshold it was taken."""
+    pooled = " Taken over the pixels of all images at once." if name.endswith("_pooled") else ""
+    base = name.removesuffix("_pooled")
+    threshold = base.rpartition("_t")[2]
+    thresholds = [float(threshold)] if threshold.replace(".", "", 1).isdigit() else []
+    column = (COLUMNS | measure_columns(thresholds, channel="y")).get(base)
+    if column is None:
+        return "", "Not of this version, or a label of the cells."
+    what, at, _ = column.explanation.rstrip(".").partition(" Rain: ")
+    rain = f" {at.strip()} above the headline threshold of the protocol" if at and not thresholds else ""
+    return column.unit, f"{what if rain else column.explanation.rstrip('.')}{rain}{end}{pooled}"

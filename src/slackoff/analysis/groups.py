@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from slackoff.analysis.columns import SIZES
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.statistics import Interval, difference_interval, mean_interval
+from slackoff.analysis.study import SIZES
 from slackoff.metrics.columns import for_averaging
 
 Rows = NDArray[np.int64]

@@ -1,12 +1,96 @@
-"""A study: the named set of cells that one question needs, as `study.json` states it."""
+"""A study as its record has it: what `study.json` says, what each of its cells left on disk, and the columns of that.
+
+Figures per image (`e_r`, `psnr_rgb` ...) have their units in `slackoff.metrics.columns`.
+"""
 
 import difflib
 import json
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, get_args
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from slackoff.errors import SlackoffError
+from slackoff.metrics.columns import COLUMNS
+from slackoff.record.files import read_lines
+from slackoff.record.status import State, refuse_newer
+
+NAMES = "category"
+COUNT = "Int64"
+NUMBER = "float64"
+TEXT = "string"
+TIME = "datetime64[ns, UTC]"
+
+STATES = (*get_args(State), "missing", "unreadable")
+"""What a cell can be: what its status says, or that it has no folder, or that a file of it is damaged."""
+
+SIZES = ("small", "medium", "large")
+"""Names that have an order of their own, as the rain ranges do."""
+
+
+class Known(NamedTuple):
+    """A column: its dtype in a frame, its unit (empty for a plain number or a name), its meaning in one line."""
+
+    dtype: str
+    unit: str
+    meaning: str
+
+
+STATUS: dict[str, Known] = {
+    "state": Known(NAMES, "", "What became of the cell: done, failed, running, pending, interrupted ..."),
+    "attempts": Known(COUNT, "", "How often the cell was started."),
+    "started_at": Known(TIME, "UTC", "When it was first started."),
+    "finished_at": Known(TIME, "UTC", "When it ended."),
+    "train_seconds": Known(NUMBER, "s", "Time of the training that led to the result."),
+    "evaluate_seconds": Known(NUMBER, "s", "Time of all its evaluations."),
+    "seconds_to_first_step": Known(NUMBER, "s", "From the start of its process to the end of its first step."),
+    "step": Known(COUNT, "steps", "Training steps taken so far."),
+    "steps_total": Known(COUNT, "steps", "Training steps that it is to take."),
+    "last_error": Known(TEXT, "", "What went wrong."),
+    "wandb_id": Known(TEXT, "", "Id of its run in W&B."),
+    "notes": Known("object", "", "What it noted about its data and checkpoints: a list of sentences."),
+}
+
+LABELS: dict[str, Known] = {
+    "network": Known(NAMES, "", "Preset of the network."),
+    "background": Known(NAMES, "", "Training backgrounds."),
+    "rain": Known(NAMES, "", "Range of the training rain."),
+    "task": Known(NAMES, "", "Training regime."),
+    "evaluation": Known(NAMES, "", "Preset of the test sets."),
+    "patch_count": Known(COUNT, "patches", "Training patches, the N of the curves."),
+    "seed": Known(COUNT, "", "Training seed; cells that differ in it alone are repeats."),
+}
+
+CELLS: dict[str, Known] = {"id": Known(TEXT, "", "The cell: its folder under runs/cells."), **STATUS}
+
+STEPS: dict[str, Known] = {
+    "cell": Known(NAMES, "", "The cell, as `id` in cells."),
+    "step": Known("int64", "steps", "Training steps taken so far."),
+    "elapsed_s": Known(NUMBER, "s", "Time since training began, evaluations included."),
+}
+
+IMAGES: dict[str, Known] = {
+    "cell": STEPS["cell"],
+    "test_set": Known(NAMES, "", "Test set of the image."),
+    "image": Known(NAMES, "", "Test image, unique in its test set."),
+    "height": Known(COUNT, "pixels", "Height of the image."),
+    "width": Known(COUNT, "pixels", "Width of the image."),
+    "source": Known(NAMES, "", "Scene or photograph that images have in common; such images are resampled together."),
+    "photograph": Known(NAMES, "", "Photograph that the image was cut from."),
+    **{name: Known(NUMBER, column.unit, column.explanation) for name, column in COLUMNS.items()},
+}
+
+FILES = ("images.parquet", "images_teacher.parquet")
+"""Results per image: the cell's own, which every cell that is done has, and those of its teacher."""
+
+_ARROW = {NAMES: pa.string(), COUNT: pa.int64(), "int64": pa.int64(), NUMBER: pa.float64()}
+_PLAIN: dict[str, Any] = {COUNT: (int, float), NUMBER: (int, float), NAMES: str, "string": str, "object": list}
+
+_TEXTS = ("title", "question", "experiment", "size", "created_at", "command", "paper")
 
 
 @dataclass(frozen=True)
@@ -59,10 +143,10 @@ def find_study(study_or_folder: str | Path, runs: str | Path = "runs") -> Study:
     """
     folder = Path(study_or_folder)
     if (folder / "study.json").is_file():
-        return _read(folder, folder.resolve().parent.parent)
+        return _read_study(folder, folder.resolve().parent.parent)
     folder = Path(runs) / "studies" / str(study_or_folder)
     if (folder / "study.json").is_file():
-        return _read(folder, Path(runs))
+        return _read_study(folder, Path(runs))
     raise SlackoffError(_not_found(str(study_or_folder), Path(runs) / "studies"))
 
 
@@ -79,7 +163,7 @@ def _not_found(name: str, studies: Path) -> str:
     return f"There is no study '{name}' in {studies}: {suggestion}The studies there are: {', '.join(known)}."
 
 
-def _read(folder: Path, runs: Path) -> Study:
+def _read_study(folder: Path, runs: Path) -> Study:
     path = folder / "study.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -95,12 +179,9 @@ def _read(folder: Path, runs: Path) -> Study:
     if without or not cells:
         what = f"its cell {without[0]} has no axis '{axis}'" if without else "it lists no cells"
         raise SlackoffError(f"{path} is of no use, {what}: run the study's command again to rewrite it.")
-    texts = {key: str(content.get(key) or "") for key in Study.__dataclass_fields__ if key in _TEXTS}
+    texts = {key: str(content.get(key) or "") for key in _TEXTS}
     named: dict[str, Any] = {"name": folder.name, **texts}
     return Study(axis=axis, cells=cells, folder=folder, runs=runs, **choices, **named)
-
-
-_TEXTS = ("title", "question", "experiment", "size", "created_at", "command", "paper")
 
 
 def _names(content: dict[str, Any], key: str) -> tuple[str, ...]:
@@ -114,3 +195,111 @@ def _names(content: dict[str, Any], key: str) -> tuple[str, ...]:
 def scalars(axes: dict[str, Any]) -> dict[str, Any]:
     """Axis values that a frame can group by: a list or mapping becomes its JSON text."""
     return {key: json.dumps(value) if isinstance(value, list | dict) else value for key, value in axes.items()}
+
+
+@dataclass
+class CellFiles:
+    """One cell: its status as the file has it, its label, one row per logged event, results by file."""
+
+    status: dict[str, Any]
+    label: dict[str, Any] = field(default_factory=dict)
+    steps: pa.Table | None = None
+    images: dict[str, pa.Table] = field(default_factory=dict)
+
+
+def read_cell(folder: Path) -> CellFiles:
+    """Reads the folder of a cell; results per image only where the cell is done.
+
+    Where there is no folder the state is 'missing'. A file that is damaged, or lacking though the cell is done, makes
+    it 'unreadable', with the file in `last_error` and without results.
+
+    Raises:
+        SlackoffError: a newer slackoff wrote the cell.
+    """
+    path = folder / "status.json"
+    found = CellFiles({"state": "missing"})
+    try:
+        if not path.is_file():
+            return found
+        content = json.loads(path.read_text(encoding="utf-8"))
+        refuse_newer(content, path)
+        found.status, found.label = checked_status(content)
+        path = folder / "steps.parquet"
+        if path.is_file():
+            found.steps = typed_steps(_read_parquet(path))
+        elif (path := folder / "steps.jsonl").is_file():
+            found.steps = steps_of(read_lines(path))
+        if found.status["state"] == "done":
+            for file in FILES:
+                path = folder / file
+                if path.is_file() or file == FILES[0]:
+                    found.images[file] = typed_images(_read_parquet(path))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
+        return CellFiles({"state": "unreadable", "last_error": _sentence(path, error)}, steps=found.steps)
+    return found
+
+
+def checked_status(content: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The known keys of a status, None where an older slackoff did not write them, and its label.
+
+    Raises:
+        KeyError: it names no state.
+        TypeError, ValueError, AttributeError: a value is of another kind than it should be.
+    """
+    content = {**content, "state": content["state"]}
+    status = {key: content.get(key) for key in STATUS}
+    for key, value in status.items():
+        if value is None:
+            continue
+        if STATUS[key].dtype == TIME:
+            datetime.fromisoformat(value)
+        elif not isinstance(value, _PLAIN[STATUS[key].dtype]):
+            raise TypeError(f"{key} is {value!r}")
+    return status, dict(content.get("label") or {})
+
+
+def typed_steps(table: pa.Table) -> pa.Table:
+    """The rows of one cell with `step` as int64 and everything else as float64."""
+    return _typed(table, {"step": STEPS["step"].dtype}, NUMBER, needed=("step",))
+
+
+def typed_images(table: pa.Table) -> pa.Table:
+    """The rows of one cell with names as text, height and width as int64 and everything else as float64."""
+    known = {name: column.dtype for name, column in IMAGES.items()}
+    return _typed(table, known, None, needed=("test_set", "image"))
+
+
+def _typed(table: pa.Table, known: dict[str, str], other: str | None, needed: tuple[str, ...]) -> pa.Table:
+    for name in needed:
+        if name not in table.column_names:
+            raise KeyError(f"there is no column {name}")
+    for place, item in enumerate(table.schema):
+        kind = _arrow_type(item, known.get(item.name, other))
+        if item.type != kind:
+            table = table.set_column(place, item.name, table.column(place).cast(kind))
+    return table.replace_schema_metadata()
+
+
+def _arrow_type(item: pa.Field, dtype: str | None) -> pa.DataType:
+    """What a column is to be; one that nobody knows is a name or a number by what it holds."""
+    if dtype is None:
+        kind = item.type.value_type if pa.types.is_dictionary(item.type) else item.type
+        text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+        dtype = NAMES if text else NUMBER
+    return _ARROW[dtype]
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    # Hundreds of small files: handing each to Arrow's threads for reading takes longer than reading it.
+    return pq.ParquetFile(pa.BufferReader(path.read_bytes())).read(use_threads=False)
+
+
+def steps_of(rows: list[dict[str, Any]]) -> pa.Table | None:
+    """The events of one cell, with `step` in each, as `typed_steps` has them; None without any."""
+    return typed_steps(pa.Table.from_pandas(pd.DataFrame(rows), preserve_index=False)) if rows else None
+
+
+def _sentence(path: Path, error: Exception) -> str:
+    why = str(error).strip().partition("\n")[0] or type(error).__name__
+    why = "there is no such file" if isinstance(error, FileNotFoundError) else why
+    return f"{path} cannot be read ({why}): remove the folder of the cell and run the command of its study again."

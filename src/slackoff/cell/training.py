@@ -34,8 +34,8 @@ from slackoff.record.environment import describe_environment, device_kind, is_em
 from slackoff.record.files import remove_partials, write_json
 from slackoff.record.results import RecordLogger, write_results
 from slackoff.record.status import Status
-from slackoff.record.wandb_view import WandbView
 from slackoff.tasks import StepSeed
+from slackoff.wandb_view.live import WandbView
 
 _LONGEST_EVALUATION = timedelta(days=1)
 
@@ -166,7 +166,7 @@ def run_cell(config: DictConfig, folder: Path, status: Status, process_start: fl
             log_all(trainer, {"/".join(filter(None, ("final", name, key))): v for key, v in evaluated.means.items()})
         record.close()
         for name, each in measured.items():
-            write_results(folder, name, each, found[name])
+            write_results(folder, name, each, found[name].rows, found[name].pictures)
         if view:
             view.show_results(found)
     except BaseException as error:

@@ -21,8 +21,8 @@ def publish(
 
     Again with the same record it changes nothing; with a newer one it brings all of it up to date.
     """
-    from slackoff.publishing.publish import publish as publish_study
-    from slackoff.publishing.study_names import study_named
+    from slackoff.wandb_view.publish import publish as publish_study
+    from slackoff.wandb_view.publish import study_named
 
     console = Console()
     try:

@@ -2,8 +2,7 @@
 
 from slackoff.evaluation.complexity import ComplexityMeasurement
 from slackoff.evaluation.evaluator import Evaluation, Evaluator
-from slackoff.evaluation.image_sets import EvaluationImage, PairFolder, RainOnHeldOut, ThinRainOnHeldOut
-from slackoff.evaluation.streaks import StreaksOnHeldOut
+from slackoff.evaluation.test_sets import EvaluationImage, PairFolder, RainOnHeldOut, StreaksOnHeldOut
 
 __all__ = [
     "ComplexityMeasurement",
@@ -13,5 +12,4 @@ __all__ = [
     "PairFolder",
     "RainOnHeldOut",
     "StreaksOnHeldOut",
-    "ThinRainOnHeldOut",
 ]

@@ -1,17 +1,16 @@
 """Measure a network on a test set: one row an image, means for the curves, a few pictures."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torchmetrics import Metric, MetricCollection
 
-from slackoff.evaluation.image_sets import EvaluationImage
-from slackoff.metrics.classes import BackgroundError, RainError
+from slackoff.evaluation.test_sets import EvaluationImage
+from slackoff.metrics import BackgroundError, RainRemovalError
 from slackoff.metrics.columns import for_averaging
 from slackoff.metrics.protocol import Protocol
 from slackoff.networks.devices import device_of, true_float32
@@ -58,10 +57,6 @@ class Evaluator:
         self.picture_count = picture_count
         self.also = dict(also or {})
 
-    def quick_means(self, network: nn.Module) -> dict[str, float]:
-        """The means over the quick part of the test set."""
-        return self.quick_look(network, 0).means
-
     def quick_look(self, network: nn.Module, picture_count: int) -> Evaluation:
         """Measure the quick part of the test set and keep pictures of so many of its images."""
         return self._measure(network, self.name, self.quick, picture_count)
@@ -81,7 +76,11 @@ class Evaluator:
         self, network: nn.Module, name: str, images: Sequence[EvaluationImage], picture_count: int
     ) -> Evaluation:
         device = device_of(network)
-        pooled = self._pooled_metrics().to(device)
+        # Over the pixels of all images at once. Every rank that measures measures all images: nothing is synced.
+        pooled = {
+            "e_b": BackgroundError(self.protocol.headline, "pooled", sync_on_compute=False).to(device),
+            "e_r": RainRemovalError(self.protocol.headline, "pooled", sync_on_compute=False).to(device),
+        }
         was_training = network.training
         network.eval()
         rows, pictures = [], {}
@@ -90,33 +89,21 @@ class Evaluator:
             background, rain, rainy = (x[None].to(device) for x in (image.background, image.rain, image.rainy))
             with true_float32(device):
                 output = network(rainy).float()
-            measures = self.protocol.measure(output, background, rain, rainy)
-            pooled.update(self.protocol.prepare(output), background, rain, rainy)
+            sums = self.protocol.sums(output, background, rain, rainy)
+            for key, metric in pooled.items():
+                metric.update(output, background, rain, rainy, sums[key])
             height, width = rainy.shape[-2:]
             row = {"test_set": name, "image": image.name, "height": height, "width": width, **image.origin}
-            rows.append(row | {key: value.item() for key, value in measures.items()})
+            figures = self.protocol.figures(sums)
+            rows.append(row | dict(zip(figures, torch.cat([*figures.values()]).tolist(), strict=True)))
             if number in pictured:
                 shown = {"rainy": rainy, "output": output, "background": background}
                 pictures[name, image.name] = {key: _to_pixels(value[0]) for key, value in shown.items()}
         network.train(was_training)
         frame = pd.DataFrame(rows)
         means = {key: _mean(frame, key) for key in self.protocol.columns()}
-        means |= {key: value.item() for key, value in pooled.compute().items()}
+        means |= {f"{key}_pooled": metric.compute().item() for key, metric in pooled.items()}
         return Evaluation(frame, means, pictures)
-
-    def _pooled_metrics(self) -> MetricCollection:
-        """E_R and E_B over the pixels of all images at once; every rank measures all images, so nothing is synced."""
-        options: dict[str, Any] = {
-            "threshold": self.protocol.headline,
-            "average": "pooled",
-            "quantise": self.protocol.quantise,
-            "sync_on_compute": False,
-        }
-        metrics: dict[str, Metric | MetricCollection] = {
-            "e_r_pooled": RainError(**options),
-            "e_b_pooled": BackgroundError(**options),
-        }
-        return MetricCollection(metrics, compute_groups=False)
 
 
 def _mean(frame: pd.DataFrame, key: str) -> float:

@@ -143,7 +143,7 @@ class NegativeSSIM(nn.Module):
     """-SSIM of a network's output (Ren et al., PReNet, CVPR 2019, as in the authors' code).
 
     SSIM of Wang et al. 2004 for a data range of 1: 11x11 Gaussian window of sigma 1.5, mean over channels and all
-    pixels. At the border the images go on as zeros, which the measure ``slackoff.metrics.fidelity.ssim`` does not do:
+    pixels. At the border the images go on as zeros, which the measure ``slackoff.metrics.functional.ssim`` does not do:
     the two differ a little. From -1, a perfect output, to 1.
 
     Args:

@@ -1,6 +1,6 @@
 """The choices behind a number, under a name: compare two tables only when their protocols are the same."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from slackoff.errors import SlackoffError
-from slackoff.metrics import fidelity, functional
+from slackoff.metrics import functional
 from slackoff.metrics.columns import HEADLINE_THRESHOLD, THRESHOLDS, Channel, Column, measure_columns
+from slackoff.metrics.functional import Sums, masked_sums, squared_error
 
 Images = Literal["any", "whole", "five"]
 _FOR = {"any": "", "whole": "; for whole images", "five": "; for five crops of each pair and of its mirror image"}
@@ -20,7 +21,7 @@ _CHOICES = {
     "channel": ("rgb", "y"),
     "images": tuple(_FOR),
     "truncate": (False, True),
-    "ssim_window": tuple(fidelity.SSIM_WINDOW),
+    "ssim_window": tuple(functional.SSIM_WINDOW),
 }
 _WINDOWS = {
     "gaussian": "SSIM 11x11 Gaussian, sigma 1.5, where the window fits",
@@ -37,7 +38,7 @@ class Protocol:
     saved and read back; `clip`: where they are not rounded, clamp the output to 0..255 all the same; `channel`: of
     the PSNR and SSIM that tables and figures show, "rgb" or "y" (both are measured, whichever it is); `images`: what
     the protocol is for, "any" test images, only "whole" ones or only "five" crops of pairs; `truncate`: round down;
-    `ssim_window`: see `fidelity.ssim`. Raises `SlackoffError` for thresholds outside [0, 255), repeated or missing
+    `ssim_window`: see `functional.ssim`. Raises `SlackoffError` for thresholds outside [0, 255), repeated or missing
     ones, another headline, or a choice that is none of those named here.
     """
 
@@ -49,7 +50,7 @@ class Protocol:
     channel: Channel = "rgb"
     images: Images = "any"
     truncate: bool = False
-    ssim_window: fidelity.Window = "gaussian"
+    ssim_window: functional.Window = "gaussian"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "thresholds", _checked_thresholds(self.thresholds))
@@ -88,61 +89,61 @@ class Protocol:
             return functional.quantise(output, self.truncate)
         return output.float().clamp(0, 1) if self.clip else output
 
-    @torch.no_grad()
     def measure(self, output: Tensor, background: Tensor, rain: Tensor, rainy: Tensor) -> dict[str, Tensor]:
         """Every figure of `columns()` for a batch: name -> float32 (N,), NaN where a figure is not defined.
 
         `output`, `background`, `rainy` are float (N, 3, H, W), `rain` is (N, 1, H, W), all in [0, 1], on one
         device. `rain` is the layer before clipping, where it is known; else `functional.rain_from_pair`.
         """
+        return self.figures(self.sums(output, background, rain, rainy))
+
+    def figures(self, sums: dict[str, Sums]) -> dict[str, Tensor]:
+        """From what `sums` gives to what `measure` gives."""
+        return {name: _quotient(name)(sums[name]).float() for name in self.columns()}
+
+    @torch.no_grad()
+    def sums(self, output: Tensor, background: Tensor, rain: Tensor, rainy: Tensor) -> dict[str, Sums]:
+        """The sums that every figure of `columns()` is taken from, for a batch as in `measure`."""
         _check_shapes(output, background, rain, rainy)
         output = self.prepare(output)
         if self.quantise:
             background, rainy = map(functional.quantise, (background, rainy))
-        figures = self._masked_errors(output, background, rain, rainy)
-        figures |= self._removal(output, background, rain, rainy)
-        figures |= self._fidelity(output, background) | self._fidelity_of_input(background, rainy, "rgb")
-        if self.channel == "y":
-            figures |= self._fidelity_of_input(background, rainy, "y")
-        return {name: figures[name] for name in self.columns()}
-
-    def _masked_errors(self, output: Tensor, background: Tensor, rain: Tensor, rainy: Tensor) -> dict[str, Tensor]:
-        change = functional.squared_error(output, rainy)
-        error = functional.squared_error(output, background)
-        visible_rain = functional.squared_error(background, rainy)
-        figures: dict[str, Tensor] = {}
+        change, error, visible_rain = (
+            squared_error(first, second)
+            for first, second in ((output, rainy), (output, background), (background, rainy))
+        )
+        found: dict[str, Sums] = {}
         for threshold in self.thresholds:
             mask = functional.rain_mask(rain, threshold)
             at_threshold = {
-                "e_r": functional.root_mean(*functional.masked_sums(change, mask)),
-                "e_b": functional.root_mean(*functional.masked_sums(error, ~mask)),
-                "e_r_oracle": functional.root_mean(*functional.masked_sums(visible_rain, mask)),
+                "e_r": masked_sums(change, mask),
+                "e_b": masked_sums(error, ~mask),
+                "e_r_oracle": masked_sums(visible_rain, mask),
             }
-            figures |= {f"{name}_t{threshold:g}": values for name, values in at_threshold.items()}
+            found |= {f"{name}_t{threshold:g}": sums for name, sums in at_threshold.items()}
             if threshold == self.headline:
-                figures |= at_threshold
-                figures["residual_rms"] = functional.root_mean(*functional.masked_sums(error, mask))
-        return figures
+                removal = functional.removal_sums(output, rainy, rain, mask)
+                found |= at_threshold
+                found["residual_rms"] = masked_sums(error, mask)
+                found["removal_share"], found["leftover_rms"] = removal
+                found["removal_share_oracle"] = functional.removal_sums(background, rainy, rain, mask).share
+        found["psnr_rgb"], found["psnr_rgb_input"] = map(functional.whole_sums, (error, visible_rain))
+        found["psnr_y"] = functional.psnr_sums(output, background, "y")
+        if self.channel == "y":
+            found["psnr_y_input"] = functional.psnr_sums(rainy, background, "y")
+        for name in (name for name in self.columns() if name.startswith("ssim")):
+            image = rainy if name.endswith("_input") else output
+            channel: Channel = "y" if name.startswith("ssim_y") else "rgb"
+            values = functional.ssim(image, background, channel, self.ssim_window)
+            found[name] = Sums(values, torch.ones_like(values))
+        return found
 
-    def _removal(self, output: Tensor, background: Tensor, rain: Tensor, rainy: Tensor) -> dict[str, Tensor]:
-        mask = functional.rain_mask(rain, self.headline)
-        share, leftover = functional.removal_share(output, rainy, rain, mask)
-        oracle, _ = functional.removal_share(background, rainy, rain, mask)
-        return {"removal_share": share, "leftover_rms": leftover, "removal_share_oracle": oracle}
 
-    def _fidelity(self, output: Tensor, background: Tensor) -> dict[str, Tensor]:
-        return {
-            "psnr_rgb": fidelity.psnr(output, background),
-            "ssim_rgb": fidelity.ssim(output, background, "rgb", self.ssim_window),
-            "psnr_y": fidelity.psnr(output, background, "y"),
-            "ssim_y": fidelity.ssim(output, background, "y", self.ssim_window),
-        }
-
-    def _fidelity_of_input(self, background: Tensor, rainy: Tensor, channel: Channel) -> dict[str, Tensor]:
-        return {
-            f"psnr_{channel}_input": fidelity.psnr(rainy, background, channel),
-            f"ssim_{channel}_input": fidelity.ssim(rainy, background, channel, self.ssim_window),
-        }
+def _quotient(name: str) -> Callable[[Sums], Tensor]:
+    """How the figure of this name is taken from its sums."""
+    if name.startswith("psnr"):
+        return functional.decibel
+    return functional.mean if name.startswith(("ssim", "removal_share")) else functional.root_mean
 
 
 def _check_shapes(output: Tensor, background: Tensor, rain: Tensor, rainy: Tensor) -> None:

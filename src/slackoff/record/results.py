@@ -7,19 +7,21 @@ written as in a URL (a%2F001), so that each is one folder and can be read back.
 import json
 import time
 from argparse import Namespace
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
+import numpy as np
 import pandas as pd
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
+from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save
 from torch import nn
 
-from slackoff.evaluation import Evaluation
 from slackoff.record.files import read_lines, write_bytes, write_text, write_whole
 
 KINDS = ("rainy", "output", "background")
@@ -97,7 +99,13 @@ class RecordLogger(Logger):
             write_whole(self.path.with_suffix(".parquet"), frame.to_parquet)
 
 
-def write_results(folder: Path, name: str, network: nn.Module, found: Evaluation) -> None:
+def write_results(
+    folder: Path,
+    name: str,
+    network: nn.Module,
+    rows: pd.DataFrame,
+    pictures: Mapping[Named, Mapping[str, NDArray[np.uint8]]],
+) -> None:
     """Write the results of a network into a cell's folder.
 
     ``network.safetensors``, ``images.parquet`` and the pictures rainy, output and background (their place:
@@ -108,16 +116,16 @@ def write_results(folder: Path, name: str, network: nn.Module, found: Evaluation
         folder: the cell's folder.
         name: of a further network, such as 'teacher'; empty for the cell's own.
         network: what was measured.
-        found: what was found.
+        rows: what was measured, one row a test image.
+        pictures: of some test images, uint8 (H, W, 3) under rainy, output and background.
     """
     weights = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     # Safetensors' own writing to a file hides a full disk.
     write_bytes(folder / f"{name or 'network'}.safetensors", save(weights))
-    rows = folder / ("images.parquet" if not name else f"images_{name}.parquet")
-    write_whole(rows, lambda path: found.rows.to_parquet(path))
-    for named, shown in found.pictures.items():
-        pictures = picture_folder(folder, named)
-        pictures.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / ("images.parquet" if not name else f"images_{name}.parquet"), rows.to_parquet)
+    for named, shown in pictures.items():
+        place = picture_folder(folder, named)
+        place.mkdir(parents=True, exist_ok=True)
         files = {f"output_{name}": shown["output"]} if name else shown
         for file, pixels in files.items():
-            write_whole(pictures / f"{file}.png", partial(Image.fromarray(pixels).save, format="PNG"))
+            write_whole(place / f"{file}.png", partial(Image.fromarray(pixels).save, format="PNG"))

@@ -11,7 +11,6 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from slackoff.errors import SlackoffError
-from slackoff.publishing.agent import agent_run, refuse_many_cells, show_done_cell
 from slackoff.record.files import write_json
 from slackoff.record.status import Status
 from slackoff.sweep.backend import Resources
@@ -22,6 +21,7 @@ from slackoff.sweep.manifest import Job
 from slackoff.sweep.network_costs import check_network_costs, keep_network_costs
 from slackoff.sweep.plan import FLOAT32, Cell, auto_here, plan, settle_precision
 from slackoff.sweep.planner_process import PlannerProcess
+from slackoff.wandb_view import agent_run, refuse_many_cells
 
 
 def run_jobs(
@@ -89,6 +89,8 @@ def run_study(
     known = agent_run() is not None and cells[0].status().state == "done"
     statuses = run_cells(cells, resources, console, planner)
     if known:
+        from slackoff.wandb_view.publish import show_done_cell
+
         show_done_cell(cells[0].folder, str(cells[0].config.logger.project))
     trouble = _draw(cells, statuses, console)
     failed = report_failures(cells, statuses, resources, console)
@@ -185,6 +187,6 @@ def _report(folder: Path, console: Console, wandb: bool, project: str) -> None:
         print_quality_cost(table, console)
     console.print(f"Report: {page}", soft_wrap=True)
     if wandb and agent_run() is None:  # an agent's run is that of the cell
-        from slackoff.publishing.study_run import show_study
+        from slackoff.wandb_view.publish import show_study
 
         show_study(frames, project)

@@ -35,10 +35,10 @@ from slackoff.analysis.claims.claim import (
     with_scope,
     within,
 )
-from slackoff.analysis.columns import SIZES
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import TEST_SET, Group, groups, in_order
 from slackoff.analysis.statistics import Interval, Joint, difference_interval
+from slackoff.analysis.study import SIZES
 from slackoff.analysis.text import amount, at, first_of, flipped, listing, name, number, signed
 from slackoff.metrics.columns import COLUMNS
 

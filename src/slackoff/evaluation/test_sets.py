@@ -1,0 +1,267 @@
+"""Where test images come from: rain on held-out backgrounds, drawn or taken from real pairs, or a folder of pairs."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+
+from slackoff.data.streams import derive_seed
+from slackoff.errors import SlackoffError
+from slackoff.images import (
+    ImageSource,
+    Pair,
+    check_crops,
+    chosen_by_place,
+    find_pairs,
+    fingerprint,
+    five_crops,
+    held_out_crops,
+    read_pair,
+    split_images,
+)
+from slackoff.metrics.functional import rain_from_pair
+from slackoff.rain import RainRange, ThinRain, add_rain, render_layer
+
+TestCrops = Literal["centre", "five"]
+TEST_CROPS = ("centre", "five")
+
+
+class EvaluationImage(NamedTuple):
+    """One test image, float32 in [0, 1]: (3, H, W) each, ``rain`` (1, H, W).
+
+    ``name`` is unique in its test set. ``origin`` tells what images have in common, as columns of the record:
+    ``photograph`` for crops of one photo, its path in its source; ``source`` for pairs over one and the same background
+    (statistics resample those together), a digest of it, the same wherever that lies.
+    """
+
+    name: str
+    background: Tensor
+    rain: Tensor
+    rainy: Tensor
+    origin: dict[str, str]
+
+
+class ImageSet(Protocol):
+    """What a config node ``evaluation.test_set`` builds."""
+
+    def fingerprint(self) -> str:
+        """Hexadecimal digest of the files the set is made from, beside the held-out backgrounds; part of identity."""
+
+    def load(self, source: ImageSource, held_out: Sequence[int]) -> list[EvaluationImage]:
+        """Make the images, in a fixed order."""
+
+
+@dataclass(frozen=True)
+class RainOnHeldOut:
+    """Synthetic rain on crops of the backgrounds that were held out from training.
+
+    Args:
+        count: number of test images.
+        size_px: side of each crop.
+        seed: of the choice of crops and of the rain; not the training seed.
+        rain: a training range, or the generator of thin rain.
+        label: what the names of the images begin with; tells apart test sets of the same crops.
+    """
+
+    count: int
+    size_px: int
+    seed: int
+    rain: RainRange | ThinRain
+    label: str = ""
+
+    def fingerprint(self) -> str:
+        return ""
+
+    def load(self, source: ImageSource, held_out: Sequence[int]) -> list[EvaluationImage]:
+        """See ``ImageSet``.
+
+        Raises:
+            SlackoffError: no image is held out, the held-out ones cannot give ``count`` crops, or the crops are too
+                small for the rain.
+        """
+        if isinstance(self.rain, RainRange):
+            self.rain.check_side(self.size_px, "the side of a test image, size_px")
+        if not held_out:
+            raise SlackoffError(
+                "No background is held out for this test set: set background.held_out to a share such as 0.1, "
+                "or use evaluation=rain100l with evaluation.root=..."
+            )
+        crops = held_out_crops(source, held_out, self.size_px, self.count, self.seed)
+        images = []
+        for number, crop in enumerate(crops):
+            generator = Generator().manual_seed(derive_seed(self.seed, "test rain", number))
+            background = _to_tensor(crop.pixels)
+            rain = render_layer(self.rain, self.size_px, self.size_px, generator)[0]
+            rainy = add_rain(background, rain)
+            name = f"{self.label}-{crop.name}" if self.label else crop.name
+            images.append(EvaluationImage(name, background, rain, rainy, {"photograph": crop.image}))
+        return images
+
+
+@dataclass(frozen=True)
+class PairFolder:
+    """A folder of (rainy, clean) pairs, such as Rain100L.
+
+    Args:
+        root: the folder; see docs/datasets.md for the layouts.
+        count: take only the first so many pairs; None takes all.
+        crop_px: side of what is measured; None measures whole images.
+        key: the config key that names ``root``, for messages.
+        layout: see ``slackoff.images.find_pairs``.
+        numbers: [first, last] of the pairs in the order of the numbers in their names, see
+            ``slackoff.images.chosen_by_place``; None takes all, in the order of their names.
+        crops: "centre": the centre square of ``crop_px``; "five": ten squares of each pair, its corners, its centre and
+            those of the mirrored pair, see ``slackoff.images.five_crops``. Each is a test image of its own, named by
+            the pair and the crop.
+
+    Raises:
+        SlackoffError: such crops are not known, or have no side.
+    """
+
+    root: str
+    count: int | None = None
+    crop_px: int | None = None
+    key: str = "evaluation.root"
+    layout: str = "auto"
+    numbers: Sequence[int] | None = None
+    crops: TestCrops = "centre"
+
+    def __post_init__(self) -> None:
+        check_crops(self.crops, "The crops of a test set of pairs: crops", TEST_CROPS)
+        if self.crops == "five" and self.crop_px is None:
+            raise SlackoffError("A test set of pairs with crops=five needs their side: set evaluation.crop_px=224")
+
+    def fingerprint(self) -> str:
+        """Of all pairs of the folder: which of them are taken stands in the config, which counts as well."""
+        return fingerprint(find_pairs(self.root, self.key, self.layout))
+
+    def pairs(self) -> list[Pair]:
+        """The pairs that the test set is made of, before ``count``; raises as ``load``."""
+        found = find_pairs(self.root, self.key, self.layout)
+        return found if self.numbers is None else chosen_by_place(found, self.numbers, self.key)
+
+    def load(self, source: ImageSource, held_out: Sequence[int]) -> list[EvaluationImage]:
+        """See ``ImageSet``; the backgrounds are not used.
+
+        Raises:
+            SlackoffError: see ``find_pairs``, ``chosen_by_place`` and ``read_pair``; or a pair is smaller than
+                ``crop_px``.
+        """
+        images: list[EvaluationImage] = []
+        for pair in self.pairs()[: self.count]:
+            rainy, clean = (self._cropped(pixels, pair.name) for pixels in read_pair(pair))
+            o, b = _to_tensor(rainy), _to_tensor(clean)
+            digest = hashlib.sha256(clean.tobytes()).hexdigest()[:12]
+            rain = rain_from_pair(o[None], b[None])[0]
+            image = EvaluationImage(pair.name, b, rain, o, {"source": digest})
+            images += _five(image, self.crop_px) if self.crops == "five" and self.crop_px else [image]
+        return images
+
+    def _cropped(self, pixels: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+        """What is read of an image: the centre square or, for five crops as well, the whole."""
+        if self.crop_px is None:
+            return pixels
+        height, width = pixels.shape[:2]
+        if min(height, width) < self.crop_px:
+            raise SlackoffError(
+                f"The pair {name} in {self.root} is {height}x{width}, smaller than evaluation.crop_px={self.crop_px}: "
+                "lower it, or set it to null for whole images"
+            )
+        return pixels if self.crops == "five" else pixels[_centre(pixels.shape, self.crop_px, self.crop_px)]
+
+
+def _five(image: EvaluationImage, side: int) -> list[EvaluationImage]:
+    """Crops that look into the image and its mirror image, so that ten of them take the memory of two."""
+    mirrored = image._replace(background=image.background.flip(2), rain=image.rain.flip(2), rainy=image.rainy.flip(2))
+    height, width = image.rainy.shape[1:]
+    crops = []
+    for crop in five_crops(height, width, side):
+        whole, left = (mirrored, width - side - crop.left) if crop.mirrored else (image, crop.left)
+        rows, columns = slice(crop.top, crop.top + side), slice(left, left + side)
+        background, rain, rainy = (x[:, rows, columns] for x in (whole.background, whole.rain, whole.rainy))
+        crops.append(EvaluationImage(f"{image.name}-{crop.name}", background, rain, rainy, image.origin))
+    return crops
+
+
+@dataclass(frozen=True)
+class StreaksOnHeldOut:
+    """The rain layers of a folder of pairs on held-out backgrounds ("Networks are Slacking Off", Figures 4 to 7, 10).
+
+    Test image i has the rain of pair i and held-out background i, each list begun again when it ends, until every
+    background and every pair was used or ``count`` is reached. Of both the centre is taken, as large as both allow:
+    nothing is resized, so neither streaks nor photos lose their sharpness. The paper does not say how it did this.
+
+    Args:
+        root: the folder of pairs, such as Rain100L; R is taken from each as the largest channel of O - B.
+        count: number of test images; None gives as many as there are pairs or backgrounds, whichever are more.
+        crop_px: largest side of a test image; None sets no limit.
+        backgrounds: whose held-out photos to use; None uses those of the cell's own backgrounds.
+        held_out: share or number of ``backgrounds`` that may be used here. Ignored where these are the very photos that
+            the cell trains on: then the cell's own split counts.
+        key: the config key that names ``root``, for messages.
+    """
+
+    root: str
+    count: int | None = None
+    crop_px: int | None = None
+    backgrounds: ImageSource | None = None
+    held_out: float | int | None = None
+    key: str = "evaluation.root"
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(PairFolder(self.root, key=self.key).fingerprint().encode())
+        if self.backgrounds is not None:
+            digest.update(f"{self.backgrounds.fingerprint()} {self.held_out}".encode())
+        return digest.hexdigest()
+
+    def load(self, source: ImageSource, held_out: Sequence[int]) -> list[EvaluationImage]:
+        """See ``ImageSet``.
+
+        Raises:
+            SlackoffError: no background is held out, or see ``find_pairs`` and ``read_pair``.
+        """
+        source, held_out = self._photos(source, held_out)
+        rains = PairFolder(self.root, self.count, key=self.key).load(source, [])
+        total = self.count or max(len(rains), len(held_out))
+        return [
+            self._compose(rains[number % len(rains)], source, held_out[number % len(held_out)])
+            for number in range(total)
+        ]
+
+    def _photos(self, source: ImageSource, held_out: Sequence[int]) -> tuple[ImageSource, Sequence[int]]:
+        if self.backgrounds is not None and self.backgrounds.fingerprint() != source.fingerprint():
+            source = self.backgrounds
+            held_out = split_images(source, self.held_out, key="evaluation.held_out").test
+        if not held_out:
+            raise SlackoffError(
+                "No background is held out for the streak test set: set background.held_out (and evaluation.held_out) "
+                "to a share such as 0.1"
+            )
+        return source, held_out
+
+    def _compose(self, rain: EvaluationImage, source: ImageSource, number: int) -> EvaluationImage:
+        photo = source.read(number)
+        limit = self.crop_px or max(photo.shape)
+        height = min(photo.shape[0], rain.rain.shape[-2], limit)
+        width = min(photo.shape[1], rain.rain.shape[-1], limit)
+        background = _to_tensor(photo[_centre(photo.shape, height, width)])
+        streaks = rain.rain[:, *_centre(rain.rain.shape[1:], height, width)]
+        name = source.names[number]
+        origin = {"source": hashlib.sha256(photo.tobytes()).hexdigest()[:12]}
+        return EvaluationImage(f"{rain.name}-on-{name}", background, streaks, add_rain(background, streaks), origin)
+
+
+def _centre(whole: Sequence[int], height: int, width: int) -> tuple[slice, slice]:
+    """Rows and columns of the middle of an image of this height and width."""
+    top, left = (whole[0] - height) // 2, (whole[1] - width) // 2
+    return slice(top, top + height), slice(left, left + width)
+
+
+def _to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
+    """uint8 (H, W, 3) to float32 (3, H, W) in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1).float() / 255.0

@@ -1,0 +1,288 @@
+"""A whole study replayed to W&B from the record: every cell, the study's own run, a workspace and a report."""
+
+import hashlib
+import json
+import logging
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from omegaconf import OmegaConf
+
+from slackoff.analysis import Frames, load
+from slackoff.analysis.claims import check
+from slackoff.analysis.groups import TEST_SET
+from slackoff.analysis.study import Study
+from slackoff.analysis.tables import label_columns, measures_of, study_table
+from slackoff.analysis.wandb_source import tag_of
+from slackoff.errors import SlackoffError
+from slackoff.record.files import read_lines
+from slackoff.record.status import Status, read_status
+from slackoff.wandb_view import agent_run
+from slackoff.wandb_view.content import (
+    STEP,
+    headline_threshold,
+    image_tables,
+    known_step,
+    pictures,
+    read_pictures,
+    record_digest,
+    run_id,
+    run_options,
+    with_step,
+)
+from slackoff.wandb_view.dashboard import Curve, refuse_without_workspaces, save_report, save_workspace
+from slackoff.wandb_view.destination import DIGEST, Destination, Offline, Online, begun
+
+_log = logging.getLogger(__name__)
+_CLAIM_COLUMNS = ("family", "group", "statement", "verdict", "sentence", "scope")
+
+
+@dataclass(frozen=True)
+class Published:
+    """What was done: numbers of cells, whether the study's run was written, addresses (empty offline)."""
+
+    written: int
+    there: int
+    unstarted: int
+    study_written: bool
+    workspace: str = ""
+    report: str = ""
+
+
+def publish(
+    study: str,
+    runs: Path,
+    project: str,
+    entity: str | None = None,
+    offline: bool = False,
+    tell: Callable[[int, int], object] = lambda done, total: None,
+) -> Published:
+    """Replay the record of a study to W&B; what is there and shows the same is left as it is.
+
+    Args:
+        study: name of a study under ``runs``, or its folder.
+        runs: where the records are.
+        project: W&B project.
+        entity: W&B user or team; the account's own if None.
+        offline: write folders for ``wandb sync`` and no dashboard.
+        tell: told after each cell how many of how many are through.
+
+    Raises:
+        SlackoffError: there is no such study, its record is damaged, there is no account, or no server.
+    """
+    frames = load(study, runs)
+    found = frames.study
+    if not offline:
+        refuse_without_workspaces()
+    make = Offline if offline else Online
+    destination: Destination = make(found.folder, project, entity)
+    written, unstarted = 0, 0
+    states = frames.cells.set_index("id")["state"]
+    for number, (identity, axes) in enumerate(found.cells, 1):
+        folder = found.runs / "cells" / identity
+        started = states[identity] not in ("missing", "unreadable") and any(folder.glob("steps.*"))
+        unstarted += not started
+        written += started and _publish_cell(folder, destination, found.name, axes)
+        tell(number, len(found.cells))
+    shown = publish_study(frames, destination)
+    there = len(found.cells) - written - unstarted
+    if not isinstance(destination, Online):
+        return Published(written, there, unstarted, shown)
+    drawn = curves(study_rows(frames))
+    workspace = save_workspace(found, drawn, destination)
+    return Published(written, there, unstarted, shown, workspace, save_report(found, drawn, check(frames), destination))
+
+
+def study_named(given: str, runs: Path) -> str:
+    """The study that ``--study`` means: ``patchcount`` for the one named patchcount-laptop-builtin-r100like-3ac3eb.
+
+    Returns:
+        The name or folder as given where it is one, else the only study of that experiment.
+
+    Raises:
+        SlackoffError: several studies fit. One that none fits is left to whoever loads it.
+    """
+    if (Path(given) / "study.json").is_file():
+        return given
+    found = sorted(path.parent.name for path in (runs / "studies").glob("*/study.json"))
+    fitting = [name for name in found if name.startswith(f"{given}-")]
+    if given in found or not fitting:
+        return given
+    if len(fitting) > 1:
+        raise SlackoffError(f"--study {given} fits several studies: name one of {', '.join(fitting)}")
+    return fitting[0]
+
+
+def _publish_cell(folder: Path, destination: Destination, study: str, axes: Mapping[str, Any]) -> bool:
+    """Write a cell's run, unless it is there and shows the same; False too for a cell without a step on record."""
+    status, digest = read_status(folder), record_digest(folder)
+    if status is None or not digest:
+        return False
+    options = _options(folder, status, study, axes)
+    options["tags"] = list(dict.fromkeys([*options["tags"], tag_of(study)]))
+    identity = run_id(status.id)
+    if destination.shows(identity, options["config"]["slackoff"], study):
+        return False
+    with destination.writing(identity, digest, options) as run:
+        _replay(folder, status, options["config"], run)
+        run.finish(exit_code=0 if status.state == "done" else 1)
+    return True
+
+
+def show_done_cell(folder: Path, project: str) -> None:
+    """Replay a cell that was trained before into the run that an agent waits for; failing is said in the log only."""
+    try:
+        status = read_status(folder)
+        assert status is not None
+        options = _options(folder, status)
+        project = os.environ.get("WANDB_PROJECT", project)
+        with begun(agent_run() or "", project, os.environ.get("WANDB_ENTITY"), folder, None, options) as run:
+            _replay(folder, status, options["config"], run)
+    except Exception as error:  # W&B is a view: whatever it raises must not fail a command
+        _log.warning("The cell is not shown in W&B (%s: %s)", type(error).__name__, error)
+
+
+def _options(folder: Path, status: Status, study: str = "", axes: Mapping[str, Any] | None = None) -> Any:
+    content = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+    assert isinstance(content, dict)
+    options = run_options({str(key): value for key, value in content.items()}, status, study, axes)
+    options["config"]["slackoff"][DIGEST] = record_digest(folder)
+    return options
+
+
+def _replay(folder: Path, status: Status, config: Mapping[str, Any], run: Any) -> None:
+    """Log a cell of the record as it would have logged itself; a step never goes backwards."""
+    rows = _steps(folder)
+    known = known_step(run)
+    for row in rows:
+        if row["step"] > known:
+            run.log(with_step(row))
+    if status.state == "done":
+        files = sorted(folder.glob("images*.parquet"))
+        results = image_tables({file.stem.removeprefix("images").lstrip("_"): pd.read_parquet(file) for file in files})
+        shown = pictures(read_pictures(folder), headline_threshold(config))
+        run.log({**shown, **results, STEP: int(rows[-1]["step"])})
+
+
+def _steps(folder: Path) -> list[dict[str, Any]]:
+    whole = folder / "steps.parquet"
+    try:
+        rows = pd.read_parquet(whole).to_dict("records") if whole.is_file() else read_lines(folder / "steps.jsonl")
+    except (OSError, ValueError) as error:
+        raise SlackoffError(f"{whole} cannot be read ({error}): run the study's command again") from error
+    return [{str(key): value for key, value in row.items()} for row in rows]
+
+
+def show_study(frames: Frames, project: str) -> bool:
+    """Log a study after its cells were trained, to where WANDB_MODE says; skip it if nothing changed.
+
+    Returns:
+        Whether a run was written. W&B that is unreachable or raises is reported in the log and nothing else.
+    """
+    try:
+        return publish_study(frames, Offline(frames.study.folder, project, mode=None))
+    except Exception as error:  # W&B is a view: whatever it raises must not fail a study
+        _log.warning("The study is not shown in W&B (%s: %s)", type(error).__name__, error)
+        return False
+
+
+def publish_study(frames: Frames, destination: Destination) -> bool:
+    """Write the run of a study, unless it is there and shows the same; False too for a study without results.
+
+    The run has ``study`` (the table, with intervals and oracles), a line plot per measure and test set, ``claims``,
+    the figures under ``figures/`` (they have the intervals) and ``report``, the page. Claims, figures and page are
+    those that ``python -m slackoff report`` has left in the study's folder.
+    """
+    study = frames.study
+    rows, claims = study_rows(frames), _claims(study.folder)
+    if rows.empty:
+        return False
+    digest = hashlib.sha256((rows.to_csv(index=False) + claims.to_csv(index=False)).encode()).hexdigest()[:16]
+    marker = {"name": study.name, "study": study.name, DIGEST: digest}
+    identity = study_run_id(study.name)
+    if destination.shows(identity, marker, study.name):
+        return False
+    about = {key: getattr(study, key) for key in ("title", "question", "paper", "axis", "size", "command")}
+    options = {
+        "name": study.name,
+        "group": study.experiment or study.name,
+        "job_type": "study",
+        "tags": [tag_of(study.name)],
+        "config": {"slackoff_study": {**marker, **about, "cells": [identity for identity, _ in study.cells]}},
+    }
+    with destination.writing(identity, digest, options) as run:
+        run.log({**_tables(rows, claims, study.axis), **_media(study)})
+    return True
+
+
+def study_run_id(name: str) -> str:
+    """The id of a study's run; W&B takes letters, digits, dots, dashes and underscores, 128 at most."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", f"study-{name}")[:128]
+
+
+def study_rows(frames: Frames) -> pd.DataFrame:
+    """The table of a study as its run has it: `with_lines` of its `study_table`."""
+    table, axis = study_table(frames), frames.study.axis
+    return with_lines(table, axis, label_columns(table, axis))
+
+
+def with_lines(table: pd.DataFrame, axis: str, labels: Sequence[str]) -> pd.DataFrame:
+    """The rows that have results, in order of the axis, with a column ``line`` that names the group of each."""
+    rows = table.dropna(subset=[axis, "e_r"])
+    names = [", ".join(map(str, values)) or "all" for values in rows[list(labels)].itertuples(index=False)]
+    return rows.assign(line=names).sort_values(["line", axis], ignore_index=True)
+
+
+def curves(rows: pd.DataFrame) -> list[Curve]:
+    """Each line plot of a study: the key of its table, the measure, and the test set (empty where there is one)."""
+    return [
+        (key, measure, name)
+        for key, name, part in _parts(rows)
+        for measure in measures_of(rows)
+        if part[measure].notna().any()
+    ]
+
+
+def _parts(rows: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
+    """The table for the plots of each test set: its key in the run, the set's name, its rows."""
+    if TEST_SET not in rows:
+        return [("study", "", rows)]
+    return [
+        (f"study on {name}", str(name), part.reset_index(drop=True))
+        for name, part in rows.groupby(TEST_SET, sort=False)
+    ]
+
+
+def _tables(rows: pd.DataFrame, claims: pd.DataFrame, axis: str) -> dict[str, Any]:
+    import wandb
+
+    parts = {key: part for key, _, part in _parts(rows)}
+    logged = {"study": rows, **({"claims": claims} if len(claims) else {}), **parts}
+    tables = {key: wandb.Table(dataframe=table, allow_mixed_types=True) for key, table in logged.items()}
+    plots: dict[str, Any] = {}
+    for key, measure, name in curves(rows):
+        title = f"{measure} against {axis}{f' on {name}' if name else ''}"
+        plots[title] = wandb.plot.line(tables[key], axis, measure, stroke="line", title=title)
+    return tables | plots
+
+
+def _media(study: Study) -> dict[str, Any]:
+    import wandb
+
+    figures = sorted((study.folder / "figures").glob("*.png"))
+    shown: dict[str, Any] = {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures}
+    page = study.folder / "index.html"
+    return shown | ({"report": wandb.Html(str(page), inject=False)} if page.is_file() else {})
+
+
+def _claims(folder: Path) -> pd.DataFrame:
+    try:
+        claims = json.loads((folder / "claims.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        claims = []
+    return pd.DataFrame([{key: claim.get(key, "") for key in _CLAIM_COLUMNS} for claim in claims])

@@ -1,0 +1,181 @@
+"""What a study and its cells left on disk: found by name, of older and newer versions, damaged or half written."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from analysis_record import Cell, image_rows, step_rows, write_study
+
+from slackoff.analysis import load
+from slackoff.analysis.study import find_study
+from slackoff.analysis.tables import study_table
+from slackoff.errors import SlackoffError
+from slackoff.record.status import RECORD_VERSION, DamagedStatusError, Status, read_status
+
+CELLS = [Cell({"patch_count": 8, "rain": "small"}, state="pending"), Cell({"patch_count": 64}, state="pending")]
+NEW = Cell({"patch_count": 64})
+OLD = Cell({"patch_count": 8})
+
+
+def test_is_found_by_name_and_by_folder(runs: Path) -> None:
+    folder = write_study(runs, CELLS)
+    by_name, by_folder = find_study("patchcount", runs), find_study(folder)
+    assert by_name.cells == by_folder.cells == tuple((cell.id, cell.axes) for cell in CELLS)
+    assert by_folder.runs.resolve() == runs.resolve()
+    assert (by_name.axis, by_name.axes) == ("patch_count", ["patch_count", "rain"])
+    assert by_name.title == "Patch count"
+    assert by_name.size == "laptop"
+
+
+@pytest.mark.parametrize(("asked", "meant"), [("patchcuont", "patchcount"), ("rain", "rain-range-paper-1a2b3c")])
+def test_unknown_study_is_answered_with_a_suggestion_and_the_list(runs: Path, asked: str, meant: str) -> None:
+    for name in ("patchcount", "rain-range-paper-1a2b3c"):
+        write_study(runs, CELLS, name)
+    with pytest.raises(SlackoffError) as caught:
+        find_study(asked, runs)
+    message = str(caught.value)
+    assert f"did you mean '{meant}'?" in message
+    assert "patchcount, rain-range-paper-1a2b3c" in message
+    assert str(runs / "studies") in message
+
+
+def test_unknown_study_without_any_says_how_to_make_one(runs: Path) -> None:
+    with pytest.raises(SlackoffError, match="run one first"):
+        find_study("patchcount", runs)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{", "damaged"),
+        (json.dumps({"axis": "patch_count"}), "damaged"),
+        (json.dumps({"axis": "patch_count", "cells": []}), "lists no cells"),
+        (
+            json.dumps({"axis": "patch_count", "cells": [{"id": "a", "axes": {"rain": "small"}}]}),
+            "no axis 'patch_count'",
+        ),
+    ],
+)
+def test_damaged_study_file_is_named(runs: Path, content: str, reason: str) -> None:
+    path = write_study(runs, CELLS) / "study.json"
+    path.write_text(content)
+    with pytest.raises(SlackoffError, match=reason) as caught:
+        find_study("patchcount", runs)
+    assert str(path) in str(caught.value)
+
+
+def test_claims_and_test_sets_are_names_and_need_not_be_given(runs: Path) -> None:
+    plain = find_study(write_study(runs, CELLS))
+    assert (plain.claims, plain.test_sets) == ((), ())
+    named = find_study(write_study(runs, CELLS, claims=["transfer", "table2"], test_sets=["div2k"]))
+    assert (named.claims, named.test_sets) == (("transfer", "table2"), ("div2k",))
+    assert find_study(write_study(runs, CELLS, claims=None, test_sets=[])).claims == ()
+
+
+@pytest.mark.parametrize("key", ["claims", "test_sets"])
+def test_names_that_are_no_list_are_damage(runs: Path, key: str) -> None:
+    folder = write_study(runs, CELLS, **{key: "div2k"})
+    with pytest.raises(SlackoffError, match=f"damaged.*{key} is not a list"):
+        find_study(folder)
+
+
+def test_axis_values_that_are_lists_become_texts(runs: Path) -> None:
+    write_study(runs, [Cell({"patch_count": 8, "width": [5, 7]}, state="missing")])
+    assert find_study("patchcount", runs).cells[0][1]["width"] == "[5, 7]"
+
+
+def folder(runs: Path, cell: Cell) -> Path:
+    return runs / "cells" / cell.id
+
+
+def set_status(runs: Path, cell: Cell, **values: Any) -> None:
+    path = folder(runs, cell) / "status.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+@pytest.fixture
+def old_and_new(runs: Path) -> Path:
+    """A study of a cell as the first versions left it, and one of today."""
+    study = write_study(runs, [OLD, NEW])
+    old = folder(runs, OLD)
+    early = {"id": OLD.id, "label": {"network": "unet", "patch_count": 8}, "steps_total": 400, "state": "done"}
+    early |= {"step": 400, "started_at": "2025-01-02T03:04:05+00:00", "device": "cpu"}
+    (old / "status.json").write_text(json.dumps(early))
+    rows = image_rows(OLD)
+    kept = ["test_set", "image", "e_r", "e_b", "e_r_oracle", "removal_share", "removal_share_oracle", "psnr_rgb"]
+    rows[kept].assign(e_r_t5=rows["e_r"], e_r=rows["e_r"].astype("float32")).to_parquet(old / "images.parquet")
+    step_rows(OLD)[["step", "train/loss"]].to_parquet(old / "steps.parquet")
+    path = study / "study.json"
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps({key: told[key] for key in ("axis", "cells")}))
+    return study
+
+
+def test_what_an_older_record_lacks_is_missing_and_the_rest_is_there(old_and_new: Path) -> None:
+    frames = load(old_and_new)
+    old, new = frames.cells.iloc[0], frames.cells.iloc[1]
+    assert (old["state"], old["step"], new["attempts"]) == ("done", 400, 1)
+    assert pd.isna(old["attempts"])
+    assert np.isnan(old["train_seconds"])
+    assert pd.isna(old["finished_at"])
+    assert old["notes"] == []
+    assert "device" not in frames.cells
+    images = frames.images[frames.images["cell"] == OLD.id]
+    np.testing.assert_array_equal(images["e_r"], image_rows(OLD)["e_r"].astype("float32").astype(float))
+    assert images[["height", "e_r_t10", "ssim_rgb"]].isna().all(axis=None)
+    assert images["e_r_t5"].notna().all()
+    assert frames.steps.loc[frames.steps["cell"] == OLD.id, "elapsed_s"].isna().all()
+    assert frames.study.title == ""
+    table = study_table(frames).set_index("patch_count")
+    assert table.loc[[8, 64], "psnr_rgb"].tolist() == pytest.approx([OLD.psnr, NEW.psnr])
+    assert table.loc[[8, 64], "ssim_rgb"].tolist() == pytest.approx([np.nan, NEW.ssim], nan_ok=True)
+
+
+def test_a_record_of_a_newer_version_is_refused_and_not_taken_for_damaged(runs: Path) -> None:
+    study = write_study(runs, [OLD, NEW])
+    Status("abc", {}, 10).write(runs)
+    assert json.loads((runs / "status.json").read_text())["record_version"] == RECORD_VERSION
+    set_status(runs, NEW, record_version=RECORD_VERSION + 1, steps_total="all")
+    with pytest.raises(SlackoffError, match=rf"{NEW.id}/status\.json is of record version 2, .*update slackoff"):
+        load(study)
+    with pytest.raises(SlackoffError, match="update slackoff") as raised:  # a damaged one would be made anew
+        read_status(folder(runs, NEW))
+    assert not isinstance(raised.value, DamagedStatusError)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def without_images(path: Path) -> None:
+    pd.read_parquet(path).drop(columns="image").to_parquet(path)
+
+
+@pytest.mark.parametrize(
+    ("file", "spoil", "words"),
+    [
+        ("images.parquet", cut, "images.parquet cannot be read"),
+        ("images.parquet", Path.unlink, "images.parquet cannot be read (there is no such file)"),
+        ("images.parquet", without_images, "there is no column image"),
+        ("images_teacher.parquet", lambda path: path.write_bytes(b"PAR1"), "images_teacher.parquet cannot be read"),
+        ("steps.parquet", cut, "steps.parquet cannot be read"),
+        ("steps.parquet", lambda path: step_rows(OLD).assign(note="x").to_parquet(path), "steps.parquet"),
+        ("status.json", lambda path: path.write_text("[]"), "status.json cannot be read"),
+        ("status.json", lambda path: path.write_text('{"id": "a"}'), "'state'"),
+        ("status.json", lambda path: path.write_text('{"state": "done", "attempts": "x"}'), "attempts is 'x'"),
+        ("status.json", lambda path: path.write_text('{"state": "done", "started_at": "now"}'), "status.json"),
+    ],
+)
+def test_a_half_written_cell_is_unreadable_and_the_other_loads(runs: Path, file: str, spoil: Any, words: str) -> None:
+    study = write_study(runs, [OLD, NEW])
+    spoil(folder(runs, OLD) / file)
+    frames = load(study)
+    assert list(frames.cells["state"]) == ["unreadable", "done"]
+    error = frames.cells["last_error"][0]
+    assert str(folder(runs, OLD)) in error
+    assert words in error
+    assert "run the command of its study again" in error
+    assert set(frames.images["cell"]) == {NEW.id}

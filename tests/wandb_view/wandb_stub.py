@@ -1,0 +1,282 @@
+"""A small server that speaks as much of W&B as the client asks for here, and keeps what it is told."""
+
+import base64
+import gzip
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+ENTITY = "tester"
+KEY = "0123456789abcdef" * 2 + "01234567"
+
+
+class Stub:
+    """The state of the server: runs by id, views by id, files by run and name, and what it could not answer."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, dict[str, Any]] = {}
+        self.views: dict[str, dict[str, Any]] = {}
+        self.files: dict[tuple[str, str], bytes] = {}
+        self.projects: set[str] = set()
+        self.asked: list[str] = []
+        self.unknown: list[str] = []
+        self.url = ""
+        self.lock = threading.Lock()
+
+    def history(self, run: str) -> list[dict[str, Any]]:
+        """The rows of a run's history, in order."""
+        return [json.loads(line) for line in self.runs[run]["lines"].get("wandb-history.jsonl", [])]
+
+    def config(self, run: str) -> dict[str, Any]:
+        """The config of a run as a user sees it."""
+        return {key: item["value"] for key, item in json.loads(self.runs[run]["config"]).items() if key != "_wandb"}
+
+    def answer(self, name: str, text: str, given: dict[str, Any]) -> dict[str, Any]:
+        """The data of a GraphQL query."""
+        self.asked.append(name)
+        for known, reply in _ANSWERS.items():
+            if re.search(rf"\b{known}\b", text):
+                found: dict[str, Any] = reply(self, given)
+                return found
+        self.unknown.append(text)
+        return {}
+
+    def upsert_run(self, given: dict[str, Any]) -> dict[str, Any]:
+        known = given.get("id") and next((run for run in self.runs.values() if run["id"] == given["id"]), None)
+        name = known["name"] if known else given["name"]
+        self.projects.add(given.get("project") or (known or {}).get("project"))
+        inserted = name not in self.runs
+        run = self.runs.setdefault(name, {**_NEW_RUN, "id": f"id-{name}", "name": name, "lines": {}})
+        wanted = [
+            "project",
+            "config",
+            "displayName",
+            "groupName",
+            "jobType",
+            "tags",
+            "sweep",
+            "summaryMetrics",
+            "state",
+        ]
+        run |= {key: given[key] for key in wanted if given.get(key) is not None}
+        return {"upsertBucket": {"bucket": self.bucket(run), "inserted": inserted}}
+
+    def bucket(self, run: dict[str, Any]) -> dict[str, Any]:
+        lines = run["lines"]
+        counts = {f"{kind}LineCount": len(lines.get(f"wandb-{kind}.jsonl", [])) for kind in ("history", "events")}
+        if summary := lines.get("wandb-summary.json"):
+            run = {**run, "summaryMetrics": summary[-1]}
+        counts["logLineCount"] = len(lines.get("output.log", []))
+        tails = {f"{kind}Tail": json.dumps(lines.get(f"wandb-{kind}.jsonl", [])[-1:]) for kind in ("history", "events")}
+        project = {"id": "P1", "name": run["project"], "entity": {"id": "E1", "name": ENTITY}}
+        return {**run, **counts, **tails, "project": project, "group": run["groupName"], "sweepName": run["sweep"]}
+
+    def resume_status(self, given: dict[str, Any]) -> dict[str, Any]:
+        run = self.runs.get(given["name"])
+        bucket = self.bucket(run) if run else None
+        return {
+            "model": {"id": "P1", "name": given["project"], "entity": {"id": "E1", "name": ENTITY}, "bucket": bucket}
+        }
+
+    def list_runs(self, given: dict[str, Any]) -> dict[str, Any]:
+        if given["project"] not in self.projects:
+            return {"project": None}
+        group, tag = (json.loads(given.get("filters") or "{}") or {}).get("$or") or ({}, {})
+        wanted = set(tag["tags"]["$in"]) if tag else set()
+        runs = [
+            self.bucket(run)
+            for run in self.runs.values()
+            if not tag or run["groupName"] == group["group"] or wanted & set(run["tags"])
+        ]
+        edges = [{"node": run, "cursor": run["id"]} for run in runs]
+        found = {"internalId": "1", "readOnly": False, "runCount": len(runs)}
+        return {"project": {**found, "runs": {"edges": edges, "pageInfo": _LAST_PAGE}}}
+
+    def read_history(self, given: dict[str, Any]) -> dict[str, Any]:
+        lines = self.runs[_run_in(given)]["lines"].get("wandb-history.jsonl", [])
+        return _of_run({"history": lines[given["minStep"] : given["maxStep"]]})
+
+    def live_history(self, given: dict[str, Any]) -> dict[str, Any]:
+        return _of_run({"parquetHistory": {"parquetUrls": [], "liveData": self.history(_run_in(given))[:1]}})
+
+    def history_keys(self, given: dict[str, Any]) -> dict[str, Any]:
+        return _of_run({"historyKeys": {"lastStep": len(self.history(_run_in(given))) - 1, "keys": {}}})
+
+    def list_files(self, given: dict[str, Any]) -> dict[str, Any]:
+        name = given["fileNames"][0]
+        url = f"{self.url}/{_run_in(given)}/{name}"
+        file = {"id": "f", "name": name, "url": url, "directUrl": url, "sizeBytes": 1, "mimetype": "application/json"}
+        edges = [{"cursor": "c", "node": {**file, "updatedAt": None, "md5": "0"}}]
+        return _of_run({"fileCount": 1, "files": {"edges": edges, "pageInfo": _LAST_PAGE}})
+
+    def upsert_view(self, given: dict[str, Any]) -> dict[str, Any]:
+        identity = given.get("id") or base64.b64encode(f"View:{len(self.views) + 1}".encode()).decode().rstrip("=")
+        inserted = identity not in self.views
+        project = {"id": "P1", "name": given["projectName"], "entityName": given["entityName"]}
+        now = "2026-01-02T03:04:05"
+        view = {**given, "id": identity, "project": project, "createdAt": now, "updatedAt": now, "user": None}
+        self.views[identity] = view
+        return {"upsertView": {"view": view, "inserted": inserted}}
+
+    def list_views(self, given: dict[str, Any]) -> dict[str, Any]:
+        if (given.get("project") or given.get("name") or given.get("projectName")) not in self.projects:
+            return {"project": None}
+        kind, name = given.get("viewType") or "runs", given.get("viewName")
+        found = [view for view in self.views.values() if view["type"] == kind and name in (None, view["name"])]
+        edges = [{"node": view, "cursor": view["id"]} for view in found]
+        return {"project": {"allViews": {"edges": edges, "pageInfo": _LAST_PAGE}}}
+
+    def take_lines(self, run: str, body: dict[str, Any]) -> None:
+        """What a file stream brings: lines of files, each from an offset, and the exit code at the end."""
+        known = self.runs[run]["lines"]
+        for name, chunk in body.get("files", {}).items():
+            lines = known.setdefault(name, [])
+            lines[chunk["offset"] : chunk["offset"] + len(chunk["content"])] = chunk["content"]
+        if body.get("complete"):
+            self.runs[run]["state"] = "finished" if body.get("exitcode") == 0 else "failed"
+
+
+def _run_in(given: dict[str, Any]) -> str:
+    return next(given[key] for key in ("runName", "run", "name") if key in given)
+
+
+def _of_run(content: dict[str, Any]) -> dict[str, Any]:
+    return {"project": {"internalId": "1", "run": content}}
+
+
+_LAST_PAGE = {"endCursor": None, "hasNextPage": False}
+_NEW_RUN: dict[str, Any] = {
+    "config": "{}",
+    "summaryMetrics": "{}",
+    "systemMetrics": "{}",
+    "displayName": "",
+    "groupName": None,
+    "jobType": None,
+    "project": "",
+    "sweep": None,
+    "tags": [],
+    "state": "running",
+    "notes": None,
+    "description": None,
+    "wandbConfig": '{"t": 1}',
+    "readOnly": False,
+    "createdAt": "2026-01-02T03:04:05",
+    "heartbeatAt": "2026-01-02T03:04:05",
+    "user": {"name": "T", "username": ENTITY},
+    "projectId": "1",
+    "historyKeys": None,
+}
+_ENTITY = {"id": "U1", "entity": ENTITY, "username": ENTITY, "flags": "{}"}
+_ENTITY |= {"teams": {"edges": []}, "apiKeys": {"edges": []}}
+_PROJECT = {"id": "P1", "entityName": ENTITY, "createdAt": "", "isBenchmark": False, "user": None}
+_ANSWERS: dict[str, Any] = {
+    "viewer": lambda stub, given: {"viewer": {**_ENTITY, "email": None, "admin": False, "deletedAt": None}},
+    "serverInfo": lambda stub, given: {
+        "serverInfo": {"features": [], "cliVersionInfo": "{}", "latestLocalVersionInfo": None}
+    },
+    "upsertBucket": Stub.upsert_run,
+    "RunResumeStatus": Stub.resume_status,
+    "createRunFiles": lambda stub, given: {
+        "createRunFiles": {
+            "runID": given["run"],
+            "uploadHeaders": [],
+            "files": [
+                {"name": name, "uploadUrl": f"{stub.url}/upload/{given['run']}/{name}"} for name in given["files"]
+            ],
+        }
+    },
+    "createArtifact": lambda stub, given: {
+        "createArtifact": {"artifact": {"id": "A1", "state": "COMMITTED", "artifactSequence": {"latestArtifact": None}}}
+    },
+    "artifactType": lambda stub, given: {"project": {"artifact": None}},
+    "upsertView": Stub.upsert_view,
+    "ProjectInternalId": lambda stub, given: {"project": {"id": "P1", "internalId": "1"}},
+    "allViews": Stub.list_views,
+    "view": lambda stub, given: {"view": stub.views.get(given["reportId"])},
+    "runs": Stub.list_runs,
+    "GetProjects": lambda stub, given: {
+        "models": {
+            "edges": [{"node": {**_PROJECT, "name": name}, "cursor": ""} for name in stub.projects],
+            "pageInfo": _LAST_PAGE,
+        }
+    },
+    "organization": lambda stub, given: {"entity": {"organization": None}},
+    "parquetHistory": Stub.live_history,
+    r"history\(": Stub.read_history,
+    "fileNames": Stub.list_files,
+    "historyKeys": Stub.history_keys,
+}
+
+
+def _handler(stub: Stub) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+        def _body(self) -> bytes:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            return gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
+
+        def _reply(self, content: dict[str, Any] | bytes) -> None:
+            data = content if isinstance(content, bytes) else json.dumps(content).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def do_POST(self) -> None:
+            body = self._body()
+            with stub.lock:
+                if self.path.startswith("/graphql"):
+                    query = json.loads(body)
+                    found = re.search(r"(?:query|mutation)\s+(\w+)", query["query"])
+                    name = found.group(1) if found else ""
+                    self._reply({"data": stub.answer(name, query["query"], query.get("variables") or {})})
+                    return
+                if self.path.endswith("/file_stream"):
+                    stub.take_lines(self.path.split("/")[-2], json.loads(body))
+            self._reply({})
+
+        def do_PUT(self) -> None:
+            _, _, run, name = self.path.split("/", 3)
+            body = self._body()
+            with stub.lock:
+                stub.files[run, name] = body
+                if name == "wandb-summary.json":
+                    stub.runs[run]["summaryMetrics"] = body.decode()
+            self._reply({})
+
+        def do_GET(self) -> None:
+            _, run, name = (*self.path.split("/", 2), "")[:3]
+            self._reply(stub.files.get((run, name), {}))
+
+    return Handler
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that closes its connection is none."""
+
+
+@contextmanager
+def serving() -> Iterator[Stub]:
+    """The server on a free port of this machine, as long as the context lasts."""
+    stub = Stub()
+    server = _Server(("127.0.0.1", 0), _handler(stub))
+    stub.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield stub
+    finally:
+        server.shutdown()
+        server.server_close()
