@@ -23,7 +23,7 @@ from rich.text import Text
 
 from benchmarks import tables
 from benchmarks.gpu_sections import SECTIONS, Check, Outcome, Run, judged, skipped
-from slackoff.evaluation.runtime import sentence
+from slackoff.measurements.timing import sentence
 from slackoff.quiet import keep_quiet
 from slackoff.record.files import write_json, write_text
 

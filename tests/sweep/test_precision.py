@@ -16,7 +16,7 @@ from slackoff.errors import SlackoffError
 from slackoff.handover import Exit
 from slackoff.record.ledger import Watch
 from slackoff.record.status import read_status
-from slackoff.sweep import dry_run, jobs
+from slackoff.sweep import cost, jobs
 from slackoff.sweep.aside import Aside
 from slackoff.sweep.display import status_table
 from slackoff.sweep.expand import Config, resolved
@@ -94,7 +94,7 @@ def test_the_precision_is_part_of_the_identity(composed):
 def test_a_cluster_trains_in_float32_unless_told(composed, monkeypatch, site, expected):
     monkeypatch.setattr(jobs, "auto_here", lambda accelerator: "bf16-mixed")
     seen: list[Cell] = []
-    monkeypatch.setattr(dry_run, "show_dry_run", lambda cells, *_: seen.extend(cells))
+    monkeypatch.setattr(cost, "show_dry_run", lambda cells, *_: seen.extend(cells))
     for overrides in ([AUTO], ["trainer.precision=16-mixed"]):
         jobs.run_jobs([Job(overrides)], [resolved(composed(*overrides))], site, Console(quiet=True), dry_run=True)
     assert [cell.content["trainer"]["precision"] for cell in seen] == [expected, "16-mixed"]

@@ -1,12 +1,10 @@
 """Test sets (rain on held-out backgrounds, folders of pairs) and the measuring of a network on them."""
 
-from slackoff.evaluation.complexity import ComplexityMeasurement
 from slackoff.evaluation.evaluator import Evaluation, Evaluator
 from slackoff.evaluation.image_sets import EvaluationImage, PairFolder, RainOnHeldOut, ThinRainOnHeldOut
 from slackoff.evaluation.streaks import StreaksOnHeldOut
 
 __all__ = [
-    "ComplexityMeasurement",
     "Evaluation",
     "EvaluationImage",
     "Evaluator",

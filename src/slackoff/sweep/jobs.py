@@ -80,7 +80,7 @@ def run_jobs(
         )
         cells = plan(configs, [job.overrides for job in jobs], [job.row for job in jobs], fingerprints)
         if dry_run:
-            from slackoff.sweep.dry_run import show_dry_run
+            from slackoff.sweep.cost import show_dry_run
 
             show_dry_run(cells, list(dict.fromkeys(fingerprints.problems.values())), site.slots, console)
             return 0
@@ -107,6 +107,6 @@ def _measure(config: Config, console: Console, dry_run: bool) -> int:
     if dry_run:
         console.print("This study trains nothing: it measures, and draws what it finds.")
         return 0
-    from slackoff.sweep.measurement import run_measurement
+    from slackoff.measurements.study import run_measurement
 
     return run_measurement(OmegaConf.create(config), console)

@@ -15,9 +15,9 @@ from slackoff.publishing.agent import agent_run, refuse_many_cells, show_done_ce
 from slackoff.record.files import write_json
 from slackoff.record.status import Status
 from slackoff.sweep.aside import Aside
+from slackoff.sweep.cost import check_network_costs, keep_network_costs
 from slackoff.sweep.driver import run_cells
 from slackoff.sweep.failures import tell_failures
-from slackoff.sweep.network_costs import check_network_costs, keep_network_costs
 from slackoff.sweep.plan import Cell
 from slackoff.sweep.site import Site
 
@@ -38,7 +38,7 @@ def run_study(cells: Sequence[Cell], site: Site, console: Console, aside: Aside 
         SlackoffError: a mistake found before training, or all is trained but the study cannot be drawn.
     """
     refuse_many_cells(len(cells))
-    check_network_costs(cells)
+    check_network_costs(cells, aside or Aside())
     known = agent_run() is not None and cells[0].status().state == "done"
     statuses = run_cells(cells, site, console, aside)
     if known:
