@@ -24,7 +24,7 @@ from rich.text import Text
 from benchmarks import tables
 from benchmarks.gpu_sections import SECTIONS, Check, Outcome, Run, judged, skipped
 from slackoff.cell.training import silence_libraries
-from slackoff.evaluation.runtime import sentence
+from slackoff.measurements.timing import sentence
 from slackoff.record.files import write_json, write_text
 
 RESULTS = Path(__file__).parent / "results"

@@ -31,7 +31,6 @@ from torch import Generator, Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.bare_loop import BareLoop
 from benchmarks.cell_config import plan_cell, write_cell_folder
@@ -39,13 +38,14 @@ from slackoff import build
 from slackoff.cell import process as cell_program
 from slackoff.cell import training
 from slackoff.cell.launch import STOP_SIGNALS, CellExit, LaunchOptions
+from slackoff.config.counting import count_step
 from slackoff.config.presets import preset_names
 from slackoff.data import BatchStream, RainyBatch
+from slackoff.measurements.timing import measure_step
 from slackoff.rain import render_streaks
 from slackoff.record.files import read_lines
 from slackoff.record.status import read_status
 from slackoff.sweep.manifest import read_manifest
-from slackoff.sweep.step_rate import measure_step
 from slackoff.tasks import StepSeed
 
 CPU = torch.device("cpu")
@@ -90,7 +90,7 @@ class Run:
     folder: Path
     ends: float = math.inf
     step_s: dict[str, float] = field(default_factory=dict)
-    flops: dict[str, int] = field(default_factory=dict)
+    flops: dict[str, float] = field(default_factory=dict)
 
     @property
     def tiny(self) -> bool:
@@ -576,7 +576,7 @@ def check_speed(run: Run, network: str, form: str, benchmark: bool = False, comp
                 return skipped("compiling took too long")
         seconds = _seconds(run, lambda: loop.step(next(steps)), budget_s=0.1 if run.tiny else 1.5)
     if network not in run.flops:
-        run.flops[network] = step_flops(config)
+        run.flops[network] = count_step(config)
     rate = run.flops[network] / seconds / 1e12
     if not (benchmark or compiled) and form == ("TF32" if on_gpu else "float32"):
         run.step_s[network] = seconds  # as size=paper trains
@@ -592,16 +592,6 @@ def check_speed(run: Run, network: str, form: str, benchmark: bool = False, comp
         detail if finite else f"{detail}; its weights are no longer finite",
         **{"step_s": seconds, "tflops": rate, "share_of_peak": share, "memory_gib": memory},
     )
-
-
-def step_flops(config: DictConfig) -> int:
-    """Operations of a training step, forward and back: convolutions and matrix products, a multiply-add is two."""
-    side = config.background.patch_size_px
-    with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        network = build.build_network(config)
-        images = torch.empty(config.schedule.batch_size, 3, side, side)
-        nn.functional.l1_loss(network(images), images).backward()
-    return int(counter.get_total_flops())
 
 
 @contextmanager

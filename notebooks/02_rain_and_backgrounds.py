@@ -27,22 +27,18 @@ PATCHES = 24  # how many to look at, and to measure of each category
 
 # %%
 # %matplotlib inline
-from pathlib import Path
-
 import torch
 from hydra import compose, initialize_config_dir
 from IPython.display import display
 from ipywidgets import IntSlider, interact
 
 from slackoff.analysis.compare import as_grey_levels, contact_sheet
-from slackoff.analysis.complexity import ComplexityStudy
-from slackoff.analysis.complexity.figures import scales
-from slackoff.analysis.complexity.orders import spectra
 from slackoff.build import build, build_backgrounds, build_test_sets
 from slackoff.config.presets import config_folder
-from slackoff.evaluation.complexity import ComplexityMeasurement
 from slackoff.images import build_bank
-from slackoff.metrics.complexity import full_depth, structural_complexity
+from slackoff.measurements.complexity import ComplexityMeasurement, full_depth, structural_complexity
+from slackoff.measurements.complexity_orders import spectra
+from slackoff.measurements.complexity_report import scales_figure
 from slackoff.rain import RainRange, add_rain, render_layer
 
 
@@ -119,7 +115,7 @@ contact_sheet(
 # %%
 sources = {BACKGROUND: backgrounds.source} | {name: {"root": folder} for name, folder in CATEGORIES.items()}
 measured = ComplexityMeasurement(sources, side, PATCHES, colours=["rgb"]).measure()
-scales(spectra(ComplexityStudy(Path(), measured, 2, side, {}, {})), 2)
+scales_figure(spectra(measured), filter_size=2)
 
 # %% [markdown]
 # ## What a network sees, and what it is tested on

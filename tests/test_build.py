@@ -11,10 +11,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from slackoff import build
 from slackoff.checks import Checks
-from slackoff.config.presets import compose_preset, config_folder, count
+from slackoff.config.presets import config_folder
 from slackoff.errors import SlackoffError
 from slackoff.losses import L1
-from slackoff.network_table import SIDE_PX
 from slackoff.rain import RainRange
 from slackoff.tasks import SupervisedTask
 
@@ -256,10 +255,3 @@ def test_what_configs_share_is_checked_once(composed, monkeypatch):
     assert len(built) == 1
     with pytest.raises(SlackoffError, match="count"):
         checks.check(composed("evaluation.count=0"))
-
-
-def test_operations_of_a_step_are_those_of_the_networks_table(composed):
-    """unet_tiny by ``slackoff networks``: so many operations for 128 x 128, a quarter of them for 64 x 64."""
-    config = composed("network=unet_tiny", "background.patch_size_px=64", "schedule.batch_size=3")
-    counted = count("unet_tiny", compose_preset("unet_tiny"), SIDE_PX)
-    assert Checks().check(config) == pytest.approx(3 * counted.gflops * 1e9 / 4, rel=1e-6)

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
-from slackoff.config.presets import check_presets, compose_preset, count, preset_names
+from slackoff.config.presets import check_presets, compose_preset, preset_names
 from slackoff.errors import SlackoffError
 
 
@@ -15,13 +14,6 @@ def test_a_preset_is_composed_inside_hydra_which_goes_on_as_before(conf: Path) -
         node = compose_preset("unet_tiny")
         assert compose("config", ["network=unet_small"]).network.name == "unet_small"
     assert (node.name, node._target_) == ("unet_tiny", "slackoff.networks.UNet")
-
-
-def test_operations_of_a_convolution_by_hand() -> None:
-    node = {"_target_": "torch.nn.Conv2d", "in_channels": 3, "out_channels": 5, "kernel_size": 3, "padding": 1}
-    found = count("mine", OmegaConf.create(node), 20)
-    assert (found.parameters, found.paper) == (3 * 5 * 9 + 5, "")
-    assert found.gflops == pytest.approx(2 * 20 * 20 * 9 * 3 * 5 / 1e9)
 
 
 def test_a_wrong_name_is_answered_with_the_closest(conf: Path) -> None:

@@ -4,12 +4,10 @@ import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import torch
 from omegaconf import DictConfig, OmegaConf
-from torch.utils.flop_counter import FlopCounterMode
 
 from slackoff import build
-from slackoff.data import RainyBatch
+from slackoff.config.counting import count_step
 from slackoff.errors import SlackoffError
 from slackoff.evaluation import PairFolder
 from slackoff.images import file_digests
@@ -43,8 +41,7 @@ class Checks:
         """Find every mistake in a cell's config that can be found without training.
 
         Returns:
-            Floating-point operations of the losses of one batch at the last step, where all parts of a regime are at
-            work: convolutions and matrix products, a multiply-add is two.
+            Floating-point operations of a training step, see ``slackoff.config.counting.count_step``.
 
         Raises:
             SlackoffError: naming the first mistake.
@@ -67,7 +64,7 @@ class Checks:
             self._once(lambda: bool(build.build_started_network(config)), network=config.network, start_from=start)
         sizes = {"side": side, "size": config.schedule.batch_size, "steps": config.schedule.steps}
         parts = {"network": config.network, "task": config.task, "unlabelled": config.get("unlabelled")}
-        return self._once(lambda: _operations(config), **parts, **sizes)
+        return self._once(lambda: count_step(config), **parts, **sizes)
 
     def _once(self, look: Callable[[], T], **what: Any) -> T:
         """What ``look`` gives, which depends on nothing but these parts of a config."""
@@ -102,22 +99,6 @@ def _check_labelled(config: DictConfig) -> None:
 
 def _check_unlabelled(config: DictConfig, backgrounds: build.Backgrounds) -> None:
     build.build(config.unlabelled, "unlabelled").check(build.build_surroundings(config, backgrounds))
-
-
-def _operations(config: DictConfig) -> float:
-    """Counted without computing anything; a network and a loss that do not fit are found."""
-    counter = FlopCounterMode(display=False)
-    side, unlabelled = config.background.patch_size_px, config.get("unlabelled")
-    with torch.device("meta"), counter:
-        task = build.build_task(config, build.build_network(config))
-        images = torch.empty(max(2, config.schedule.batch_size), 3, side, side)
-        rainy = torch.empty(unlabelled.batch_size, 3, side, side) if unlabelled else None
-        task.losses(RainyBatch(images, images[:, :1], images, rainy), config.schedule.steps - 1)
-    try:
-        task.configure_optimizers()
-    except (TypeError, ValueError, IndexError) as error:
-        raise SlackoffError(f"task does not give an optimiser: {error}") from error
-    return counter.get_total_flops()
 
 
 def _check_plain_values(config: DictConfig, measured_only: bool) -> None:

@@ -1,9 +1,7 @@
 """Quality against cost: means over settings against NumPy, the front by hand, and what figure and page show of it."""
 
-import json
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +11,7 @@ from matplotlib.collections import PathCollection
 from rich.console import Console
 
 from slackoff.analysis import Frames, load
-from slackoff.analysis.network_costs import FILE, network_costs
+from slackoff.analysis.cost import NETWORK_COSTS, network_costs
 from slackoff.analysis.quality_cost import (
     print_quality_cost,
     quality_cost_answers,
@@ -23,6 +21,7 @@ from slackoff.analysis.quality_cost import (
 )
 from slackoff.analysis.report import build
 from slackoff.errors import SlackoffError
+from slackoff.record.measurement import write_measurement
 
 SECONDS = {"fast": [0.01, 0.02, 0.03], "slow": [1.0, 3.0, 2.0], "poor": [0.5] * 3, "broken": []}
 PSNR = {"fast": 24.0, "slow": 28.0, "poor": 23.0, "broken": 26.0}
@@ -37,19 +36,25 @@ def cells() -> list[Cell]:
     ]
 
 
-def costs(**changes: Any) -> dict[str, Any]:
+def write_costs(study: Path) -> None:
+    """What a sweep keeps of its networks."""
+    common = {"device": "cpu", "threads": 2, "parameters": 1000, "paper": ""}
     rows = [
-        {"network": name, "parameters": 1000, "gflops": 2.5, "seconds": seconds, "failure": "" if seconds else "Boom"}
+        common | {"network": name, "round": number, "seconds": value, "gflops": 2.5, "failure": ""}
         for name, seconds in SECONDS.items()
+        for number, value in enumerate(seconds)
     ]
-    rows[1]["gflops"] = None
-    return {"settings": {"size_px": 64}, "hardware": "Some CPU, 2 threads", "networks": rows} | changes
+    rows.append(common | {"network": "broken", "round": -1, "seconds": np.nan, "gflops": 2.5, "failure": "Boom"})
+    frame = pd.DataFrame(rows)
+    frame.loc[frame["network"] == "slow", "gflops"] = np.nan
+    content = {"measure": {"size_px": 64}, "environment": {"cpu": "Some CPU"}}
+    write_measurement(study / NETWORK_COSTS, "runtime", frame, content)
 
 
 @pytest.fixture
 def frames(runs: Path) -> Frames:
     folder = write_study(runs, cells(), "zoo", "network", claims=["zoo"])
-    (folder / FILE).write_text(json.dumps(costs()))
+    write_costs(folder)
     return load(folder)
 
 
@@ -91,7 +96,7 @@ def test_a_setting_without_a_result_is_counted(runs: Path) -> None:
     written = cells()
     written[0].state = "failed"
     folder = write_study(runs, written, "zoo", "network")
-    (folder / FILE).write_text(json.dumps(costs()))
+    write_costs(folder)
     table = quality_cost_table(load(folder))
     fast = table.set_index("network").loc["fast"]
     assert fast["psnr_rgb"] == pytest.approx(PSNR["fast"] + 1)
@@ -138,8 +143,7 @@ def test_without_costs_there_is_nothing_of_it(runs: Path) -> None:
     assert quality_cost_table(load(folder)).empty
 
 
-@pytest.mark.parametrize("text", ["{", '{"settings": {}}', json.dumps(costs(networks=[{"network": "a"}]))])
-def test_a_damaged_file_is_named(frames: Frames, text: str) -> None:
-    (frames.study.folder / FILE).write_text(text)
-    with pytest.raises(SlackoffError, match=r"network_costs\.json is damaged .*remove it and run the study's command"):
+def test_a_damaged_record_is_named(frames: Frames) -> None:
+    (frames.study.folder / NETWORK_COSTS / "study.json").write_text("{")
+    with pytest.raises(SlackoffError, match=r"study\.json is missing or damaged .*: remove .*network_costs and run"):
         quality_cost_table(frames)

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from test_analysis_report import Page
 
+from report_page import Page
 from slackoff.errors import SlackoffError
 from slackoff.user_study.report import answer, build, notes, summarise
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from slackoff.seeding import derive_seed
 
 from slackoff import build
+from slackoff.data.streams import derive_seed
 from slackoff.errors import SlackoffError
 from slackoff.evaluation import PairFolder, RainOnHeldOut, StreaksOnHeldOut
 from slackoff.images import BuiltinSource, FolderSource, read_clean, split_images

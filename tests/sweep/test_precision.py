@@ -16,7 +16,7 @@ from slackoff.checks import Checks
 from slackoff.errors import SlackoffError
 from slackoff.record.ledger import HeartbeatMonitor
 from slackoff.record.status import read_status
-from slackoff.sweep import dry_run, study
+from slackoff.sweep import cost, study
 from slackoff.sweep.backend import LazyBackend, Resources, Slot
 from slackoff.sweep.cell_folders import prepare
 from slackoff.sweep.display import status_table
@@ -95,7 +95,7 @@ def test_the_precision_is_part_of_the_identity(composed):
 def test_a_cluster_trains_in_float32_unless_told(composed, monkeypatch, resources, expected):
     monkeypatch.setattr(study, "auto_here", lambda accelerator: "bf16-mixed")
     seen: list[Cell] = []
-    monkeypatch.setattr(dry_run, "show_dry_run", lambda cells, *_: seen.extend(cells))
+    monkeypatch.setattr(cost, "show_dry_run", lambda cells, *_: seen.extend(cells))
     for overrides in ([AUTO], ["trainer.precision=16-mixed"]):
         study.run_jobs([Job(overrides)], [resolved(composed(*overrides))], resources, Console(quiet=True), dry_run=True)
     assert [cell.content["trainer"]["precision"] for cell in seen] == [expected, "16-mixed"]

@@ -19,13 +19,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from slackoff.analysis.axes import INK, QUIET, TITLES, colours, house_style, label_points
+from slackoff.analysis.cost import NetworkCosts, network_costs
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import TEST_SET, Group, groups
-from slackoff.analysis.network_costs import NetworkCosts, network_costs
-from slackoff.analysis.runtime.tables import significant
 from slackoff.analysis.statistics import joint_means, non_dominated
 from slackoff.analysis.tables import DO_NOTHING, INPUTS, ORACLES, heading, interval_columns, measures_of, shown_measures
-from slackoff.analysis.text import NO_NUMBER, decimals, name, number
+from slackoff.analysis.text import NO_NUMBER, decimals, name, number, significant
 from slackoff.metrics.columns import COLUMNS
 
 NETWORK = "network"

@@ -15,6 +15,7 @@ from slackoff.analysis.balance import COUNT, Balance, balance_figure, balance_ta
 from slackoff.analysis.breakdown_figure import normalised_curves, pairs
 from slackoff.analysis.claims import Claim, check
 from slackoff.analysis.claims.published import published_beside
+from slackoff.analysis.cost import network_costs
 from slackoff.analysis.distributions import (
     Distributions,
     distribution_figure,
@@ -25,7 +26,6 @@ from slackoff.analysis.distributions import (
 from slackoff.analysis.figures import fits, grid
 from slackoff.analysis.frames import Frames, load
 from slackoff.analysis.groups import TEST_SET, Group, groups
-from slackoff.analysis.network_costs import network_costs
 from slackoff.analysis.page import Drawn, render
 from slackoff.analysis.quality_cost import quality_cost_caption, quality_cost_figure, quality_cost_table
 from slackoff.analysis.tables import cell_means, study_table, teacher_table, threshold_table, to_latex

@@ -73,6 +73,14 @@ def number(value: float, places: int) -> str:
     return text.replace("-", MINUS) if float(text) else text.lstrip("-")
 
 
+def significant(value: float) -> str:
+    """A number with three significant digits, never in powers of ten: '0.0251', '104', '1,310'."""
+    if not math.isfinite(value) or value <= 0:
+        return NO_NUMBER if value else "0"
+    places = max(0, 2 - math.floor(math.log10(value)))
+    return f"{value:,.{places}f}"
+
+
 def amount(interval: Interval, measure: str, first: bool = False) -> str:
     """'12.3 (11.0 to 13.5)', or with `first` '12.3 grey levels (95 % interval 11.0 to 13.5)'.
 

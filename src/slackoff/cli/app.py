@@ -21,7 +21,7 @@ from slackoff.record.status import State, Status
 from slackoff.verb_mistakes import stop
 
 if TYPE_CHECKING:
-    from slackoff.sweep.pace import Pace
+    from slackoff.sweep.cost import Pace
 
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -41,8 +41,8 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Keep showing it until Ctrl-C.")] = False,
 ) -> None:
     """Show every cell: what it is, its state, how far it is, what went wrong."""
+    from slackoff.sweep.cost import Pace
     from slackoff.sweep.display import watch_statuses
-    from slackoff.sweep.pace import Pace
 
     signs, known = HeartbeatMonitor(), dict[str, Status]()
     if watch:
@@ -66,14 +66,15 @@ def report(
     runs: Runs = Path("runs"),
 ) -> None:
     """Rebuild figures, tables and index.html of a study from the record alone."""
-    from slackoff.analysis import load, measured
+    from slackoff.analysis import load
     from slackoff.analysis.report import build
     from slackoff.analysis.tables import print_table
+    from slackoff.measurements import study as measured
 
     try:
         name = study or _newest(runs)
         if (found := measured.find(name, runs)) is not None:
-            measured.show(*found, Console())
+            measured.show(found, Console())
             return
         frames = load(name, runs)
         page = build(frames.study.folder)
@@ -153,16 +154,16 @@ def networks(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a preset.")] = False,
 ) -> None:
     """List every network preset: parameters, operations, source paper."""
-    from slackoff.network_table import measure_presets, network_table
+    from slackoff.config.counting import count_presets, preset_table
 
     try:
-        rows = measure_presets()
+        rows = count_presets()
     except SlackoffError as error:
         stop(error)
     if as_json:
         print(json.dumps([asdict(row) for row in rows], indent=2))
         return
-    Console().print(network_table(rows))
+    Console().print(preset_table(rows))
 
 
 @app.command("import-weights")

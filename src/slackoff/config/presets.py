@@ -2,42 +2,23 @@
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
-from torch.utils.flop_counter import FlopCounterMode
 from yaml import YAMLError
 
-from slackoff.build import build
 from slackoff.errors import SlackoffError
-from slackoff.networks.interfaces import PerImageMethod
 
 
 def config_folder() -> Path:
     """The Hydra tree: inside the installed package, or at the root of a checkout."""
     shipped = Path(__file__).parents[1] / "conf"
     return shipped if shipped.is_dir() else Path(__file__).parents[3] / "conf"
-
-
-@dataclass(frozen=True)
-class Counts:
-    """What a network has without values.
-
-    ``gflops``: 1e9 operations for one RGB image; a multiply-add is two. Counted are convolutions and matrix products,
-    not norms, activations and sums. None for a method whose operations depend on the image. ``paper`` is empty for a
-    network that names none.
-    """
-
-    parameters: int
-    gflops: float | None
-    paper: str
 
 
 def preset_names(conf: Path | None = None) -> list[str]:
@@ -84,24 +65,3 @@ def _tree(conf: Path) -> Iterator[None]:
             yield
     finally:
         GlobalHydra.instance().hydra = outer
-
-
-@torch.no_grad()
-def count(preset: str, node: DictConfig, side_px: int) -> Counts:
-    """Parameters, and operations for one image of ``side_px`` x ``side_px``; nothing is computed.
-
-    Raises:
-        SlackoffError: the node describes no network, or one that does not take an image.
-    """
-    with torch.device("meta"):  # sizes without values
-        network = build(node, f"network={preset}").to("meta").eval()
-        image = torch.empty(1, 3, side_px, side_px)
-    try:
-        with FlopCounterMode(display=False) as counter:
-            network(image)
-    except RuntimeError as error:
-        sentence = " ".join(str(error).split())
-        raise SlackoffError(f"network={preset} does not take an image without values: {sentence}") from error
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    gflops = None if isinstance(network, PerImageMethod) else counter.get_total_flops() / 1e9
-    return Counts(parameters, gflops, getattr(network, "paper", ""))

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from slackoff.record.status import State, Status
-from slackoff.sweep.pace import Pace
+from slackoff.sweep.cost import Pace
 
 _STYLES = {"done": "green", "running": "cyan", "failed": "red", "pending": "dim", "interrupted": "yellow"}
 _FIRST_SHOWN: tuple[State, ...] = ("running", "failed", "interrupted", "pending", "done")

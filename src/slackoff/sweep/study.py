@@ -14,11 +14,11 @@ from slackoff.errors import SlackoffError
 from slackoff.record.files import write_json
 from slackoff.record.status import Status
 from slackoff.sweep.backend import Resources
+from slackoff.sweep.cost import check_network_costs, keep_network_costs
 from slackoff.sweep.driver import report_failures, run_cells
 from slackoff.sweep.expand import Config
 from slackoff.sweep.fingerprints import Fingerprints
 from slackoff.sweep.manifest import Job
-from slackoff.sweep.network_costs import check_network_costs, keep_network_costs
 from slackoff.sweep.plan import FLOAT32, Cell, auto_here, plan, settle_precision
 from slackoff.sweep.planner_process import PlannerProcess
 from slackoff.wandb_view import agent_run, refuse_many_cells
@@ -61,7 +61,7 @@ def run_jobs(
         cells = plan(configs, [job.overrides for job in jobs], [job.row for job in jobs], fingerprints)
     if not dry_run:
         return run_study(cells, resources, console, planner)
-    from slackoff.sweep.dry_run import show_dry_run
+    from slackoff.sweep.cost import show_dry_run
 
     show_dry_run(cells, list(dict.fromkeys(fingerprints.problems.values())), resources.slots, console)
     return 0
@@ -85,7 +85,7 @@ def run_study(
         SlackoffError: a mistake found before training, or all is trained but the study cannot be drawn.
     """
     refuse_many_cells(len(cells))
-    check_network_costs(cells)
+    check_network_costs(cells, planner or PlannerProcess())
     known = agent_run() is not None and cells[0].status().state == "done"
     statuses = run_cells(cells, resources, console, planner)
     if known:
@@ -106,7 +106,7 @@ def _measure(config: Config, console: Console, dry_run: bool) -> int:
     if dry_run:
         console.print("This study trains nothing: it measures, and draws what it finds.")
         return 0
-    from slackoff.sweep.measurement import run_measurement
+    from slackoff.measurements.study import run_measurement
 
     return run_measurement(OmegaConf.create(config), console)
 

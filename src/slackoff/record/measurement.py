@@ -1,0 +1,111 @@
+"""What measuring leaves in a folder: study.json says what was asked for and where, KIND.parquet holds the rows.
+
+So do studies that train nothing, and so do the costs of networks beside a study that trained them.
+"""
+
+import json
+import shlex
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from slackoff.errors import SlackoffError
+from slackoff.record.files import write_json, write_whole
+
+_SETTINGS = {"complexity": ("filter_size", "patch_size_px"), "runtime": ("size_px",)}
+_COLUMNS = {
+    "complexity": {"category", "photograph", "patch", "colour", "normalised", "half_variance", "c_0"},
+    "runtime": {"network", "device", "round", "seconds", "threads", "parameters", "gflops", "paper", "failure"},
+}
+_TEXTS = ("name", "title", "question", "experiment", "size", "created_at", "command", "paper")
+
+
+@dataclass(frozen=True)
+class MeasurementRecord:
+    """What was measured.
+
+    ``kind`` is 'complexity' or 'runtime', whose ``measure`` describes the ``rows``; ``settings`` are those of the
+    measurement, ``environment`` what machine and versions were. Texts that study.json does not give are empty.
+    """
+
+    folder: Path
+    kind: str
+    rows: pd.DataFrame
+    settings: dict[str, Any]
+    environment: dict[str, Any]
+    name: str = ""
+    title: str = ""
+    question: str = ""
+    experiment: str = ""
+    size: str = ""
+    created_at: str = ""
+    command: str = ""
+    paper: str = ""
+
+    def values(self, column: str) -> list[Any]:
+        """The values of a column, each once, in the order in which they were measured."""
+        return list(dict.fromkeys(self.rows[column]))
+
+    def hardware(self, device: str) -> str:
+        """What 'cpu' or 'cuda' of a runtime record is: 'AMD EPYC, 2 threads' or 'NVIDIA H100'."""
+        if device == "cuda":
+            return str(self.environment.get("gpu") or "unknown GPU")
+        threads = int(self.rows["threads"].iloc[0])
+        return f"{self.environment.get('cpu') or 'unknown CPU'}, {threads} thread{'s' * (threads != 1)}"
+
+    @property
+    def torch(self) -> str:
+        """The version of torch."""
+        return str((self.environment.get("packages") or {}).get("torch") or "of unknown version")
+
+
+def write_measurement(folder: Path, kind: str, rows: pd.DataFrame, content: dict[str, Any]) -> None:
+    """Write the rows, then study.json with ``content``, the kind, the time and the command: a record is whole once
+    study.json is there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / f"{kind}.parquet", lambda partial: rows.to_parquet(partial, index=False))
+    made = {
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["python", "-m", "slackoff", *sys.argv[1:]]),
+    }
+    write_json(folder / "study.json", {"kind": kind, **content, **made})
+
+
+def kind_of(folder: Path) -> str | None:
+    """The kind of the record in a folder; None where there is none."""
+    try:
+        content = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    kind = content.get("kind") if isinstance(content, dict) else None
+    return kind if kind in _COLUMNS else None
+
+
+def load_measurement(folder: str | Path) -> MeasurementRecord:
+    """Read a record.
+
+    Raises:
+        SlackoffError: a file is missing or damaged.
+    """
+    folder = Path(folder)
+    path = folder / "study.json"
+    cure = f"remove {folder} and run the study's command again to measure anew; what is trained stays trained."
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        kind, settings = str(content["kind"]), dict(content["measure"])
+        for key in _SETTINGS[kind]:
+            int(settings[key])
+        environment = dict(content.get("environment") or {})
+        path = folder / f"{kind}.parquet"
+        rows = pd.read_parquet(path)
+    except (OSError, ValueError, KeyError, TypeError) as error:  # pyarrow's own errors are ValueErrors
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        raise SlackoffError(f"{path} is missing or damaged ({reason}): {cure}") from error
+    if lacking := sorted(_COLUMNS[kind] - set(rows)) or ([] if len(rows) else ["any row"]):
+        raise SlackoffError(f"{path} lacks {', '.join(lacking)}: {cure}")
+    texts = {key: str(content.get(key) or "") for key in _TEXTS}
+    return MeasurementRecord(folder, kind, rows, settings, environment, **texts)
