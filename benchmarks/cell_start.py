@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from benchmarks.cell_config import plan_cell, write_cell_folder
-from slackoff.checks import Checks
+from slackoff.config.checks import Checks
 from slackoff.sweep.plan import Cell
 from slackoff.sweep.processes import CellProcess, LocalCells
 from slackoff.sweep.slots import make_slots

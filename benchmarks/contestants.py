@@ -13,8 +13,8 @@ from benchmarks import plain_way
 from benchmarks.bare_loop import BareLoop
 from benchmarks.cell_config import write_cell_folder
 from benchmarks.gate import Gate, Stretch
-from slackoff import build
 from slackoff import cell as cell_program
+from slackoff.config import build
 from slackoff.data import RainyBatch, RainyData
 from slackoff.handover import Handover
 from slackoff.sweep.plan import Cell

@@ -35,8 +35,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.bare_loop import BareLoop
 from benchmarks.cell_config import plan_cell, write_cell_folder
-from slackoff import build, training
 from slackoff import cell as cell_program
+from slackoff import training
+from slackoff.config import build
 from slackoff.config.presets import preset_names
 from slackoff.data import BatchStream, RainyBatch
 from slackoff.handover import Exit, Handover

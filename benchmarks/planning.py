@@ -9,10 +9,10 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from slackoff.config.presets import config_folder
+from slackoff.config import config_folder
 from slackoff.sweep.compositions import Compositions
 from slackoff.sweep.expand import Expander
-from slackoff.sweep.fingerprints import Fingerprints
+from slackoff.sweep.identity import Fingerprints
 from slackoff.sweep.jobs import expand_jobs
 from slackoff.sweep.manifest import read_manifest
 from slackoff.sweep.plan import plan

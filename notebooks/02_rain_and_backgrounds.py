@@ -38,8 +38,8 @@ from slackoff.analysis.compare import as_grey_levels, contact_sheet
 from slackoff.analysis.complexity import ComplexityStudy
 from slackoff.analysis.complexity.figures import scales
 from slackoff.analysis.complexity.orders import spectra
-from slackoff.build import build, build_backgrounds, build_test_sets
-from slackoff.config.presets import config_folder
+from slackoff.config import config_folder
+from slackoff.config.build import build, build_backgrounds, build_test_sets
 from slackoff.evaluation.complexity import ComplexityMeasurement
 from slackoff.images import build_bank
 from slackoff.metrics.complexity import full_depth, structural_complexity

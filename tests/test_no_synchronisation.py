@@ -13,8 +13,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from slackoff import build
-from slackoff.config.presets import config_folder
+from slackoff.config import build, config_folder
 from slackoff.record.callbacks import LossGuard
 from slackoff.tasks import StepSeed
 

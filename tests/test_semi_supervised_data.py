@@ -13,14 +13,14 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from PIL import Image
 
-from slackoff import build
-from slackoff.checks import Checks
+from slackoff.config import build
+from slackoff.config.checks import Checks
 from slackoff.data import PairData, RainyBatch, RainyData
 from slackoff.errors import SlackoffError
 from slackoff.handover import Exit
 from slackoff.record.ledger import Watch
 from slackoff.sweep.expand import resolved
-from slackoff.sweep.fingerprints import Fingerprints
+from slackoff.sweep.identity import Fingerprints
 from slackoff.sweep.plan import plan
 from slackoff.sweep.prepare import prepare
 from train_here import train_here

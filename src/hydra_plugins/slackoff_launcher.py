@@ -53,7 +53,7 @@ class CellLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run all jobs of the sweep; ends the program by the rule of ``slackoff.exit_codes`` if a cell failed."""
         from slackoff import exit_codes
-        from slackoff.config.presets import config_folder
+        from slackoff.config import config_folder
         from slackoff.config_mistakes import explain
         from slackoff.sweep.compositions import Compositions
         from slackoff.sweep.expand import Expander

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from slackoff.config.presets import compose_preset, config_folder, count, preset_names
+from slackoff.config import config_folder
+from slackoff.config.presets import compose_preset, count, preset_names
 
 SIDE_PX = 128
 

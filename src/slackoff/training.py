@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from slackoff import build
+from slackoff.config import build
 from slackoff.errors import SlackoffError
 from slackoff.handover import launcher_variables
 from slackoff.hardware import device_kind, is_emulated, refuse_float16_on_cpu

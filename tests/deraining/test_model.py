@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 from tiny_record import write_cell
 
-from slackoff.build import build
+from slackoff.config.build import build
 from slackoff.config.presets import compose_preset
 from slackoff.deraining.model import CELL, NETWORK, from_cell, from_file, provenance
 from slackoff.errors import SlackoffError

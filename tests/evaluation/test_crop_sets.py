@@ -78,7 +78,7 @@ def test_crops_that_do_not_fit_are_refused(folder, options, message):
 
 def test_the_pairs_at_hand_are_split_by_scene(composed, shared_data):
     """No clean image of Rain100H's last pairs is one of its first ones, on which networks are trained."""
-    from slackoff import build
+    from slackoff.config import build
     from slackoff.images import read_clean
 
     root = f"roots.rain100h={shared_data('rain100h')}"

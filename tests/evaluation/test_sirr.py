@@ -7,7 +7,7 @@ from PIL import Image
 from skimage.metrics import structural_similarity
 from torch import nn
 
-from slackoff import build
+from slackoff.config import build
 from slackoff.errors import SlackoffError
 from slackoff.images import read_pair
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 from metrics_scenes import random_batch
 
-from slackoff.errors import SlackoffError
 from slackoff.metrics.columns import HEADLINE_FIDELITY, headline_channel, measure_columns
 from slackoff.metrics.protocol import Protocol
 
@@ -66,16 +65,3 @@ def test_the_descriptions_say_what_is_different():
     assert CLIPPED.describe().endswith("; for five crops of each pair and of its mirror image")
     assert "8-bit images" in ON_Y.describe()
     assert ON_Y.describe().endswith("; for whole images; PSNR and SSIM in tables are those on Y")
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"channel": "lab"}, r"^evaluation\.protocol\.channel=lab is not known: choose one of rgb, y\.$"),
-        ({"clip": "no"}, r"^evaluation\.protocol\.clip=no is not known: choose one of false, true\.$"),
-        ({"images": "ten"}, r"^evaluation\.protocol\.images=ten is not known: choose one of any, whole, five\.$"),
-    ],
-)
-def test_other_choices_are_refused(options, message):
-    with pytest.raises(SlackoffError, match=message):
-        Protocol(**options)

@@ -14,7 +14,7 @@ from slackoff.cli.hydra_app import run
 from slackoff.errors import SlackoffError
 from slackoff.sweep.compositions import Compositions
 from slackoff.sweep.expand import Expander
-from slackoff.sweep.fingerprints import Fingerprints
+from slackoff.sweep.identity import Fingerprints
 from slackoff.sweep.jobs import expand_jobs
 from slackoff.sweep.manifest import jobs_of, read_manifest
 from slackoff.sweep.plan import plan
@@ -187,7 +187,7 @@ def test_a_bad_row_is_one_sentence_and_nothing_is_trained(
     ("name", "parts"),
     [
         ("nowhere.yaml", ["study.manifest=nowhere.yaml does not exist", "paper150"]),
-        ("paper15", ["did you mean paper150?"]),
+        ("paper15", ["did you mean 'paper150'?"]),
         (None, ["study.manifest is not given"]),
     ],
 )

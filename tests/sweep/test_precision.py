@@ -11,7 +11,7 @@ from rich.console import Console
 from torch import nn
 
 from slackoff import training
-from slackoff.checks import Checks
+from slackoff.config.checks import Checks
 from slackoff.errors import SlackoffError
 from slackoff.handover import Exit
 from slackoff.record.ledger import Watch
@@ -20,7 +20,7 @@ from slackoff.sweep import dry_run, jobs
 from slackoff.sweep.aside import Aside
 from slackoff.sweep.display import status_table
 from slackoff.sweep.expand import Config, resolved
-from slackoff.sweep.fingerprints import Fingerprints
+from slackoff.sweep.identity import Fingerprints
 from slackoff.sweep.manifest import Job
 from slackoff.sweep.plan import Cell, plan
 from slackoff.sweep.precision import check_hardware, settle_precision

@@ -4,8 +4,8 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from slackoff import build
-from slackoff.checks import Checks
+from slackoff.config import build
+from slackoff.config.checks import Checks
 from slackoff.errors import SlackoffError
 from slackoff.sweep.compositions import Compositions
 from slackoff.sweep.expand import Expander, resolved

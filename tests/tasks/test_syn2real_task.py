@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from small_problem import BATCH, SEED, Pixel, SaveAt, WithUnlabelled, network, train
 from torch import nn
 
-from slackoff import build
+from slackoff.config import build
 from slackoff.data import BatchStream
 from slackoff.errors import SlackoffError
 from slackoff.networks import Syn2Real

@@ -1,12 +1,11 @@
 """A study: the named set of cells that one question needs, as `study.json` states it."""
 
-import difflib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slackoff.errors import SlackoffError
+from slackoff.errors import SlackoffError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -74,9 +73,9 @@ def _not_found(name: str, studies: Path) -> str:
             "for example `python -m slackoff +experiment=patchcount -m`, or name another folder of runs."
         )
     starting = [study for study in known if name and study.startswith(name)]
-    close = starting or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    suggestion = f"did you mean '{close[0]}'? " if close else ""
-    return f"There is no study '{name}' in {studies}: {suggestion}The studies there are: {', '.join(known)}."
+    suggestion = f"did you mean '{starting[0]}'?" if starting else did_you_mean(name, known)
+    listed = f"The studies there are: {', '.join(known)}."
+    return f"There is no study '{name}' in {studies}: {' '.join(filter(None, (suggestion, listed)))}"
 
 
 def _read(folder: Path, runs: Path) -> Study:

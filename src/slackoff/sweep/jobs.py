@@ -11,10 +11,11 @@ from slackoff.errors import SlackoffError
 from slackoff.sweep.aside import Aside
 from slackoff.sweep.collection import without_collection
 from slackoff.sweep.expand import Config, Expander, NotGivenError
-from slackoff.sweep.fingerprints import Fingerprints
+from slackoff.sweep.identity import Fingerprints
 from slackoff.sweep.manifest import Job, jobs_of, read_manifest
 from slackoff.sweep.plan import plan
 from slackoff.sweep.precision import FLOAT32, auto_here, settle_precision
+from slackoff.sweep.prepare import check_configs
 from slackoff.sweep.site import Site
 
 Explain = Callable[[Exception, Sequence[str]], str]
@@ -71,12 +72,16 @@ def run_jobs(
     Raises:
         SlackoffError: a mistake found before training.
     """
-    if configs[0]["study"].get("measure"):
-        return sum(_measure(config, console, dry_run) for config in configs)
     with Aside() as aside:
+        check_configs(configs, [job.row.place if job.row else None for job in jobs], aside)
+        if configs[0]["study"].get("measure"):
+            aside.close()
+            return sum(_measure(config, console, dry_run) for config in configs)
         fingerprints = Fingerprints(dry_run, aside)
         configs = settle_precision(
-            configs, fingerprints, lambda accelerator: aside(auto_here, accelerator) if site.here else FLOAT32
+            with_ranks(configs, site.slots[0].ranks),
+            fingerprints,
+            lambda accelerator: aside(auto_here, accelerator) if site.here else FLOAT32,
         )
         cells = plan(configs, [job.overrides for job in jobs], [job.row for job in jobs], fingerprints)
         if dry_run:
@@ -87,6 +92,22 @@ def run_jobs(
         from slackoff.sweep.study import run_study
 
         return run_study(cells, site, console, aside)
+
+
+def with_ranks(configs: Sequence[Config], ranks: int) -> list[Config]:
+    """The configs of cells that so many processes train together, as ``trainer.ranks``; one goes without saying.
+
+    It counts for the identity: each rank draws numbers of its own (dropped paths, strengths of mixing) for its share of
+    a batch. What only rounds otherwise, such as sums over ranks or another processor, does not count.
+
+    Raises:
+        SlackoffError: a config says it itself.
+    """
+    if any("ranks" in config["trainer"] for config in configs):
+        raise SlackoffError("trainer.ranks is what hydra.launcher.gpus_per_cell asks for: give that instead")
+    if ranks == 1:
+        return list(configs)
+    return [{**config, "trainer": {**config["trainer"], "ranks": ranks}} for config in configs]
 
 
 def _row_configs(jobs: Sequence[Job], expander: Expander, explain: Explain) -> Iterator[Config]:

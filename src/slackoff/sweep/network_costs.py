@@ -124,7 +124,7 @@ def _measure(networks: Mapping[str, Any], settings: CostSettings) -> list[dict[s
     timed passes, ``failure`` (empty: none)."""
     import torch
 
-    from slackoff.build import build
+    from slackoff.config.build import build
     from slackoff.config.presets import Counts, count
     from slackoff.evaluation.runtime import Pass, Rounds, network_pass, sentence, time_in_rounds
 

@@ -15,8 +15,7 @@ from slackoff.record.observed import observed_status
 from slackoff.record.status import DamagedStatusError, Status
 from slackoff.sweep.collection import without_collection
 from slackoff.sweep.expand import Config, NotGivenError, resolved
-from slackoff.sweep.fingerprints import Fingerprints
-from slackoff.sweep.identity import Texts, cell_id
+from slackoff.sweep.identity import Fingerprints, cell_id
 from slackoff.sweep.manifest import Row
 
 VARIANT = "study.variant"
@@ -36,7 +35,8 @@ class Cell:
 
     ``content`` is its resolved config as plain values, ``config`` the same as OmegaConf has it. ``label`` says in words
     what it is; ``axes`` holds its values along what differs within the sweep; ``row`` is where a manifest asks for it.
-    ``provisional``: a folder of its data is missing, so that its identity is not known yet.
+    ``provisional``: a folder of its data is missing, so that its identity is not known yet. ``data`` holds the
+    digests of its data; None for a cell as the record has it.
     """
 
     id: str
@@ -46,6 +46,7 @@ class Cell:
     axes: dict[str, Any]
     row: Row | None = None
     provisional: bool = False
+    data: dict[str, str] | None = None
 
     @cached_property
     def config(self) -> DictConfig:
@@ -89,24 +90,25 @@ def plan(
     fingerprints = fingerprints or Fingerprints()
     varying = _without_variants(_varying_keys(overrides), configs, rows)
     cells: dict[str, Cell] = {}
-    texts: Texts = {}
     for config, row in zip(configs, rows or [None] * len(configs), strict=True):
         content = resolved(config) if isinstance(config, DictConfig) else config
         digests = fingerprints.of(content)
-        identity = cell_id(content, digests, texts)
+        identity = cell_id(content, digests)
         known = cells.get(identity)
         if known is None:
-            cells[identity] = _cell(identity, content, varying, row, fingerprints.provisional(digests))
+            cells[identity] = _cell(identity, content, varying, row, fingerprints.provisional(digests), digests)
         elif known.row and row and not row.may_repeat:
             raise SlackoffError(f"{row.shared_with(known.row)} are the same cell: remove one, or give it another seed")
     return list(cells.values())
 
 
-def _cell(identity: str, content: Config, varying: Sequence[str], row: Row | None, provisional: bool) -> Cell:
+def _cell(
+    identity: str, content: Config, varying: Sequence[str], row: Row | None, provisional: bool, data: dict[str, str]
+) -> Cell:
     axes = {_short(key): _value(content, key) for key in [_required(content, "study.axis"), *varying]}
     label = {word: _required(content, key) for word, key in _LABEL.items()}
     folder = _cells_folder(_required(content, "runs")) / identity
-    return Cell(identity, content, folder, label, axes, row, provisional)
+    return Cell(identity, content, folder, label, axes, row, provisional, data)
 
 
 @cache

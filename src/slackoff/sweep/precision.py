@@ -6,8 +6,7 @@ from typing import Any
 
 from slackoff.sweep.aside import Aside
 from slackoff.sweep.expand import Config
-from slackoff.sweep.fingerprints import Fingerprints
-from slackoff.sweep.identity import Texts, cell_id
+from slackoff.sweep.identity import Fingerprints, cell_id
 from slackoff.sweep.plan import Cell
 from slackoff.sweep.slots import Slot
 
@@ -32,12 +31,11 @@ def settle_precision(contents: Sequence[Config], fingerprints: Fingerprints, cho
     Returns:
         The configs in the same order, none with 'auto'.
     """
-    texts: Texts = {}
     trainers: dict[tuple[int, str], Any] = {}
 
     def count_begun(precision: str, accelerator: str) -> int:
         own = (_with(content, precision, trainers) for content in contents if _is_open(content, accelerator))
-        return sum(_begun(content, fingerprints, texts) for content in own)
+        return sum(_begun(content, fingerprints) for content in own)
 
     settled: dict[str, str] = {}
     for accelerator in dict.fromkeys(content["trainer"]["accelerator"] for content in contents if _is_open(content)):
@@ -58,8 +56,8 @@ def _is_open(content: Config, accelerator: str | None = None) -> bool:
     return trainer["precision"] == AUTO and accelerator in (None, trainer["accelerator"])
 
 
-def _begun(content: Config, fingerprints: Fingerprints, texts: Texts) -> bool:
-    identity = cell_id(content, fingerprints.of(content), texts)
+def _begun(content: Config, fingerprints: Fingerprints) -> bool:
+    identity = cell_id(content, fingerprints.of(content))
     return (Path(content["runs"]) / "cells" / identity / "status.json").is_file()
 
 

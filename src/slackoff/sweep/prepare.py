@@ -5,16 +5,59 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
+from typing import Any
 
 from omegaconf import OmegaConf
 
+from slackoff.config import schema
+from slackoff.config.validate import check_keys, check_part
 from slackoff.errors import SlackoffError
-from slackoff.record.files import create_text, write_text
+from slackoff.record.files import create_text, write_json, write_text
 from slackoff.record.ledger import ClaimedError, Watch, claim, end_attempt, latest
 from slackoff.record.status import DamagedStatusError, Status, read_status
 from slackoff.sweep.aside import Aside
 from slackoff.sweep.expand import Config
+from slackoff.sweep.identity import FILE as IDENTITY_FILE
+from slackoff.sweep.identity import identity_of
 from slackoff.sweep.plan import Cell
+
+
+def check_configs(configs: Sequence[Config], places: Sequence[str | None], aside: Aside) -> None:
+    """Refuse the first config with an unknown key or a value of a wrong type; parts that configs share are seen once.
+
+    Args:
+        configs: resolved.
+        places: the row of a manifest that each comes from, for messages.
+        aside: where the classes are looked at that the configs name.
+
+    Raises:
+        SlackoffError: naming the key.
+    """
+    parts: dict[tuple[str, str], tuple[str, str | None, Any]] = {}
+    for config, place in zip(configs, places, strict=True):
+        with _place_first(place):
+            check_keys("", config, schema.Config)
+        for key in (key for key in schema.Config.__annotations__ if key in config):
+            text = json.dumps(config[key], sort_keys=True, default=str)
+            parts.setdefault((key, text), (key, place, config[key]))
+    aside(_check_parts, list(parts.values()))
+
+
+def _check_parts(parts: Sequence[tuple[str, str | None, Any]]) -> None:
+    for key, place, value in parts:
+        with _place_first(place):
+            check_part(key, value)
+
+
+@contextmanager
+def _place_first(place: str | None) -> Iterator[None]:
+    """Put the row of a manifest before a mistake in its config."""
+    try:
+        yield
+    except SlackoffError as error:
+        if place is None:
+            raise
+        raise SlackoffError(f"{place}: {error}") from error
 
 
 def check_all(cells: Sequence[Cell], aside: Aside) -> dict[str, float]:
@@ -35,16 +78,12 @@ def check_all(cells: Sequence[Cell], aside: Aside) -> dict[str, float]:
 
 
 def _check(contents: Sequence[Config], places: Sequence[str | None]) -> list[float]:
-    from slackoff.checks import Checks  # imports torch
+    from slackoff.config.checks import Checks  # imports torch
 
     checks, found = Checks(), []
     for content, place in zip(contents, places, strict=True):
-        try:
+        with _place_first(place):
             found.append(checks.check(OmegaConf.create(content)))
-        except SlackoffError as error:
-            if place is None:
-                raise
-            raise SlackoffError(f"{place}: {error}") from error
     return found
 
 
@@ -62,6 +101,8 @@ def prepare(cell: Cell, watch: Watch) -> Status:
         if not os.access(cell.folder, os.W_OK):
             raise PermissionError(13, "no permission to write")
         write_text(cell.folder / "config.yaml", OmegaConf.to_yaml(cell.config))
+        if cell.data is not None:
+            write_json(cell.folder / IDENTITY_FILE, identity_of(cell.content, cell.data))
         _create_status(cell)
     status = cell.status(watch)
     return replace(status, state="pending") if status.state in ("failed", "interrupted") else status

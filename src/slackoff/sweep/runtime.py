@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from slackoff.build import build
+from slackoff.config.build import build
 from slackoff.config.presets import Counts, check_presets, compose_preset, count, preset_names
 from slackoff.errors import SlackoffError
 from slackoff.evaluation.complexity import KEY

@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from slackoff import build
+from slackoff.config import build
 from slackoff.data import BatchStream, RainyBatch
 from slackoff.hardware import device_kind
 from slackoff.tasks import Task
