@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from omegaconf import DictConfig
 
-from slackoff import build
+from slackoff.config import build
 from slackoff.data import BatchStream
 
 

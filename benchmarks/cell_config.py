@@ -6,9 +6,9 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from slackoff.config.presets import config_folder
+from slackoff.config import config_folder
 from slackoff.sweep.expand import resolved
-from slackoff.sweep.fingerprints import Fingerprints
+from slackoff.sweep.identity import Fingerprints
 from slackoff.sweep.plan import Cell, auto_here, plan, settle_precision
 
 

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from benchmarks.cell_config import plan_cell, write_cell_folder
-from slackoff.checks import Checks
+from slackoff.config.checks import Checks
 from slackoff.sweep.local import CellProcess, LocalBackend, make_slots
 from slackoff.sweep.plan import Cell
 

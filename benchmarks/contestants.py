@@ -13,9 +13,9 @@ from benchmarks import plain_way
 from benchmarks.bare_loop import BareLoop
 from benchmarks.cell_config import write_cell_folder
 from benchmarks.gate import Gate, Stretch
-from slackoff import build
 from slackoff.cell import process as cell_program
 from slackoff.cell.launch import LaunchOptions
+from slackoff.config import build
 from slackoff.data import RainyBatch, RainyData
 from slackoff.sweep.plan import Cell
 

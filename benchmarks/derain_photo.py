@@ -38,7 +38,7 @@ def measure(preset: str, tiles: int, tile_px: int | None, overlap_px: int) -> di
     import torch
     from PIL import Image
 
-    from slackoff.build import build
+    from slackoff.config.build import build
     from slackoff.config.presets import compose_preset
     from slackoff.deraining.model import Model
     from slackoff.deraining.photos import read_photo, write_photo

@@ -34,10 +34,10 @@ from torch.utils._pytree import tree_map
 
 from benchmarks.bare_loop import BareLoop
 from benchmarks.cell_config import plan_cell, write_cell_folder
-from slackoff import build
 from slackoff.cell import process as cell_program
 from slackoff.cell import training
 from slackoff.cell.launch import STOP_SIGNALS, CellExit, LaunchOptions
+from slackoff.config import build
 from slackoff.config.counting import count_step
 from slackoff.config.presets import preset_names
 from slackoff.data import BatchStream, RainyBatch

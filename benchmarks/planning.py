@@ -10,9 +10,9 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 from rich.console import Console
 
-from slackoff.config.presets import config_folder
+from slackoff.config import config_folder
 from slackoff.sweep.expand import Expander, expand_jobs
-from slackoff.sweep.fingerprints import Fingerprints
+from slackoff.sweep.identity import Fingerprints
 from slackoff.sweep.manifest import read_manifest
 from slackoff.sweep.plan import plan
 

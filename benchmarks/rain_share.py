@@ -13,7 +13,7 @@ from torch import Generator
 
 from benchmarks.bare_loop import BareLoop
 from benchmarks.cell_config import batch_shape, plan_cell
-from slackoff import build
+from slackoff.config import build
 from slackoff.rain import RainRange, render_streaks
 
 RANGES = ("small", "medium", "large")

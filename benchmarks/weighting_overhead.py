@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.cell_config import batch_shape, plan_cell
-from slackoff import build
+from slackoff.config import build
 from slackoff.data import RainyBatch
 
 WEIGHTINGS = ("fixed", "lb", "gb", "uncertainty", "gradnorm", "dwa", "pcgrad")

@@ -33,8 +33,8 @@ from IPython.display import display
 from ipywidgets import IntSlider, interact
 
 from slackoff.analysis.compare import as_grey_levels, contact_sheet
-from slackoff.build import build, build_backgrounds, build_test_sets
-from slackoff.config.presets import config_folder
+from slackoff.config import config_folder
+from slackoff.config.build import build, build_backgrounds, build_test_sets
 from slackoff.images import build_bank
 from slackoff.measurements.complexity import ComplexityMeasurement, full_depth, structural_complexity
 from slackoff.measurements.complexity_orders import spectra

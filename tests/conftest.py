@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def conf() -> Path:
     """The Hydra tree."""
-    from slackoff.config.presets import config_folder
+    from slackoff.config import config_folder
 
     return config_folder()
 

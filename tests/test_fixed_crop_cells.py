@@ -11,8 +11,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from PIL import Image
 
-from slackoff import build
-from slackoff.checks import Checks
+from slackoff.config import build
+from slackoff.config.checks import Checks
 from slackoff.data import PairData
 from slackoff.images import Scenes
 from slackoff.sweep.expand import resolved

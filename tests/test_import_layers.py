@@ -31,7 +31,7 @@ def test_no_room_imports_a_later_one_and_plain_rooms_no_framework(check):
 @pytest.mark.parametrize(
     ("allowed", "refused", "complaint"),
     [
-        ("    build\n    analysis", "    analysis\n    build", "0 broken"),
+        ("    config\n    analysis", "    analysis\n    config", "0 broken"),
         ("    tasks\n    data\n", "    data\n    tasks\n", r"slackoff.tasks.task -> slackoff.data"),
         (
             "    record\n    evaluation\n",

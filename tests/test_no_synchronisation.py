@@ -13,9 +13,8 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from slackoff import build
 from slackoff.cell.callbacks import LossGuard
-from slackoff.config.presets import config_folder
+from slackoff.config import build, config_folder
 from slackoff.tasks import StepSeed
 
 SOURCE = str(Path(build.__file__).parent)

@@ -13,15 +13,15 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from PIL import Image
 
-from slackoff import build
 from slackoff.cell.launch import CellExit
-from slackoff.checks import Checks
+from slackoff.config import build
+from slackoff.config.checks import Checks
 from slackoff.data import PairData, RainyBatch, RainyData
 from slackoff.errors import SlackoffError
 from slackoff.record.ledger import HeartbeatMonitor
 from slackoff.sweep.cell_folders import prepare
 from slackoff.sweep.expand import resolved
-from slackoff.sweep.fingerprints import Fingerprints
+from slackoff.sweep.identity import Fingerprints
 from slackoff.sweep.plan import plan
 from train_here import train_here
 

@@ -57,7 +57,7 @@ class CellLauncher(Launcher):
         """Run all jobs of the sweep; ends the program with ``failure_exit_code`` if a cell failed."""
         from rich.console import Console
 
-        from slackoff.config.presets import config_folder
+        from slackoff.config import config_folder
         from slackoff.config_mistakes import explain
         from slackoff.errors import failure_exit_code
         from slackoff.sweep.expand import Expander, expand_jobs

@@ -11,6 +11,7 @@ VERBS = (
     "report",
     "networks",
     "retry",
+    "why",
     "clean",
     "import-weights",
     "derain",

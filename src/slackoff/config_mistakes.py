@@ -1,6 +1,5 @@
 """Turn Hydra's and OmegaConf's errors into one sentence with a suggestion."""
 
-import difflib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,8 +9,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-ADDED = ("start_from",)
-"""Keys that a config does not have unless they are added."""
+from slackoff.config.schema import Config
+from slackoff.errors import did_you_mean
 
 
 def explain(error: Exception, arguments: Sequence[str], conf: Path) -> str:
@@ -29,7 +28,7 @@ def explain(error: Exception, arguments: Sequence[str], conf: Path) -> str:
         return f"There is no {group} '{wrong}': {_suggest(wrong, known)}"
     if found := re.search(r"Could not (?:override|find|append) '?(?:key )?([\w./@]+)", text):
         wrong = found.group(1)
-        if wrong in ADDED:
+        if wrong in Config.__annotations__:
             return f"{wrong} is in no config by itself: write +{wrong}=... to add it"
         known = _known_keys(wrong, arguments, conf)
         return f"There is no config key '{wrong}': {_choice_first(wrong, known, conf) or _suggest(wrong, known)}"
@@ -52,11 +51,8 @@ def _sets_nothing(choice: Path) -> bool:
 
 
 def _suggest(wrong: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(wrong, known, n=1, cutoff=0.4)
-    if close:
-        return f"did you mean '{close[0]}'?"
     listed = f"the choices are {', '.join(known)}" if 0 < len(known) <= 12 else "see python -m slackoff --help"
-    return f"{listed}."
+    return did_you_mean(wrong, known, f"{listed}.")
 
 
 def _known_keys(wrong: str, arguments: Sequence[str], conf: Path) -> list[str]:

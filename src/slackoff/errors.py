@@ -2,7 +2,9 @@
 
 import errno
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 from signal import SIGKILL
 from typing import Any, TextIO
@@ -136,3 +138,9 @@ class _LossyOutput:
 def ignore_output_errors() -> None:
     """Let this process go on when its standard output or error cannot be written: they may go to the full disk."""
     sys.stdout, sys.stderr = _LossyOutput(sys.stdout), _LossyOutput(sys.stderr)  # type: ignore[assignment]
+
+
+def did_you_mean(wrong: object, known: Iterable[str], otherwise: str = "") -> str:
+    """The known name that comes closest to a wrong one, as the end of a sentence; ``otherwise`` where none is close."""
+    close = get_close_matches(str(wrong), list(known), n=1, cutoff=0.4)
+    return f"did you mean '{close[0]}'?" if close else otherwise

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from slackoff.build import build
+from slackoff.config.build import build
 from slackoff.config.presets import check_presets, compose_preset
 from slackoff.errors import SlackoffError
 from slackoff.networks.weights import fitted, named_as_ours, read_tensors

@@ -113,11 +113,8 @@ def test_an_empty_a_missing_and_a_damaged_folder_are_refused(tmp_path: Path):
     ("make", "words"),
     [
         (lambda: UnlabelledFolder("x", 0), r"^unlabelled\.batch_size=0 is no count: give a whole number from 1 up"),
-        (lambda: UnlabelledRest(2.5), r"^unlabelled\.batch_size=2\.5 is no count"),
-        (lambda: UnlabelledRest(2, mirror="no"), r"^unlabelled\.mirror=no is not known"),
+        (lambda: UnlabelledRest(-1), r"^unlabelled\.batch_size=-1 is no count"),
         (lambda: UnlabelledSynthesised(NARROW, 0, 2), r"^unlabelled\.patch_count=0 is no count"),
-        (lambda: UnlabelledSynthesised(NARROW, 1, 2, seed=None), r"^unlabelled\.seed=None is no seed"),
-        (lambda: UnlabelledSynthesised("large", 1, 2), r"^unlabelled\.rain=large is no rain"),
         (
             lambda: RainRange([9, 1], [5], [30, 31], [0, 1], key="unlabelled.rain"),
             r"^unlabelled\.rain\.quantity is rev",

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from torch import nn
 
-from slackoff.build import build_network
+from slackoff.config.build import build_network
 from slackoff.record.results import write_results
 from slackoff.record.status import Status
 

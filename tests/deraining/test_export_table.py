@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from slackoff.build import build
+from slackoff.config.build import build
 from slackoff.config.presets import compose_preset, preset_names
 from slackoff.deraining.export import export
 from slackoff.deraining.model import from_preset

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 from tiny_record import write_cell
 
-from slackoff.build import build
+from slackoff.config.build import build
 from slackoff.config.presets import compose_preset
 from slackoff.deraining.model import CELL, NETWORK, from_cell, from_file, provenance
 from slackoff.errors import SlackoffError
@@ -146,7 +146,7 @@ def test_published_weights_take_the_names_of_their_authors(tmp_path):
     ("node", "sentence"),
     [
         ('{"_target_": "os.system", "command": "ls"}', r"os\.system is refused"),
-        ('{"_target_": "slackoff.build.torch.load", "f": "x"}', "is refused"),
+        ('{"_target_": "slackoff.config.build.torch.load", "f": "x"}', "is refused"),
         ('{"_target_": "slackoff.networks.UNet", "width": {"_target_": "builtins.eval"}}', "is refused"),
         ('{"width": 4}', "no _target_"),
         ("[1]", "is damaged"),

@@ -6,7 +6,7 @@ import torch
 from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
-from slackoff.build import build
+from slackoff.config.build import build
 from slackoff.config.presets import compose_preset
 from slackoff.record.status import Status
 

@@ -7,7 +7,7 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import nn
 
-from slackoff import build
+from slackoff.config import build
 from slackoff.errors import SlackoffError
 from slackoff.evaluation import EvaluationImage, Evaluator, RainOnHeldOut
 from slackoff.images import BuiltinSource, five_crops, read_pair, split_images

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from slackoff import build
+from slackoff.config import build
 from slackoff.data.streams import derive_seed
 from slackoff.errors import SlackoffError
 from slackoff.evaluation import PairFolder, RainOnHeldOut, StreaksOnHeldOut

@@ -6,8 +6,7 @@ from omegaconf import OmegaConf
 from torchvision.models import vgg19
 
 from slackoff.errors import SlackoffError
-from slackoff.sweep.fingerprints import Fingerprints
-from slackoff.sweep.identity import cell_id
+from slackoff.sweep.identity import Fingerprints, cell_id
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchvision.models import vgg19
 
-from slackoff import build
+from slackoff.config import build
 from slackoff.errors import SlackoffError
 from slackoff.losses import EdgeAware, Perceptual, PixelL1, PixelMSE, Term, Texture, TotalVariationTerm
 from slackoff.losses.terms import total_variation

@@ -7,8 +7,7 @@ from formula_weights import count_parameters
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from slackoff import build
-from slackoff.config.presets import config_folder
+from slackoff.config import build, config_folder
 from slackoff.losses import MSE
 
 PRESETS = sorted(path.stem for path in (config_folder() / "network").glob("*.yaml"))

@@ -5,8 +5,8 @@ import torch
 from formula_weights import count_parameters, formula_input
 from prenet_reference import restore
 
-from slackoff import build
-from slackoff.checks import Checks
+from slackoff.config import build
+from slackoff.config.checks import Checks
 from slackoff.errors import SlackoffError
 from slackoff.losses import NegativeSSIM
 from slackoff.networks import PReNet

@@ -12,7 +12,7 @@ from rich.console import Console
 from slackoff.cli.hydra_app import run
 from slackoff.errors import SlackoffError
 from slackoff.sweep.expand import Expander, expand_jobs
-from slackoff.sweep.fingerprints import Fingerprints
+from slackoff.sweep.identity import Fingerprints
 from slackoff.sweep.manifest import jobs_of, read_manifest
 from slackoff.sweep.plan import plan
 
@@ -176,7 +176,7 @@ def test_a_bad_row_is_one_sentence_and_nothing_is_trained(
     ("name", "parts"),
     [
         ("nowhere.yaml", ["study.manifest=nowhere.yaml does not exist", "paper150"]),
-        ("paper15", ["did you mean paper150?"]),
+        ("paper15", ["did you mean 'paper150'?"]),
         (None, ["study.manifest is not given"]),
     ],
 )

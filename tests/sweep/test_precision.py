@@ -12,7 +12,7 @@ from torch import nn
 
 from slackoff.cell import training
 from slackoff.cell.launch import CellExit
-from slackoff.checks import Checks
+from slackoff.config.checks import Checks
 from slackoff.errors import SlackoffError
 from slackoff.record.ledger import HeartbeatMonitor
 from slackoff.record.status import read_status
@@ -21,7 +21,7 @@ from slackoff.sweep.backend import LazyBackend, Resources, Slot
 from slackoff.sweep.cell_folders import prepare
 from slackoff.sweep.display import status_table
 from slackoff.sweep.expand import Config, resolved
-from slackoff.sweep.fingerprints import Fingerprints
+from slackoff.sweep.identity import Fingerprints
 from slackoff.sweep.local import LocalBackend, make_slots
 from slackoff.sweep.manifest import Job
 from slackoff.sweep.plan import Cell, check_hardware, plan, settle_precision

@@ -75,7 +75,7 @@ def test_a_setting_that_cannot_be_is_refused(given, words):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("constrain", "parameters.constrain is not known to submitit: did you mean constraint?"),
+        ("constrain", "parameters.constrain is not known to submitit: did you mean 'constraint'"),
         ("reservation", "Any option of sbatch can be given as .*additional_parameters.reservation"),
     ],
 )

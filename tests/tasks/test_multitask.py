@@ -22,8 +22,8 @@ from small_problem import (
 )
 from torch import Tensor, nn
 
-from slackoff import build
 from slackoff.cell.callbacks import LossGuard, NonFiniteLossError
+from slackoff.config import build
 from slackoff.data import BatchStream, RainyBatch
 from slackoff.errors import SlackoffError
 from slackoff.losses import (

@@ -2,8 +2,8 @@
 
 import pytest
 
-from slackoff import build
-from slackoff.checks import Checks
+from slackoff.config import build
+from slackoff.config.checks import Checks
 from slackoff.errors import SlackoffError
 from slackoff.tasks import MultitaskTask, Steps
 

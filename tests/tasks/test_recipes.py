@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from slackoff import build
+from slackoff.config import build
 
 
 def recipe(composed, preset: str, task: str, steps: int):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from slackoff import build
+from slackoff.config import build
 from slackoff.losses import JORDERELoss, RESCANLoss
 from slackoff.tasks import SupervisedTask
 

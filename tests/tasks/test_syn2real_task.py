@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from small_problem import BATCH, SEED, Pixel, SaveAt, WithUnlabelled, network, train
 from torch import nn
 
-from slackoff import build
+from slackoff.config import build
 from slackoff.data import BatchStream
 from slackoff.data.streams import derive_seed
 from slackoff.errors import SlackoffError

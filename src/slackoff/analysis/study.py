@@ -3,7 +3,6 @@
 Figures per image (`e_r`, `psnr_rgb` ...) have their units in `slackoff.metrics.columns`.
 """
 
-import difflib
 import json
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from slackoff.errors import SlackoffError
+from slackoff.errors import SlackoffError, did_you_mean
 from slackoff.metrics.columns import COLUMNS
 from slackoff.record.files import read_lines
 from slackoff.record.status import State, refuse_newer
@@ -158,9 +157,9 @@ def _not_found(name: str, studies: Path) -> str:
             "for example `python -m slackoff +experiment=patchcount -m`, or name another folder of runs."
         )
     starting = [study for study in known if name and study.startswith(name)]
-    close = starting or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    suggestion = f"did you mean '{close[0]}'? " if close else ""
-    return f"There is no study '{name}' in {studies}: {suggestion}The studies there are: {', '.join(known)}."
+    suggestion = f"did you mean '{starting[0]}'?" if starting else did_you_mean(name, known)
+    listed = f"The studies there are: {', '.join(known)}."
+    return f"There is no study '{name}' in {studies}: {' '.join(filter(None, (suggestion, listed)))}"
 
 
 def _read_study(folder: Path, runs: Path) -> Study:

@@ -17,7 +17,6 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from slackoff import build
 from slackoff.cell.callbacks import (
     CheckpointCallback,
     EvaluationCallback,
@@ -28,6 +27,7 @@ from slackoff.cell.callbacks import (
     log_all,
 )
 from slackoff.cell.launch import Stopped, ignore_stop_signals, launcher_variables
+from slackoff.config import build
 from slackoff.errors import SlackoffError
 from slackoff.record.checkpoint import WholeFileCheckpointIO, find_resume_point
 from slackoff.record.environment import describe_environment, device_kind, is_emulated, refuse_float16_on_cpu

@@ -107,7 +107,10 @@ def retry(
         if not again:
             console.print(f"No cell under {runs} has failed.")
             return
-        resources = Resources(make_slots(slots or "auto"), LocalBackend())
+        ranks = {cell.content["trainer"].get("ranks", 1) for cell in again}
+        if len(ranks) > 1:
+            raise SlackoffError("These cells are trained by different numbers of ranks: name those of one number")
+        resources = Resources(make_slots(slots or "auto", gpus_per_cell=ranks.pop()), LocalBackend())
         statuses = run_cells(again, resources, console)
     except (SlackoffError, OSError) as error:
         stop(error)
@@ -117,6 +120,22 @@ def retry(
     console.print("python -m slackoff report STUDY draws a study with what is done now.")
     if failed := report_failures(again, statuses, resources, console):
         raise typer.Exit(failure_exit_code(failed))
+
+
+@app.command()
+def why(
+    first: Annotated[str, typer.Argument(help="Id of a cell, or its beginning.")],
+    second: Annotated[str, typer.Argument(help="Id of another one.")],
+    runs: Runs = Path("runs"),
+) -> None:
+    """Say why two cells are not the same: the keys, data or source code in which they differ, one a line."""
+    from slackoff.sweep.identity import explain_difference
+
+    try:
+        lines = explain_difference(first, second, runs)
+    except SlackoffError as error:
+        stop(error)
+    print(*(lines or [f"{first} and {second} are the same cell"]), sep="\n")
 
 
 @app.command()

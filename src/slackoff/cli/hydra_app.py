@@ -13,10 +13,11 @@ from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.utils import get_class, instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from slackoff.config.presets import config_folder
+from slackoff.config import config_folder
+from slackoff.config.validate import check_arguments
 from slackoff.errors import EXIT_MISTAKE, EXIT_STOPPED, SlackoffError, failure_exit_code
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def _launcher(node: DictConfig) -> "CellLauncher":
 
     if node["_target_"] not in plugins or not issubclass(get_class(node["_target_"]), CellLauncher):
         raise SlackoffError("hydra/launcher must be local, slurm or ray: another one cannot run cells")
+    check_arguments(get_class(node["_target_"]), OmegaConf.to_container(node, resolve=True), "hydra.launcher")  # type: ignore[arg-type]
     launcher: CellLauncher = instantiate(node, _recursive_=False)  # a target among its settings makes nothing
     return launcher
 

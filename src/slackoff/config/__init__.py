@@ -1,1 +1,9 @@
-"""From configs to objects, and the presets that ship with the package."""
+"""The config: where it lies, what it may say, the objects that it describes, and the mistakes in it."""
+
+from pathlib import Path
+
+
+def config_folder() -> Path:
+    """The Hydra tree: inside the installed package, or at the root of a checkout."""
+    shipped = Path(__file__).parents[1] / "conf"
+    return shipped if shipped.is_dir() else Path(__file__).parents[3] / "conf"

@@ -13,8 +13,8 @@ from omegaconf import DictConfig
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from slackoff import build
-from slackoff.config.presets import compose_preset, config_folder, preset_names
+from slackoff.config import build, config_folder
+from slackoff.config.presets import compose_preset, preset_names
 from slackoff.data import RainyBatch
 from slackoff.errors import SlackoffError
 from slackoff.networks.interfaces import PerImageMethod

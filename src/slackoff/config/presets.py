@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -12,13 +11,8 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from slackoff.errors import SlackoffError
-
-
-def config_folder() -> Path:
-    """The Hydra tree: inside the installed package, or at the root of a checkout."""
-    shipped = Path(__file__).parents[1] / "conf"
-    return shipped if shipped.is_dir() else Path(__file__).parents[3] / "conf"
+from slackoff.config import config_folder
+from slackoff.errors import SlackoffError, did_you_mean
 
 
 def preset_names(conf: Path | None = None) -> list[str]:
@@ -35,8 +29,7 @@ def check_presets(names: Collection[str], key: str, conf: Path | None = None) ->
     known = preset_names(conf)
     for name in names:
         if name not in known:
-            close = get_close_matches(str(name), known, n=1, cutoff=0.4)
-            cure = f"did you mean '{close[0]}'?" if close else "see python -m slackoff networks."
+            cure = did_you_mean(name, known, "see python -m slackoff networks.")
             raise SlackoffError(f"There is no network '{name}' ({key}): {cure}")
 
 

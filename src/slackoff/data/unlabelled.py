@@ -163,10 +163,6 @@ class UnlabelledSynthesised:
     def __post_init__(self) -> None:
         _check(self)
         _check_count(self.patch_count, "unlabelled.patch_count")
-        if type(self.seed) is not int:
-            raise SlackoffError(f"unlabelled.seed={self.seed} is no seed: give a whole number")
-        if not isinstance(self.rain, RainRange | ThinRain):
-            raise SlackoffError(f"unlabelled.rain={self.rain} is no rain: give it a RainRange or a ThinRain node")
 
     def fingerprint(self) -> str:
         return ""
@@ -198,10 +194,8 @@ class UnlabelledSynthesised:
 
 def _check(photos: UnlabelledPhotos) -> None:
     _check_count(photos.batch_size, "unlabelled.batch_size")
-    if not isinstance(photos.mirror, bool):
-        raise SlackoffError(f"unlabelled.mirror={photos.mirror} is not known: choose true or false")
 
 
-def _check_count(value: object, key: str) -> None:
-    if type(value) is not int or value < 1:
+def _check_count(value: int, key: str) -> None:
+    if value < 1:
         raise SlackoffError(f"{key}={value} is no count: give a whole number from 1 up")

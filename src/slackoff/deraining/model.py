@@ -19,7 +19,7 @@ from yaml import YAMLError
 from slackoff.analysis.groups import Group
 from slackoff.analysis.statistics import Interval, difference_interval
 from slackoff.analysis.tables import INPUTS, ORACLES, shown_measures
-from slackoff.build import build
+from slackoff.config.build import build
 from slackoff.config.presets import check_presets, compose_preset
 from slackoff.errors import SlackoffError
 from slackoff.metrics.protocol import Protocol

@@ -136,7 +136,7 @@ class DynamicWeightAverage(Weighting):
         super().__init__()
         if not temperature > 0:
             raise SlackoffError(f"task.weighting.temperature={temperature} must be above 0")
-        if type(window) is not int or window < 1:
+        if window < 1:
             raise SlackoffError(f"task.weighting.window={window} must be a whole number of steps from 1 up")
         self.temperature, self.window = temperature, window
 

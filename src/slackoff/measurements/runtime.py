@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from slackoff.build import build
+from slackoff.config.build import build
 from slackoff.config.counting import NetworkCounts, count_network
 from slackoff.config.presets import check_presets, compose_preset, preset_names
 from slackoff.errors import SlackoffError

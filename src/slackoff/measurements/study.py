@@ -130,7 +130,7 @@ def run_measurement(config: DictConfig, console: Console) -> int:
         SlackoffError: a setting that cannot be, a folder or image that cannot be read, or a record that cannot be
             written.
     """
-    from slackoff import build  # imports torch
+    from slackoff.config import build  # imports torch
 
     settings: Any = OmegaConf.to_container(config.study.measure)
     measurement = build.build(config.study.measure, KEY)

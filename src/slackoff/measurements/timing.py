@@ -17,7 +17,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from slackoff import build
+from slackoff.config import build
 from slackoff.data import BatchStream, RainyBatch
 from slackoff.networks.devices import true_float32
 from slackoff.record.environment import device_kind

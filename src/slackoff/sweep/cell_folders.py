@@ -12,10 +12,12 @@ import yaml
 from omegaconf import OmegaConf
 
 from slackoff.errors import SlackoffError
-from slackoff.record.files import create_text, write_text
+from slackoff.record.files import create_text, write_json, write_text
 from slackoff.record.ledger import ClaimedError, HeartbeatMonitor, claim, end_attempt, latest
 from slackoff.record.observed import observed_status
 from slackoff.record.status import DamagedStatusError, State, Status, read_status
+from slackoff.sweep.identity import FILE as IDENTITY_FILE
+from slackoff.sweep.identity import identity_of
 from slackoff.sweep.manifest import Loader
 from slackoff.sweep.plan import Cell
 
@@ -34,6 +36,8 @@ def prepare(cell: Cell, monitor: HeartbeatMonitor) -> Status:
         if not os.access(cell.folder, os.W_OK):
             raise PermissionError(13, "no permission to write")
         write_text(cell.folder / "config.yaml", OmegaConf.to_yaml(cell.config))
+        if cell.data is not None:
+            write_json(cell.folder / IDENTITY_FILE, identity_of(cell.content, cell.data))
         _create_status(cell)
     status = cell.status(monitor)
     return replace(status, state="pending") if status.state in ("failed", "interrupted") else status

@@ -6,7 +6,6 @@ of such mappings, each one cell. A key is what one would write on the command li
 row is for) and ``basis`` (how sure that is) are words for people and no config keys.
 """
 
-import difflib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from typing import Any, NamedTuple
 import yaml
 from hydra.core.override_parser.types import Quote, QuotedString
 
-from slackoff.errors import SlackoffError
+from slackoff.errors import SlackoffError, did_you_mean
 
 REMARKS = ("serves", "basis")
 _WORD = re.compile(r"(?!(?:true|false|null|nan|inf)$)[A-Za-z_][\w-]*$", re.ASCII | re.IGNORECASE)
@@ -122,8 +121,7 @@ def _find(name: str) -> Path:
     path = Path(name).expanduser()
     if name in known or path.is_file():
         return known.get(name, path)
-    close = difflib.get_close_matches(name, known, n=1)
-    cure = f"did you mean {close[0]}?" if close else f"give the path of a YAML file, or one of {', '.join(known)}"
+    cure = did_you_mean(name, known, f"give the path of a YAML file, or one of {', '.join(known)}")
     raise SlackoffError(f"study.manifest={name} does not exist: {cure}")
 
 

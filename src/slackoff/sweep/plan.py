@@ -4,22 +4,24 @@ In the order in which a command does it: ``settle_precision``, ``plan``, ``Cell.
 ``check_hardware``. What imports torch is done in the planner process.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from slackoff.config import schema
+from slackoff.config.validate import check_keys, check_part
 from slackoff.errors import SlackoffError
 from slackoff.record.ledger import HeartbeatMonitor
 from slackoff.record.observed import observed_status
 from slackoff.record.status import DamagedStatusError, Status
 from slackoff.sweep.backend import Slot
 from slackoff.sweep.expand import Config, NotGivenError, resolved
-from slackoff.sweep.fingerprints import Fingerprints
-from slackoff.sweep.identity import cell_id
+from slackoff.sweep.identity import Fingerprints, cell_id
 from slackoff.sweep.manifest import Row
 from slackoff.sweep.planner_process import PlannerProcess
 
@@ -43,7 +45,8 @@ class Cell:
 
     ``content`` is its resolved config as plain values. ``label`` says in words what it is; ``axes`` holds its values
     along what differs within the sweep; ``row`` is where a manifest asks for it. ``provisional``: a folder of its data
-    is missing, so that its identity is not known yet.
+    is missing, so that its identity is not known yet. ``data`` holds the digests of its data; None for a cell as the
+    record has it.
     """
 
     id: str
@@ -53,6 +56,7 @@ class Cell:
     axes: dict[str, Any]
     row: Row | None = None
     provisional: bool = False
+    data: dict[str, str] | None = None
 
     @property
     def config(self) -> DictConfig:
@@ -114,6 +118,49 @@ def settle_precision(
     ]
 
 
+def check_configs(configs: Sequence[Config], places: Sequence[str | None], planner: PlannerProcess) -> None:
+    """Refuse the first config with an unknown key or a value of a wrong type; parts that configs share are seen once.
+
+    Args:
+        configs: resolved.
+        places: the row of a manifest that each comes from, for messages.
+        planner: where the classes are looked at that the configs name.
+
+    Raises:
+        SlackoffError: naming the key.
+    """
+    parts: dict[tuple[str, str], tuple[str, str | None, Any]] = {}
+    for config, place in zip(configs, places, strict=True):
+        with _place_first(place):
+            check_keys("", config, schema.Config)
+        for key in (key for key in schema.Config.__annotations__ if key in config):
+            text = json.dumps(config[key], sort_keys=True, default=str)
+            parts.setdefault((key, text), (key, place, config[key]))
+    planner(_check_parts, list(parts.values()))
+
+
+def _check_parts(parts: Sequence[tuple[str, str | None, Any]]) -> None:
+    for key, place, value in parts:
+        with _place_first(place):
+            check_part(key, value)
+
+
+def with_ranks(configs: Sequence[Config], ranks: int) -> list[Config]:
+    """The configs of cells that so many processes train together, as ``trainer.ranks``; one goes without saying.
+
+    It counts for the identity: each rank draws numbers of its own (dropped paths, strengths of mixing) for its share of
+    a batch. What only rounds otherwise, such as sums over ranks or another processor, does not count.
+
+    Raises:
+        SlackoffError: a config says it itself.
+    """
+    if any("ranks" in config["trainer"] for config in configs):
+        raise SlackoffError("trainer.ranks is what hydra.launcher.gpus_per_cell asks for: give that instead")
+    if ranks == 1:
+        return list(configs)
+    return [{**config, "trainer": {**config["trainer"], "ranks": ranks}} for config in configs]
+
+
 def auto_here(accelerator: str) -> str:
     """What 'auto' is for cells that train on this machine; imports torch."""
     from slackoff.record.environment import auto_precision
@@ -148,7 +195,7 @@ def plan(
         identity = cell_id(content, digests)
         known = cells.get(identity)
         if known is None:
-            cells[identity] = _cell(identity, content, varying, row, fingerprints.provisional(digests))
+            cells[identity] = _cell(identity, content, varying, row, fingerprints.provisional(digests), digests)
         elif known.row and row and not row.may_repeat:
             raise SlackoffError(f"{row.shared_with(known.row)} are the same cell: remove one, or give it another seed")
     return list(cells.values())
@@ -172,17 +219,24 @@ def check_cells(cells: Sequence[Cell], planner: PlannerProcess) -> dict[str, flo
 
 
 def _check_contents(contents: Sequence[Config], places: Sequence[str | None]) -> list[float]:
-    from slackoff.checks import Checks  # imports torch
+    from slackoff.config.checks import Checks  # imports torch
 
     checks, found = Checks(), []
     for content, place in zip(contents, places, strict=True):
-        try:
+        with _place_first(place):
             found.append(checks.check(OmegaConf.create(content)))
-        except SlackoffError as error:
-            if place is None:
-                raise
-            raise SlackoffError(f"{place}: {error}") from error
     return found
+
+
+@contextmanager
+def _place_first(place: str | None) -> Iterator[None]:
+    """Put the row of a manifest before a mistake in its config."""
+    try:
+        yield
+    except SlackoffError as error:
+        if place is None:
+            raise
+        raise SlackoffError(f"{place}: {error}") from error
 
 
 def check_hardware(cells: Sequence[Cell], slots: Sequence[Slot], planner: PlannerProcess) -> list[str]:
@@ -203,10 +257,12 @@ def _hardware_warnings(precision: str, accelerator: str, visible_gpus: str | Non
     return hardware_warnings(precision, accelerator, visible_gpus)
 
 
-def _cell(identity: str, content: Config, varying: Sequence[str], row: Row | None, provisional: bool) -> Cell:
+def _cell(
+    identity: str, content: Config, varying: Sequence[str], row: Row | None, provisional: bool, data: dict[str, str]
+) -> Cell:
     axes = {_short(key): _value(content, key) for key in [_required(content, "study.axis"), *varying]}
     label = {word: _required(content, key) for word, key in _LABEL.items()}
-    return Cell(identity, content, _folder(content, identity), label, axes, row, provisional)
+    return Cell(identity, content, _folder(content, identity), label, axes, row, provisional, data)
 
 
 def _folder(content: Config, identity: str) -> Path:

@@ -73,7 +73,7 @@ class PlannerProcess:
 
 def _serve(connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which ends this process
-    import slackoff.checks  # noqa: F401  torch and what else takes long
+    import slackoff.config.checks  # noqa: F401  torch and what else takes long
 
     with suppress(EOFError):  # the driver has gone
         while True:

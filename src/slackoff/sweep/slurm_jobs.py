@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +20,7 @@ from submitit.core.utils import JobPaths
 from submitit.helpers import Checkpointable, DelayedSubmission
 
 from slackoff.cell.launch import CellExit, LaunchOptions, start_cell_process
-from slackoff.errors import SlackoffError
+from slackoff.errors import SlackoffError, did_you_mean
 from slackoff.record.ledger import ClaimedError, HeartbeatMonitor, Owner, claim, end_attempt, latest
 from slackoff.sweep.plan import Cell
 
@@ -207,8 +206,7 @@ def check_names(settings: Mapping[str, Any], known: Sequence[str]) -> None:
     for name in settings:
         if name in known:
             continue
-        close = get_close_matches(name, known, n=1)
-        meant = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(known))}"
+        meant = did_you_mean(name, known, f"there are {', '.join(sorted(known))}")
         raise SlackoffError(
             f"hydra.launcher.parameters.{name} is not known to submitit: {meant} "
             f"Any option of sbatch can be given as hydra.launcher.parameters.additional_parameters.{name}"

@@ -17,9 +17,9 @@ from slackoff.sweep.backend import Resources
 from slackoff.sweep.cost import check_network_costs, keep_network_costs
 from slackoff.sweep.driver import report_failures, run_cells
 from slackoff.sweep.expand import Config
-from slackoff.sweep.fingerprints import Fingerprints
+from slackoff.sweep.identity import Fingerprints
 from slackoff.sweep.manifest import Job
-from slackoff.sweep.plan import FLOAT32, Cell, auto_here, plan, settle_precision
+from slackoff.sweep.plan import FLOAT32, Cell, auto_here, check_configs, plan, settle_precision, with_ranks
 from slackoff.sweep.planner_process import PlannerProcess
 from slackoff.wandb_view import agent_run, refuse_many_cells
 
@@ -48,13 +48,14 @@ def run_jobs(
     Raises:
         SlackoffError: a mistake found before training.
     """
+    check_configs(configs, [job.row.place if job.row else None for job in jobs], planner)
     if configs[0]["study"].get("measure"):
         planner.close()
         return sum(_measure(config, console, dry_run) for config in configs)
     fingerprints = Fingerprints(dry_run, planner)
     with console.status("Reading data and records"):
         configs = settle_precision(
-            configs,
+            with_ranks(configs, resources.slots[0].ranks),
             fingerprints,
             lambda accelerator: planner(auto_here, accelerator) if resources.backend.local else FLOAT32,
         )

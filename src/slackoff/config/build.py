@@ -1,7 +1,6 @@
 """From config nodes to objects: the only place that makes what a ``_target_`` names."""
 
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
+from slackoff.config.validate import checked_node
 from slackoff.data import OpenUnlabelled, PairData, RainyData, Surroundings, UnlabelledStream
 from slackoff.data.streams import derive_seed
 from slackoff.errors import SlackoffError
@@ -21,23 +21,6 @@ from slackoff.images import ImageSource, LabelledPairs, Split, cached_bank, spli
 from slackoff.metrics.protocol import Protocol
 from slackoff.networks.weights import start_from
 from slackoff.tasks import Task
-
-ALLOWED_TARGETS = (
-    "slackoff.data",
-    "slackoff.evaluation",
-    "slackoff.images",
-    "slackoff.losses",
-    "slackoff.metrics.protocol",
-    "slackoff.networks",
-    "slackoff.rain",
-    "slackoff.sweep.runtime",
-    "slackoff.tasks",
-    "torch.nn",
-)
-"""The modules whose own classes a config may name, as MODULE.CLASS."""
-
-_OF_HYDRA = ("_args_", "_partial_", "_recursive_", "_convert_")
-"""Keys with a meaning for Hydra's ``instantiate`` that no config of ours needs."""
 
 _KINDS = {"five": "five crops", "whole": "whole images"}
 _CURES = {
@@ -57,7 +40,7 @@ def build(node: DictConfig, key: str, **extra: Any) -> Any:
     """Make the object that a config node describes; its ``name``, and those of objects in it, are no arguments.
 
     Configs also come with records and weight files of other people, so only classes of ``ALLOWED_TARGETS`` are made,
-    no other module is imported, and nothing is made before the whole node is known to name no others.
+    no other module is imported, and nothing is made before the whole node is known to name no others and to fit them.
 
     Args:
         node: a node with ``_target_``.
@@ -65,16 +48,22 @@ def build(node: DictConfig, key: str, **extra: Any) -> Any:
         extra: further arguments.
 
     Raises:
-        SlackoffError: no target or one outside ``ALLOWED_TARGETS``, a key of Hydra's ``instantiate`` such as
-            ``_args_``, an interpolation that leads nowhere, arguments that do not fit, or the object's own refusal.
+        SlackoffError: an interpolation that leads nowhere, as ``checked_node``, or the object's own refusal.
     """
-    if "_target_" not in node:
-        raise SlackoffError(f"{key} has no _target_: name the class to make")
-    try:  # what is looked at below are plain values, which can no longer turn into others
-        values = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+    return _made(checked_node(plain(node, key), key, extra), key, extra)
+
+
+def plain(node: DictConfig, key: str = "The config") -> dict[str, Any]:
+    """A node as plain values, which can no longer turn into others after they were checked.
+
+    Raises:
+        SlackoffError: an interpolation in it leads nowhere, or a value that must be given is missing.
+    """
+    try:
+        found: Any = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise SlackoffError(f"{key} cannot be built: {str(error).splitlines()[0]}") from error
-    return _made(_with_classes(values, key), key, extra)
+    return found  # type: ignore[no-any-return]
 
 
 def build_backgrounds(config: DictConfig) -> Backgrounds:
@@ -167,8 +156,7 @@ def build_task(config: DictConfig, network: nn.Module) -> Task:
     Raises:
         SlackoffError: as for ``build``; or unlabelled images for a regime that does not use them.
     """
-    task = build(config.task, "task", network=network, steps=config.schedule.steps)
-    assert isinstance(task, Task)
+    task: Task = build(config.task, "task", network=network, steps=config.schedule.steps)
     if config.get("unlabelled") and not task.uses_unlabelled:
         raise SlackoffError(
             f"task={config.task.name} does not use unlabelled images: leave out unlabelled=... or choose "
@@ -248,35 +236,6 @@ def _open_unlabelled(config: DictConfig, backgrounds: Backgrounds, device: torch
     )
 
 
-def _with_classes(value: Any, key: str) -> Any:
-    """A value with the class itself as each ``_target_`` in it."""
-    if isinstance(value, list):
-        return [_with_classes(item, f"{key}[{index}]") for index, item in enumerate(value)]
-    if not isinstance(value, dict):
-        return value
-    for name in value:
-        if name in _OF_HYDRA:
-            raise SlackoffError(f"{key}.{name} is refused: give arguments by their names beside _target_")
-    return {
-        name: _class(item, key) if name == "_target_" else _with_classes(item, f"{key}.{name}")
-        for name, item in value.items()
-    }
-
-
-def _class(target: Any, key: str) -> type:
-    """The class of that name, which is one that a module of ``ALLOWED_TARGETS`` defines, not one that it imports."""
-    module, _, name = str(target).rpartition(".")
-    if module not in ALLOWED_TARGETS:
-        raise _refused(key, target)
-    found = getattr(import_module(module), name, None)
-    if found is None:
-        raise SlackoffError(f"{key} cannot be built: there is no class {target}")
-    home = "torch.nn.modules" if module == "torch.nn" else module
-    if not isinstance(found, type) or not f"{found.__module__}.".startswith(f"{home}."):
-        raise _refused(key, target)
-    return found
-
-
 def _made(value: Any, key: str, extra: dict[str, Any]) -> Any:
     """A value with objects in the place of the nodes in it that have a class; the node itself gets ``extra``, too."""
     if isinstance(value, list):
@@ -294,10 +253,3 @@ def _made(value: Any, key: str, extra: dict[str, Any]) -> Any:
         raise
     except Exception as error:
         raise SlackoffError(f"{key} cannot be built: {' '.join(str(error).split())}") from error
-
-
-def _refused(key: str, target: Any) -> SlackoffError:
-    return SlackoffError(
-        f"{key}._target_={target} is refused: a target is a class of {', '.join(ALLOWED_TARGETS[:-1])}, or a layer or "
-        f"loss of {ALLOWED_TARGETS[-1]}"
-    )

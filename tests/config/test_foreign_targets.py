@@ -14,13 +14,13 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
 from torch import nn
 
-from slackoff import build
 from slackoff.cell.launch import CellExit
-from slackoff.checks import Checks
 from slackoff.cli.hydra_app import _launcher, run
+from slackoff.config import build
+from slackoff.config.checks import Checks
+from slackoff.data import UnlabelledFolder
 from slackoff.deraining.model import NETWORK, from_cell, from_file
 from slackoff.errors import SlackoffError
-from slackoff.images import Patch
 from slackoff.record.status import Status
 from train_here import train_here
 
@@ -157,10 +157,12 @@ def test_what_was_checked_is_what_is_made(monkeypatch):
     monkeypatch.setattr("os.system", calls.append)
     modules = [{"_target_": "${place}"}]
     node = {"_target_": "torch.nn.ModuleList", "modules": modules, "place": "os.system"}
-    with pytest.raises(SlackoffError, match=r"^network cannot be built: .* unexpected keyword argument 'place'$"):
+    with pytest.raises(SlackoffError, match=r"^network\.place=os\.system is not known: network has modules$"):
         build.build(OmegaConf.create({"place": "torch.nn.Identity", "network": node}).network, "network")
-    patch = OmegaConf.create({"_target_": "slackoff.images.Patch", "image": r"\${left}", "top": 1, "left": 2})
-    assert build.build(patch, "patch") == Patch("${left}", 1, 2)
+    photos = OmegaConf.create(
+        {"_target_": "slackoff.data.UnlabelledFolder", "root": r"\${batch_size}", "batch_size": 2}
+    )
+    assert build.build(photos, "unlabelled") == UnlabelledFolder("${batch_size}", 2)
     assert calls == []
 
 
@@ -260,5 +262,6 @@ def test_layers_and_losses_of_torch_can_be_named():
 
 def test_settings_of_a_launcher_make_no_objects(touched: Path):
     settings = {"_target_": "hydra_plugins.slackoff_launcher.LocalLauncher", "slots": command(touched)}
-    assert type(_launcher(OmegaConf.create(settings))).__name__ == "LocalLauncher"
+    with pytest.raises(SlackoffError, match=r"^hydra\.launcher\.slots={.*} cannot be: give a whole number"):
+        _launcher(OmegaConf.create(settings))
     assert not touched.exists()

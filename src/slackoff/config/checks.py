@@ -6,29 +6,15 @@ from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 
-from slackoff import build
+from slackoff.config import build
 from slackoff.config.counting import count_step
+from slackoff.config.validate import check_config
 from slackoff.errors import SlackoffError
 from slackoff.evaluation import PairFolder
 from slackoff.images import file_digests
 from slackoff.record.environment import refuse_float16_on_cpu
 
 T = TypeVar("T")
-CHOICES = {
-    "trainer.precision": ("auto", "32-true", "bf16-mixed", "16-mixed"),
-    "trainer.accelerator": ("auto", "cpu", "gpu"),
-    # Words such as "no" come as text, and any text is true.
-    **dict.fromkeys(("fixed_rain_per_patch", "trainer.channels_last", "trainer.tf32", "logger.wandb"), (True, False)),
-}
-LEAST_COUNTS = {
-    **dict.fromkeys(
-        (f"schedule.{key}" for key in ("steps", "batch_size", "evaluate_every", "checkpoint_every", "log_every")), 1
-    ),
-    "background.patch_count": 1,
-    "background.patch_size_px": 1,
-    "evaluation.quick_count": 1,
-    "evaluation.picture_count": 0,
-}
 
 
 class Checks:
@@ -46,8 +32,9 @@ class Checks:
         Raises:
             SlackoffError: naming the first mistake.
         """
+        check_config(build.plain(config))
         measured_only = self._once(lambda: build.nothing_to_train(config), network=config.network)
-        _check_plain_values(config, measured_only)
+        _check_combinations(config, measured_only)
         labelled, side = config.get("labelled"), config.background.patch_size_px
         photos = {"source": config.background.source, "held_out": config.background.held_out}
         backgrounds = self._once(lambda: build.build_backgrounds(config), **photos)
@@ -101,27 +88,12 @@ def _check_unlabelled(config: DictConfig, backgrounds: build.Backgrounds) -> Non
     build.build(config.unlabelled, "unlabelled").check(build.build_surroundings(config, backgrounds))
 
 
-def _check_plain_values(config: DictConfig, measured_only: bool) -> None:
-    for key, least in LEAST_COUNTS.items():
-        value = OmegaConf.select(config, key)
-        if key == "schedule.steps" and value == 0 and (config.get("start_from") or measured_only):
-            continue  # measured as it is
-        if type(value) is not int or value < least:
-            raise SlackoffError(f"{key}={value} is no count: give a whole number from {least} up")
-    count = config.evaluation.count
-    if count is not None and (type(count) is not int or count < 1):
-        raise SlackoffError(f"evaluation.count={count} is no count: give a whole number from 1 up, or null for all")
-    for key in ("seed", "background.seed"):
-        value = OmegaConf.select(config, key)
-        if type(value) is not int:
-            raise SlackoffError(f"{key}={value} is no seed: give a whole number")
+def _check_combinations(config: DictConfig, measured_only: bool) -> None:
+    if config.schedule.steps == 0 and not (config.get("start_from") or measured_only):
+        raise SlackoffError("schedule.steps=0 trains nothing: give a whole number from 1 up, or start_from=FILE")
     if config.get("labelled") and config.fixed_rain_per_patch is True:
         raise SlackoffError(
             "fixed_rain_per_patch=true does not go with labelled pairs, whose rain is fixed: leave it out"
         )
-    for key, choices in CHOICES.items():
-        value = OmegaConf.select(config, key)
-        if value not in choices:
-            raise SlackoffError(f"{key}={value} is not known: choose one of {', '.join(map(str, choices))}")
     if config.trainer.accelerator == "cpu":
         refuse_float16_on_cpu(config.trainer.precision, "cpu")

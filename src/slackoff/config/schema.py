@@ -1,0 +1,200 @@
+"""What a cell's config may say, key by key, and which of that is part of the cell's identity.
+
+A key is part of the identity if and only if it can change the result: the initial weights, the batches, the losses, or
+what is measured. Each key counts unless it is marked here as one that cannot. Plain types only: the driver of a sweep
+reads this without importing torch.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from typing import Annotated, Any, Literal, NotRequired, Required, TypedDict, get_args, get_origin, get_type_hints
+
+
+class Uncounted(Enum):
+    """Why a key is no part of the identity."""
+
+    LABEL = "a name for people"
+    PLACE = "where something lies; its content counts by a digest"
+    EXECUTION = "how the work is done and written down"
+    REFERENCE = "a value that other keys refer to; it counts where it is used"
+
+
+LABEL, PLACE, EXECUTION, REFERENCE = Uncounted
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """The smallest value of a number."""
+
+    least: int
+
+
+@dataclass(frozen=True)
+class Builds:
+    """A node with a ``_target_``.
+
+    Beside a ``_target_``, ``name`` is a label at every depth: it is no argument of what is built.
+
+    Args:
+        kinds: dotted names of the classes or protocols of which the target must be one; none for any.
+        given: arguments that the code adds to those of the node.
+        uncounted: keys of the node, dotted and ``*`` for any, that are no part of the identity: places whose content
+            has a digest, and ``key``, the config key that error messages name.
+        name_counts: whether the node's own ``name`` stands in the results.
+    """
+
+    kinds: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
+    uncounted: tuple[str, ...] = ()
+    name_counts: bool = False
+
+
+_SOURCE = ("root", "key")
+_RAIN = ("slackoff.rain.RainRange", "slackoff.rain.ThinRain")
+
+Node = dict[str, Any]
+Count = Annotated[int, AtLeast(1)]
+ImageSource = Annotated[Node, Builds(("slackoff.images.ImageSource",), uncounted=_SOURCE)]
+Network = Annotated[Node, Builds(("torch.nn.Module",))]
+Rain = Annotated[Node, Builds(_RAIN, uncounted=("key",))]
+Task = Annotated[Node, Builds(("slackoff.tasks.Task",), ("network", "steps"), ("terms.*.root", "terms.*.key"))]
+TestSet = Annotated[
+    Node,
+    Builds(
+        ("slackoff.evaluation.image_sets.ImageSet",),
+        uncounted=(*_SOURCE, "rain.key", "backgrounds.root", "backgrounds.key"),
+        name_counts=True,
+    ),
+]
+Protocol = Annotated[Node, Builds(("slackoff.metrics.protocol.Protocol",))]
+Labelled = Annotated[
+    Node, Builds(("slackoff.images.LabelledPairs",), uncounted=(*_SOURCE, "leave_out.root", "leave_out.key"))
+]
+Unlabelled = Annotated[Node, Builds(("slackoff.data.unlabelled.UnlabelledPhotos",), uncounted=(*_SOURCE, "rain.key"))]
+Measurement = Annotated[Node, Builds()]
+
+
+class Background(TypedDict):
+    """Photos and the patches that are cut from them."""
+
+    name: Annotated[str, LABEL]
+    root: NotRequired[Annotated[str | None, PLACE]]
+    source: ImageSource
+    held_out: float | int | None
+    patch_count: Count
+    patch_size_px: Count
+    seed: int
+
+
+class Evaluation(TypedDict):
+    """What a cell is tested on, and how. Names of test sets stand in the results: they count."""
+
+    name: str
+    root: NotRequired[Annotated[str | None, PLACE]]
+    count: NotRequired[Annotated[Count | None, REFERENCE]]
+    crop_px: NotRequired[Annotated[Count | None, REFERENCE]]
+    held_out: NotRequired[Annotated[float | int | None, REFERENCE]]
+    pair_count: NotRequired[Annotated[Count | None, REFERENCE]]
+    counts: NotRequired[Annotated[Node, REFERENCE]]
+    crops_px: NotRequired[Annotated[Node, REFERENCE]]
+    quick_count: Count
+    picture_count: Annotated[int, AtLeast(0)]
+    test_set: TestSet
+    also: NotRequired[dict[str, TestSet]]
+    protocol: Protocol
+
+
+class Schedule(TypedDict):
+    """How long a cell is trained. ``evaluate_every`` counts: the record has a value for each evaluation, and a network
+    may learn from what it is shown (MOSS's ``memory_update_in_eval``)."""
+
+    steps: Annotated[int, AtLeast(0)]
+    learning_rate: Annotated[float, REFERENCE]
+    batch_size: Count
+    evaluate_every: Count
+    checkpoint_every: Annotated[Count, EXECUTION]
+    log_every: Annotated[Count, EXECUTION]
+
+
+class Trainer(TypedDict):
+    """The arithmetic. ``ranks`` is set by the launcher where several processes train a cell (``gpus_per_cell``)."""
+
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+    tf32: bool
+    channels_last: bool
+    accelerator: Annotated[Literal["auto", "cpu", "gpu"], EXECUTION]
+    ranks: NotRequired[Count]
+
+
+class Options(TypedDict, total=False):
+    """How a study is drawn."""
+
+    balance_margin: float
+    joined_test_sets: dict[str, list[str]]
+    distributions: list[str] | None
+    cost: Node | None
+
+
+class Study(TypedDict):
+    """The question that cells belong to."""
+
+    name: str
+    title: str
+    question: str
+    paper: str
+    axis: str
+    variant: str | int | float
+    test_sets: list[str]
+    options: Options
+    claims: list[str]
+    cells: NotRequired[Node]
+    sizes: NotRequired[Node]
+    manifest: NotRequired[str | None]
+    manifests: NotRequired[Node]
+    measure: NotRequired[Measurement]
+
+
+class Logger(TypedDict):
+    """W&B beside the record."""
+
+    wandb: bool
+    project: str
+
+
+class Config(TypedDict):
+    """A cell's resolved config."""
+
+    seed: int
+    fixed_rain_per_patch: bool
+    background: Background
+    rain: Rain
+    network: Network
+    task: Task
+    trainer: Trainer
+    evaluation: Evaluation
+    schedule: Schedule
+    labelled: NotRequired[Labelled]
+    unlabelled: NotRequired[Unlabelled]
+    start_from: NotRequired[Annotated[str | None, PLACE]]
+    runs: Annotated[str, PLACE]
+    data_root: Annotated[str, PLACE]
+    roots: Annotated[dict[str, str | None], PLACE]
+    size: Annotated[str, LABEL]
+    study: Annotated[Study, LABEL]
+    logger: Annotated[Logger, EXECUTION]
+
+
+@cache
+def types_of(kind: type) -> dict[str, Any]:
+    """The types of the keys of a ``TypedDict``, with their marks."""
+    return get_type_hints(kind, include_extras=True)
+
+
+def without_marks(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    """A type without ``Annotated`` and ``NotRequired`` around it, and the marks that ``Annotated`` gave it."""
+    marks: tuple[Any, ...] = ()
+    while get_origin(hint) in (Annotated, NotRequired, Required):
+        hint, *said = get_args(hint)
+        marks += tuple(said)
+    return hint, marks

@@ -1,0 +1,374 @@
+"""Is each value of a config what it must be? Before anything is built: names, types, and which classes may be named.
+
+A node with a ``_target_`` is held against the signature and the annotations of the class that it names, whoever wrote
+that; what builds nothing is held against ``slackoff.config.schema``. Importing this module does not import torch;
+looking at a node does, as its classes need it.
+"""
+
+import inspect
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import cache
+from importlib import import_module
+from os import PathLike
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+from slackoff.config.schema import AtLeast, Builds, Config, types_of, without_marks
+from slackoff.errors import SlackoffError, did_you_mean
+
+ALLOWED_TARGETS = (
+    "slackoff.images",
+    "slackoff.data",
+    "slackoff.evaluation",
+    "slackoff.losses",
+    "slackoff.metrics.protocol",
+    "slackoff.networks",
+    "slackoff.images",
+    "slackoff.rain",
+    "slackoff.sweep.runtime",
+    "slackoff.tasks",
+    "slackoff.tasks.task",
+    "slackoff.tasks.task",
+    "slackoff.losses",
+    "torch.nn",
+)
+"""The modules whose own classes a config may name, as MODULE.CLASS."""
+
+_OF_HYDRA = ("_args_", "_partial_", "_recursive_", "_convert_")
+"""Keys with a meaning for Hydra's ``instantiate`` that no config of ours needs."""
+
+_NOT_ARGUMENTS = ("_target_", "name")
+
+
+def check_config(config: Mapping[str, Any]) -> None:
+    """Refuse a cell's config for the first key that is unknown, missing, or has a value that cannot be.
+
+    Args:
+        config: resolved, as plain values.
+
+    Raises:
+        SlackoffError: one sentence that names the key, its value, and what is expected.
+    """
+    check_keys("", config, Config)
+    for key in Config.__annotations__:
+        if key in config:
+            check_part(key, config[key])
+
+
+def check_part(key: str, value: Any) -> None:
+    """Check what stands under one key at the top of a config; raises as ``check_config``."""
+    _check(key, value, types_of(Config)[key])
+
+
+def check_keys(key: str, values: Any, kind: type) -> None:
+    """Refuse names that a ``TypedDict`` does not have, and want those that it must have; raises as ``check_config``."""
+    if not isinstance(values, Mapping):
+        raise SlackoffError(f"{key}={_shown(values)} cannot be: give keys and their values")
+    _refuse_unknown(key, values, kind.__annotations__)
+    for name in kind.__annotations__:
+        if name in kind.__required_keys__ and name not in values:  # type: ignore[attr-defined]
+            raise SlackoffError(f"{_joined(key, name)} is missing from the config: give it a value")
+
+
+def checked_node(values: Any, key: str, given: Collection[str] = (), kinds: Sequence[str] = ()) -> Any:
+    """A node, checked, with the class itself as each ``_target_`` in it.
+
+    No class is looked at before the whole node is known to name none that is refused, and none is made.
+
+    Args:
+        values: of a resolved node, as plain values.
+        key: where the node stands in the config, for messages.
+        given: arguments that the code adds to those of the node itself.
+        kinds: dotted names of the classes or protocols of which the node's own class must be one; none for any.
+
+    Raises:
+        SlackoffError: a target outside ``ALLOWED_TARGETS``, a key of Hydra's ``instantiate`` such as ``_args_``, or as
+            ``check_config``.
+    """
+    if not isinstance(values, dict) or "_target_" not in values:
+        raise SlackoffError(f"{key} has no _target_: name the class to make")
+    _check_targets(values, key)
+    found = _with_classes(values, key)
+    wanted = [getattr(import_module(kind.rpartition(".")[0]), kind.rpartition(".")[2]) for kind in kinds]
+    if wanted and not any(_is_kind(found["_target_"], kind) for kind in wanted):
+        raise SlackoffError(
+            f"{key}._target_={values['_target_']} cannot be: give a class that is a {' or '.join(kinds)}"
+        )
+    _check_nodes(found, key, given)
+    return found
+
+
+def _check(key: str, value: Any, hint: Any) -> None:
+    """Hold a value against a type of the schema."""
+    hint, marks = without_marks(hint)
+    if built := next((mark for mark in marks if isinstance(mark, Builds)), None):
+        if value or key not in Config.__optional_keys__:
+            checked_node(value, key, built.given, built.kinds)
+    elif is_typeddict(hint):
+        check_keys(key, value, hint)
+        for name, below in value.items():
+            _check(f"{key}.{name}", below, types_of(hint)[name])
+    elif get_origin(hint) is dict and isinstance(value, dict):
+        for name, below in value.items():
+            _check(f"{key}.{name}", below, get_args(hint)[1])
+    else:
+        _check_value(key, value, Annotated[(hint, *marks)] if marks else hint)
+
+
+def _check_targets(value: Any, key: str) -> None:
+    """Refuse what may not be named, wherever it stands in a value; nothing is imported for that."""
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            _check_targets(item, f"{key}[{index}]")
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if name in _OF_HYDRA:
+                raise SlackoffError(f"{key}.{name} is refused: give arguments by their names beside _target_")
+            if name == "_target_" and str(item).rpartition(".")[0] not in ALLOWED_TARGETS:
+                raise _refused(key, item)
+            _check_targets(item, f"{key}.{name}")
+
+
+def _with_classes(value: Any, key: str) -> Any:
+    """A value with the class itself as each ``_target_`` in it."""
+    if isinstance(value, list):
+        return [_with_classes(item, f"{key}[{index}]") for index, item in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: _class(item, key) if name == "_target_" else _with_classes(item, f"{key}.{name}")
+        for name, item in value.items()
+    }
+
+
+def _class(target: Any, key: str) -> type:
+    """The class of that name, which is one that a module of ``ALLOWED_TARGETS`` defines, not one that it imports."""
+    module, _, name = str(target).rpartition(".")
+    if module not in ALLOWED_TARGETS:
+        raise _refused(key, target)
+    source = import_module(module)
+    found = getattr(source, name, None)
+    if found is None:
+        classes = [name for name, item in vars(source).items() if isinstance(item, type)]
+        raise SlackoffError(f"{key} cannot be built: there is no class {target}{_hint(name, classes)}")
+    home = "torch.nn.modules" if module == "torch.nn" else module
+    if not isinstance(found, type) or not f"{found.__module__}.".startswith(f"{home}."):
+        raise _refused(key, target)
+    return found
+
+
+def _refused(key: str, target: Any) -> SlackoffError:
+    return SlackoffError(
+        f"{key}._target_={target} is refused: a target is a class of {', '.join(ALLOWED_TARGETS[:-1])}, or a layer or "
+        f"loss of {ALLOWED_TARGETS[-1]}"
+    )
+
+
+class Parameters(NamedTuple):
+    """What a class takes by name: the type of each argument, which must be given, and whether it takes others too."""
+
+    types: dict[str, Any]
+    required: list[str]
+    open: bool
+
+
+@cache
+def parameters(kind: type) -> Parameters:
+    """The arguments of a class; where it hands keywords on to the class behind it, also what that takes."""
+    found = _own_parameters(kind)
+    if not found.open:
+        return found
+    maker, *behind = (base for base in kind.__mro__ if "__init__" in vars(base) and base is not object)
+    if _is_framework(maker):  # torch's Module takes keywords only to refuse them
+        return found._replace(open=False)
+    if not behind or _is_framework(behind[0]):
+        return found
+    further = parameters(behind[0])
+    required = list(dict.fromkeys([*found.required, *further.required]))
+    return Parameters({**further.types, **found.types}, required, further.open)
+
+
+def _is_framework(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] in ("torch", "typing")
+
+
+def _own_parameters(kind: type) -> Parameters:
+    listed = inspect.signature(kind).parameters.values()
+    maker = kind.__init__ if kind.__init__ is not object.__init__ else kind.__new__  # type: ignore[misc]
+    try:
+        hints = get_type_hints(maker, include_extras=True)
+    except (NameError, TypeError):  # annotations of names that only a type checker sees
+        hints = {}
+    named = [each for each in listed if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
+    return Parameters(
+        {each.name: hints.get(each.name, Any) for each in named},
+        [each.name for each in named if each.default is each.empty],
+        any(each.kind is each.VAR_KEYWORD for each in listed),
+    )
+
+
+def _check_nodes(value: Any, key: str, given: Collection[str] = ()) -> None:
+    """Hold each node in a value, which has its class for ``_target_``, against what that class takes."""
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            _check_nodes(item, f"{key}[{index}]")
+    if not isinstance(value, dict):
+        return
+    if "_target_" in value:
+        check_arguments(value["_target_"], value, key, given)
+    for name, item in value.items():
+        _check_nodes(item, f"{key}.{name}")
+
+
+def check_arguments(kind: type, node: Mapping[str, Any], key: str, given: Collection[str] = ()) -> None:
+    """Hold the arguments in a node against what a class takes, those in nodes below it left out.
+
+    Args:
+        kind: the class.
+        node: its arguments by name.
+        key: where the node stands in the config, for messages.
+        given: arguments that the code adds.
+
+    Raises:
+        SlackoffError: an argument is unknown, missing, or not of its type.
+    """
+    takes = parameters(kind)
+    arguments = {name: item for name, item in node.items() if name not in _NOT_ARGUMENTS}
+    known = [name for name in takes.types if name not in given]
+    if not takes.open:
+        _refuse_unknown(key, arguments, known)
+    for name in (name for name in known if name in arguments):
+        _check_value(f"{key}.{name}", arguments[name], takes.types[name])
+    for name in takes.required:
+        if name not in given and name not in arguments:
+            raise SlackoffError(f"{key}.{name} is not given: {kind.__name__} needs it")
+
+
+def _refuse_unknown(key: str, values: Mapping[str, Any], known: Iterable[str]) -> None:
+    known = list(known)
+    for name, value in values.items():
+        if name not in known:
+            listed = f"{key or 'a config'} has {', '.join(known) or 'no keys'}"
+            cure = did_you_mean(name, known, listed).replace("'", f"'{_joined(key, '')}", 1)
+            raise SlackoffError(f"{_joined(key, name)}={_shown(value)} is not known: {cure}")
+
+
+def _check_value(key: str, value: Any, hint: Any) -> None:
+    fits, expected = _meaning(hint)
+    if fits(value):
+        return
+    if isinstance(value, str) and expected == "true or false":
+        raise SlackoffError(f"{key}={value} is text, and any text would count as true: give {expected}")
+    choices = [_shown(choice) for choice in _choices(hint)]
+    close = _hint(value, choices) if isinstance(value, str) else ""
+    wrong = f"{key}={_shown(value)}"
+    if get_origin(without_marks(hint)[0]) is Literal:
+        raise SlackoffError(f"{wrong} is not known: choose {expected}{close}")
+    raise SlackoffError(f"{wrong} cannot be: give {expected}{close}")
+
+
+def _meaning(hint: Any) -> tuple[Callable[[Any], bool], str]:
+    """Whether a value fits a type annotation, and what would, in words. An annotation that is none fits all."""
+    hint = getattr(hint, "__value__", hint)
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        fits, words = _meaning(arguments[0])
+        least = next((mark.least for mark in arguments[1:] if isinstance(mark, AtLeast)), None)
+        return (fits, words) if least is None else (lambda v: fits(v) and v >= least, f"{words} from {least} up")
+    if origin in (Union, UnionType):
+        each, texts = zip(*map(_meaning, arguments), strict=True)
+        return lambda v: any(fit(v) for fit in each), " or ".join(dict.fromkeys(texts))
+    if origin is Literal:
+        return lambda v: any(type(v) is type(each) and v == each for each in arguments), _one_of(map(_shown, arguments))
+    if hint in _PLAIN:
+        return _PLAIN[hint]
+    kind = origin or hint
+    if not isinstance(kind, type) or kind in (object, type, Callable):
+        return lambda v: True, "any value"
+    if issubclass(kind, tuple) and arguments and arguments[-1] is not ...:
+        each, texts = zip(*map(_meaning, arguments), strict=True)
+        return (
+            lambda v: (
+                isinstance(v, list)
+                and len(v) == len(each)
+                and all(fit(item) for fit, item in zip(each, v, strict=True))
+            ),
+            f"a list of {_listed(texts)}",
+        )
+    if issubclass(kind, (list, tuple, set, frozenset)) or kind in _SEQUENCES:
+        fits, words = _meaning(arguments[0] if arguments else Any)
+        return lambda v: isinstance(v, list) and all(map(fits, v)), f"a list, each item {words}"
+    if issubclass(kind, dict) or kind is Mapping:
+        fits, words = _meaning(arguments[1] if len(arguments) == 2 else Any)
+        return (
+            lambda v: isinstance(v, dict) and "_target_" not in v and all(map(fits, v.values())),
+            f"names, each with {words}",
+        )
+    return lambda v: isinstance(v, dict) and _is_kind(v.get("_target_"), kind), f"a {kind.__name__} node"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+_PLAIN: dict[Any, tuple[Callable[[Any], bool], str]] = {
+    Any: (lambda v: True, "any value"),
+    bool: (lambda v: isinstance(v, bool), "true or false"),
+    int: (lambda v: type(v) is int, "a whole number"),
+    float: (_is_number, "a number"),
+    str: (lambda v: isinstance(v, str), "text"),
+    None: (lambda v: v is None, "null"),
+    NoneType: (lambda v: v is None, "null"),
+    Path: (lambda v: isinstance(v, str), "text"),
+    PathLike: (lambda v: isinstance(v, str), "text"),
+    PathLike[str]: (lambda v: isinstance(v, str), "text"),
+}
+_SEQUENCES = (Sequence, Collection, Iterable)
+
+
+def _is_kind(kind: Any, wanted: type) -> bool:
+    """Whether a class is a kind of another one, or has the methods of a protocol."""
+    if not isinstance(kind, type):
+        return False
+    if getattr(wanted, "_is_protocol", False):
+        methods = [name for name, item in vars(wanted).items() if inspect.isfunction(item) and name[0] != "_"]
+        return all(callable(getattr(kind, name, None)) for name in methods)
+    return issubclass(kind, wanted)
+
+
+def _choices(hint: Any) -> list[Any]:
+    """The values that a type lists one by one."""
+    arguments = get_args(hint)
+    if get_origin(hint) is Literal:
+        return list(arguments)
+    return [choice for argument in arguments for choice in _choices(argument)]
+
+
+def _hint(wrong: str, known: Iterable[str]) -> str:
+    close = did_you_mean(wrong, known)
+    return f"; {close}" if close else ""
+
+
+def _joined(key: str, name: str) -> str:
+    return f"{key}.{name}" if key else name
+
+
+def _one_of(words: Iterable[str]) -> str:
+    listed = list(words)
+    return listed[0] if len(listed) == 1 else f"one of {', '.join(listed)}"
+
+
+def _listed(words: Sequence[str]) -> str:
+    return f"{len(words)}, each {words[0]}" if len(set(words)) == 1 else f"{len(words)}: {', '.join(words)}"
+
+
+def _shown(value: Any) -> str:
+    """A value as a person would write it on the command line."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list):
+        return f"[{','.join(map(_shown, value))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{name}:{_shown(item)}' for name, item in value.items())}}}"
+    return value.__name__ if isinstance(value, type) else str(value)

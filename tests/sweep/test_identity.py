@@ -1,0 +1,410 @@
+"""A key, a file or a line of code is part of a cell's identity if and only if it can change the cell's result."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from omegaconf import OmegaConf
+from safetensors.torch import load_file
+from slackoff.sweep.jobs import with_ranks
+
+import slackoff
+from slackoff.cell import training
+from slackoff.config import config_folder, schema
+from slackoff.errors import SlackoffError
+from slackoff.record.status import Status
+from slackoff.sweep import identity
+from slackoff.sweep.expand import resolved
+from slackoff.sweep.identity import Fingerprints, cell_id, code_digests, differences, identity_of
+from slackoff.tasks import Task
+
+TINY = (
+    "network.width=4",
+    "network.levels=2",
+    "background.patch_count=3",
+    "background.patch_size_px=40",
+    "schedule.steps=2",
+    "schedule.batch_size=2",
+    "schedule.evaluate_every=1",
+    "evaluation.count=2",
+    "evaluation.quick_count=1",
+    "evaluation.picture_count=1",
+    "evaluation.test_set.size_px=64",
+)
+OTHER = {
+    "task.betas.1": 0.9,
+    "evaluation.test_set.rain.angle_deg.1": 45.0,
+    "rain.width.0": 7,
+    "rain.length.0": 29,
+    "background.patch_size_px": 48,
+    "evaluation.test_set.size_px": 72,
+    "evaluation.protocol.headline": 20,
+    "evaluation.protocol.thresholds.0": 1,
+    "task.loss._target_": "slackoff.losses.MSE",
+    "trainer.precision": "bf16-mixed",
+    "trainer.accelerator": "cpu",
+}
+"""Other values of keys for which not every one of the same type will do."""
+NOT_ALONE = {
+    "background.held_out": "the built-in photos have a fixed split",
+    "evaluation.protocol.thresholds.1": "the headline must be one of them",
+    **dict.fromkeys(
+        (
+            "background.source._target_",
+            "rain._target_",
+            "network._target_",
+            "task._target_",
+            "task.decay._target_",
+            "evaluation.protocol._target_",
+            "evaluation.test_set._target_",
+            "evaluation.test_set.rain._target_",
+        ),
+        "another class takes other arguments",
+    ),
+}
+"""Keys that cannot be changed alone."""
+UNSEEN_HERE = {"trainer.tf32": True, "logger.wandb": False}
+"""Whether keys count whose effect does not show here: one is for GPUs, one would start W&B."""
+
+
+def plain_config(composed) -> dict[str, Any]:
+    """As composed, interpolations unresolved."""
+    return OmegaConf.to_container(composed(*TINY))
+
+
+def leaves(node: Any, key: str = "") -> Iterator[str]:
+    if isinstance(node, dict | list) and node:
+        for name, value in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from leaves(value, f"{key}.{name}" if key else str(name))
+    else:
+        yield key
+
+
+def at(node: Any, path: list[str]) -> Any:
+    for name in path:
+        node = node[int(name) if isinstance(node, list) else name]
+    return node
+
+
+def changed(key: str, value: Any) -> Any:
+    if key in OTHER:
+        return OTHER[key]
+    if isinstance(value, bool):
+        return not value
+    first = key.endswith(".0")  # of a range: it must stay below the second
+    if isinstance(value, int):
+        return value - 1 if first else value + 1
+    if isinstance(value, float):
+        return value * (0.5 if first and value > 0 else 1.5)
+    return {"": "x"}.get(value, f"{value}_x") if isinstance(value, str) else (["x"] if value == [] else {})
+
+
+def result(config: dict[str, Any], folder: Path, monkeypatch) -> dict[str, Any]:
+    """What a cell gives: first weights, batches, losses, last weights, and all that is measured and shown."""
+    found: dict[str, Any] = {"steps": []}
+    losses = Task.training_step
+
+    def recorded(task: Task, batch: Any, number: int) -> dict[str, torch.Tensor]:
+        found.setdefault("first weights", [value.clone() for value in task.network.state_dict().values()])
+        given = losses(task, batch, number)
+        found["steps"].append((batch.rainy.clone(), batch.background.clone(), given["loss"].detach().clone()))
+        return given
+
+    monkeypatch.setattr(Task, "training_step", recorded)
+    folder.mkdir(parents=True)
+    training.run_cell(OmegaConf.create(config), folder, Status("0" * 12, {}, 2), time.monotonic())
+    monkeypatch.undo()
+    found["last weights"] = load_file(folder / "network.safetensors")
+    found["images"] = pd.read_parquet(folder / "images.parquet").to_dict("list")
+    rows = (json.loads(line) for line in (folder / "steps.jsonl").read_text().splitlines())
+    found["means"] = [
+        (row["step"], name, value) for row in rows for name, value in row.items() if name[:5] in ("test/", "final")
+    ]
+    found["pictures"] = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.png")}
+    return found
+
+
+def same(one: Any, other: Any) -> bool:
+    if isinstance(one, torch.Tensor):
+        return one.shape == other.shape and torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other or (one != one and other != other)  # NaN: no rain, no error of it
+
+
+def identity_at(config: dict[str, Any]) -> str:
+    content = resolved(OmegaConf.create(config))
+    return cell_id(content, Fingerprints().of(content))
+
+
+@pytest.mark.parametrize("part", sorted(schema.Config.__required_keys__))
+def test_each_key_counts_if_and_only_if_it_changes_the_result(part, composed, tmp_path, monkeypatch):
+    torch.set_num_threads(1)
+    base = plain_config(composed)
+    assert base.keys() == schema.Config.__required_keys__
+    values = OmegaConf.to_container(OmegaConf.create(base), resolve=True)
+    expected, known = result(base, tmp_path / "cells" / "base", monkeypatch), identity_at(base)
+    wrong = []
+    for key in (key for key in leaves(base[part], part) if key not in NOT_ALONE):
+        config = OmegaConf.to_container(OmegaConf.create(base))
+        *path, name = key.split(".")
+        parent = at(config, path)
+        parent[int(name) if isinstance(parent, list) else name] = changed(key, at(values, key.split(".")))
+        counts = identity_at(config) != known
+        matters = UNSEEN_HERE.get(key)
+        if matters is None:
+            matters = not same(expected, result(config, tmp_path / "cells" / key, monkeypatch))
+        if counts != matters:
+            wrong.append(f"{key}: {'changes' if matters else 'does not change'} the result, {counts=}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_id_is_the_hash_of_what_the_record_says(composed):
+    content = resolved(composed())
+    made_from = identity_of(content, {"b": "2", "a": "1"})
+    text = json.dumps(json.loads(json.dumps(made_from)), sort_keys=True)
+    assert cell_id(content, {"a": "1", "b": "2"}) == hashlib.sha256(text.encode()).hexdigest()[:12]
+    assert "slackoff.networks.unet.UNet" in made_from["code"]
+    assert "slackoff.losses.losses.L1" in made_from["code"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "change", "counts"),
+    [
+        (["task=multitask"], {"task.terms": {"key": "PIXEL", "name": "PIXEL", "root": "PIXEL"}}, True),
+        (["task=multitask"], {"task.terms.pixel.name": "mine"}, False),
+        (["network=menet"], {"network.key": 3}, True),
+        (["network=menet"], {"network.root": "here"}, True),
+        ([], {"evaluation.test_set.name": "mine"}, True),
+        (["unlabelled=thin", "task=semi_supervised"], {"unlabelled.rain.key": "x"}, False),
+        ([], {"rain.key": "x"}, False),
+        ([], {"start_from": None}, False),
+    ],
+)
+def test_labels_and_places_are_such_only_where_the_schema_says_so(composed, overrides, change, counts):
+    config = composed(*overrides)
+    before = cell_id(resolved(config), {})
+    for key, value in change.items():
+        if isinstance(value, dict):
+            value = {name: OmegaConf.to_container(config.task.terms.pixel) for name in value}
+        OmegaConf.update(config, key, value, merge=False, force_add=True)
+    assert (cell_id(resolved(config), {}) != before) is counts
+
+
+def test_a_term_without_a_digest_of_its_own_counts_as_it_is_written():
+    node = {"_target_": "slackoff.losses.PixelMSE", "scale": 2.0}
+    assert identity._folder("task.terms.pixel", node) == json.dumps(node)
+
+
+def test_ranks_count_and_are_the_launchers_to_say(composed):
+    config = resolved(composed())
+    assert with_ranks([config], 1) == [config]
+    (two,) = with_ranks([config], 2)
+    assert two["trainer"]["ranks"] == 2
+    assert cell_id(two, {}) != cell_id(config, {})
+    assert "ranks" not in config["trainer"]
+    with pytest.raises(SlackoffError, match=r"^trainer\.ranks is what hydra\.launcher\.gpus_per_cell asks for"):
+        with_ranks([two], 2)
+
+
+NETWORK = '''
+"""A network of somebody else."""
+from torch import nn
+from . import parts
+from .parts import Block as _Block, SIZE
+from .unused import nothing
+
+if nn:
+    KERNEL = {"a": 3}
+
+
+class Net(_Block):
+    """What it does."""
+
+    def __init__(self, width: int = SIZE) -> None:
+        """Words."""
+        super().__init__()
+        self.width = width  # a comment
+        if width < KERNEL["a"]:
+            raise ValueError("too small")
+
+    def forward(self, x):
+        from .late import shift
+        return parts.helper(x) + shift(x)
+
+
+def beside(x):
+    return x
+'''
+PARTS = """
+from torch import nn
+SIZE = 3
+class Block(nn.Module):
+    pass
+def helper(x):
+    return x * _factor
+_factor = 2
+def unused(x):
+    return x
+"""
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """Write files of a foreign package; the digests of its network's code."""
+    monkeypatch.syspath_prepend(tmp_path)
+    files = {"__init__": "from .net import *\n", "net": NETWORK, "parts": PARTS, "unused": "nothing = 1\n"}
+    files["late"] = "def shift(x):\n    return x + 1\n"
+
+    def digests(**changes: tuple[str, str]) -> dict[str, str]:
+        (tmp_path / "theirs").mkdir(exist_ok=True)
+        for name, text in files.items():
+            before, after = changes.get(name, ("", ""))
+            assert before in text
+            (tmp_path / "theirs" / f"{name}.py").write_text(text.replace(before, after) if before else text)
+        for cached in (identity._definitions_behind, identity._source, identity._file):
+            cached.cache_clear()
+        return code_digests(["theirs.Net"])
+
+    return digests
+
+
+def test_code_is_followed_within_its_package_and_nothing_of_it_is_run(package):
+    found = package(net=('"""A network of somebody else."""', "raise RuntimeError"))
+    assert found.keys() == {
+        f"theirs.{name}"
+        for name in (
+            "net.Net",
+            "net.KERNEL",
+            "parts.Block",
+            "parts.SIZE",
+            "parts.helper",
+            "parts._factor",
+            "late.shift",
+        )
+    }
+    assert "theirs" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("changes", "differing"),
+    [
+        ({"net": ("# a comment", "# another")}, set()),
+        ({"net": ('"""What it does."""', '"""What it does not."""')}, set()),
+        ({"net": ('"""Words."""', "")}, set()),
+        (
+            {
+                "net": (
+                    "parts.helper(x) + shift(x)",
+                    "(\n            parts.helper(x)\n            + shift(x)\n        )",
+                )
+            },
+            set(),
+        ),
+        ({"net": ('"too small"', '"smaller than 3"')}, set()),
+        ({"net": ("    return x\n", "    return 2 * x\n")}, set()),
+        ({"parts": ("def unused(x):\n    return x", "def unused(x):\n    return -x")}, set()),
+        ({"unused": ("1", "2")}, set()),
+        ({"net": ("parts.helper(x) +", "parts.helper(x) -")}, {"net.Net"}),
+        ({"net": ('{"a": 3}', '{"a": 4}')}, {"net.KERNEL"}),
+        ({"parts": ("x * _factor", "x / _factor")}, {"parts.helper"}),
+        ({"parts": ("_factor = 2", "_factor = 3")}, {"parts._factor"}),
+        ({"parts": ("    pass", "    slope = 1")}, {"parts.Block"}),
+        ({"parts": ("SIZE = 3", "SIZE = 5")}, {"parts.SIZE"}),
+        ({"late": ("x + 1", "x + 2")}, {"late.shift"}),
+    ],
+)
+def test_code_counts_and_words_about_it_do_not(package, changes, differing):
+    before, after = package(), package(**changes)
+    assert {name for name in before | after if before.get(name) != after.get(name)} == {
+        f"theirs.{n}" for n in differing
+    }
+
+
+def test_digests_of_code_are_the_same_in_every_version_of_python(package):
+    """Numbers of Python 3.11."""
+    found = package()
+    assert (found["theirs.net.Net"], found["theirs.parts.helper"]) == ("4a87ae385268a44f", "d9f9161b056110a0")
+
+
+def test_differences_name_keys_data_and_code(composed):
+    one = identity_of(resolved(composed()), {"background": "a" * 64})
+    overrides = ("network.width=8", "task=multitask", "rain.width=[5,7]")
+    other = identity_of(resolved(composed(*overrides)), {"background": "b" * 64, "labelled": "c" * 64})
+    lines = differences(one, other)
+    assert differences(one, one) == []
+    assert {
+        "network.width: 4 and 8",
+        "rain.width: [5] and [5, 7]",
+        "task.betas: [0.9, 0.99] and [0.9, 0.999]",
+        "task.loss._target_: slackoff.losses.L1 and not there",
+        f"data: background: {'a' * 12} and {'b' * 12}",
+        f"data: labelled: not there and {'c' * 12}",
+    } <= set(lines)
+    assert any(line.startswith("code: slackoff.tasks.multitask.MultitaskTask: not there and ") for line in lines)
+    assert not any("networks.unet" in line for line in lines)
+
+
+@pytest.fixture
+def own_copy(tmp_path):
+    """A copy of the source that a test may edit, and a function that runs a command with it."""
+    root = Path(slackoff.__file__).parents[1]
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(root, tmp_path / "src", ignore=ignored)
+    shutil.copytree(config_folder(), tmp_path / "conf")
+
+    def run(*arguments: str) -> str:
+        environment = os.environ | {"PYTHONPATH": str(tmp_path / "src")}
+        command = [sys.executable, "-m", "slackoff", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+        return done.stdout + done.stderr
+
+    return tmp_path / "src" / "slackoff" / "networks" / "unet.py", run
+
+
+def test_an_edited_network_is_a_new_cell_and_an_edited_comment_is_not(own_copy):
+    file, run = own_copy
+    command = [*TINY, "size=smoke", "network=unet_tiny", "trainer.precision=32-true", "logger.wandb=false"]
+    assert "1 to train" in run(*command)
+    (first,) = (file.parents[3] / "runs" / "cells").iterdir()
+    text = file.read_text()
+    file.write_text(f"# A comment.\n{text}")
+    assert "1 done, 0 to train" in run(*command, "--dry-run")
+    assert text.count("return rainy + output if") == 1
+    file.write_text(text.replace("return rainy + output if", "return rainy - output if"))
+    assert "1 to train" in run(*command)
+    (second,) = (folder for folder in first.parent.iterdir() if folder != first)
+    said = run("why", first.name[:6], second.name).splitlines()
+    assert said
+    assert all(line.startswith("code: slackoff.networks.unet.") for line in said)
+    assert run("why", first.name, first.name) == f"{first.name} and {first.name} are the same cell\n"
+    assert "There is no cell zzz under runs" in run("why", "zzz", first.name)
+    (second / "identity.json").unlink()
+    assert "identity.json cannot be read" in run("why", first.name, second.name)
+
+
+@pytest.mark.parametrize("where", [[], ["-m"], ["-m", "+experiment=manifest", "study.manifest=mine.yaml"]])
+def test_unknown_keys_and_words_for_switches_end_a_command_before_anything_is_trained(where, tmp_path):
+    (tmp_path / "mine.yaml").write_text("rows:\n  - {network: unet_tiny, network.global_residual: 'no'}\n")
+    wrong = "+sed=1" if "+experiment=manifest" not in where else "size=smoke"
+    command = [sys.executable, "-m", "slackoff", *where, wrong, "logger.wandb=false"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2
+    sentence = "sed=1 is not known: did you mean 'seed'?"
+    if wrong != "+sed=1":
+        sentence = "mine.yaml, row 1 (line 2): network.global_residual=no is text, and any text would count as true: "
+        sentence += "give true or false"
+    assert done.stderr.splitlines()[-1] == f"error: {sentence}"
+    assert not list(tmp_path.glob("runs/*"))
