@@ -16,7 +16,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
-from slackoff.sweep.jobs import with_ranks
+from slackoff.sweep.plan import with_ranks
 
 import slackoff
 from slackoff.cell import training

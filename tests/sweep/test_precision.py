@@ -130,8 +130,8 @@ def test_float16_on_a_cpu_is_refused_and_never_recorded_as_trained(composed):
     with pytest.raises(SlackoffError, match="16-mixed trains on GPUs only"):
         Checks().check(composed("trainer.precision=16-mixed", "trainer.accelerator=cpu"))
     (cell,) = plan([composed("trainer.precision=16-mixed")], [[]])
-    with PlannerProcess() as aside, pytest.raises(SlackoffError, match="16-mixed trains on GPUs only"):
-        check_hardware([cell], SLOTS, aside)
+    with PlannerProcess() as planner, pytest.raises(SlackoffError, match="16-mixed trains on GPUs only"):
+        check_hardware([cell], SLOTS, planner)
     prepare(cell, HeartbeatMonitor())
     assert train_here(cell.folder) == CellExit.FAILED
 
