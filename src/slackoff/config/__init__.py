@@ -1,1 +1,0 @@
-"""From configs to objects, and the presets that ship with the package."""

@@ -1,0 +1,163 @@
+"""Presets of networks: composed by name, counted by hand, and the table that the verb prints."""
+
+import json
+import sys
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from rich.console import Console
+from torch import nn
+
+from slackoff import networks
+from slackoff.__main__ import main
+from slackoff.config.presets import check_presets, compose_preset, preset_names
+from slackoff.errors import SlackoffError
+from slackoff.network_table import NetworkRow, measure_presets, network_table
+
+PIXELS = 128 * 128
+
+
+def convolutions(pixels: int, *sizes: tuple[int, int, int]) -> int:
+    """Operations of convolutions (kernel side, channels in, channels out) that each give so many pixels."""
+    return sum(2 * pixels * side**2 * inputs * outputs for side, inputs, outputs in sizes)
+
+
+def resnet(channels: int, blocks: int) -> int:
+    inner = [(3, channels, channels)] * (2 * blocks + 1)
+    return convolutions(PIXELS, (3, 3, channels), *inner, (3, channels, 3))
+
+
+def unet_tiny() -> int:
+    """Width 4, two levels; every pixel of the lower level gives four of the upper, by a weight matrix each."""
+    upper = convolutions(PIXELS, (3, 3, 4), (3, 4, 4), (3, 8, 4), (3, 4, 4), (1, 4, 3))
+    return upper + convolutions(PIXELS // 4, (3, 4, 8), (3, 8, 8)) + 2 * (PIXELS // 4) * 4 * 8 * 4
+
+
+def swinir(side: int, channels: int, depths: list[int], window: int) -> int:
+    """Per token of a layer: qkv, projection and perceptron; scores and sums over the window, for all heads together."""
+    layer = 2 * ((3 + 1 + 2 + 2) * channels**2 + 2 * window**2 * channels)
+    inner = [(3, channels, channels)] * (len(depths) + 1)
+    return side**2 * layer * sum(depths) + convolutions(side**2, (3, 3, channels), *inner, (3, channels, 3))
+
+
+@pytest.fixture(scope="module")
+def rows() -> dict[str, NetworkRow]:
+    return {row.preset: row for row in measure_presets()}
+
+
+@pytest.mark.parametrize(
+    ("preset", "parameters", "operations"),
+    [
+        ("resnet", 1_222_147, resnet(64, 16)),
+        ("resnet_small", 48_195, resnet(24, 4)),
+        ("unet_tiny", 1_727, unet_tiny()),
+        ("swinir", 11_504_163, swinir(128, 180, [6] * 6, 8)),
+        ("swinir_jpeg", 11_492_067, swinir(133, 180, [6] * 6, 7)),
+        ("swinir_light", 905_283, swinir(128, 60, [6] * 4, 8)),
+    ],
+)
+def test_figures_agree_with_a_count_by_hand(rows, preset, parameters, operations):
+    assert rows[preset].parameters == parameters
+    assert rows[preset].gflops == pytest.approx(operations / 1e9, rel=1e-12)
+
+
+def test_every_preset_stands_in_the_table_with_its_paper(rows, conf):
+    assert set(rows) == {path.stem for path in (conf / "network").glob("*.yaml")}
+    assert [row.parameters for row in rows.values()] == sorted(row.parameters for row in rows.values())
+    assert rows["resnet_small"].paper == networks.ResNet.paper == rows["resnet"].paper
+    assert "CVPR 2017" in networks.ResNet.paper
+    assert "MICCAI 2015" in rows["unet"].paper
+    assert [row.preset for row in rows.values() if not row.paper] == []
+
+
+def preset(folder, text: str):
+    (folder / "network").mkdir()
+    (folder / "network" / "mine.yaml").write_text(text)
+    return folder
+
+
+def test_a_network_of_another_package_has_no_paper(tmp_path):
+    (row,) = measure_presets(
+        preset(tmp_path, "_target_: torch.nn.Conv2d\nin_channels: 3\nout_channels: 5\nkernel_size: 1")
+    )
+    assert row == NetworkRow("mine", 20, 2 * PIXELS * 15 / 1e9, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("_target_: slackoff.networks.UNet\nwidth: 0", "network.width=0"),
+        ("_target_: slackoff.networks.NoNet", "network=mine cannot be built"),
+        ("_target_: [", "network/mine.yaml cannot be read"),
+        ("defaults: [absent]", "network/mine.yaml cannot be read"),
+        ("_target_: torch.nn.Conv2d\nin_channels: 1\nout_channels: 1\nkernel_size: 1", "network=mine does not take"),
+    ],
+)
+def test_a_preset_that_is_no_network_is_one_sentence(tmp_path, text, sentence):
+    with pytest.raises(SlackoffError) as refused:
+        measure_presets(preset(tmp_path, text))
+    assert sentence in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_presets_are_built_without_memory_for_their_weights(monkeypatch, tmp_path):
+    devices = set()
+    forward = networks.ResNet.forward
+
+    def spy(self: nn.Module, rainy):
+        devices.update({rainy.device.type, *(parameter.device.type for parameter in self.parameters())})
+        return forward(self, rainy)
+
+    monkeypatch.setattr(networks.ResNet, "forward", spy)
+    measure_presets(preset(tmp_path, "_target_: slackoff.networks.ResNet"))
+    assert devices == {"meta"}
+
+
+def test_a_preset_is_composed_inside_hydra_which_goes_on_as_before(conf: Path) -> None:
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        node = compose_preset("unet_tiny")
+        assert compose("config", ["network=unet_small"]).network.name == "unet_small"
+    assert (node.name, node._target_) == ("unet_tiny", "slackoff.networks.UNet")
+
+
+def test_a_wrong_name_is_answered_with_the_closest(conf: Path) -> None:
+    assert preset_names() == sorted(path.stem for path in (conf / "network").glob("*.yaml"))
+    check_presets(preset_names(), "some.key")
+    with pytest.raises(SlackoffError, match=r"There is no network 'swinnir' \(some\.key\): did you mean 'swinir'\?"):
+        check_presets(["unet", "swinnir"], "some.key")
+    with pytest.raises(SlackoffError, match="see python -m slackoff networks"):
+        check_presets(["?"], "some.key")
+
+
+def test_the_table_says_what_is_counted_and_where_nothing_can_be(rows):
+    text = StringIO()
+    Console(file=text, width=120).print(network_table([rows["resnet"], rows["dsc"]]))
+    title, heading, resnet_line, dsc_line = text.getvalue().splitlines()
+    assert "128x128" in title
+    assert "a multiply-add is two" in title
+    assert heading.split() == ["network", "parameters", "GFLOPs", "paper"]
+    assert resnet_line.split() == ["resnet", "1,222,147", "39.98", *networks.ResNet.paper.split()]
+    assert (rows["dsc"].parameters, rows["dsc"].gflops) == (0, None)
+    assert dsc_line.split()[:3] == ["dsc", "0", "-"]
+
+
+def test_the_verb_prints_the_table_or_json_or_the_sentence_of_a_broken_preset(monkeypatch, capsys, tmp_path):
+    def run(*arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["slackoff", "networks", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return int(ended.value.code or 0)
+
+    broken = preset(tmp_path, "_target_: slackoff.networks.ResNet\nchannels: -1")
+    with monkeypatch.context() as patched:
+        patched.setattr("slackoff.network_table.config_folder", lambda: broken)
+        assert run() == 2
+    assert capsys.readouterr().err.startswith("error: network.channels=-1")
+    monkeypatch.setattr("slackoff.network_table.measure_presets", lambda: [NetworkRow("resnet", 7, 0.5, "A paper")])
+    assert run() == 0
+    assert "resnet" in capsys.readouterr().out
+    assert run("--json") == 0
+    held = json.loads(capsys.readouterr().out)
+    assert held == [{"preset": "resnet", "parameters": 7, "gflops": 0.5, "paper": "A paper"}]
