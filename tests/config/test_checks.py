@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
 import pytest
-from slackoff.network_table import SIDE_PX
 from torch import nn
 
 from slackoff.config import build, validate
 from slackoff.config.checks import Checks
-from slackoff.config.presets import compose_preset, count
 from slackoff.config.schema import AtLeast
 from slackoff.config.validate import parameters
 from slackoff.errors import SlackoffError
@@ -186,10 +184,3 @@ def test_what_configs_share_is_checked_once(composed, monkeypatch):
     assert len(built) == 1
     with pytest.raises(SlackoffError, match="count"):
         checks.check(composed("evaluation.count=0"))
-
-
-def test_operations_of_a_step_are_those_of_the_networks_table(composed):
-    """unet_tiny by ``slackoff networks``: so many operations for 128 x 128, a quarter of them for 64 x 64."""
-    config = composed("network=unet_tiny", "background.patch_size_px=64", "schedule.batch_size=3")
-    counted = count("unet_tiny", compose_preset("unet_tiny"), SIDE_PX)
-    assert Checks().check(config) == pytest.approx(3 * counted.gflops * 1e9 / 4, rel=1e-6)

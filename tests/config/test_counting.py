@@ -1,10 +1,12 @@
-"""Operations of networks and of training steps against counts by hand, and the table of network presets."""
+"""Operations of networks and of training steps against counts by hand, and network presets."""
 
 import json
 import sys
 from io import StringIO
+from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from rich.console import Console
 from torch import nn
@@ -12,6 +14,7 @@ from torch import nn
 from slackoff import networks
 from slackoff.__main__ import main
 from slackoff.config.counting import NetworkCounts, count_network, count_presets, count_step, preset_table
+from slackoff.config.presets import check_presets, compose_preset, preset_names
 from slackoff.errors import SlackoffError
 
 PIXELS = 128 * 128
@@ -184,3 +187,19 @@ STEP = 3 * TRAINED - convolutions(64 * 64, (3, 3, 4))
 def test_a_step_is_forwards_and_backwards_for_each_image_of_the_batch(composed, overrides, passes, own):
     config = composed("network=unet_tiny", "background.patch_size_px=64", "schedule.batch_size=3", *overrides)
     assert count_step(config) == pytest.approx(3 * sum(passes) + own, rel=1e-12)
+
+
+def test_a_preset_is_composed_inside_hydra_which_goes_on_as_before(conf: Path) -> None:
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        node = compose_preset("unet_tiny")
+        assert compose("config", ["network=unet_small"]).network.name == "unet_small"
+    assert (node.name, node._target_) == ("unet_tiny", "slackoff.networks.UNet")
+
+
+def test_a_wrong_name_is_answered_with_the_closest(conf: Path) -> None:
+    assert preset_names() == sorted(path.stem for path in (conf / "network").glob("*.yaml"))
+    check_presets(preset_names(), "some.key")
+    with pytest.raises(SlackoffError, match=r"There is no network 'swinnir' \(some\.key\): did you mean 'swinir'\?"):
+        check_presets(["unet", "swinnir"], "some.key")
+    with pytest.raises(SlackoffError, match="see python -m slackoff networks"):
+        check_presets(["?"], "some.key")

@@ -1,16 +1,313 @@
+"""MOSS and its memory against NumPy, written from the paper's description."""
+
 import copy
-from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from descent import check_bf16_gradients, check_descent
-from formula_weights import count_parameters, fill, formula_input
-from moss_reference import restore
+import torch.distributed
+import torch.multiprocessing
+from network_tester import fill, formula_input
+from torch import Tensor
 
 from slackoff.errors import SlackoffError
-from slackoff.losses import L1
 from slackoff.networks import MOSS
+from slackoff.networks.moss import ConditionalFusion, Memory, assign, cosine_scores, read, updated
+
+
+def cosines(encodings: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """(n, C) and (K, C) to (n, K)."""
+    lengths = np.linalg.norm(encodings, axis=1)[:, None] * np.linalg.norm(table, axis=1)[None]
+    return encodings @ table.T / np.maximum(lengths, 1e-300)
+
+
+def nearest_items(encodings: np.ndarray, table: np.ndarray) -> list[int]:
+    return [int(np.argmax(row)) for row in cosines(encodings, table)]
+
+
+def update_by_hand(table: np.ndarray, encodings: np.ndarray, decay: float, unassigned: str = "shrink") -> np.ndarray:
+    chosen = np.array(nearest_items(encodings, table))
+    result = table.copy()
+    for item in range(len(table)):
+        given = encodings[chosen == item]
+        if len(given) == 0 and unassigned == "freeze":
+            continue
+        mean = given.sum(axis=0) / (len(given) + 1e-6)
+        result[item] = decay * table[item] + (1 - decay) * mean
+    return result
+
+
+def read_weights(encodings: np.ndarray, table: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    powers = np.exp(cosines(encodings, table) / temperature)
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def read_by_hand(encodings: np.ndarray, table: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    return read_weights(encodings, table, temperature) @ table
+
+
+def convolve_by_hand(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """(C, H, W) with (D, C, k, k), zeros around the image: (D, H, W)."""
+    side = kernel.shape[-1]
+    height, width = image.shape[1:]
+    padded = np.pad(image, ((0, 0), (side // 2,) * 2, (side // 2,) * 2))
+    taps = [(i, j) for i in range(side) for j in range(side)]
+    return sum(np.tensordot(kernel[:, :, i, j], padded[:, i : i + height, j : j + width], 1) for i, j in taps)
+
+
+def halve(image: np.ndarray) -> np.ndarray:
+    channels, height, width = image.shape
+    return image.reshape(channels, height // 2, 2, width // 2, 2).mean(axis=(2, 4))
+
+
+def double(image: np.ndarray) -> np.ndarray:
+    """Bilinear: each new pixel centre lies a quarter of a pixel from an old one."""
+    for axis in (1, 2):
+        last = image.shape[axis] - 1
+        before = np.take(image, np.maximum(np.arange(last + 1) - 1, 0), axis)
+        after = np.take(image, np.minimum(np.arange(last + 1) + 1, last), axis)
+        pairs = np.stack([0.75 * image + 0.25 * before, 0.75 * image + 0.25 * after], axis + 1)
+        image = pairs.reshape([n * 2 if k == axis else n for k, n in enumerate(image.shape)])
+    return image
+
+
+def residual_block(x: np.ndarray, state: dict[str, np.ndarray], name: str) -> np.ndarray:
+    inner = convolve_by_hand(x, state[f"{name}.conv1.weight"])
+    inner = convolve_by_hand(np.where(inner > 0, inner, 0.02 * inner), state[f"{name}.conv2.weight"])
+    shortcut = state.get(f"{name}.shortcut.weight")
+    return inner + (x if shortcut is None else convolve_by_hand(x, shortcut))
+
+
+def fuse(encoded: np.ndarray, decoded: np.ndarray, state: dict[str, np.ndarray], name: str) -> np.ndarray:
+    mean, variance = (state[f"{name}.norm.{kind}"][:, None, None] for kind in ("running_mean", "running_var"))
+    normed = (encoded - mean) / np.sqrt(variance + 1e-5)
+    gamma, beta = (convolve_by_hand(decoded, state[f"{name}.{kind}.weight"]) for kind in ("gamma", "beta"))
+    conditioned = normed * (1 + gamma) + beta
+    if f"{name}.gate.weight" not in state:
+        return conditioned
+    alpha = 1 / (1 + np.exp(-convolve_by_hand(normed, state[f"{name}.gate.weight"])))
+    unconditioned = normed * (1 + state[f"{name}.scale"][0]) + state[f"{name}.shift"][0]
+    return (1 - alpha) * conditioned + alpha * unconditioned
+
+
+def remember(z: np.ndarray, table: np.ndarray, decay: float | None) -> np.ndarray:
+    """(C, h, w); a decay: read_by_hand the table that z has updated."""
+    encodings = z.reshape(len(z), -1).T
+    if decay is not None:
+        table = update_by_hand(table, encodings, decay)
+    return read_by_hand(encodings, table).T.reshape(z.shape)
+
+
+def moss(
+    rainy: np.ndarray,
+    state: dict[str, np.ndarray],
+    stages: int = 5,
+    blocks: int = 4,
+    downscalings: int = 3,
+    skip: bool = True,
+    decay: float | None = None,
+) -> np.ndarray:
+    """A rainy image (3, H, W) in [0, 1], sides multiples of 2^downscalings, to the background.
+
+    Args:
+        rainy: the image.
+        state: the network's state dict.
+        stages, blocks, downscalings, skip: as the network's.
+        decay: of the memory where the network updates it in evaluation, else None.
+    """
+    head = x = convolve_by_hand(2 * rainy - 1, state["head.weight"])
+    features = []
+    for stage in range(stages):
+        for number in range(blocks):
+            x = residual_block(x, state, f"encoder.{stage}.blocks.{number}")
+            if number == 0 and stage < downscalings:
+                x = halve(x)
+        features.append(x)
+    if "memory.table" in state:
+        x = remember(x, state["memory.table"], decay)
+    for stage in range(stages):
+        if stage >= stages - downscalings:
+            x = double(x)
+        for number in range(blocks):
+            x = residual_block(x, state, f"decoder.{stage}.blocks.{number}")
+        if stage < stages - 1:
+            x = fuse(features[stages - 2 - stage], x, state, f"fusions.{stage}")
+    tail = convolve_by_hand(head - x if skip else x, state["tail.weight"]) + state["tail.bias"][:, None, None]
+    return (np.tanh(tail) + 1) / 2
+
+
+ITEMS, CHANNELS = 9, 5
+
+
+def numbers(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def made_memory(seed: int = 1, **options) -> Memory:
+    """In float64, as the reference is."""
+    made = Memory(ITEMS, CHANNELS, **options).double()
+    made.table.data.copy_(numbers(ITEMS, CHANNELS, seed=seed))
+    return made
+
+
+def flat(images: Tensor) -> np.ndarray:
+    """(N, C, h, w) to (N h w, C), image by image and row by row."""
+    return np.concatenate([image.reshape(len(image), -1).T for image in images.detach().numpy()])
+
+
+TABLE, ENCODED = numbers(ITEMS, CHANNELS), numbers(6, CHANNELS, seed=2)
+
+
+def test_cosines_and_assignments_are_those_of_the_reference():
+    expected = cosines(ENCODED.numpy(), TABLE.numpy())
+    np.testing.assert_allclose(cosine_scores(ENCODED, TABLE), expected, atol=1e-14)
+    assigned = assign(ENCODED, TABLE)
+    chosen = nearest_items(ENCODED.numpy(), TABLE.numpy())
+    assert assigned.counts.tolist() == [chosen.count(item) for item in range(ITEMS)]
+    for item in range(ITEMS):
+        given = ENCODED[[n for n, to in enumerate(chosen) if to == item]]
+        torch.testing.assert_close(assigned.sums[item], given.sum(dim=0))
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.3, 0.999, 1.0])
+@pytest.mark.parametrize("unassigned", ["shrink", "freeze"])
+def test_the_update_is_that_of_the_reference(decay, unassigned):
+    found = updated(TABLE, assign(ENCODED, TABLE), decay, unassigned)
+    expected = update_by_hand(TABLE.numpy(), ENCODED.numpy(), decay, unassigned)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 1.0, 3.0])
+def test_the_reading_is_that_of_the_reference(temperature):
+    expected = read_by_hand(ENCODED.numpy(), TABLE.numpy(), temperature)
+    np.testing.assert_allclose(read(ENCODED, TABLE, temperature), expected, rtol=1e-12)
+
+
+def test_training_updates_first_and_reads_the_new_table():
+    module, z = made_memory(decay=0.4).train(), numbers(3, CHANNELS, 2, 4, seed=3)
+    table = update_by_hand(module.table.numpy(), flat(z), 0.4)
+    found = module(z)
+    assert found.shape == z.shape
+    np.testing.assert_allclose(module.table, table, rtol=1e-12)
+    np.testing.assert_allclose(flat(found), read_by_hand(flat(z), table), rtol=1e-12)
+
+
+@pytest.mark.parametrize("update_in_eval", [False, True])
+def test_evaluation_stores_nothing(update_in_eval):
+    module, z = made_memory(decay=0.4, update_in_eval=update_in_eval).eval(), numbers(3, CHANNELS, 2, 4, seed=3)
+    before = module.table.numpy().copy()
+    found = module(z)
+    assert np.array_equal(module.table.numpy(), before)
+    table = update_by_hand(before, flat(z), 0.4) if update_in_eval else before
+    np.testing.assert_allclose(flat(found), read_by_hand(flat(z), table), rtol=1e-12)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_gradients_are_those_of_the_softmax_alone(training):
+    """Against differences of the reference that reads one table, whatever the encodings."""
+    module, z = made_memory(decay=0.4).train(training), numbers(1, CHANNELS, 2, 3, seed=3).requires_grad_()
+    slope = numbers(6, CHANNELS, seed=4).numpy()
+    table = update_by_hand(module.table.numpy(), flat(z), 0.4) if training else module.table.numpy().copy()
+    (torch.from_numpy(slope.T.reshape(1, CHANNELS, 2, 3)) * module(z)).sum().backward()
+    expected = np.zeros((6, CHANNELS))
+    for n in range(6):
+        for c in range(CHANNELS):
+            step = np.zeros((6, CHANNELS))
+            step[n, c] = 1e-6
+            ends = [(slope * read_by_hand(flat(z) + sign * step, table)).sum() for sign in (1, -1)]
+            expected[n, c] = (ends[0] - ends[1]) / 2e-6
+    assert np.abs(expected).min() > 1e-4
+    np.testing.assert_allclose(flat(z.grad), expected, atol=1e-8)
+    assert module.table.grad is None
+    assert not module.table.requires_grad
+
+
+@pytest.mark.parametrize("modes", [(True, True), (False, True)])
+def test_a_reading_keeps_its_table_until_its_backward_pass(modes):
+    first, second = (numbers(2, CHANNELS, 2, 2, seed=seed).requires_grad_() for seed in (3, 4))
+    together, apart = made_memory(decay=0.4), made_memory(decay=0.4)
+    sum(together.train(mode)(z).square().sum() for mode, z in zip(modes, (first, second), strict=True)).backward()
+    found = [first.grad, second.grad]
+    first.grad = second.grad = None
+    for mode, z in zip(modes, (first, second), strict=True):
+        apart.train(mode)(z).square().sum().backward()
+    assert all(torch.equal(a, z.grad) for a, z in zip(found, (first, second), strict=True))
+
+
+def test_under_autocast_update_and_reading_are_in_full_precision():
+    z = numbers(2, CHANNELS, 8, 8, seed=3)
+    for dtype in (torch.float32, torch.bfloat16):
+        given = z.to(dtype)
+        half, full = made_memory(decay=0.4).float(), made_memory(decay=0.4).float()
+        with torch.autocast("cpu", torch.bfloat16):
+            found = half(given)
+        expected = full(given.float())
+        assert half.table.dtype == torch.float32
+        assert torch.equal(half.table, full.table)
+        assert found.dtype == dtype
+        assert torch.equal(found, expected.to(dtype))
+
+
+def trained(module: Memory, batches: list[Tensor]) -> Tensor:
+    for batch in batches:
+        module.train()(batch)
+    return module.table.detach()
+
+
+def run_rank(rank: int, rendezvous: str, shares: list[list[int]], folder: str) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=len(shares))
+    module = made_memory(decay=0.4, update_in_eval=True)
+    table = trained(module, [numbers(5, CHANNELS, 3, 3, seed=seed)[shares[rank]] for seed in range(3)])
+    if rank == 0:  # measures alone; waits for nobody
+        module.eval()(numbers(1, CHANNELS, 3, 3))
+    torch.save(table, Path(folder, f"{rank}.pt"))
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without distributed")
+def test_two_processes_hold_the_table_of_one(tmp_path):
+    """They share the images unequally, and three updates follow one another."""
+    shares = [[0, 1, 2], [3, 4]]
+    rendezvous = (tmp_path / "rendezvous").as_uri()
+    torch.multiprocessing.spawn(run_rank, (rendezvous, shares, str(tmp_path)), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    assert torch.equal(first, second)
+    alone = trained(made_memory(decay=0.4), [numbers(5, CHANNELS, 3, 3, seed=seed) for seed in range(3)])
+    torch.testing.assert_close(first, alone, rtol=1e-12, atol=1e-14)
+
+
+@torch.no_grad()
+def test_fusion_starts_as_the_normalised_encoder_feature():
+    fusion = ConditionalFusion(4).double().train()
+    encoded, decoded = 3 + 2 * numbers(3, 4, 6, 6), numbers(3, 4, 6, 6, seed=1)
+    expected = (encoded - encoded.mean((0, 2, 3), keepdim=True)) / (
+        encoded.var((0, 2, 3), correction=0, keepdim=True) + 1e-5
+    ).sqrt()
+    torch.testing.assert_close(fusion(encoded, decoded), expected)
+
+
+@torch.no_grad()
+def test_the_gate_is_closed_for_a_fifth_of_the_training_images_and_for_none_in_evaluation():
+    """An image with a closed gate is that of a fusion without one, and any other that of the reference."""
+    count = 2000
+    fusion, without = (fill(ConditionalFusion(4, gate), gain=0.8).double() for gate in (True, False))
+    encoded, decoded = numbers(count, 4, 1, 2), numbers(count, 4, 1, 2, seed=1)
+    for module in (fusion, without):  # evaluation must normalise by what training does
+        module.norm.running_mean.copy_(encoded.mean((0, 2, 3)))
+        module.norm.running_var.copy_(encoded.var((0, 2, 3), correction=0))
+    evaluated, conditioned = fusion(encoded, decoded), without(encoded, decoded)
+    state = {f"f.{name}": value.numpy() for name, value in fusion.state_dict().items()}
+    np.testing.assert_allclose(evaluated[7], fuse(encoded[7].numpy(), decoded[7].numpy(), state, "f"))
+    torch.manual_seed(0)
+    trained = fusion.train()(encoded, decoded)
+    closed = (trained - conditioned).abs().amax((1, 2, 3)) < 1e-9
+    assert closed.float().mean().item() == pytest.approx(0.2, abs=0.03)
+    torch.testing.assert_close(trained[~closed], evaluated[~closed], rtol=0, atol=1e-9)
+    torch.manual_seed(0)
+    assert torch.equal(fusion(encoded, decoded), trained)
+
 
 SMALL = {"width": 4, "growth": 3, "stages": 3, "blocks": 2, "downscalings": 2, "memory_items": 7}
 
@@ -28,63 +325,6 @@ def drawn(**options) -> MOSS:
         elif tensor.is_floating_point():
             tensor.normal_(std=0.8 / max(tensor[0].numel(), 9) ** 0.5)
     return network
-
-
-@torch.no_grad()
-def formula_weights(**options) -> MOSS:
-    """What the recorded figures were recorded with: running averages from a formula, too."""
-    network = fill(MOSS(**options), gain=1.2).double()
-    assert isinstance(network, MOSS)
-    for name, buffer in network.named_buffers():
-        number = torch.arange(buffer.numel(), dtype=torch.float64)
-        if name.endswith("running_mean"):
-            buffer.copy_(0.1 * torch.sin(2 + 0.3 * number))
-        if name.endswith("running_var"):
-            buffer.copy_(1 + 0.5 * torch.sin(3 + 0.3 * number))
-    return network
-
-
-def by_hand(width=16, growth=16, stages=5, blocks=4, memory_items=512, cbn_gate=True, wide_width=True) -> int:
-    widths = [width + growth * stage for stage in range(stages + 1)]
-    count = 9 * 3 * width + 9 * 3 * width + 3 + memory_items * widths[-1]
-    for a, b in [*pairwise(widths), *pairwise(reversed(widths))]:
-        middle = max(a, b) if wide_width else b
-        count += 9 * a * middle + 9 * middle * b + a * b + (blocks - 1) * 2 * 9 * b * b
-    return count + sum(2 * n * n + (3 * n if cbn_gate else 0) for n in widths[1:-1])
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"cbn_gate": False},
-        {"wide_width": False},
-        {"width": 5, "growth": 3, "stages": 2, "blocks": 1, "memory_items": 11},
-    ],
-)
-def test_parameters_are_those_counted_by_hand(options):
-    with torch.device("meta"):
-        assert count_parameters(MOSS(**({"downscalings": 2} | options))) == by_hand(**options)
-
-
-@pytest.mark.parametrize(("items", "count"), [(512, 2_855_939), (0, 2_806_787)])
-def test_the_published_network_has_the_recorded_number_of_parameters(items, count):
-    with torch.device("meta"):
-        assert count_parameters(MOSS(memory_items=items)) == count == by_hand(memory_items=items)
-
-
-@torch.no_grad()
-@pytest.mark.parametrize(
-    ("decay", "expected"),
-    [
-        (0.999, [0.51017925, 0.41820676, 0.99375190, 0.42680943, 0.0027323028]),
-        (0.3, [0.51018016, 0.41821323, 0.99375451, 0.42732370, 0.0027320285]),
-    ],
-)
-def test_formula_weights_give_the_recorded_output(decay, expected):
-    """Recorded with another build of the network, which updates its memory in evaluation, too."""
-    y = formula_weights(memory_update_in_eval=True, memory_decay=decay)(formula_input().double())
-    found = [y.mean(), y.std(correction=0), y[0, 0, 0, 0], y[0, 1, 20, 30], y[0, 2, 39, 55]]
-    assert [value.item() for value in found] == pytest.approx(expected, rel=1e-6)
 
 
 @torch.no_grad()
@@ -108,46 +348,13 @@ def test_the_output_is_that_of_the_numpy_reference(options):
     state = {name: value.numpy() for name, value in network.state_dict().items()}
     shape = {name: options[name] for name in ("stages", "blocks", "downscalings", "skip") if name in options}
     decay = options.get("memory_decay")
-    expected = restore(rainy[0].numpy(), state, **shape, decay=decay)
+    expected = moss(rainy[0].numpy(), state, **shape, decay=decay)
     assert expected.std() > 0.05
     assert np.median(expected * (1 - expected)) > 0.01
     np.testing.assert_allclose(network(rainy)[0].numpy(), expected, atol=1e-8)
 
 
-@torch.no_grad()
-def test_each_option_shows_in_the_output():
-    """With the same weights; else the comparisons above would not see it."""
-    rainy = formula_input().double()
-    plain = drawn()(rainy)
-    updating = {"memory_update_in_eval": True, "memory_decay": 0.3}
-    for options in (updating, {"memory_temperature": 0.1}, {"memory_items": 0}, {"skip": False}):
-        assert (drawn(**options)(rainy) - plain).abs().max() > 1e-3, options
-
-
-@torch.no_grad()
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 17), (8, 8), (33, 50)])
-def test_any_size_is_kept(height, width):
-    y = MOSS(**SMALL).eval()(torch.rand(2, 3, height, width))
-    assert y.shape == (2, 3, height, width)
-    assert 0 <= y.min() <= y.max() <= 1
-
-
-@torch.no_grad()
-def test_padding_mirrors_the_right_and_lower_border():
-    network = drawn(**SMALL)
-    rainy = formula_input()[..., :30, :41].double()
-    mirrored = torch.nn.functional.pad(rainy, (0, 3, 0, 2), mode="reflect")
-    torch.testing.assert_close(network(rainy), network(mirrored)[..., :30, :41])
-
-
-@torch.no_grad()
-def test_channels_last_gives_the_same():
-    network, rainy = drawn(**SMALL), formula_input().double()
-    last = copy.deepcopy(network).to(memory_format=torch.channels_last)(rainy.to(memory_format=torch.channels_last))
-    torch.testing.assert_close(last, network(rainy))
-
-
-def test_it_starts_as_the_paper_does():
+def test_moss_starts_as_the_paper_does():
     torch.manual_seed(0)
     network = MOSS()
     weights = {name: p for name, p in network.named_parameters() if p.dim() == 4}
@@ -162,6 +369,15 @@ def test_it_starts_as_the_paper_does():
     assert table.std().item() == pytest.approx(1, abs=0.02)
 
 
+def test_with_and_without_memory_a_seed_gives_the_same_weights():
+    states = []
+    for items in (7, 0):
+        torch.manual_seed(3)
+        states.append(MOSS(**(SMALL | {"memory_items": items})).state_dict())
+    assert set(states[0]) - set(states[1]) == {"memory.table"}
+    assert all(torch.equal(states[0][name], value) for name, value in states[1].items())
+
+
 def test_weights_may_start_as_torch_draws_them():
     torch.manual_seed(0)
     network = MOSS(initial_std=None)
@@ -172,15 +388,6 @@ def test_weights_may_start_as_torch_draws_them():
     assert all(not parameter.any() for parameter in (fusion.gamma.weight, fusion.beta.weight))
     with pytest.raises(SlackoffError, match=r"network.initial_std=0.0 must be above 0"):
         MOSS(initial_std=0.0)
-
-
-def test_with_and_without_memory_a_seed_gives_the_same_weights():
-    states = []
-    for items in (7, 0):
-        torch.manual_seed(3)
-        states.append(MOSS(**(SMALL | {"memory_items": items})).state_dict())
-    assert set(states[0]) - set(states[1]) == {"memory.table"}
-    assert all(torch.equal(states[0][name], value) for name, value in states[1].items())
 
 
 def test_evaluation_stores_nothing_and_does_not_depend_on_the_images_beside():
@@ -211,57 +418,3 @@ def test_two_batches_before_one_backward_pass():
             assert torch.equal(a, b)
         else:
             torch.testing.assert_close(a.grad, b.grad, msg=name)
-
-
-@pytest.mark.parametrize("options", [{}, {"memory_items": 0}, {"skip": False}, {"cbn_gate": False}])
-def test_gradients_reach_every_parameter_but_the_memory(options):
-    torch.manual_seed(0)
-    network = drawn(**(SMALL | options)).train()
-    network(torch.rand(8, 3, 16, 16, dtype=torch.float64)).square().mean().backward()
-    dead = {name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0}
-    assert dead == ({"memory.table"} if network.state_dict().get("memory.table") is not None else set())
-
-
-@torch.no_grad()
-def test_under_autocast_the_output_has_the_type_of_the_images():
-    network, rainy = drawn(**SMALL).float(), formula_input()
-    exact = network(rainy)
-    with torch.autocast("cpu", torch.bfloat16):
-        found = network(rainy)
-    assert found.dtype == torch.float32
-    assert 0 < (found - exact).abs().mean() < 0.01
-
-
-@torch.no_grad()
-def test_it_runs_without_data():
-    """Counting operations needs no images."""
-    with torch.device("meta"):
-        assert MOSS(**SMALL).eval()(torch.rand(1, 3, 9, 9)).shape == (1, 3, 9, 9)
-
-
-def test_training_lowers_the_loss():
-    torch.manual_seed(0)
-    rainy = torch.rand(4, 3, 16, 16)
-    check_descent(MOSS(8, 4, 3, 1, 2, 32), L1(), rainy, rainy * 0.7)
-
-
-def test_bf16_gradients_point_where_exact_ones_do():
-    torch.manual_seed(0)
-    rainy = torch.rand(4, 3, 16, 16)
-    check_bf16_gradients(MOSS(8, 4, 3, 1, 2, 32), L1(), rainy, rainy * 0.7)
-
-
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        *(({key: 0}, f"network.{key}=0 must be at least 1") for key in ("width", "stages", "blocks")),
-        *(({key: -1}, f"network.{key}=-1 must be at least 0") for key in ("growth", "memory_items")),
-        ({"downscalings": 6}, "network.downscalings=6 must lie between 0 and network.stages=5"),
-        ({"downscalings": -1}, "network.downscalings=-1 must lie between 0 and network.stages=5"),
-        ({"memory_decay": 1.5}, "network.memory_decay=1.5 must lie in [0, 1]"),
-    ],
-)
-def test_options_out_of_range_are_refused(options, sentence):
-    with pytest.raises(SlackoffError) as refused:
-        MOSS(**options)
-    assert str(refused.value) == sentence

@@ -1,7 +1,6 @@
 """What the rain tests share: the three training rain ranges, as the paper's Table 1 prints them."""
 
 import pytest
-import torch
 
 from slackoff.rain import RainRange
 
@@ -10,12 +9,6 @@ TABLE_1 = {
     "medium": {"quantity": [200, 300], "width": [5, 7, 9], "length": [20, 40], "angle_deg": [-30, 30]},
     "large": {"quantity": [200, 300], "width": [1, 3, 5, 7, 9], "length": [5, 60], "angle_deg": [-70, 70]},
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    """For such small tensors a second thread gives nothing, and on a busy machine it costs a lot."""
-    torch.set_num_threads(1)
 
 
 @pytest.fixture

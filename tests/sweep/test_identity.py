@@ -16,7 +16,6 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
-from slackoff.sweep.plan import with_ranks
 
 import slackoff
 from slackoff.cell import training
@@ -26,6 +25,7 @@ from slackoff.record.status import Status
 from slackoff.sweep import identity
 from slackoff.sweep.expand import resolved
 from slackoff.sweep.identity import Fingerprints, cell_id, code_digests, differences, identity_of
+from slackoff.sweep.plan import with_ranks
 from slackoff.tasks import Task
 
 TINY = (

@@ -1,6 +1,7 @@
 """A training run of a second: a smooth bank from formulas, narrow rain, a tiny network, and what it went through."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,28 @@ class Witness(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, task: Task, outputs: dict[str, Tensor], *_: Any) -> None:
         self.losses.append(float(outputs["loss"]))
+
+
+class Outputs(Callback):
+    """Keeps what the training step returned."""
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, float]] = []
+
+    def on_train_batch_end(self, trainer: Trainer, task: Task, outputs: dict[str, Tensor], *_: Any) -> None:
+        self.seen.append({name: float(value) for name, value in outputs.items()})
+
+
+class Gated(nn.Module):
+    """A network with all that makes a resume hard: running statistics, and randomness of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.head, self.norm, self.tail = nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.Conv2d(6, 3, 1)
+
+    def forward(self, rainy: Tensor) -> Tensor:
+        return rainy - self.tail(nn.functional.dropout(self.norm(self.head(rainy)), 0.3, self.training))
 
 
 class SaveAt(Callback):
@@ -143,31 +166,27 @@ def train(
     return witness, trainer
 
 
-def golden_losses(steps: int = 50) -> list[float]:
-    """Losses of a run in float64."""
-    return train(SupervisedTask(InDouble(network()), L1(), steps, learning_rate=2e-3), steps)[0].losses
-
-
-def golden_semi_supervised_losses(steps: int = 50) -> list[float]:
-    """Losses of a run in float64 whose second half is self-training."""
-    task = SemiSupervisedTask(InDouble(network()), steps, "50%", teacher_decay=0.9, learning_rate=2e-3)
-    return train(task, steps, unlabelled=3)[0].losses
-
-
-def golden_multitask_losses(steps: int = 50) -> list[float]:
-    """Losses of a run in float64 whose three terms gradient balancing weighs."""
-    task = MultitaskTask(
-        InDouble(network()), three_terms(), GradientBalancing(), steps, 2e-3, shared_layer="inner.head"
-    )
-    return train(task, steps)[0].losses
-
-
-GOLDEN = {
-    "supervised": golden_losses,
-    "semi_supervised": golden_semi_supervised_losses,
-    "multitask": golden_multitask_losses,
+GOLDEN: dict[str, tuple[Callable[[int], Task], int]] = {
+    "supervised": (lambda steps: SupervisedTask(InDouble(network()), L1(), steps, learning_rate=2e-3), 0),
+    "semi_supervised": (
+        lambda steps: SemiSupervisedTask(InDouble(network()), steps, "50%", teacher_decay=0.9, learning_rate=2e-3),
+        3,
+    ),
+    "multitask": (
+        lambda steps: MultitaskTask(
+            InDouble(network()), three_terms(), GradientBalancing(), steps, 2e-3, shared_layer="inner.head"
+        ),
+        0,
+    ),
 }
+"""Runs in float64 whose losses are recorded: how the task of so many steps is made, and unlabelled images a step."""
+
+
+def golden_losses(name: str, steps: int = 50) -> list[float]:
+    make, unlabelled = GOLDEN[name]
+    return train(make(steps), steps, unlabelled)[0].losses
+
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    print("\n".join(f"{loss:.10f}" for loss in GOLDEN[sys.argv[1]]()))
+    print("\n".join(f"{loss:.10f}" for loss in golden_losses(sys.argv[1])))

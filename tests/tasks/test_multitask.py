@@ -1,29 +1,16 @@
-import re
-from pathlib import Path
+"""Training by several terms whose weights are fixed, learned or balanced."""
+
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from lightning import Callback
-from small_problem import (
-    BATCH,
-    RANGE,
-    SEED,
-    InDouble,
-    Pixel,
-    SaveAt,
-    Slope,
-    golden_multitask_losses,
-    network,
-    smooth_bank,
-    three_terms,
-    train,
-)
+from small_problem import BATCH, RANGE, SEED, Outputs, Pixel, Slope, network, smooth_bank, three_terms, train
 from torch import Tensor, nn
 
 from slackoff.cell.callbacks import LossGuard, NonFiniteLossError
 from slackoff.config import build
+from slackoff.config.checks import Checks
 from slackoff.data import BatchStream, RainyBatch
 from slackoff.errors import SlackoffError
 from slackoff.losses import (
@@ -38,8 +25,6 @@ from slackoff.losses import (
 )
 from slackoff.tasks import MultitaskTask, Steps
 
-# Written by: python tests/tasks/small_problem.py multitask > tests/tasks/golden/multitask.txt
-GOLDEN = Path(__file__).parent / "golden" / "multitask.txt"
 WEIGHTINGS = {
     "fixed": lambda: Fixed({"pixel": 1.0, "slope": 0.1, "brightness": 1e-9}),
     "lb": LossBalancing,
@@ -54,16 +39,6 @@ WEIGHTINGS = {
 def make(weighting: Weighting, terms: dict[str, nn.Module] | None = None, **options: Any) -> MultitaskTask:
     options = {"network": network(), "steps": 8, "learning_rate": 2e-3, **options}
     return MultitaskTask(terms=terms or three_terms(), weighting=weighting, **options)
-
-
-class Outputs(Callback):
-    """Keeps what the training step returned."""
-
-    def __init__(self) -> None:
-        self.seen: list[dict[str, float]] = []
-
-    def on_train_batch_end(self, trainer: Any, task: Any, outputs: dict[str, Tensor], *_: Any) -> None:
-        self.seen.append({name: float(value) for name, value in outputs.items()})
 
 
 def batch_of(step: int) -> RainyBatch:
@@ -101,13 +76,6 @@ def test_training_equals_a_bare_loop_with_the_recipe_of_menet():
     assert max((a - b).abs().max() for a, b in zip(start.parameters(), bare.parameters(), strict=True)) > 1e-3
 
 
-def test_defaults_are_the_recipe_of_menet():
-    task = MultitaskTask(network(), three_terms(), GradientBalancing(), 100)
-    group = task.configure_optimizers()["optimizer"].param_groups[0]
-    assert (group["lr"], group["betas"], group["eps"], group["weight_decay"]) == (1e-3, (0.9, 0.999), 1e-8, 0)
-    assert task.decay == Steps([0.4, 0.8], 0.1)
-
-
 @pytest.mark.parametrize("kind", WEIGHTINGS)
 def test_every_loss_weight_and_norm_of_a_step_is_returned(kind):
     outputs = make(WEIGHTINGS[kind](), log_gradient_norms=True).losses(batch_of(0), 0)
@@ -142,22 +110,6 @@ def test_only_learned_weights_are_trained_beside_the_network():
     assert (task.weighting.log_variances.abs() > 1e-3).all()
 
 
-@pytest.mark.parametrize("kind", ["uncertainty", "gradnorm", "dwa", "pcgrad"])
-def test_a_resumed_run_ends_bit_by_bit_as_an_undisturbed_one(tmp_path, kind):
-    whole, going_on = make(WEIGHTINGS[kind](), steps=6), make(WEIGHTINGS[kind](), steps=6)
-    before = Outputs()
-    undisturbed, _ = train(whole, 6, save=SaveAt(tmp_path / "stopped.ckpt", 3), callbacks=(before,))
-    after = Outputs()
-    resumed, _ = train(going_on, 6, callbacks=(after,), ckpt_path=tmp_path / "stopped.ckpt", weights_only=True)
-    assert resumed.losses == undisturbed.losses[3:]
-    assert after.seen == before.seen[3:]
-    for name, value in whole.state_dict().items():
-        assert torch.equal(value, going_on.state_dict()[name]), name
-    if kind != "pcgrad":
-        assert any(name.startswith("weighting.") for name in whole.state_dict())
-        assert after.seen[0]["weight/pixel"] != before.seen[0]["weight/pixel"]
-
-
 class Float16(MultitaskTask):
     """On a CPU Lightning has no float16."""
 
@@ -168,9 +120,7 @@ class Float16(MultitaskTask):
 
 @pytest.mark.parametrize("kind", WEIGHTINGS)
 @pytest.mark.parametrize(
-    ("regime", "precision"),
-    [(MultitaskTask, "bf16-mixed"), (Float16, "32-true")],
-    ids=["bfloat16", "float16"],
+    ("regime", "precision"), [(MultitaskTask, "bf16-mixed"), (Float16, "32-true")], ids=["bfloat16", "float16"]
 )
 def test_mixed_precision_trains_as_full_precision_does(kind, regime, precision):
     whole, half = Outputs(), Outputs()
@@ -236,68 +186,35 @@ def test_a_norm_that_is_not_finite_is_named_where_its_loss_is(tmp_path):
         train(make(GradientBalancing(), terms), 4, callbacks=(LossGuard(tmp_path, every=1),))
 
 
-@pytest.mark.parametrize("kind", WEIGHTINGS)
-def test_terms_of_zero_and_of_a_billion_times_the_others_do_no_harm(kind):
-    class Scaled(nn.Module):
-        def __init__(self, scale: float) -> None:
-            super().__init__()
-            self.scale = scale
-
-        def forward(self, output: Tensor, background: Tensor) -> Tensor:
-            return self.scale * (output - background).square().mean()
-
-    for scale in (0.0, 1e9):
-        terms = {"pixel": Scaled(1.0), "slope": Scaled(scale), "brightness": Scaled(2.0)}
-        task = make(WEIGHTINGS[kind](), terms, steps=30)
-        witness, _ = train(task, 30)
-        assert np.isfinite(witness.losses).all()
-        assert all(parameter.isfinite().all() for parameter in task.parameters())
+# Losses of torch's own are terms too.
+TERMS = "+task.terms={pixel:{_target_:torch.nn.MSELoss},edge:{_target_:torch.nn.L1Loss}}"
 
 
-def test_the_loss_curve_is_the_recorded_one():
-    recorded = np.loadtxt(GOLDEN)
-    assert len(recorded) == 50
-    np.testing.assert_allclose(golden_multitask_losses(), recorded, rtol=1e-4)
+def test_the_defaults_are_menets(composed):
+    config = composed("task=multitask")
+    assert list(config.task.terms) == ["pixel", "edge", "texture"]
+    assert config.task.weighting.name == "gb"
+    bare = composed("task=multitask", "~task.terms", TERMS)
+    task = build.build_task(bare, build.build_network(bare))
+    assert (task.learning_rate, tuple(task.betas), task.decay) == (1e-3, (0.9, 0.999), Steps([0.4, 0.8], 0.1))
 
 
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        (
-            {"shared_layer": "tail.2"},
-            "task.shared_layer=tail.2 is no module of UNet, whose last modules are encoder, up",
-        ),
-        (
-            {"shared_layer": "decoder.0.1"},
-            "task.shared_layer=decoder.0.1 of UNet has no weight that is trained: name a",
-        ),
-        (
-            {"network": InDouble(network())},
-            "InDouble does not name its shared layer: say which one it is with task.sha",
-        ),
-        ({"terms": {}}, "task.terms is empty: name at least one loss term"),
-        ({"terms": {"Pixel": Pixel(), "b": Pixel()}}, "task.terms.Pixel is no name: use lower-case letters"),
-        ({"terms": {"pop": Pixel(), "b": Pixel()}}, "task.terms.pop is no name: use lower-case letters"),
-    ],
-)
-def test_settings_that_cannot_be_are_refused(options, sentence):
-    with pytest.raises(SlackoffError, match=re.escape(sentence)):
-        MultitaskTask(
-            **{"network": network(), "terms": three_terms(), "weighting": GradientBalancing(), "steps": 8, **options}
-        )
+def test_what_does_not_fit_is_found_before_training(composed):
+    config = composed("task=multitask", "~task.terms", "+task.terms={pixel:{_target_:torch.nn.MSELoss}}")
+    with pytest.raises(
+        SlackoffError, match=r"task.weighting GradientBalancing balances several terms, and pixel is al"
+    ):
+        Checks().check(config)
+    config = composed("task=multitask", "~task.terms", TERMS, "task.shared_layer=conv9")
+    with pytest.raises(SlackoffError, match=r"task.shared_layer=conv9 is no module of UNet"):
+        Checks().check(config)
 
 
-PRESETS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "network").glob("*.yaml"))
-PRESETS.remove("dsc")  # it has no layers
-
-
-@pytest.mark.parametrize("preset", PRESETS)
-def test_every_network_names_a_shared_layer_with_gradients(composed, preset):
-    net = build.build_network(composed(f"network={preset}"))
-    task = MultitaskTask(net, {"pixel": Pixel(), "slope": Slope()}, GradientBalancing(), 8)
-    g = torch.Generator().manual_seed(0)
-    rainy, background = torch.rand(2, 2, 3, 16, 16, generator=g)
-    outputs = task.losses(RainyBatch(background, rainy[:, :1], rainy), 0)
-    norms = torch.stack([outputs["gradient_norm/pixel"], outputs["gradient_norm/slope"]])
-    assert norms.isfinite().all()
-    assert (norms > 1e-4).all()
+@pytest.mark.parametrize("choice", WEIGHTINGS)
+def test_a_weighting_is_chosen_by_name_and_checked_without_computing_anything(composed, conf, choice):
+    assert {path.stem for path in (conf / "weighting").glob("*.yaml")} == set(WEIGHTINGS)
+    config = composed("task=multitask", "~task.terms", TERMS, f"weighting@task.weighting={choice}")
+    task = build.build_task(config, build.build_network(config))
+    assert type(task.weighting) is type(WEIGHTINGS[choice]())
+    assert task.weighting.names == ("pixel", "edge")
+    assert Checks().check(config) > 0

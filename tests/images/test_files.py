@@ -1,0 +1,368 @@
+"""Image files: which are listed, how they are read, and what is refused."""
+
+import io
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from slackoff.errors import SlackoffError
+from slackoff.images.files import MAX_PIXELS, image_size, list_images, read_rgb
+
+ORIENTATION_TAG = 0x0112
+
+
+# What each EXIF orientation asks a viewer to do with the stored rows, in NumPy's words (EXIF 2.32).
+UPRIGHT = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: np.rot90(a, -1)[::-1],
+    8: lambda a: np.rot90(a, 1),
+}
+
+
+def photo(height: int = 24, width: int = 37, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def saved(folder: Path, name: str, image: Image.Image, **options: object) -> Path:
+    path = folder / name
+    image.save(path, **options)
+    return path
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_bytes(width: int, height: int, bits: int, colour_type: int, rows: bytes) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0)
+    chunks = [png_chunk(b"IHDR", header), png_chunk(b"IDAT", zlib.compress(rows)), png_chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def refusal(path: Path, *words: str, header_tells: bool | None = True) -> str:
+    """Both readers refuse the file (where the header can tell) in one sentence with its name."""
+    with pytest.raises(SlackoffError) as caught:
+        read_rgb(path)
+    if header_tells:
+        with pytest.raises(SlackoffError):
+            image_size(path)
+    if header_tells is False:
+        image_size(path)
+    sentence = str(caught.value)
+    assert str(path) in sentence
+    assert "\n" not in sentence
+    assert ":" in sentence.replace(str(path), "")  # what is wrong, then the cure
+    for word in words:
+        assert word in sentence
+    return sentence
+
+
+class TestAccepted:
+    @pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "tiff", "ppm", "PNG"])
+    def test_lossless_formats_give_the_pixels_opencv_gives(self, tmp_path, suffix):
+        pixels = photo()
+        path = tmp_path / f"image.{suffix}"
+        assert cv2.imwrite(str(path), pixels[..., ::-1])
+        read = read_rgb(path)
+        np.testing.assert_array_equal(read, cv2.imread(str(path))[..., ::-1])
+        np.testing.assert_array_equal(read, pixels)
+        assert read.dtype == np.uint8
+        assert read.flags.c_contiguous
+        assert read.flags.writeable
+        assert image_size(path) == (24, 37)
+
+    @pytest.mark.parametrize(("name", "options"), [("a.jpg", {"quality": 95}), ("a.webp", {"quality": 95})])
+    def test_lossy_formats_come_close_to_what_opencv_gives(self, tmp_path, name, options):
+        smooth = cv2.resize(photo(6, 8), (80, 60), interpolation=cv2.INTER_CUBIC)
+        path = saved(tmp_path, name, Image.fromarray(smooth), **options)
+        difference = read_rgb(path).astype(int) - cv2.imread(str(path))[..., ::-1]
+        assert np.abs(difference).max() <= 4
+        assert image_size(path) == (60, 80)
+
+    def test_grey_is_repeated_in_three_channels(self, tmp_path):
+        grey = photo()[..., 0]
+        read = read_rgb(saved(tmp_path, "grey.png", Image.fromarray(grey)))
+        np.testing.assert_array_equal(read, np.repeat(grey[..., None], 3, axis=2))
+
+    def test_bilevel_becomes_black_and_white(self, tmp_path):
+        mask = photo()[..., 0] > 127
+        read = read_rgb(saved(tmp_path, "mask.png", Image.fromarray(mask)))
+        np.testing.assert_array_equal(read, np.repeat(mask[..., None] * np.uint8(255), 3, axis=2))
+
+    def test_palette_colours_are_looked_up(self, tmp_path):
+        colours = photo(1, 256)[0]
+        indices = np.random.default_rng(1).integers(0, 256, (24, 37), dtype=np.uint8)
+        image = Image.frombytes("P", (37, 24), indices.tobytes())
+        image.putpalette(colours.tobytes())
+        np.testing.assert_array_equal(read_rgb(saved(tmp_path, "palette.png", image)), colours[indices])
+
+    def test_palette_whose_transparent_colour_is_unused_is_accepted(self, tmp_path):
+        image = Image.new("P", (8, 8), 1)
+        image.putpalette([0, 0, 0, 10, 20, 30])
+        read = read_rgb(saved(tmp_path, "palette.png", image, transparency=0))
+        np.testing.assert_array_equal(read, np.broadcast_to(np.uint8([10, 20, 30]), (8, 8, 3)))
+
+    @pytest.mark.parametrize("name", ["opaque.png", "opaque.webp", "opaque.tif"])
+    def test_an_opaque_alpha_channel_is_dropped(self, tmp_path, name):
+        pixels = photo()
+        rgba = np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)])
+        path = saved(tmp_path, name, Image.fromarray(rgba), lossless=True)
+        np.testing.assert_array_equal(read_rgb(path), pixels)
+
+    def test_grey_with_opaque_alpha_is_accepted(self, tmp_path):
+        grey = photo()[..., 0]
+        image = Image.merge("LA", [Image.fromarray(grey), Image.new("L", (37, 24), 255)])
+        np.testing.assert_array_equal(read_rgb(saved(tmp_path, "la.png", image))[..., 1], grey)
+
+    def test_a_camera_mpo_counts_as_its_first_picture(self, tmp_path):
+        first, preview = Image.new("RGB", (40, 30), (200, 30, 60)), Image.new("RGB", (8, 6), (0, 255, 0))
+        path = saved(tmp_path, "camera.jpg", first, format="MPO", save_all=True, append_images=[preview])
+        assert image_size(path) == (30, 40)
+        assert np.abs(read_rgb(path).astype(int) - [200, 30, 60]).max() <= 3
+
+
+class TestOrientation:
+    def test_the_reference_for_orientation_7_is_the_transpose_about_the_other_diagonal(self):
+        pixels = photo()
+        np.testing.assert_array_equal(UPRIGHT[7](pixels), pixels[::-1, ::-1].transpose(1, 0, 2))
+
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    @pytest.mark.parametrize("name", ["a.png", "a.webp", "a.tif"])
+    def test_is_applied(self, tmp_path, name, orientation):
+        pixels = photo()
+        exif = Image.Exif()
+        exif[ORIENTATION_TAG] = orientation
+        path = saved(tmp_path, name, Image.fromarray(pixels), exif=exif, lossless=True)
+        expected = UPRIGHT[orientation](pixels)
+        np.testing.assert_array_equal(read_rgb(path), expected)
+        assert image_size(path) == expected.shape[:2]
+
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    def test_is_applied_to_jpeg_as_opencv_does(self, tmp_path, orientation):
+        smooth = cv2.resize(photo(6, 8), (80, 60), interpolation=cv2.INTER_CUBIC)
+        exif = Image.Exif()
+        exif[ORIENTATION_TAG] = orientation
+        path = saved(tmp_path, "a.jpg", Image.fromarray(smooth), exif=exif, quality=95)
+        reference = cv2.imread(str(path))[..., ::-1]
+        assert image_size(path) == reference.shape[:2]
+        assert np.abs(read_rgb(path).astype(int) - reference).max() <= 4
+
+    def test_behind_the_pixels_of_a_png_counts_too(self, tmp_path):
+        pixels = photo()
+        exif = Image.Exif()
+        exif[ORIENTATION_TAG] = 6
+        rows = b"".join(b"\0" + row.tobytes() for row in pixels)
+        late = png_chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0")) + png_chunk(b"IEND", b"")
+        path = tmp_path / "late.png"
+        path.write_bytes(png_bytes(37, 24, 8, 2, rows)[:-12] + late)
+        np.testing.assert_array_equal(read_rgb(path), UPRIGHT[6](pixels))
+        assert image_size(path) == (37, 24)
+
+    def test_out_of_range_is_ignored(self, tmp_path):
+        exif = Image.Exif()
+        exif[ORIENTATION_TAG] = 9
+        path = saved(tmp_path, "a.png", Image.fromarray(photo()), exif=exif)
+        np.testing.assert_array_equal(read_rgb(path), photo())
+
+
+def written(content: bytes):
+    return lambda path: path.write_bytes(content)
+
+
+def pillow(mode: str, colour=0, pixel=None, palette=None, **options):
+    def save(path):
+        image = Image.new(mode, (8, 8), colour)
+        if palette:
+            image.putpalette(palette)
+        if pixel:
+            image.putpixel((5, 5), pixel)
+        image.save(path, **options)
+
+    return save
+
+
+def opencv(*shape: int):
+    return lambda path: cv2.imwrite(str(path), np.full(shape, 40_000, np.uint16))
+
+
+def film(path):
+    frames = [Image.fromarray(photo(seed=seed)) for seed in range(3)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+
+
+DEEP = ["more than 8 bits", "8-bit RGB"]
+GLASS = ["partly transparent", "without alpha"]
+BOMB = ["64,000,000 pixels", "decompression bomb"]
+BOMBS = [(40_000, 40_000), (10_000, 10_000), (8_001, 8_000)]  # an error and a warning of Pillow, and our own limit
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "words", "header_tells"),
+    [
+        ("gone.png", lambda path: None, ["No such file"], True),
+        ("folder", lambda path: path.mkdir(), ["cannot be read"], True),
+        *(("image.png", written(content), ["not a readable", "replace or remove"], True)
+          for content in (b"", b"not an image at all", b"GIF89a\x01\x00\x01\x00\x00\x00\x00;")),
+        *(("deep.png", written(png_bytes(3, 2, 16, colours, (b"\0" + b"\x12\x34" * channels * 3) * 2)), DEEP, True)
+          for colours, channels in {0: 1, 2: 3, 4: 2, 6: 4}.items()),
+        *((name, opencv(9, 7), DEEP[:1], True) for name in ("deep.png", "deep.tif", "deep.pgm")),
+        *((name, opencv(9, 7, 3), DEEP[:1], True) for name in ("deep.png", "deep.tif", "deep.ppm")),
+        ("float.tif", pillow("F", 0.5), DEEP[:1], True),
+        *((name, pillow("RGBA", (10, 20, 30, 255), (10, 20, 30, 254), lossless=True), GLASS, False)
+          for name in ("glass.png", "glass.webp", "glass.tif")),
+        ("key.png", pillow("RGB", (1, 2, 3), transparency=(1, 2, 3)), GLASS[:1], False),
+        ("palette.png", pillow("P", 1, palette=[0, 0, 0, 10, 20, 30], transparency=1), GLASS[:1], False),
+        *((name, pillow("CMYK"), ["CMYK", "8-bit RGB"], True) for name in ("print.jpg", "print.tif")),
+        ("lab.tif", pillow("LAB"), ["LAB"], True),
+        *((name, film, ["several frames"], True) for name in ("film.png", "film.webp", "film.tif")),
+        *(("bomb.png", written(png_bytes(*size, 8, 2, b"\0")), BOMB, True) for size in BOMBS),
+        ("empty.ppm", written(b"P6 0 5 255\n"), [], True),
+        ("empty.png", written(png_bytes(0, 5, 8, 2, b"")), [], True),
+    ],
+)  # fmt: skip
+def test_what_is_no_image_of_8_bit_colours_is_refused(tmp_path, name, make, words, header_tells):
+    make(tmp_path / name)
+    refusal(tmp_path / name, *words, header_tells=header_tells)
+
+
+def test_the_limit_of_pixels_itself_is_allowed(tmp_path):
+    assert all(width * height > MAX_PIXELS for width, height in BOMBS)
+    path = saved(tmp_path, "a.png", Image.fromarray(photo(10, 10)))
+    assert read_rgb(path, max_pixels=100).shape == (10, 10, 3)
+    with pytest.raises(SlackoffError, match="more than 99 pixels"):
+        read_rgb(path, max_pixels=99)
+
+
+def encoded(kind: str) -> bytes:
+    image = Image.fromarray(cv2.resize(photo(6, 8), (64, 48), interpolation=cv2.INTER_CUBIC))
+    buffer = io.BytesIO()
+    options = {"jpeg": {"quality": 90}, "progressive": {"quality": 90, "progressive": True}}.get(kind, {})
+    image.save(buffer, format={"progressive": "JPEG"}.get(kind, kind.upper()), **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.filterwarnings("ignore:Truncated File Read", "ignore:Corrupt EXIF data")
+class TestTruncated:
+    @pytest.mark.parametrize("kind", ["png", "jpeg", "progressive", "bmp", "tiff", "webp", "ppm"])
+    @settings(max_examples=40)
+    @given(kept=st.floats(0.0, 1.0, exclude_max=True))
+    def test_a_file_cut_anywhere_is_refused_or_still_whole(self, tmp_path_factory, kind, kept):
+        whole = encoded(kind)
+        path = tmp_path_factory.mktemp("cut") / "cut.png"
+        path.write_bytes(whole)
+        expected = read_rgb(path)
+        path.write_bytes(whole[: int(kept * len(whole))])
+        try:
+            read = read_rgb(path)
+        except SlackoffError:
+            refusal(path, "replace or remove", header_tells=None)
+        else:
+            np.testing.assert_array_equal(read, expected)
+
+    @pytest.mark.parametrize("kind", ["png", "jpeg", "progressive", "bmp", "tiff", "webp", "ppm"])
+    def test_half_a_file_is_refused(self, tmp_path, kind):
+        whole = encoded(kind)
+        path = tmp_path / "half.png"
+        path.write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(SlackoffError, match=r"half\.png .*(truncated|not a readable)"):
+            read_rgb(path)
+
+    def test_garbage_inside_a_png_is_refused(self, tmp_path):
+        path = saved(tmp_path, "noise.png", Image.fromarray(photo(64, 64)))
+        content = bytearray(path.read_bytes())
+        content[60:400] = bytes(340)
+        path.write_bytes(content)
+        refusal(path, "damaged", header_tells=False)
+
+
+KEY = "background.root"
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def listed(root: Path) -> list[str]:
+    return [path.relative_to(root).as_posix() for path in list_images(root, KEY)]
+
+
+@pytest.mark.parametrize(
+    ("names", "others"),
+    [
+        (["a.png", "b.JPG", "c.jpeg", "d.bmp", "deep/er/z.Png", "e.tif", "f.TIFF", "g.webp", "h.ppm"],
+         ["notes.txt", "png", "archive.png.zip", "rain.gif"]),
+        (["10.png", "9.png", "B.png", "a-/0.png", "a/z.png", "b.png", "b/1.png"], []),
+        (["a.png"], [".b.png", ".cache/c.png", "__MACOSX/._a.png"]),
+        (["a.png/b.png"], []),
+    ],
+    ids=["formats", "order", "hidden", "folder named like an image"],
+)  # fmt: skip
+def test_images_are_listed_by_their_relative_path_and_nothing_else_is(tmp_path, names, others):
+    touch(tmp_path, *reversed(names), *others)
+    assert listed(tmp_path) == names
+
+
+def test_links_are_followed_but_a_loop_or_a_second_way_is_not_walked_twice(tmp_path):
+    touch(tmp_path, "outside/o.png", "root/in/a.png")
+    root = tmp_path / "root"
+    (root / "in" / "loop").symlink_to(root)
+    (root / "link").symlink_to(tmp_path / "outside")
+    (root / "same").symlink_to(tmp_path / "outside")
+    (root / "self").symlink_to("self")
+    (root / "file.png").symlink_to(tmp_path / "outside" / "o.png")
+    (root / "gone.png").symlink_to("nowhere.png")  # so that reading it complains
+    assert listed(root) == ["file.png", "gone.png", "in/a.png", "link/o.png"]
+
+
+def test_home_is_expanded(tmp_path, monkeypatch):
+    touch(tmp_path, "photos/a.png")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert list_images("~/photos", KEY) == [tmp_path / "photos" / "a.png"]
+
+
+@pytest.mark.parametrize(
+    ("root", "words"),
+    [
+        ("missing", "={root} does not exist: give it the path"),
+        ("a.txt", "={root} is a file: give it the folder"),
+        ("empty", "={root} holds no image: put files ending in .bmp, .jpeg"),
+        (None, " is not set: give it the path"),
+        ("", " is not set: give it the path"),
+    ],
+)
+def test_a_wrong_folder_is_named_with_its_key_and_the_cure(tmp_path, root, words):
+    touch(tmp_path, "a.txt", "empty/notes.txt", "empty/sub/.hidden.png")
+    path = tmp_path / root if root else root
+    with pytest.raises(SlackoffError) as caught:
+        list_images(path, KEY)
+    assert KEY + words.format(root=path) in str(caught.value)
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    touch(tmp_path, "a.png", "locked/b.png")
+    scan = os.scandir
+
+    def refuse_locked(folder):
+        if Path(folder).name == "locked":
+            raise PermissionError(13, "Permission denied")
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse_locked)
+    with pytest.raises(SlackoffError, match=r"background\.root: .*locked cannot be listed \(Permission denied\): make"):
+        list_images(tmp_path, KEY)

@@ -1,0 +1,548 @@
+"""Pairs of rainy and clean images: layouts, likeness, scenes that are left out, shares, crops."""
+
+import hashlib
+import io
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from slackoff.errors import SlackoffError
+from slackoff.images import (
+    CropPlace,
+    LabelledPairs,
+    Pair,
+    Scenes,
+    chosen_by_place,
+    crops_per_image,
+    find_pairs,
+    fingerprint,
+    five_crops,
+    limited,
+    pair_sizes,
+    read_pair,
+)
+from slackoff.images.pairs import shown_in, thumbnail
+
+KEY = "evaluation.root"
+
+
+def draw(root: Path, *names: str, size: tuple[int, int] = (12, 8)) -> None:
+    """Save images whose grey level is the position in `names`."""
+    for level, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", size, (level, level, level)).save(root / name)
+
+
+def found_pairs(root: Path) -> list[tuple[str, str, str]]:
+    return [
+        (pair.name, pair.rainy_path.relative_to(root).as_posix(), pair.clean_path.relative_to(root).as_posix())
+        for pair in find_pairs(root, KEY)
+    ]
+
+
+NAMED_ALIKE = [("rainy", "norain"), ("rain", "norain"), ("input", "target"), ("rainy", "clean"), ("rainy", "gt"),
+               ("Rain", "GroundTruth")]  # fmt: skip
+NUMBERS = ("1", "10", "2")
+RAIN14000 = [("12_3", 12), ("1_1", 1), ("1_14", 1), ("1_2", 1)]
+LAYOUTS = {
+    **{f"{r} {c}": ([(n, f"{r}/{n}.png", f"{c}/{n}.png") for n in "ab"], []) for r, c in NAMED_ALIKE},
+    "numbers": ([(f"rain-{a}", f"rain/rain-{a}.png", f"norain/norain-{int(a)}.png") for a in ("002", "010")], []),
+    "another suffix": ([("1", "input/1.jpg", "target/1.png")], []),
+    "all numbers of a name count": (
+        [(f"set100_rain_{n}", f"rainy/set100_rain_{n}.png", f"gt/set100_{n}.png") for n in "12"], []),
+    **{f"Rain100 release {p}": (
+        [(f"rain-00{n}", f"{p}rain-00{n}.png", f"norain-00{n}.png") for n in "12"],
+        ["rainstreak-001.png", "rainregion-001.png", "screenrainy-001.png", "rain-001x2.png", "readme-001.png"],
+    ) for p in ("", "rainy/", "rain/")},
+    "no leading zeros": ([(f"rain-{n}", f"rain-{n}.png", f"norain-{n}.png") for n in (1, 12)], []),
+    "streaks and masks beside rain": (
+        [("rain-001", "rainy/rain-001.png", "norain/norain-001.png")],
+        ["rainy/rainstreak-001.png", "rainy/rainregion-001.png", "rainy/screenrainy-001.png"]),
+    **{f"partner of {c}": ([(Path(r).stem, r, c)], [f"rainstreak{c[6:]}", f"screen{r.replace('rain', 'rainy')}",
+                                                   "rainregion-1.png"])
+       for c, r in (("norain1.png", "rain1.png"), ("norain-1x2.png", "rain-1x2.png"),
+                    ("norain_007a.jpg", "rain_007a.png"))},
+    "release with others": ([("rain-001", "rain-001.png", "norain-001.png")], ["rain-001x2.png", "norain002.png"]),
+    "Rain1400": ([(name, f"rainy_image/{name}.jpg", f"ground_truth/{scene}.jpg") for name, scene in RAIN14000], []),
+    "one version of each": ([(f"{n}_1", f"rainy/{n}_1.png", f"gt/{n}.png") for n in "12"], []),
+    "underscores on both sides": ([(f"1_{n}", f"rainy/1_{n}.png", f"gt/1_{n}.png") for n in "12"], []),
+    "DDN-SIRR": ([(f"input{n}", f"input_val/input{n}.png", f"label_val/norain{n}.png") for n in NUMBERS], []),
+}  # fmt: skip
+"""Name to the pairs that are found, in order, and files that are no part of one."""
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_layout_is_known_by_its_names(tmp_path, layout):
+    pairs, others = LAYOUTS[layout]
+    draw(tmp_path, *sorted({file for pair in pairs for file in pair[1:]}, reverse=True), *others)
+    assert found_pairs(tmp_path) == pairs
+
+
+VERSIONS_1 = ["rainy_image/1_1.png", "rainy_image/1_2.png", "ground_truth/1.png"]
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (["a.png"], "holds no rainy/clean pairs: give it a rainy/ and a norain/ folder"),
+        (["rainy/a.png"], "holds no rainy/clean pairs"),
+        (["rainy/sub/a.png", "norain/a.png"], "holds no image: put the images directly into it"),
+        (["rainy/a.png", "input/a.png", "gt/a.png"], "holds both input/ and rainy/"),
+        *((["rainy/a.png", "norain/a.png", orphan], f"{orphan} in {KEY} has no partner: add its partner or remove it")
+          for orphan in ("rainy/c.png", "norain/c.png")),
+        (["rainy/a.png", "norain/a.png", "rainy/b.png", "rainy/c.png", "norain/d.png"],
+         "no partner (2 other files have none either)"),
+        *(([*VERSIONS_1, orphan], f"{orphan} in {KEY} has no partner")
+          for orphan in ("rainy_image/3_1.png", "ground_truth/3.png", "rainy_image/3.png")),
+        *(([*VERSIONS_1, twin], "claim the same partner") for twin in ("rainy_image/1_1.jpg", "ground_truth/1.jpg")),
+        (["rainy/a.png", "rainy/a.jpg", "norain/a.png"], "rainy/a.jpg"),
+        (["rainy/a.png", "rainy/a.jpg", "norain/a.png"], "rename"),
+        ([], "holds no rainy/clean pairs"),
+    ],
+)  # fmt: skip
+def test_files_that_make_no_pairs_are_named(tmp_path, files, words):
+    draw(tmp_path, *files)
+    assert words in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(("root", "words"), [("gone", "does not exist"), (None, r"evaluation\.root is not set")])
+def test_a_folder_that_is_not_there_is_refused(tmp_path, root, words):
+    with pytest.raises(SlackoffError, match=words):
+        find_pairs(root and tmp_path / root, KEY)
+
+
+def refusal(root: Path) -> str:
+    with pytest.raises(SlackoffError) as caught:
+        find_pairs(root, KEY)
+    sentence = str(caught.value)
+    assert KEY in sentence or root.name in sentence
+    assert "\n" not in sentence
+    return sentence
+
+
+def test_read_pair_gives_the_rainy_image_first(tmp_path):
+    draw(tmp_path, "rainy/a.png", "norain/a.png")
+    rainy, clean = read_pair(find_pairs(tmp_path, KEY)[0])
+    assert rainy.shape == clean.shape == (8, 12, 3)
+    assert rainy.dtype == clean.dtype == np.uint8
+    assert (rainy == 0).all()
+    assert (clean == 1).all()
+
+
+def test_different_sizes_name_both_files_and_sizes(tmp_path):
+    draw(tmp_path, "rainy/a.png", size=(12, 8))
+    draw(tmp_path, "norain/a.png", size=(8, 12))
+    sentence = refusal(tmp_path)
+    assert f"{tmp_path / 'rainy/a.png'} (12 x 8 px)" in sentence
+    assert f"{tmp_path / 'norain/a.png'} (8 x 12 px)" in sentence
+    assert "crop them" in sentence
+
+
+def test_a_file_that_is_no_image_is_named_before_anything_is_read(tmp_path):
+    draw(tmp_path, "rainy/a.png", "norain/a.png")
+    (tmp_path / "norain/a.png").write_bytes(b"text")
+    assert f"{tmp_path / 'norain/a.png'} is not a readable" in refusal(tmp_path)
+
+
+def test_places_are_counted_in_the_order_of_numbers(tmp_path):
+    draw(tmp_path, *(f"{folder}/input{number}.png" for number in range(1, 21) for folder in ("rainy", "norain")))
+    pairs = find_pairs(tmp_path, KEY)
+    names = [[pair.name for pair in chosen_by_place(pairs, places, KEY)] for places in ([1, 10], [11, 20], [2, 2])]
+    assert names == [
+        [f"input{number}" for number in range(1, 11)],
+        [f"input{number}" for number in range(11, 21)],
+        ["input2"],
+    ]
+
+
+@pytest.mark.parametrize("places", [[0, 3], [3, 2], [1], [1, 2.0], "12", [True, 2], 3])
+def test_what_is_no_choice_of_places_is_refused(tmp_path, places):
+    draw(tmp_path, "rainy/a1.png", "norain/a1.png")
+    with pytest.raises(SlackoffError, match=rf"of {KEY} is no choice of pairs: give \[first, last\]"):
+        chosen_by_place(find_pairs(tmp_path, KEY), places, KEY)
+
+
+def test_more_places_than_pairs_are_refused(tmp_path):
+    draw(tmp_path, "rainy/a1.png", "norain/a1.png")
+    with pytest.raises(SlackoffError, match=r"numbers=\[1, 10\] of evaluation\.root: there are only 1 pairs"):
+        chosen_by_place(find_pairs(tmp_path, KEY), [1, 10], KEY)
+
+
+def halves(path: Path, left: int, right: int, width: int = 24, height: int = 8) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.full((height, width, 3), left, np.uint8)
+    pixels[:, width // 2 :] = right
+    Image.fromarray(pixels).save(path)
+
+
+def test_a_side_by_side_image_is_rainy_left_and_clean_right(tmp_path):
+    halves(tmp_path / "2.png", 200, 50)
+    halves(tmp_path / "1.png", 100, 7)
+    first, second = find_pairs(tmp_path, KEY, "side_by_side")
+    assert (first.name, second.name) == ("1", "2")
+    assert first.side_by_side
+    assert pair_sizes([first, second]) == [(8, 12), (8, 12)]
+    rainy, clean = read_pair(second)
+    assert rainy.shape == clean.shape == (8, 12, 3)
+    assert (rainy == 200).all()
+    assert (clean == 50).all()
+
+
+def test_an_odd_width_side_by_side_is_refused(tmp_path):
+    halves(tmp_path / "1.png", 1, 2, width=25)
+    with pytest.raises(
+        SlackoffError, match=r"1\.png is 25 px wide: an image that holds a pair .* even width, the rainy"
+    ):
+        find_pairs(tmp_path, KEY, "side_by_side")
+
+
+def test_side_by_side_is_never_guessed_but_named_where_it_may_be_meant(tmp_path):
+    halves(tmp_path / "1.png", 1, 2)
+    assert "rainy left and clean right, set its layout=side_by_side" in refusal(tmp_path)
+    (tmp_path / "none").mkdir()
+    assert "layout=side_by_side" not in refusal(tmp_path / "none")
+
+
+def test_an_empty_folder_a_name_twice_and_an_unknown_layout_are_refused(tmp_path):
+    with pytest.raises(SlackoffError, match=r"holds no image: put the images with both halves directly into it"):
+        find_pairs(tmp_path, KEY, "side_by_side")
+    with pytest.raises(SlackoffError, match=r"layout=guess is not known: choose one of auto, side_by_side"):
+        find_pairs(tmp_path, KEY, "guess")
+    for name in ("1.png", "1.bmp"):
+        halves(tmp_path / name, 1, 2)
+    with pytest.raises(SlackoffError, match=r"claim the same partner"):
+        find_pairs(tmp_path, KEY, "side_by_side")
+
+
+def test_ddn_sirr_is_paired_by_number_also_under_its_own_names(shared_data, tmp_path):
+    """The original names, given to the files that lie here under one name in two folders."""
+    original = shared_data("sirr")
+    for folder, renamed, name in (("rainy", "input_val", "input"), ("norain", "label_val", "norain")):
+        (tmp_path / renamed).mkdir()
+        for path in (original / folder).iterdir():
+            (tmp_path / renamed / f"{name}{int(path.stem)}.png").symlink_to(path)
+    here, there = (chosen_by_place(find_pairs(root, KEY), [1, 20], KEY) for root in (original, tmp_path))
+    assert [pair.name for pair in there] == [f"input{number}" for number in range(1, 21)]
+    assert [pair.clean_path.resolve() for pair in there] == [pair.clean_path.resolve() for pair in here]
+    assert set(pair_sizes(here)) <= {(321, 481), (481, 321)}
+    for pair in there:
+        rainy, clean = read_pair(pair)
+        assert (rainy >= clean).all()
+
+
+def test_the_fingerprint_of_pairs_is_what_it_was_before_this_room(tmp_path):
+    """Identities of cells that were measured on pairs rest on it."""
+    for folder, level in (("rainy", 9), ("norain", 5)):
+        (tmp_path / folder).mkdir()
+        for number in (1, 2, 10):
+            (tmp_path / folder / f"{number}.ppm").write_bytes(b"P6\n4 2\n255\n" + bytes([level + number] * 24))
+    expected = "559c44f52a54259055a10d80ca7ac877c5728d3e05a747e0263f4e68a3ae090e"
+    assert fingerprint(find_pairs(tmp_path, KEY)) == expected
+
+
+def test_rain100l_is_paired_and_read_as_opencv_does(shared_data):
+    """Partners have one name, rain only brightens, and the error between them is the one OpenCV measures."""
+    folder_of_pairs = shared_data("rain100l")
+    pairs = find_pairs(folder_of_pairs, KEY)
+    names = sorted(path.name for path in (folder_of_pairs / "rainy").iterdir())
+    assert [pair.rainy_path.name for pair in pairs] == [pair.clean_path.name for pair in pairs] == names
+    for pair in pairs:
+        rainy, clean = read_pair(pair)
+        assert (rainy >= clean).all()
+        files = (str(folder_of_pairs / folder / f"{pair.name}.png") for folder in ("rainy", "norain"))
+        reference = cv2.PSNR(*map(cv2.imread, files))
+        error = np.mean((rainy.astype(float) - clean) ** 2)
+        assert 10 * np.log10(255**2 / error) == pytest.approx(reference, abs=1e-6)
+
+
+def picture(seed: int) -> np.ndarray:
+    """A smooth scene of a few shapes: uint8, (120, 180, 3)."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 9, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((180, 120), Image.Resampling.BICUBIC))
+
+
+def saved_with_loss(pixels: np.ndarray) -> np.ndarray:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=40)
+    return np.asarray(Image.open(file))
+
+
+COPIES = {
+    "the same": lambda pixels: pixels,
+    "a row and a column less": lambda pixels: pixels[:-1, :-1],
+    "saved with a loss": saved_with_loss,
+    "half as large": lambda pixels: np.asarray(Image.fromarray(pixels).resize((90, 60))),
+    "darker": lambda pixels: (pixels * 0.7).astype(np.uint8),
+    "mirrored": lambda pixels: pixels[:, ::-1],
+}
+
+
+@pytest.mark.parametrize("copy", COPIES.values(), ids=COPIES)
+def test_a_copy_is_the_same_scene(copy):
+    scenes = np.stack([thumbnail(picture(seed)) for seed in range(4)])
+    changed = np.stack([thumbnail(np.ascontiguousarray(copy(picture(seed)))) for seed in (2, 9)])
+    assert shown_in(changed, scenes).tolist() == [True, False]
+
+
+def test_thumbnails_correlate_as_numpy_says():
+    first, second = thumbnail(picture(1)), thumbnail(saved_with_loss(picture(1)))
+    assert float(first @ second) == pytest.approx(np.corrcoef(first, second)[0, 1], abs=1e-5)
+    assert float(first @ first) == pytest.approx(1.0)
+
+
+def test_an_image_of_one_grey_level_is_like_no_other():
+    flat = thumbnail(np.full((20, 30, 3), 128, dtype=np.uint8))
+    assert not shown_in(flat[None], np.stack([flat, thumbnail(picture(1))])).any()
+
+
+def scene(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (8, 12, 3), dtype=np.uint8)
+
+
+def write(root: Path, scenes: list[int], first: int = 1) -> Path:
+    """norain-1.png, rain-1.png and so on, all rains different; MENET's names, with the files that it ignores."""
+    root.mkdir()
+    for number, seed in enumerate(scenes, first):
+        Image.fromarray(scene(seed)).save(root / f"norain-{number}.png")
+        Image.fromarray(scene(1000 * first + number)).save(root / f"rain-{number}.png")
+        Image.fromarray(scene(0)[..., 0]).save(root / f"rainstreak-{number}.png")
+    return root
+
+
+def names_of(labelled: LabelledPairs) -> list[str]:
+    return [pair.name for pair in labelled.all_pairs]
+
+
+@pytest.fixture
+def training(tmp_path: Path) -> Path:
+    return write(tmp_path / "train", [1, 2, 3, 2, 4, 5])
+
+
+@pytest.fixture
+def tested(tmp_path: Path) -> Path:
+    """Scenes 2 and 5, the first in a file of other bytes."""
+    root = write(tmp_path / "test", [2, 9, 5], first=101)
+    Image.fromarray(scene(2)).save(root / "norain-101.png", compress_level=0)
+    return root
+
+
+def test_pairs_that_show_a_test_scene_are_left_out(training, tested):
+    everything = LabelledPairs(str(training))
+    strict = LabelledPairs(str(training), leave_out=Scenes(str(tested), "roots.rain100h"), key="roots.rain_train_h")
+    assert names_of(everything) == [f"rain-{number}" for number in (1, 2, 3, 4, 5, 6)]
+    assert names_of(strict) == ["rain-1", "rain-3", "rain-5"]
+    assert [pair.name for pair in strict.split[0]] == names_of(strict)
+    assert everything.notes == []
+    assert strict.notes == ["3 of 6 pairs in roots.rain_train_h are left out: they show a scene of roots.rain100h"]
+
+
+def test_the_digest_of_the_pairs_is_that_of_the_ones_that_are_left(training, tested, tmp_path):
+    strict = LabelledPairs(str(training), leave_out=Scenes(str(tested)))
+    assert strict.fingerprint() != LabelledPairs(str(training)).fingerprint()
+    write(tmp_path / "more", [5, 2], first=301)
+    assert LabelledPairs(str(training), leave_out=Scenes(str(tmp_path / "more"))).fingerprint() == strict.fingerprint()
+
+
+def test_the_share_is_one_of_what_is_left(training, tested):
+    strict = LabelledPairs(str(training), share=0.34, leave_out=Scenes(str(tested)))
+    assert [len(part) for part in strict.split] == [1, 2]
+
+
+def test_nothing_left_is_refused(tested):
+    both = LabelledPairs(str(tested), leave_out=Scenes(str(tested), "roots.rain100h"), key="roots.rain_train_h")
+    message = (
+        rf"^Every pair of roots\.rain_train_h={tested} shows a scene of roots\.rain100h={tested}: none is left to "
+        r"train on, so give other training pairs or set labelled\.leave_out=null\.$"
+    )
+    with pytest.raises(SlackoffError, match=message):
+        _ = both.all_pairs
+
+
+def test_a_missing_test_folder_is_named_by_its_key(training, tmp_path):
+    strict = LabelledPairs(str(training), leave_out=Scenes(str(tmp_path / "nowhere"), "roots.rain100h"))
+    with pytest.raises(SlackoffError, match=r"^roots\.rain100h=\S+ does not exist"):
+        _ = strict.all_pairs
+
+
+def test_rain100l_shows_eight_scenes_of_sirr(shared_data):
+    """Theirs are a row and a column larger, so that no file and no array is the same."""
+    strict = LabelledPairs(str(shared_data("rain100l")), leave_out=Scenes(str(shared_data("sirr"))))
+    found = {pair.name for pair in LabelledPairs(strict.root).all_pairs} - {pair.name for pair in strict.all_pairs}
+    assert found == {"020", "022", "029", "034", "040", "041", "048", "057"}
+
+
+def test_light_and_heavy_pairs_share_scenes(shared_data):
+    """In the copy at hand 001 to 020 of both sets do, and four scenes of them come again in 021 to 060."""
+    light, heavy = shared_data("rain100l"), shared_data("rain100h")
+    left = LabelledPairs(str(light), leave_out=Scenes(str(heavy))).all_pairs
+    assert len(left) == 60 - 20 - 4
+    assert not {pair.name for pair in left} & {"001", "020", "025", "036", "047", "058"}
+
+
+SCENES, VERSIONS = 20, 3
+
+
+@pytest.fixture(scope="module")
+def rain1400(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty scenes under three rains each, noise of 12 x 8 px."""
+    root = tmp_path_factory.mktemp("rain1400")
+    generator = np.random.default_rng(0)
+    for scene in range(1, SCENES + 1):
+        names = [f"ground_truth/{scene}.png", *(f"rainy_image/{scene}_{number + 1}.png" for number in range(VERSIONS))]
+        for name in names:
+            (root / name).parent.mkdir(exist_ok=True)
+            Image.fromarray(generator.integers(0, 256, (8, 12, 3), dtype=np.uint8)).save(root / name)
+    return root
+
+
+def names(pairs: list[Pair]) -> set[str]:
+    return {pair.name for pair in pairs}
+
+
+def scenes(pairs: list[Pair]) -> set[str]:
+    return {pair.clean_path.stem for pair in pairs}
+
+
+@pytest.mark.parametrize("seed", [0, 1, 7])
+def test_a_smaller_share_is_part_of_a_larger_one_and_the_rest_is_the_rest(rain1400, seed):
+    pairs = find_pairs(rain1400, "root")
+    before: set[str] = set()
+    for share, count in ((0.01, 1), (0.1, 2), (0.2, 4), (0.4, 8), (0.6, 12), (0.99, 20), (1, 20), (None, 20)):
+        labelled, rest = limited(pairs, share, seed)
+        assert len(scenes(labelled)) == count
+        assert len(labelled) == count * VERSIONS  # all versions of a scene are on one side
+        assert before <= names(labelled)
+        assert sorted([*labelled, *rest]) == pairs
+        assert not scenes(labelled) & scenes(rest)
+        before = names(labelled)
+
+
+def test_the_order_is_that_of_a_hash_of_the_clean_files(rain1400):
+    labelled, _ = limited(find_pairs(rain1400, "root"), 0.2, seed=3)
+    files = sorted((rain1400 / "ground_truth").iterdir())
+    digest = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    ranked = sorted(digest, key=lambda stem: hashlib.sha256(f"3:{digest[stem]}".encode()).digest())
+    assert scenes(labelled) == set(ranked[:4])
+    assert scenes(limited(find_pairs(rain1400, "root"), 0.2, seed=4)[0]) != set(ranked[:4])
+
+
+def test_neither_names_nor_order_nor_place_count(rain1400, tmp_path):
+    for folder in ("rainy_image", "ground_truth"):
+        (tmp_path / folder).mkdir()
+        for path in (rain1400 / folder).iterdir():
+            scene, *version = path.stem.split("_")
+            renamed = "_".join([str(100 - int(scene)), *version])
+            shutil.copy(path, tmp_path / folder / f"{renamed}.png")
+    here, there = find_pairs(rain1400, "root"), find_pairs(tmp_path, "root")
+    expected = {str(100 - int(scene)) for scene in scenes(limited(here, 0.4, 0)[0])}
+    assert scenes(limited(there, 0.4, 0)[0]) == expected
+    assert names(limited(here[::-1], 0.4, 0)[0]) == names(limited(here, 0.4, 0)[0])
+
+
+def test_side_by_side_images_of_one_scene_stay_together(tmp_path):
+    """Their files differ; what decides is the clean half."""
+    generator = np.random.default_rng(0)
+    for scene in range(6):
+        clean = generator.integers(0, 256, (8, 10, 3), dtype=np.uint8)
+        for version in range(2):
+            rainy = generator.integers(0, 256, (8, 10, 3), dtype=np.uint8)
+            Image.fromarray(np.hstack([rainy, clean])).save(tmp_path / f"{scene}_{version}.png")
+    labelled, rest = limited(find_pairs(tmp_path, "root", "side_by_side"), 0.5, 0)
+    assert [len(labelled), len(rest)] == [6, 6]
+    assert not {name.split("_")[0] for name in names(labelled)} & {name.split("_")[0] for name in names(rest)}
+
+
+@pytest.mark.parametrize("share", [0, -0.1, 1.01, "0.1", True, float("nan")])
+def test_what_is_no_share_is_refused(share):
+    with pytest.raises(SlackoffError, match=r"^labelled\.share=\S+ is no share: give a number above 0 and up to 1"):
+        limited([], share, 0)
+    with pytest.raises(SlackoffError, match=r"^labelled\.share="):
+        LabelledPairs("anywhere", share=share)
+
+
+def test_pairs_smaller_than_a_patch_are_named(rain1400):
+    folder = LabelledPairs(str(rain1400), share=0.1)
+    folder.check(8)
+    message = r"10_1\.png \(12 x 8 px\) is smaller than a patch, background\.patch_size_px=9: .*60 of 60 images are too"
+    with pytest.raises(SlackoffError, match=message):
+        folder.check(9)
+
+
+def test_the_digest_follows_every_file_and_not_the_share(rain1400, tmp_path):
+    moved = tmp_path / "moved"
+    shutil.copytree(rain1400, moved)
+    first = LabelledPairs(str(rain1400)).fingerprint()
+    assert LabelledPairs(str(moved), share=0.1, seed=4).fingerprint() == first
+    Image.new("RGB", (12, 8)).save(moved / "ground_truth/3.png")
+    assert LabelledPairs(str(moved)).fingerprint() != first
+
+
+def test_pairs_of_which_others_are_tested_on_are_taken_by_their_numbers(rain1400):
+    some = LabelledPairs(str(rain1400), numbers=[4, 9])
+    assert [pair.name for pair in some.all_pairs] == ["2_1", "2_2", "2_3", "3_1", "3_2", "3_3"]
+    assert some.fingerprint() != LabelledPairs(str(rain1400)).fingerprint()
+    with pytest.raises(SlackoffError, match=r"numbers=\[4, 99\] of labelled.root: there are only 60 pairs"):
+        _ = LabelledPairs(str(rain1400), numbers=[4, 99]).all_pairs
+
+
+NAMES = ["top_left", "top_right", "bottom_left", "bottom_right", "centre"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"layout": "both"}, r"^labelled\.layout=both is not known: choose one of auto, side_by_side"),
+        ({"seed": "x"}, r"^labelled\.seed=x is no seed"),
+        ({"mirror": "no"}, r"^labelled\.mirror=no is not known: choose true or false"),
+        ({"crops": "six"}, r"^labelled\.crops=six is not known: choose one of random, five\.$"),
+        ({"leave_out": "somewhere"}, r"^labelled\.leave_out=somewhere is not known: give it _target_"),
+    ],
+)
+def test_choices_that_are_not_known_are_refused(options, words):
+    with pytest.raises(SlackoffError, match=words):
+        LabelledPairs("anywhere", **options)
+
+
+def cut(image: np.ndarray, crop: CropPlace, side: int) -> np.ndarray:
+    square = image[crop.top : crop.top + side, crop.left : crop.left + side]
+    return square[:, ::-1] if crop.mirrored else square
+
+
+@pytest.mark.parametrize(("height", "width", "side"), [(321, 481, 224), (481, 321, 224), (320, 480, 224), (7, 10, 4)])
+def test_ten_crops_are_five_of_the_image_and_five_of_its_mirror_image(height, width, side):
+    """The crops of the mirrored image are cut from it here, and not mirrored afterwards."""
+    image = np.arange(height * width).reshape(height, width)
+    crops = five_crops(height, width, side)
+    assert [crop.name for crop in crops] == NAMES + [f"mirrored_{name}" for name in NAMES]
+    for picture, five in ((image, crops[:5]), (image[:, ::-1], crops[5:])):
+        top, left = round((height - side) / 2), round((width - side) / 2)
+        expected = [
+            picture[:side, :side],
+            picture[:side, -side:],
+            picture[-side:, :side],
+            picture[-side:, -side:],
+            picture[top : top + side, left : left + side],
+        ]
+        for crop, square in zip(five, expected, strict=True):
+            np.testing.assert_array_equal(cut(image, crop, side), square)
+
+
+def test_the_centre_of_a_berkeley_photo_begins_at_48_and_128():
+    """(321 - 224) / 2 = 48.5 and (481 - 224) / 2 = 128.5, rounded to even."""
+    centre, mirrored = (five_crops(321, 481, 224)[number] for number in (4, 9))
+    assert centre == ("centre", 48, 128, False)
+    assert mirrored == ("mirrored_centre", 48, 129, True)  # 129 from the left is 128 from the right
+
+
+def test_a_whole_image_is_all_of_its_crops():
+    assert {crop[1:] for crop in five_crops(5, 5, 5)} == {(0, 0, False), (0, 0, True)}
+    assert len(five_crops(9, 9, 5, mirror=False)) == 5
+
+
+def test_how_many_training_images_one_makes():
+    assert [crops_per_image("five", True), crops_per_image("five", False)] == [10, 5]
+    assert crops_per_image("random", True) == 1

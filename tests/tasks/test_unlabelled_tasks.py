@@ -1,0 +1,304 @@
+"""Tasks that train on images without a truth beside pairs: semi_supervised, sirr and syn2real against bare loops."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from small_problem import BATCH, SEED, Gated, Pixel, WithUnlabelled, network, train
+from torch import nn
+
+from slackoff.config import build
+from slackoff.data import BatchStream, RainyBatch
+from slackoff.data.streams import derive_seed
+from slackoff.errors import SlackoffError
+from slackoff.losses.terms import absolute_variation
+from slackoff.networks import DDN, Syn2Real
+from slackoff.tasks import SemiSupervisedTask, SIRRTask, Steps, Syn2RealTask
+
+CONSTANT = Steps([], 1.0)
+
+
+def semi_supervised(
+    net: nn.Module | None = None, steps: int = 8, supervised: str = "4steps", **options
+) -> SemiSupervisedTask:
+    options = {"learning_rate": 2e-3, "decay": CONSTANT, "teacher_decay": 0.8, **options}
+    return SemiSupervisedTask(net or network(), steps, supervised, **options)
+
+
+def semi_supervised_loop(net: nn.Module, steps: int, switch: int, unlabelled: int) -> tuple[list[float], nn.Module]:
+    """Algorithms 1 and 2 of the supplement without Lightning, task or the functions it calls."""
+    data = WithUnlabelled(unlabelled)
+    bank = torch.from_numpy(data.bank).permute(0, 3, 1, 2)
+    stream = BatchStream(bank, **data.options)
+    optimizer = torch.optim.Adam(net.parameters(), 2e-3, betas=(0.9, 0.999))
+    teacher, losses = net, []
+    for step in range(steps):
+        torch.manual_seed(derive_seed(SEED, "step", step, 0))
+        x_l, y_l = stream.batch(step).rainy, stream.batch(step).background
+        x_u = data.other.batch(step).rainy
+        restored = net(x_l)
+        loss = 10 * (restored - y_l).abs().mean()
+        if step == switch:
+            teacher = copy.deepcopy(net)
+        if step >= switch:
+            with torch.no_grad():
+                y_p = teacher.eval()(x_u).clamp(0, 1)
+            r_l, r_u = x_l - y_l, x_u - y_p
+            order = torch.randperm(2 * len(x_l) + 2 * len(x_u))
+            scale = 0.5 + 0.6 * torch.rand(len(order), 1, 1, 1)
+            rain = torch.cat([r_l, r_l, r_u, r_u])[order] * scale
+            x_n = (torch.cat([x_u, y_p, x_l, y_l]) + rain).clamp(0, 1)
+            y_n = net(x_n)
+            loss = loss + (y_n - torch.cat([y_p, y_p, y_l, y_l])).abs().mean()
+            squares = ((y_n[:, :, 1:] - y_n[:, :, :-1]) ** 2).mean() + ((y_n[..., 1:] - y_n[..., :-1]) ** 2).mean()
+            loss = loss + 0.002 * squares / 2
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+        if step >= switch:
+            with torch.no_grad():
+                for own, other in zip(teacher.parameters(), net.parameters(), strict=True):
+                    own.copy_(0.8 * own + 0.2 * other)
+    return losses, teacher
+
+
+@pytest.mark.parametrize("unlabelled", [BATCH, 2 * BATCH + 1, 1])
+def test_semi_supervised_training_equals_a_bare_loop(unlabelled):
+    task = semi_supervised()
+    witness, _ = train(task, 8, unlabelled=unlabelled)
+    net = network()
+    losses, teacher = semi_supervised_loop(net, 8, 4, unlabelled)
+    np.testing.assert_allclose(witness.losses, losses, rtol=0, atol=1e-5)
+    for trained, expected in ((task.network, net), (task.teacher, teacher)):
+        for own, other in zip(trained.parameters(), expected.parameters(), strict=True):
+            torch.testing.assert_close(own, other, rtol=0, atol=1e-5)
+    assert max((a - b).abs().max() for a, b in zip(net.parameters(), teacher.parameters(), strict=True)) > 1e-4
+
+
+def test_without_self_training_there_is_neither_teacher_nor_need_of_unlabelled_images():
+    task = semi_supervised(self_training=False)
+    witness, _ = train(task, 8)
+    assert len(witness.losses) == 8
+    assert task.teacher is None
+    assert task.teachers == {}
+    assert not any(name.startswith("teacher") for name in task.state_dict())
+    net = network()
+    losses, _ = semi_supervised_loop(net, 8, 99, 1)
+    np.testing.assert_allclose(witness.losses, losses, rtol=0, atol=1e-5)
+
+
+def test_the_teacher_is_measured_only_once_it_teaches():
+    task = semi_supervised()
+    _, trainer = train(task, 4, unlabelled=2)
+    assert trainer.global_step == 4
+    assert task.teachers == {}
+    task = semi_supervised()
+    train(task, 5, unlabelled=2)
+    assert task.teachers == {"teacher": task.teacher}
+
+
+def test_the_parts_of_the_semi_supervised_loss_add_up():
+    task = semi_supervised(labelled_weight=3.0, unlabelled_weight=0.5, tv_weight=0.25)
+    g = torch.Generator().manual_seed(0)
+    x, y, u = (torch.rand(2, 3, 16, 16, generator=g) for _ in range(3))
+    first, second = (task.losses(RainyBatch(y, x[:, :1], x, u), step) for step in (3, 4))
+    assert set(first) == {"loss", "labelled"}
+    assert first["loss"].item() == pytest.approx(3 * first["labelled"].item())
+    parts = 3 * second["labelled"] + 0.5 * second["unlabelled"] + 0.25 * second["total_variation"]
+    assert second["loss"].item() == pytest.approx(parts.item(), rel=1e-6)
+    assert second["total_variation"] > 0
+
+
+def test_no_gradient_reaches_the_teacher_and_its_norms_stay_in_evaluation_mode():
+    task = semi_supervised(Gated())
+    before = copy.deepcopy(task.teacher.state_dict())
+    task.train()
+    g = torch.Generator().manual_seed(0)
+    x, y, u = (torch.rand(2, 3, 16, 16, generator=g) for _ in range(3))
+    task.losses(RainyBatch(y, x[:, :1], x, u), 5)["loss"].backward()
+    assert all(parameter.grad is None for parameter in task.teacher.parameters())
+    assert all(parameter.grad is not None for parameter in task.network.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in task.teacher.state_dict().items())
+
+
+def test_rain_of_labelled_images_may_be_what_the_network_took_away():
+    g = torch.Generator().manual_seed(0)
+    x, y, u = (torch.rand(2, 3, 16, 16, generator=g) for _ in range(3))
+    batch = RainyBatch(y, x[:, :1], x, u)
+
+    def unlabelled(residue: str, net: nn.Module) -> float:
+        torch.manual_seed(1)
+        return semi_supervised(net, labelled_residue=residue).losses(batch, 5)["unlabelled"].item()
+
+    class Perfect(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.unused = nn.Parameter(torch.zeros(1))
+
+        def forward(self, rainy: torch.Tensor) -> torch.Tensor:
+            return y if torch.equal(rainy, x) else rainy
+
+    assert unlabelled("prediction", Perfect()) == unlabelled("background", Perfect())
+    assert unlabelled("prediction", network()) != unlabelled("background", network())
+
+
+def test_the_first_stage_may_be_counted_in_epochs():
+    task = semi_supervised(supervised="2epochs")  # six images, four a step: 1.5 steps each
+    train(task, 8, unlabelled=2)
+    assert task.switch == 3
+
+
+def sirr(net: nn.Module | None = None, steps: int = 6, **options) -> SIRRTask:
+    return SIRRTask(net or network(), steps, **{"decay": CONSTANT, **options})
+
+
+def sirr_loop(net: nn.Module, steps: int, unlabelled: int) -> tuple[list[float], np.ndarray, np.ndarray]:
+    """The method in NumPy float64 but for the network: losses, weights and variances of the mixture."""
+    data = WithUnlabelled(unlabelled)
+    stream = BatchStream(torch.from_numpy(data.bank).permute(0, 3, 1, 2), **data.options)
+    optimizer = torch.optim.Adam(net.parameters(), 1e-3)
+    weights, variances, losses = np.full(3, 1 / 3), np.array([1e-4, 1e-3, 1e-2]), []
+    for step in range(steps):
+        torch.manual_seed(derive_seed(SEED, "step", step, 0))
+        batch, photos = stream.batch(step), data.other.batch(step).rainy
+        output = net(photos)
+        residue = photos - output
+        e = residue.detach().double().numpy().ravel()
+        for _ in range(2):
+            density = weights * np.exp(-(e[:, None] ** 2) / (2 * variances)) / np.sqrt(variances)
+            shares = density / density.sum(1, keepdims=True)
+            if _ == 0:
+                weights = shares.mean(0)
+                variances = (shares * e[:, None] ** 2).sum(0) / shares.sum(0) + 1e-6
+        scale = torch.from_numpy((shares / (2 * variances)).sum(1)).view_as(residue)
+        variation = sum((output[:, :, 1:] - output[:, :, :-1]).abs().sum((1, 2, 3))) / len(output)
+        variation = variation + sum((output[..., 1:] - output[..., :-1]).abs().sum((1, 2, 3))) / len(output)
+        loss = (net(batch.rainy) - batch.background).square().mean()
+        loss = loss + 0.5 * (scale * residue**2).mean() + 1e-5 * variation
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses, weights, variances
+
+
+@pytest.mark.parametrize("unlabelled", [BATCH, 2 * BATCH + 1])
+def test_sirr_training_equals_a_bare_loop(unlabelled):
+    task = sirr()
+    witness, _ = train(task, 6, unlabelled=unlabelled)
+    losses, weights, variances = sirr_loop(network(), 6, unlabelled)
+    np.testing.assert_allclose(witness.losses, losses, rtol=1e-4)
+    np.testing.assert_allclose(task.mixture_weights, weights, rtol=2e-3, atol=1e-6)
+    np.testing.assert_allclose(task.mixture_variances, variances, rtol=2e-3)
+
+
+def test_norms_of_their_own_in_sirr_are_trained_beside_and_start_alike():
+    net = DDN(channels=4, pairs=1, norm="batch")
+    task = sirr(net, shared_norm=False, learning_rate=1e-2)
+    small = [parameter for parameter in net.parameters() if parameter.dim() == 1]
+    assert len(task.own) == len(small) == 3 * 4
+    assert all(torch.equal(own, other) for own, other in zip(task.own, small, strict=True))
+    assert len(list(task.trained_parameters())) == len(list(net.parameters())) + len(small)
+    shared = sirr(copy.deepcopy(net), learning_rate=1e-2)
+    first = [train(each, 6, unlabelled=3)[0].losses for each in (task, shared)]
+    assert first[0][0] == pytest.approx(first[1][0], rel=1e-6)
+    assert abs(first[0][-1] - first[1][-1]) > 1e-5
+    assert max((own - other).abs().max() for own, other in zip(task.own, small, strict=True)) > 1e-3
+
+
+def test_absolute_variation_is_a_sum_over_each_image():
+    images = torch.tensor([[[[0.0, 1.0], [0.5, 0.25]]], [[[1.0, 1.0], [1.0, 1.0]]]])
+    assert absolute_variation(images).item() == pytest.approx((0.5 + 0.75 + 1.0 + 0.25) / 2)
+
+
+SMALL = {"neighbours": 3, "bank_size": 6}
+
+
+def small(seed: int = 1) -> Syn2Real:
+    torch.manual_seed(seed)
+    return Syn2Real(8, 1)
+
+
+def syn2real(net: nn.Module | None = None, steps: int = 5, **options) -> Syn2RealTask:
+    return Syn2RealTask(net or small(), steps, **{"decay": CONSTANT, "gp_weight": 0.1, **SMALL, **options})
+
+
+def explicit_gp(u: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    """The loss of one latent with the cosine kernel and a noise of 0.01, by an inverse matrix, in float64."""
+    u, z = u.double(), z.double()
+    unit, units = u / u.norm(), z / z.norm(dim=1, keepdim=True)
+    inverse = torch.inverse(units @ units.T + 0.01 * torch.eye(len(z), dtype=torch.float64))
+    across = units @ unit
+    variance = 1 - across @ inverse @ across + 0.01
+    return ((u - z.T @ inverse @ across) ** 2).mean() / variance + 0.33 * variance.log()
+
+
+def syn2real_loop(net: Syn2Real, steps: int, unlabelled: int) -> tuple[list[float], torch.Tensor]:
+    data = WithUnlabelled(unlabelled)
+    stream = BatchStream(torch.from_numpy(data.bank).permute(0, 3, 1, 2), **data.options)
+    optimizer = torch.optim.Adam(net.parameters(), 2e-4)
+    seen, losses = [], []
+    for step in range(steps):
+        torch.manual_seed(derive_seed(SEED, "step", step, 0))
+        batch, photos = stream.batch(step), data.other.batch(step).rainy
+        image, latent = net.restored(batch.rainy)
+        seen = (seen + list(latent.detach().reshape(BATCH, -1)))[-6:]
+        loss = F.smooth_l1_loss(image, batch.background) + 0.04 * (image - batch.background).square().mean()
+        for u in net.latent(photos).reshape(unlabelled, -1):
+            distances = torch.stack([(z - u.detach()).norm() for z in seen])
+            near = [seen[number] for number in distances.argsort()[:3]]
+            loss = loss + 0.1 * explicit_gp(u, torch.stack(near)) / unlabelled
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses, torch.stack(seen)
+
+
+def test_syn2real_training_equals_a_bare_loop():
+    task = syn2real(terms={"pixel": Pixel(1.0)})
+    witness, _ = train(task, 5, unlabelled=3)
+    losses, seen = syn2real_loop(small(), 5, 3)
+    assert witness.losses == pytest.approx(losses, rel=1e-3, abs=1e-5)
+    assert task.bank.shape == (6, 16 * 4 * 4)
+    torch.testing.assert_close(task.bank, seen, rtol=1e-2, atol=1e-3)
+
+
+def test_the_bank_of_syn2real_keeps_the_latest_latents():
+    task = syn2real().train()
+    banks = [task._banked(torch.full((count, 2, 1, 1), float(count))) for count in (2, 3, 4)]
+    assert [bank[:, 0].tolist() for bank in banks] == [[2, 2], [2, 2, 3, 3, 3], [3, 3, 4, 4, 4, 4]]
+    assert task._banked(torch.arange(9.0).view(9, 1, 1, 1))[:, 0].tolist() == [3, 4, 5, 6, 7, 8]
+    task.eval()
+    assert len(task._banked(torch.zeros(1, 1, 1, 1))) == 6
+    assert task.bank[:, 0].tolist() == [3, 4, 5, 6, 7, 8]
+
+
+def test_the_photos_of_syn2real_move_the_encoder_alone():
+    task = syn2real(gp_weight=1.0, steps=1)
+    batch = WithUnlabelled(3)
+    photos = batch.other.batch(0).rainy
+    bank = torch.randn(6, 256, generator=torch.Generator().manual_seed(1))
+    task._unlikely(task.network.latent(photos), bank).backward()
+    moved = {name.split(".")[0] for name, p in task.network.named_parameters() if p.grad is not None}
+    assert moved == {"head", *(f"encoder{number}" for number in range(1, 7)), "to_latent"}
+
+
+def test_syn2real_on_labelled_images_alone_needs_no_photos():
+    witness, _ = train(syn2real(gp_weight=0.0), 1)
+    assert witness.losses[0] > 0
+    with pytest.raises(SlackoffError, match=r"task=syn2real has no unlabelled images: .*task\.gp_weight=0"):
+        train(syn2real(), 1)
+
+
+def test_the_preset_of_syn2real_is_built(composed):
+    config = composed("network=syn2real_small", "task=syn2real", "unlabelled=folder", "unlabelled.root=photos")
+    task = build.build_task(config, build.build_network(config))
+    assert (task.neighbours, task.bank_size, task.noise) == (16, 128, 0.01)
+    assert (task.gp_weight, task.term_weight, len(task.terms)) == (0.0015, 0.04, 0)
+    given = composed("network=syn2real_small", "task=syn2real", "+terms@task.terms=vgg16", "roots.vgg16=nowhere")
+    with pytest.raises(SlackoffError, match=r"VGG-16 are not on disk .*nowhere.*roots\.vgg16=PATH"):
+        build.build_task(given, build.build_network(given))
