@@ -58,7 +58,7 @@ class CellLauncher(Launcher):
         from rich.console import Console
 
         from slackoff.config import config_folder
-        from slackoff.config_mistakes import explain
+        from slackoff.config.mistakes import explain
         from slackoff.errors import failure_exit_code
         from slackoff.sweep.expand import Expander, expand_jobs
         from slackoff.sweep.planner_process import PlannerProcess

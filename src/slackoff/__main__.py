@@ -4,22 +4,11 @@ import os
 import signal
 import sys
 
+import typer
+
+from slackoff.cli.app import app
 from slackoff.errors import ignore_output_errors
 
-VERBS = (
-    "status",
-    "report",
-    "networks",
-    "retry",
-    "why",
-    "clean",
-    "import-weights",
-    "derain",
-    "export",
-    "demo",
-    "publish",
-    "user-study",
-)
 LOOKS = ("--help", "-h", "--hydra-help", "--info", "-i", "--cfg", "-c")
 
 
@@ -29,13 +18,13 @@ def main() -> None:
     os.environ.setdefault("WANDB_MODE", "online" if os.environ.get("WANDB_SWEEP_ID") else "offline")
     os.environ.setdefault("WANDB_SILENT", "true")
     ignore_output_errors()
-    looking = len(sys.argv) > 1 and sys.argv[1] in VERBS
-    if looking or not {*LOOKS}.isdisjoint(sys.argv):
+    verbs = typer.main.get_command(app)
+    assert isinstance(verbs, typer.core.TyperGroup)
+    is_verb = len(sys.argv) > 1 and sys.argv[1] in verbs.commands
+    if is_verb or not {*LOOKS}.isdisjoint(sys.argv):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # what is piped into head may end early
-    if looking:
-        from slackoff.cli.app import app
-
-        app(prog_name="slackoff")
+    if is_verb:
+        verbs(prog_name="slackoff")
     else:
         from slackoff.cli.hydra_app import run
 

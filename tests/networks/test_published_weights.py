@@ -17,11 +17,11 @@ from network_tester import figures, formula_input
 from PIL import Image
 from safetensors.torch import load_file
 
+from slackoff.cli.weight_import import import_weights
 from slackoff.images.files import read_rgb
 from slackoff.metrics.functional import psnr
 from slackoff.networks import DDN, JORDERE, PReNet
 from slackoff.networks.weights import read_tensors, start_from
-from slackoff.weight_import import import_weights
 
 SHARED = Path(__file__).parents[3] / "shared"
 PRACTICAL = "jorder-e/model_practical.pt"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console, RenderableType
 
+from slackoff.cli import stop
 from slackoff.cli.derain import demo, derain, export
 from slackoff.cli.publish import publish
 from slackoff.cli.user_study import app as user_study
@@ -18,7 +19,6 @@ from slackoff.errors import EXIT_STOPPED, SlackoffError, explain_unusable, failu
 from slackoff.record.ledger import HeartbeatMonitor, latest
 from slackoff.record.observed import observed_status
 from slackoff.record.status import State, Status
-from slackoff.verb_mistakes import stop
 
 if TYPE_CHECKING:
     from slackoff.sweep.cost import Pace
@@ -197,10 +197,10 @@ def import_weights(
 
     Nothing in FILE is run. Where anything does not fit, nothing is written and the exit code is 2.
     """
-    from slackoff import weight_import
+    from slackoff.cli.weight_import import import_weights as write_weights
 
     try:
-        written = weight_import.import_weights(network, file, out)
+        written = write_weights(network, file, out)
     except (SlackoffError, OSError) as error:
         stop(error)
     console = Console()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from slackoff.cli import stop
 from slackoff.errors import EXIT_STOPPED, EXIT_WITHOUT_ONNX, SlackoffError, failure_exit_code
-from slackoff.verb_mistakes import stop
 
 if TYPE_CHECKING:
     import torch

@@ -48,7 +48,7 @@ def _mistakes_in_one_sentence() -> Iterator[None]:
     except SlackoffError as error:
         _stop(str(error))
     except (HydraException, OmegaConfBaseException) as error:
-        from slackoff.config_mistakes import explain
+        from slackoff.config.mistakes import explain
 
         _stop(explain(error, sys.argv[1:], config_folder()))
     except OSError as error:

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from slackoff.cli import stop
 from slackoff.errors import SlackoffError
-from slackoff.verb_mistakes import stop
 
 
 def publish(

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from slackoff.cli import stop
 from slackoff.errors import SlackoffError
-from slackoff.verb_mistakes import stop
 
 app = typer.Typer(no_args_is_help=True, help="Ask people which method's results they like best, and report it.")
 

@@ -62,7 +62,7 @@ Task = Annotated[Node, Builds(("slackoff.tasks.Task",), ("network", "steps"), ("
 TestSet = Annotated[
     Node,
     Builds(
-        ("slackoff.evaluation.image_sets.ImageSet",),
+        ("slackoff.evaluation.test_sets.ImageSet",),
         uncounted=(*_SOURCE, "rain.key", "backgrounds.root", "backgrounds.key"),
         name_counts=True,
     ),

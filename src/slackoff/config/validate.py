@@ -18,19 +18,16 @@ from slackoff.config.schema import AtLeast, Builds, Config, types_of, without_ma
 from slackoff.errors import SlackoffError, did_you_mean
 
 ALLOWED_TARGETS = (
-    "slackoff.images",
     "slackoff.data",
     "slackoff.evaluation",
+    "slackoff.images",
     "slackoff.losses",
+    "slackoff.measurements.complexity",
+    "slackoff.measurements.runtime",
     "slackoff.metrics.protocol",
     "slackoff.networks",
-    "slackoff.images",
     "slackoff.rain",
-    "slackoff.sweep.runtime",
     "slackoff.tasks",
-    "slackoff.tasks.task",
-    "slackoff.tasks.task",
-    "slackoff.losses",
     "torch.nn",
 )
 """The modules whose own classes a config may name, as MODULE.CLASS."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -19,11 +19,13 @@ from slackoff.errors import SlackoffError
 from slackoff.record.ledger import HeartbeatMonitor
 from slackoff.record.observed import observed_status
 from slackoff.record.status import DamagedStatusError, Status
-from slackoff.sweep.backend import Slot
 from slackoff.sweep.expand import Config, NotGivenError, resolved
 from slackoff.sweep.identity import Fingerprints, cell_id
 from slackoff.sweep.manifest import Row
 from slackoff.sweep.planner_process import PlannerProcess
+
+if TYPE_CHECKING:
+    from slackoff.sweep.backend import Slot
 
 AUTO = "auto"
 BFLOAT16, FLOAT32 = "bf16-mixed", "32-true"
@@ -239,7 +241,7 @@ def _place_first(place: str | None) -> Iterator[None]:
         raise SlackoffError(f"{place}: {error}") from error
 
 
-def check_hardware(cells: Sequence[Cell], slots: Sequence[Slot], planner: PlannerProcess) -> list[str]:
+def check_hardware(cells: Sequence[Cell], slots: "Sequence[Slot]", planner: PlannerProcess) -> list[str]:
     """What a person should know before these cells train in these slots of this machine, a sentence each.
 
     Raises:

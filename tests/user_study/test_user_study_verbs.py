@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from slackoff.__main__ import VERBS
 from slackoff.cli.app import app
 from slackoff.user_study import page
 
@@ -28,11 +27,6 @@ def served(monkeypatch):
 
 def methods(folders: dict[str, str]) -> list[str]:
     return [part for name, folder in folders.items() for part in ("--method", f"{name}={folder}")]
-
-
-def test_every_verb_goes_to_the_command_line_tool():
-    named = {command.name or command.callback.__name__ for command in app.registered_commands}
-    assert named | {group.name for group in app.registered_groups} == set(VERBS)
 
 
 def test_report_draws_beside_the_votes(tmp_path):
