@@ -1,0 +1,31 @@
+"""The commands and examples of docs/architecture.md run as they stand, one after the other, in a new folder."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
+
+
+def test_the_page_names_files_that_are_there():
+    named = re.findall(r"`([a-z_]+(?:/[a-z_0-9.]+)*(?:\.(?:py|yaml)|/))`", PAGE.read_text())
+    roots = [PAGE.parents[1], *(PAGE.parents[1] / "src" / part for part in ("", "slackoff"))]
+    rooms = [path for root in roots for path in [root, *root.glob("*/")]]
+    missing = [name for name in named if not any((room / name).exists() for room in rooms)]
+    assert len(named) > 30
+    assert missing == ["attempts/"]  # of a record
+
+
+@pytest.mark.timeout(300)
+def test_its_examples_run(tmp_path: Path):
+    text = PAGE.read_text()
+    (command,) = re.findall(r"^    python -m (.*)$", text, re.MULTILINE)
+    by_hand, drawn = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    for arguments in (["-c", by_hand], ["-m", *shlex.split(command)], ["-c", drawn]):
+        done = subprocess.run([sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "curves.png").stat().st_size > 10_000
