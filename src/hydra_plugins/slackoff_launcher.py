@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from slackoff.sweep.expand import Config
     from slackoff.sweep.manifest import Job
     from slackoff.sweep.planner_process import PlannerProcess
-    from slackoff.sweep.slurm import SlurmJobs
 
 
 class CellLauncher(Launcher):
@@ -163,27 +162,22 @@ class SlurmLauncher(CellLauncher):
         }
 
     def resources(self, runs: Path) -> "Resources":
+        from slackoff.errors import SlackoffError
         from slackoff.sweep.backend import LazyBackend, Policy, Resources, Slot
-        from slackoff.sweep.slurm_jobs import job_settings, whole
 
+        try:
+            from slackoff.sweep.slurm import SlurmJobs
+            from slackoff.sweep.slurm_jobs import job_settings, whole
+        except ModuleNotFoundError as error:
+            if str(error.name).partition(".")[0] != "submitit":
+                raise
+            raise SlackoffError(
+                "hydra/launcher=slurm needs submitit: in the checkout, .venv/bin/pip install -e '.[slurm]'"
+            ) from error
         settings = job_settings(**self.settings)
         environment = {"OMP_NUM_THREADS": str(self.settings["cpus_per_rank"])}
         slots = [Slot(environment, f"job {number}", self.ranks) for number in range(whole("slots", self.slots))]
-        return Resources(slots, LazyBackend(lambda: _slurm_jobs(settings)), Policy.of(**self.rules))
-
-
-def _slurm_jobs(settings: dict[str, Any]) -> "SlurmJobs":
-    from slackoff.errors import SlackoffError
-
-    try:
-        from slackoff.sweep.slurm import SlurmJobs
-    except ModuleNotFoundError as error:
-        if str(error.name).partition(".")[0] != "submitit":
-            raise
-        raise SlackoffError(
-            "hydra/launcher=slurm needs submitit: in the checkout, .venv/bin/pip install -e '.[slurm]'"
-        ) from error
-    return SlurmJobs(settings)
+        return Resources(slots, LazyBackend(lambda: SlurmJobs(settings)), Policy.of(**self.rules))
 
 
 def _completed(overrides: Sequence[str]) -> JobReturn:

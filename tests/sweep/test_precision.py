@@ -97,7 +97,8 @@ def test_a_cluster_trains_in_float32_unless_told(composed, monkeypatch, resource
     seen: list[Cell] = []
     monkeypatch.setattr(cost, "show_dry_run", lambda cells, *_: seen.extend(cells))
     for overrides in ([AUTO], ["trainer.precision=16-mixed"]):
-        study.run_jobs([Job(overrides)], [resolved(composed(*overrides))], resources, Console(quiet=True), dry_run=True)
+        configs = [resolved(composed(*overrides))]
+        study.run_jobs([Job(overrides)], configs, resources, PlannerProcess(), Console(quiet=True), dry_run=True)
     assert [cell.content["trainer"]["precision"] for cell in seen] == [expected, "16-mixed"]
 
 
