@@ -23,7 +23,7 @@ class CellLauncher(Launcher):
     """What the launchers have in common: configs of all jobs at once, cells of their own, one report at the end.
 
     Args:
-        on_failure, max_attempts, time_limit_h, grace_s, stale_after_s: as in ``slackoff.sweep.backend.Policy.of``.
+        on_failure, max_attempts, time_limit_h, grace_s, stale_after_s: as in ``slackoff.sweep.backend.Policy``.
         dry_run: show cells, states and cost; train nothing.
     """
 
@@ -72,7 +72,8 @@ class CellLauncher(Launcher):
             failed = self.run(jobs, configs, planner, console)
         if failed:
             raise SystemExit(failure_exit_code(failed))
-        return [_completed(overrides) for overrides in job_overrides]
+        here = str(Path.cwd())
+        return [JobReturn(overrides=job, working_dir=here, status=JobStatus.COMPLETED) for job in job_overrides]
 
     def run(
         self, jobs: Sequence["Job"], configs: Sequence["Config"], planner: "PlannerProcess", console: "Console"
@@ -119,7 +120,7 @@ class LocalLauncher(CellLauncher):
         from slackoff.sweep.backend import Policy, Resources
         from slackoff.sweep.local import LocalBackend, make_slots
 
-        return Resources(make_slots(**self.places), LocalBackend(), Policy.of(**self.rules))
+        return Resources(make_slots(**self.places), LocalBackend(), Policy(**self.rules))
 
 
 class SlurmLauncher(CellLauncher):
@@ -177,11 +178,4 @@ class SlurmLauncher(CellLauncher):
         settings = job_settings(**self.settings)
         environment = {"OMP_NUM_THREADS": str(self.settings["cpus_per_rank"])}
         slots = [Slot(environment, f"job {number}", self.ranks) for number in range(whole("slots", self.slots))]
-        return Resources(slots, LazyBackend(lambda: SlurmJobs(settings)), Policy.of(**self.rules))
-
-
-def _completed(overrides: Sequence[str]) -> JobReturn:
-    result = JobReturn(overrides=overrides, working_dir=str(Path.cwd()))
-    result.status = JobStatus.COMPLETED
-    result.return_value = None
-    return result
+        return Resources(slots, LazyBackend(lambda: SlurmJobs(settings)), Policy(**self.rules))

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from rich.console import Console
 from torch import nn
 
 from slackoff import networks
 from slackoff.__main__ import main
-from slackoff.config.counting import NetworkCounts, count_network, count_presets, count_step, preset_table
+from slackoff.config.counting import NetworkCounts, count_presets, count_step, preset_table
 from slackoff.config.presets import check_presets, compose_preset, preset_names
 from slackoff.errors import SlackoffError
 
@@ -156,13 +155,6 @@ def test_presets_are_built_without_memory_for_their_weights(monkeypatch, tmp_pat
     monkeypatch.setattr(networks.ResNet, "forward", spy)
     count_presets(preset(tmp_path, "_target_: slackoff.networks.ResNet"))
     assert devices == {"meta"}
-
-
-def test_operations_of_a_convolution_by_hand():
-    node = {"_target_": "torch.nn.Conv2d", "in_channels": 3, "out_channels": 5, "kernel_size": 3, "padding": 1}
-    found = count_network("mine", OmegaConf.create(node), 20)
-    assert (found.parameters, found.paper) == (3 * 5 * 9 + 5, "")
-    assert found.gflops == pytest.approx(2 * 20 * 20 * 9 * 3 * 5 / 1e9)
 
 
 TRAINED = unet_tiny() / 4

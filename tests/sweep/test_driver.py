@@ -144,7 +144,7 @@ def test_a_note_that_many_cells_have_is_printed_once(make: Make, capsys: pytest.
 
 def test_a_sweep_can_end_after_so_many_failures(make: Make):
     cells, console = make(5, "end('failed', 1, 'no luck')"), Console(record=True, width=200)
-    found = states(run_cells(cells, resources(SLOTS[:1], stop_after=2), console))
+    found = states(run_cells(cells, resources(SLOTS[:1], on_failure="stop_after=2"), console))
     assert found == ["failed", "failed", "pending", "pending", "pending"]
     assert "2 cells failed: the 3 that wait are left" in console.export_text()
 
@@ -153,7 +153,7 @@ def test_a_sweep_can_end_after_so_many_failures(make: Make):
 def test_a_cell_over_its_time_limit_is_a_failure_and_the_others_go_on(make: Make, deaf: bool):
     first = "signal.signal(signal.SIGTERM, signal.SIG_IGN)" if deaf else "pass"
     cells = make(2, f"{first}\ntrain(60 if options.slot == 'cpu 0' else 0)")
-    statuses = run_cells(cells, resources(time_limit_s=3, grace_s=0.5), QUIET)
+    statuses = run_cells(cells, resources(time_limit_h=3 / 3600, grace_s=0.5), QUIET)
     assert states(statuses) == ["failed", "done"]
     assert "over its time limit of" in str(statuses[0].last_error)
     (attempt,) = attempts(cells[0].folder)
@@ -460,4 +460,4 @@ def test_two_drivers_on_one_folder_end_at_one_signal_each(make: Make, number: in
 )
 def test_a_setting_that_cannot_be_is_refused(setting: str, value: object, cure: str):
     with pytest.raises(SlackoffError, match=f"hydra.launcher.{setting}={value} {cure}"):
-        Policy.of(**{setting: value})
+        Policy(**{setting: value})

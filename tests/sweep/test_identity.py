@@ -22,9 +22,11 @@ from slackoff.cell import training
 from slackoff.config import config_folder, schema
 from slackoff.errors import SlackoffError
 from slackoff.record.status import Status
+from slackoff.sweep import code_digests as digests_module
 from slackoff.sweep import identity
+from slackoff.sweep.code_digests import code_digests
 from slackoff.sweep.expand import resolved
-from slackoff.sweep.identity import Fingerprints, cell_id, code_digests, differences, identity_of
+from slackoff.sweep.identity import Fingerprints, cell_id, differences, identity_of
 from slackoff.sweep.plan import with_ranks
 from slackoff.tasks import Task
 
@@ -205,7 +207,7 @@ def test_labels_and_places_are_such_only_where_the_schema_says_so(composed, over
 
 def test_a_term_without_a_digest_of_its_own_counts_as_it_is_written():
     node = {"_target_": "slackoff.losses.PixelMSE", "scale": 2.0}
-    assert identity._folder("task.terms.pixel", node) == json.dumps(node)
+    assert identity._node_digest("task.terms.pixel", node) == json.dumps(node)
 
 
 def test_ranks_count_and_are_the_launchers_to_say(composed):
@@ -274,7 +276,7 @@ def package(tmp_path, monkeypatch):
             before, after = changes.get(name, ("", ""))
             assert before in text
             (tmp_path / "theirs" / f"{name}.py").write_text(text.replace(before, after) if before else text)
-        for cached in (identity._definitions_behind, identity._source, identity._file):
+        for cached in (digests_module._definitions_behind, digests_module._source, digests_module._file):
             cached.cache_clear()
         return code_digests(["theirs.Net"])
 

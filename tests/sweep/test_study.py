@@ -11,12 +11,23 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
+from rich.console import Console
 from typer.testing import CliRunner
 
 from slackoff.__main__ import main
+from slackoff.analysis.cost import NETWORK_COSTS, network_costs
 from slackoff.cli.app import app
+from slackoff.config.presets import compose_preset
+from slackoff.errors import SlackoffError
 from slackoff.record.status import Status
-from slackoff.sweep.local import make_slots
+from slackoff.sweep.backend import Resources, Slot
+from slackoff.sweep.expand import resolved
+from slackoff.sweep.local import LocalBackend, make_slots
+from slackoff.sweep.manifest import Job
+from slackoff.sweep.plan import Cell
+from slackoff.sweep.planner_process import PlannerProcess
+from slackoff.sweep.study import keep_network_costs, run_jobs
 
 COMMAND = [sys.executable, "-m", "slackoff"]
 
@@ -194,3 +205,69 @@ def test_threads_depend_on_the_machine_alone(monkeypatch):
     assert {slot.environment["OMP_NUM_THREADS"] for slot in slots} == {"1"}
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
     assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in make_slots()] == ["2", "3"]
+
+
+HERE = Resources([Slot({}, "cpu 0")], LocalBackend())
+SETTINGS = {"size_px": 32, "rounds": 3, "budget_s": 0.2}
+
+
+def priced(name: str, cost: Any = SETTINGS, **changes: Any) -> Cell:
+    node = OmegaConf.to_container(compose_preset(name)) | changes
+    content = {"network": node, "study": {"options": {"cost": cost} if cost else {}}}
+    return Cell("0" * 12, content, Path(), {"network": node["name"]}, {})
+
+
+def test_costs_are_kept_and_measured_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cells = [priced("unet_tiny"), priced("ddn_small"), priced("unet_tiny")]
+    keep_network_costs(cells, tmp_path, Console())
+    found = network_costs(tmp_path)
+    assert found is not None
+    assert list(found.networks) == ["unet_tiny", "ddn_small"]
+    assert [cost.parameters for cost in found.networks.values()] == [1727, 19737]
+    assert all(cost.timing.median > 0 and not cost.failure for cost in found.networks.values())
+    assert "Timing 2 networks" in capsys.readouterr().out
+    path = tmp_path / NETWORK_COSTS / "study.json"
+    before = path.read_text()
+    keep_network_costs(cells, tmp_path, Console())
+    assert path.read_text() == before
+    assert not capsys.readouterr().out
+    path.write_text(json.dumps(json.loads(before) | {"fingerprint": "of another machine"}))
+    keep_network_costs(cells[:1], tmp_path, Console())
+    found = network_costs(tmp_path)
+    assert found is not None
+    assert list(found.networks) == ["unet_tiny"]
+
+
+def test_a_network_that_fails_is_said_and_the_others_are_timed(tmp_path: Path) -> None:
+    cells = [priced("unet_tiny"), priced("ddn_small", _target_="slackoff.networks.NoSuch")]
+    keep_network_costs(cells, tmp_path, Console())
+    found = network_costs(tmp_path)
+    assert found is not None
+    assert found.networks["unet_tiny"].timing.rounds == 3
+    assert "NoSuch" in found.networks["ddn_small"].failure
+
+
+def test_a_study_that_does_not_ask_has_none(tmp_path: Path) -> None:
+    keep_network_costs([priced("unet_tiny", cost=None)], tmp_path, Console())
+    assert network_costs(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("cost", "sentence"),
+    [
+        ({"size_px": 8}, r"study\.options\.cost\.size_px=8 cannot be: give a whole number from 16 up"),
+        ({"budget_s": 0}, r"study\.options\.cost\.budget_s=0 cannot be"),
+        ({"size": 32}, r"study\.options\.cost\.size=32 is not known: did you mean 'study\.options\.cost\.size_px'\?"),
+        (True, r"study\.options\.cost=true cannot be: give keys and their values"),
+    ],
+)
+def test_mistakes_in_what_networks_cost_are_found_before_training(composed, cost: Any, sentence: str) -> None:
+    config = composed()
+    OmegaConf.update(config, "study.options.cost", cost, force_add=True)
+    with pytest.raises(SlackoffError, match=sentence):
+        run_jobs([Job([])], [resolved(config)], HERE, PlannerProcess(), Console(quiet=True))
+
+
+def test_one_name_is_one_network() -> None:
+    with pytest.raises(SlackoffError, match="Two networks of this study have the name unet_tiny"):
+        keep_network_costs([priced("unet_tiny"), priced("unet_tiny", width=5)], Path(), Console())

@@ -37,6 +37,29 @@ class NotGivenError(SlackoffError):
         self.key = key
 
 
+def select(content: Config | DictConfig, key: str) -> Any:
+    """The value of a dotted config key; None where there is none."""
+    node: Any = content
+    try:
+        for part in key.split("."):
+            node = node[int(part) if isinstance(node, list) else part]
+    except (LookupError, ValueError, TypeError):
+        return None
+    return node
+
+
+def required(content: Config, key: str) -> Any:
+    """The value of a dotted config key.
+
+    Raises:
+        NotGivenError: there is none, or it is null.
+    """
+    value = select(content, key)
+    if value is None:
+        raise NotGivenError(key)
+    return value
+
+
 def resolved(config: DictConfig) -> Config:
     """A composed config as plain values, its interpolations resolved.
 
