@@ -56,19 +56,15 @@ class CellLauncher(Launcher):
         """Run all jobs of the sweep; ends the program with ``failure_exit_code`` if a cell failed."""
         from rich.console import Console
 
-        from slackoff.config import config_folder
-        from slackoff.config.mistakes import explain
         from slackoff.errors import failure_exit_code
         from slackoff.sweep.expand import Expander, expand_jobs
         from slackoff.sweep.planner_process import PlannerProcess
 
-        console, conf = Console(), config_folder()
+        console = Console()
         expander = Expander(self._compose, self.hydra_context.config_loader.list_groups(""))
         with PlannerProcess() as planner:
             planner.start()
-            jobs, configs = expand_jobs(
-                job_overrides, expander, lambda error, overrides: explain(error, overrides, conf), console
-            )
+            jobs, configs = expand_jobs(job_overrides, expander, console)
             failed = self.run(jobs, configs, planner, console)
         if failed:
             raise SystemExit(failure_exit_code(failed))

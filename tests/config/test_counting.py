@@ -90,16 +90,21 @@ def test_a_method_whose_work_depends_on_the_image_has_no_count(rows):
     assert text.getvalue().splitlines()[2].split()[:3] == ["dsc", "0", "-"]
 
 
-def preset(folder, text: str):
-    (folder / "network").mkdir()
-    (folder / "network" / "mine.yaml").write_text(text)
-    return folder
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """Makes a Hydra tree whose only preset has this text the one that is looked at."""
+
+    def write(text: str) -> None:
+        (tmp_path / "network").mkdir()
+        (tmp_path / "network" / "mine.yaml").write_text(text)
+        monkeypatch.setattr("slackoff.config.presets.config_folder", lambda: tmp_path)
+
+    return write
 
 
-def test_a_network_of_another_package_has_no_paper(tmp_path):
-    (row,) = count_presets(
-        preset(tmp_path, "_target_: torch.nn.Conv2d\nin_channels: 3\nout_channels: 5\nkernel_size: 1")
-    )
+def test_a_network_of_another_package_has_no_paper(tree):
+    tree("_target_: torch.nn.Conv2d\nin_channels: 3\nout_channels: 5\nkernel_size: 1")
+    (row,) = count_presets()
     assert row == NetworkCounts("mine", 20, 2 * PIXELS * 15 / 1e9, "")
 
 
@@ -113,9 +118,10 @@ def test_a_network_of_another_package_has_no_paper(tmp_path):
         ("_target_: torch.nn.Conv2d\nin_channels: 1\nout_channels: 1\nkernel_size: 1", "network=mine does not take"),
     ],
 )
-def test_a_preset_that_is_no_network_is_one_sentence(tmp_path, text, sentence):
+def test_a_preset_that_is_no_network_is_one_sentence(tree, text, sentence):
+    tree(text)
     with pytest.raises(SlackoffError) as refused:
-        count_presets(preset(tmp_path, text))
+        count_presets()
     assert sentence in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
 
@@ -136,15 +142,14 @@ def test_verb_prints_the_table_or_json(monkeypatch, capsys):
     assert held == [{"preset": "resnet", "parameters": 7, "gflops": 0.5, "paper": "A paper"}]
 
 
-def test_verb_ends_with_the_sentence_of_a_broken_preset(monkeypatch, capsys, tmp_path):
-    broken = preset(tmp_path, "_target_: slackoff.networks.ResNet\nchannels: -1")
-    monkeypatch.setattr("slackoff.config.counting.config_folder", lambda: broken)
+def test_verb_ends_with_the_sentence_of_a_broken_preset(monkeypatch, capsys, tree):
+    tree("_target_: slackoff.networks.ResNet\nchannels: -1")
     assert run(monkeypatch, "networks") == 2
     error = capsys.readouterr().err
     assert error.startswith("error: network.channels=-1")
 
 
-def test_presets_are_built_without_memory_for_their_weights(monkeypatch, tmp_path):
+def test_presets_are_built_without_memory_for_their_weights(monkeypatch, tree):
     devices = set()
     forward = networks.ResNet.forward
 
@@ -153,7 +158,8 @@ def test_presets_are_built_without_memory_for_their_weights(monkeypatch, tmp_pat
         return forward(self, rainy)
 
     monkeypatch.setattr(networks.ResNet, "forward", spy)
-    count_presets(preset(tmp_path, "_target_: slackoff.networks.ResNet"))
+    tree("_target_: slackoff.networks.ResNet")
+    count_presets()
     assert devices == {"meta"}
 
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import pytest
 import torch
@@ -22,7 +21,7 @@ from slackoff.sweep.cell_folders import prepare
 from slackoff.sweep.display import status_table
 from slackoff.sweep.expand import Config, resolved
 from slackoff.sweep.identity import Fingerprints
-from slackoff.sweep.local import LocalBackend, make_slots
+from slackoff.sweep.local import LocalBackend
 from slackoff.sweep.manifest import Job
 from slackoff.sweep.plan import Cell, check_hardware, plan, settle_precision
 from slackoff.sweep.planner_process import PlannerProcess
@@ -185,35 +184,3 @@ def test_paper_size_trains_as_the_papers_did(conf):
         paper, laptop = (compose("config", [f"size={size}"]).trainer for size in ("paper", "laptop"))
     assert (paper.precision, paper.tf32) == ("32-true", True)
     assert (laptop.precision, laptop.tf32) == ("auto", False)
-
-
-LISTING = """GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-aaaa)
-  MIG 3g.20gb     Device  0: (UUID: MIG-1111)
-  MIG 3g.20gb     Device  1: (UUID: MIG-2222)
-GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-bbbb)
-"""
-
-
-@pytest.mark.parametrize(
-    ("listing", "visible", "expected"),
-    [
-        (LISTING, None, ["MIG-1111", "MIG-2222", "1"]),
-        (LISTING.splitlines()[0], None, ["0"]),
-        ("No devices found.", None, []),
-        (LISTING, "", []),
-        (LISTING, "-1", []),
-        (LISTING, "1,-1,0", ["1"]),
-        (LISTING, "GPU-bbbb, MIG-1111", ["GPU-bbbb", "MIG-1111"]),
-    ],
-)
-def test_gpus_are_those_that_cuda_would_show(tmp_path: Path, monkeypatch, listing, visible, expected):
-    program = tmp_path / "nvidia-smi"
-    program.write_text(f"#!/bin/sh\ncat <<'END'\n{listing}\nEND\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    if visible is not None:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    slots = make_slots()
-    assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in slots if slot.name.startswith("gpu")] == expected
-    assert bool(expected) != slots[0].name.startswith("cpu")

@@ -23,7 +23,7 @@ from slackoff.errors import SlackoffError
 from slackoff.record.status import Status
 from slackoff.sweep.backend import Resources, Slot
 from slackoff.sweep.expand import resolved
-from slackoff.sweep.local import LocalBackend, make_slots
+from slackoff.sweep.local import LocalBackend
 from slackoff.sweep.manifest import Job
 from slackoff.sweep.plan import Cell
 from slackoff.sweep.planner_process import PlannerProcess
@@ -197,14 +197,38 @@ def test_wandb_that_cannot_be_reached_stops_nothing(tmp_path):
     assert status.state == "done"
 
 
-def test_threads_depend_on_the_machine_alone(monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(12)), raising=False)
-    slots = make_slots()
-    assert len(slots) == 8
-    assert {slot.environment["OMP_NUM_THREADS"] for slot in slots} == {"1"}
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
-    assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in make_slots()] == ["2", "3"]
+CHEAP = ("size=smoke", "schedule.steps=4", "trainer.precision=32-true", "logger.wandb=false")
+EXPERIMENTS = {"rainrange": 4, "category": 2, "transfer": 2, "table2": 3, "paper150": 3, "moss_ablation": 6, "moss": 2}
+EXPERIMENTS |= {"semi_generalisation": 4, "zoo": 8, "menet_ablation": 3, "menet_table2": 1, "menet_lossnet": 2}
+EXPERIMENTS |= {"menet_slacking": 3}
+"""Experiments whose smoke size takes minutes, with their number of cells."""
+
+
+@pytest.mark.parametrize(
+    ("experiment", "count"),
+    [("balance", 4), *(pytest.param(*item, marks=pytest.mark.slow) for item in EXPERIMENTS.items())],
+)
+def test_a_study_ends_in_a_report(tmp_path: Path, experiment: str, count: int) -> None:
+    result = run(f"+experiment={experiment}", "-m", *CHEAP, cwd=tmp_path, COLUMNS="80")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "\N{HORIZONTAL ELLIPSIS}" not in result.stdout.partition("interval")[0].partition("took")[2]
+    (file,) = tmp_path.glob(f"runs/studies/{experiment}-*/study.json")
+    content = json.loads(file.read_text())
+    assert len(content["cells"]) == count
+    done = {status.id for status in statuses(tmp_path).values() if status.state == "done"}
+    assert {cell["id"] for cell in content["cells"]} <= done
+    assert (file.parent / "index.html").stat().st_size > 50_000
+    claims = json.loads((file.parent / "claims.json").read_text())
+    assert {claim["verdict"] for claim in claims} <= {"supported", "contradicted", "not enough data"}
+    assert list((file.parent / "figures").glob("curves*.png"))
+
+
+@pytest.mark.slow
+def test_a_cell_that_studies_share_is_trained_once(tmp_path: Path) -> None:
+    for experiment in ("rainrange", "balance"):
+        test_a_study_ends_in_a_report(tmp_path, experiment, 4)
+    assert len(list(tmp_path.glob("runs/studies/*/study.json"))) == 2
+    assert [status.attempts for status in statuses(tmp_path).values()] == [1] * 4  # rain small, large: N = 4, 16
 
 
 HERE = Resources([Slot({}, "cpu 0")], LocalBackend())

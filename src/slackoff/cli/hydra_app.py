@@ -47,7 +47,7 @@ def _mistakes_in_one_sentence() -> Iterator[None]:
     except (HydraException, OmegaConfBaseException) as error:
         from slackoff.config.mistakes import explain
 
-        _stop(explain(error, sys.argv[1:], config_folder()))
+        _stop(explain(error, sys.argv[1:]))
     except OSError as error:
         _stop(
             f"{error.filename or 'A file'} cannot be used ({error.strerror}): make it writable, free space, "
