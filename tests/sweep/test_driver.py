@@ -196,32 +196,28 @@ def test_one_cell_that_dies_does_not_stop_the_other(make: Make):
 
 
 @pytest.mark.parametrize(
-    ("code", "expected"),
+    ("code", "exit_code", "words"),
     [
-        ("end_attempt(held, 'failed', 'no luck'); sys.exit(CellExit.FAILED)", (CellExit.FAILED, "no luck")),
-        ("sys.exit(CellExit.LOST)", (CellExit.ELSEWHERE, None)),
+        ("end_attempt(held, 'failed', 'no luck'); sys.exit(CellExit.FAILED)", CellExit.FAILED, "no luck"),
+        ("sys.exit(CellExit.LOST)", CellExit.ELSEWHERE, None),
+        ("sys.exit(CellExit.UNWRITTEN)", CellExit.FAILED, "could not be written for a while: free space or make it"),
     ],
-    ids=["the ledger is believed", "taken over by another process"],
+    ids=["the ledger is believed", "taken over by another process", "unwritten"],
 )
-def test_what_a_cell_says_of_its_end(make: Make, code: str, expected: Ending):
+def test_what_a_cell_says_of_its_end(make: Make, code: str, exit_code: CellExit, words: str | None):
     (cell,) = make(1, code)
-    assert ending(cell) == expected
+    found = ending(cell)
+    newest = latest(cell.folder)
+    assert newest is not None
+    assert found.exit == exit_code
+    assert found.reason == newest.error
+    assert (words or "None") in str(found.reason)
 
 
 def test_a_cell_that_is_done_and_could_only_not_end_its_attempt_is_done(make: Make, monkeypatch):
     (cell,) = make(1, "write('done'); sys.exit(CellExit.UNWRITTEN)")
     monkeypatch.setattr(backend_module, "end_attempt", refuse)
     assert ending(cell) == (CellExit.DONE, None)
-
-
-def test_a_cell_that_could_not_write_for_a_while_says_so_in_the_ledger(make: Make):
-    (cell,) = make(1, "sys.exit(CellExit.UNWRITTEN)")
-    exit_code, reason = ending(cell)
-    assert exit_code == CellExit.FAILED
-    assert f"{cell.folder} could not be written for a while: free space or make it writable" in str(reason)
-    newest = latest(cell.folder)
-    assert newest is not None
-    assert newest.error == reason
 
 
 @pytest.mark.parametrize(

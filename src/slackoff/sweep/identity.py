@@ -63,10 +63,8 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
         ours, theirs = (dict(_leaves(identity[part])) for identity in (one, other))
         for key in dict.fromkeys([*ours, *theirs]):
             if (key in ours, ours.get(key)) != (key in theirs, theirs.get(key)):
-                shown = (
-                    str(found[key])[:length] or "nothing" if key in found else "not there" for found in (ours, theirs)
-                )
-                lines.append(f"{prefix}{key}: {' and '.join(shown)}")
+                values = [str(found[key])[:length] if key in found else "not there" for found in (ours, theirs)]
+                lines.append(f"{prefix}{key}: {' and '.join(value or 'nothing' for value in values)}")
     return lines
 
 
