@@ -1,7 +1,6 @@
 """Operations of networks and of training steps against counts by hand, and network presets."""
 
 import json
-import sys
 from io import StringIO
 from pathlib import Path
 
@@ -9,9 +8,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from rich.console import Console
 from torch import nn
+from typer.testing import CliRunner
 
 from slackoff import networks
-from slackoff.__main__ import main
+from slackoff.cli.app import app
 from slackoff.config.counting import NetworkCounts, count_presets, count_step, preset_table
 from slackoff.config.presets import check_presets, compose_preset, preset_names
 from slackoff.errors import SlackoffError
@@ -126,27 +126,18 @@ def test_a_preset_that_is_no_network_is_one_sentence(tree, text, sentence):
     assert len(str(refused.value).splitlines()) == 1
 
 
-def run(monkeypatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["slackoff", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return int(ended.value.code or 0)
-
-
-def test_verb_prints_the_table_or_json(monkeypatch, capsys):
+def test_verb_prints_the_table_or_json(monkeypatch):
     monkeypatch.setattr("slackoff.config.counting.count_presets", lambda: [NetworkCounts("resnet", 7, 0.5, "A paper")])
-    assert run(monkeypatch, "networks") == 0
-    assert "resnet" in capsys.readouterr().out
-    assert run(monkeypatch, "networks", "--json") == 0
-    held = json.loads(capsys.readouterr().out)
+    assert "resnet" in CliRunner().invoke(app, ["networks"]).stdout
+    held = json.loads(CliRunner().invoke(app, ["networks", "--json"]).stdout)
     assert held == [{"preset": "resnet", "parameters": 7, "gflops": 0.5, "paper": "A paper"}]
 
 
-def test_verb_ends_with_the_sentence_of_a_broken_preset(monkeypatch, capsys, tree):
+def test_verb_ends_with_the_sentence_of_a_broken_preset(tree):
     tree("_target_: slackoff.networks.ResNet\nchannels: -1")
-    assert run(monkeypatch, "networks") == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: network.channels=-1")
+    found = CliRunner().invoke(app, ["networks"])
+    assert found.exit_code == 2
+    assert found.stderr.startswith("error: network.channels=-1")
 
 
 def test_presets_are_built_without_memory_for_their_weights(monkeypatch, tree):
