@@ -97,13 +97,7 @@ def read_manifest(name: str) -> list[Row]:
         raise SlackoffError(f"{path} has no rows: give it rows, a list with one mapping of config keys for each cell")
     shown = str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
     common = _values(parts["common"], f"{shown}, common") if "common" in parts else {}
-    found = [_row(node, number, common, shown) for number, node in enumerate(rows.value, start=1)]
-    first: dict[tuple[str, ...], Row] = {}
-    for row in found:
-        earlier = first.setdefault(tuple(sorted(row.assignments.values())), row)
-        if earlier is not row:
-            raise row.repeats(earlier)
-    return found
+    return [_row(node, number, common, shown) for number, node in enumerate(rows.value, start=1)]
 
 
 def jobs_of(rows: Sequence[Row], overrides: Sequence[str]) -> Iterator[Job]:
