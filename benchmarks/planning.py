@@ -38,7 +38,7 @@ def _plan(manifest: Path, runs: Path, rows: int) -> float:
         compose("config", [])  # what Hydra loads at its first composition is its own start
         started = time.perf_counter()
         expander = Expander(_compose, hydra.config_loader.list_groups(""))
-        jobs, configs = expand_jobs([overrides], expander, lambda error, _: str(error), Console(quiet=True))
+        jobs, configs = expand_jobs([overrides], expander, Console(quiet=True))
         fingerprints = Fingerprints(missing_allowed=True)
         cells = plan(configs, [job.overrides for job in jobs], [job.row for job in jobs], fingerprints)
         states = [cell.status().state for cell in cells]

@@ -1,6 +1,7 @@
 """What tests of several rooms share: composed configs, small records, the folders of real data."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,6 +66,25 @@ def composed(conf: Path, tmp_path: Path) -> Callable[..., DictConfig]:
             return compose("config", [*fixed, *overrides])
 
     return compose_cell
+
+
+@pytest.fixture
+def mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Type a command in the test's own folder: the one line with which it is refused before a cell is begun."""
+    from slackoff.cli.hydra_app import run
+
+    def refused(*arguments: str) -> str:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["slackoff", *arguments, "logger.wandb=false"])
+        with pytest.raises(SystemExit) as stopped:
+            run()
+        (sentence,) = capsys.readouterr().err.strip().splitlines()
+        assert stopped.value.code == 2
+        assert sentence.startswith("error: ")
+        assert not (tmp_path / "runs" / "cells").exists()
+        return sentence
+
+    return refused
 
 
 @pytest.fixture(scope="session")

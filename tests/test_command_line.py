@@ -1,24 +1,8 @@
 """Mistakes on the command line end in one sentence that names the key and the cure."""
 
-import sys
-from pathlib import Path
-
 import pytest
 
-from slackoff.cli.hydra_app import overrides_last, run, without_dry_run
-
-
-def mistake(arguments: list[str], tmp_path: Path, monkeypatch, capsys) -> str:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["slackoff", *arguments])
-    with pytest.raises(SystemExit) as stopped:
-        run()
-    assert stopped.value.code == 2
-    error = capsys.readouterr().err.strip()
-    assert error.startswith("error: ")
-    assert len(error.splitlines()) == 1
-    assert not (tmp_path / "runs" / "cells").exists()
-    return error
+from slackoff.cli.hydra_app import overrides_last, without_dry_run
 
 
 @pytest.mark.parametrize(
@@ -39,18 +23,10 @@ def mistake(arguments: list[str], tmp_path: Path, monkeypatch, capsys) -> str:
         (["labelled=pears"], ["no labelled 'pears'", "did you mean 'pairs'"]),
         (["unlabelled=folder", "unlabelled.root=nowhere"], ["nowhere", "unlabelled.root"]),
         (["unlabelled=rest"], ["unlabelled=rest", "labelled.share=0.1"]),
-        (["rain.length=[40,20]"], ["rain.length is reversed"]),
-        (["rain.width=[]"], ["rain.width is []"]),
-        (["background.patch_count=9999999"], ["background.patch_count"]),
-        (["schedule.steps=0"], ["schedule.steps=0"]),
         (["start_from=FILE"], ["write +start_from=... to add it"]),
         (["+start_from=nowhere.pth"], ["start_from=nowhere.pth", "give a weight file"]),
-        (["evaluation.count=abc"], ["evaluation.count=abc"]),
-        (["trainer.precision=8-bit"], ["trainer.precision=8-bit", "bf16-mixed"]),
-        (["task._target_=os.system"], ["task._target_=os.system is refused"]),
         (["evaluation.protocol.thresholds=[300]"], ["evaluation.protocol.thresholds"]),
         (["background.patch_count="], ["background.patch_count"]),
-        (["background.patch_size_px=14"], ["background.patch_size_px=14 is too small"]),
         (["runs=/proc/none"], ["/proc/none"]),
         (["+experiment=category", "-m"], ["roots.celeba=data/celeba does not exist"]),
         (["+experiment=moss_ablation", "-m"], ["roots.sirr=data/sirr does not exist"]),
@@ -66,10 +42,9 @@ def mistake(arguments: list[str], tmp_path: Path, monkeypatch, capsys) -> str:
         ),
     ],
 )
-def test_a_mistake_is_one_sentence(arguments, parts, tmp_path, monkeypatch, capsys):
-    sentence = mistake([*arguments, "logger.wandb=false"], tmp_path, monkeypatch, capsys)
-    for part in parts:
-        assert part in sentence
+def test_a_mistake_is_one_sentence(arguments, parts, mistake):
+    sentence = mistake(*arguments)
+    assert [part for part in parts if part not in sentence] == []
 
 
 def test_overrides_may_stand_on_both_sides_of_a_flag():

@@ -17,14 +17,13 @@ if TYPE_CHECKING:
     from slackoff.sweep.expand import Config
     from slackoff.sweep.manifest import Job
     from slackoff.sweep.planner_process import PlannerProcess
-    from slackoff.sweep.slurm import SlurmJobs
 
 
 class CellLauncher(Launcher):
     """What the launchers have in common: configs of all jobs at once, cells of their own, one report at the end.
 
     Args:
-        on_failure, max_attempts, time_limit_h, grace_s, stale_after_s: as in ``slackoff.sweep.backend.Policy.of``.
+        on_failure, max_attempts, time_limit_h, grace_s, stale_after_s: as in ``slackoff.sweep.backend.Policy``.
         dry_run: show cells, states and cost; train nothing.
     """
 
@@ -57,23 +56,20 @@ class CellLauncher(Launcher):
         """Run all jobs of the sweep; ends the program with ``failure_exit_code`` if a cell failed."""
         from rich.console import Console
 
-        from slackoff.config import config_folder
-        from slackoff.config.mistakes import explain
         from slackoff.errors import failure_exit_code
         from slackoff.sweep.expand import Expander, expand_jobs
         from slackoff.sweep.planner_process import PlannerProcess
 
-        console, conf = Console(), config_folder()
+        console = Console()
         expander = Expander(self._compose, self.hydra_context.config_loader.list_groups(""))
         with PlannerProcess() as planner:
             planner.start()
-            jobs, configs = expand_jobs(
-                job_overrides, expander, lambda error, overrides: explain(error, overrides, conf), console
-            )
+            jobs, configs = expand_jobs(job_overrides, expander, console)
             failed = self.run(jobs, configs, planner, console)
         if failed:
             raise SystemExit(failure_exit_code(failed))
-        return [_completed(overrides) for overrides in job_overrides]
+        here = str(Path.cwd())
+        return [JobReturn(overrides=job, working_dir=here, status=JobStatus.COMPLETED) for job in job_overrides]
 
     def run(
         self, jobs: Sequence["Job"], configs: Sequence["Config"], planner: "PlannerProcess", console: "Console"
@@ -120,7 +116,7 @@ class LocalLauncher(CellLauncher):
         from slackoff.sweep.backend import Policy, Resources
         from slackoff.sweep.local import LocalBackend, make_slots
 
-        return Resources(make_slots(**self.places), LocalBackend(), Policy.of(**self.rules))
+        return Resources(make_slots(**self.places), LocalBackend(), Policy(**self.rules))
 
 
 class SlurmLauncher(CellLauncher):
@@ -163,31 +159,19 @@ class SlurmLauncher(CellLauncher):
         }
 
     def resources(self, runs: Path) -> "Resources":
+        from slackoff.errors import SlackoffError
         from slackoff.sweep.backend import LazyBackend, Policy, Resources, Slot
-        from slackoff.sweep.slurm_jobs import job_settings, whole
 
+        try:
+            from slackoff.sweep.slurm import SlurmJobs
+            from slackoff.sweep.slurm_jobs import job_settings, whole
+        except ModuleNotFoundError as error:
+            if str(error.name).partition(".")[0] != "submitit":
+                raise
+            raise SlackoffError(
+                "hydra/launcher=slurm needs submitit: in the checkout, .venv/bin/pip install -e '.[slurm]'"
+            ) from error
         settings = job_settings(**self.settings)
         environment = {"OMP_NUM_THREADS": str(self.settings["cpus_per_rank"])}
         slots = [Slot(environment, f"job {number}", self.ranks) for number in range(whole("slots", self.slots))]
-        return Resources(slots, LazyBackend(lambda: _slurm_jobs(settings)), Policy.of(**self.rules))
-
-
-def _slurm_jobs(settings: dict[str, Any]) -> "SlurmJobs":
-    from slackoff.errors import SlackoffError
-
-    try:
-        from slackoff.sweep.slurm import SlurmJobs
-    except ModuleNotFoundError as error:
-        if str(error.name).partition(".")[0] != "submitit":
-            raise
-        raise SlackoffError(
-            "hydra/launcher=slurm needs submitit: in the checkout, .venv/bin/pip install -e '.[slurm]'"
-        ) from error
-    return SlurmJobs(settings)
-
-
-def _completed(overrides: Sequence[str]) -> JobReturn:
-    result = JobReturn(overrides=overrides, working_dir=str(Path.cwd()))
-    result.status = JobStatus.COMPLETED
-    result.return_value = None
-    return result
+        return Resources(slots, LazyBackend(lambda: SlurmJobs(settings)), Policy(**self.rules))

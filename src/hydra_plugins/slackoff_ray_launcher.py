@@ -58,7 +58,7 @@ class RayLauncher(CellLauncher):
         environment = {key: str(threads) for key in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         places = [Slot(environment, f"task {number}", ranks) for number in range(slots)]
         options = {"num_cpus": threads * ranks, "num_gpus": gpus, **remote}
-        return Resources(places, LazyBackend(lambda: _ray_cells(init, options)), Policy.of(**self.rules))
+        return Resources(places, LazyBackend(lambda: _ray_cells(init, options)), Policy(**self.rules))
 
 
 def _ray_cells(init: Mapping[str, Any], options: Mapping[str, Any]) -> "RayCells":

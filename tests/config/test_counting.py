@@ -1,19 +1,18 @@
 """Operations of networks and of training steps against counts by hand, and network presets."""
 
 import json
-import sys
 from io import StringIO
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from rich.console import Console
 from torch import nn
+from typer.testing import CliRunner
 
 from slackoff import networks
-from slackoff.__main__ import main
-from slackoff.config.counting import NetworkCounts, count_network, count_presets, count_step, preset_table
+from slackoff.cli.app import app
+from slackoff.config.counting import NetworkCounts, count_presets, count_step, preset_table
 from slackoff.config.presets import check_presets, compose_preset, preset_names
 from slackoff.errors import SlackoffError
 
@@ -91,16 +90,21 @@ def test_a_method_whose_work_depends_on_the_image_has_no_count(rows):
     assert text.getvalue().splitlines()[2].split()[:3] == ["dsc", "0", "-"]
 
 
-def preset(folder, text: str):
-    (folder / "network").mkdir()
-    (folder / "network" / "mine.yaml").write_text(text)
-    return folder
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """Makes a Hydra tree whose only preset has this text the one that is looked at."""
+
+    def write(text: str) -> None:
+        (tmp_path / "network").mkdir()
+        (tmp_path / "network" / "mine.yaml").write_text(text)
+        monkeypatch.setattr("slackoff.config.presets.config_folder", lambda: tmp_path)
+
+    return write
 
 
-def test_a_network_of_another_package_has_no_paper(tmp_path):
-    (row,) = count_presets(
-        preset(tmp_path, "_target_: torch.nn.Conv2d\nin_channels: 3\nout_channels: 5\nkernel_size: 1")
-    )
+def test_a_network_of_another_package_has_no_paper(tree):
+    tree("_target_: torch.nn.Conv2d\nin_channels: 3\nout_channels: 5\nkernel_size: 1")
+    (row,) = count_presets()
     assert row == NetworkCounts("mine", 20, 2 * PIXELS * 15 / 1e9, "")
 
 
@@ -114,38 +118,29 @@ def test_a_network_of_another_package_has_no_paper(tmp_path):
         ("_target_: torch.nn.Conv2d\nin_channels: 1\nout_channels: 1\nkernel_size: 1", "network=mine does not take"),
     ],
 )
-def test_a_preset_that_is_no_network_is_one_sentence(tmp_path, text, sentence):
+def test_a_preset_that_is_no_network_is_one_sentence(tree, text, sentence):
+    tree(text)
     with pytest.raises(SlackoffError) as refused:
-        count_presets(preset(tmp_path, text))
+        count_presets()
     assert sentence in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
 
 
-def run(monkeypatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["slackoff", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return int(ended.value.code or 0)
-
-
-def test_verb_prints_the_table_or_json(monkeypatch, capsys):
+def test_verb_prints_the_table_or_json(monkeypatch):
     monkeypatch.setattr("slackoff.config.counting.count_presets", lambda: [NetworkCounts("resnet", 7, 0.5, "A paper")])
-    assert run(monkeypatch, "networks") == 0
-    assert "resnet" in capsys.readouterr().out
-    assert run(monkeypatch, "networks", "--json") == 0
-    held = json.loads(capsys.readouterr().out)
+    assert "resnet" in CliRunner().invoke(app, ["networks"]).stdout
+    held = json.loads(CliRunner().invoke(app, ["networks", "--json"]).stdout)
     assert held == [{"preset": "resnet", "parameters": 7, "gflops": 0.5, "paper": "A paper"}]
 
 
-def test_verb_ends_with_the_sentence_of_a_broken_preset(monkeypatch, capsys, tmp_path):
-    broken = preset(tmp_path, "_target_: slackoff.networks.ResNet\nchannels: -1")
-    monkeypatch.setattr("slackoff.config.counting.config_folder", lambda: broken)
-    assert run(monkeypatch, "networks") == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: network.channels=-1")
+def test_verb_ends_with_the_sentence_of_a_broken_preset(tree):
+    tree("_target_: slackoff.networks.ResNet\nchannels: -1")
+    found = CliRunner().invoke(app, ["networks"])
+    assert found.exit_code == 2
+    assert found.stderr.startswith("error: network.channels=-1")
 
 
-def test_presets_are_built_without_memory_for_their_weights(monkeypatch, tmp_path):
+def test_presets_are_built_without_memory_for_their_weights(monkeypatch, tree):
     devices = set()
     forward = networks.ResNet.forward
 
@@ -154,15 +149,9 @@ def test_presets_are_built_without_memory_for_their_weights(monkeypatch, tmp_pat
         return forward(self, rainy)
 
     monkeypatch.setattr(networks.ResNet, "forward", spy)
-    count_presets(preset(tmp_path, "_target_: slackoff.networks.ResNet"))
+    tree("_target_: slackoff.networks.ResNet")
+    count_presets()
     assert devices == {"meta"}
-
-
-def test_operations_of_a_convolution_by_hand():
-    node = {"_target_": "torch.nn.Conv2d", "in_channels": 3, "out_channels": 5, "kernel_size": 3, "padding": 1}
-    found = count_network("mine", OmegaConf.create(node), 20)
-    assert (found.parameters, found.paper) == (3 * 5 * 9 + 5, "")
-    assert found.gflops == pytest.approx(2 * 20 * 20 * 9 * 3 * 5 / 1e9)
 
 
 TRAINED = unet_tiny() / 4

@@ -3,7 +3,6 @@
 import json
 import pickle
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from slackoff.cell.launch import CellExit
-from slackoff.cli.hydra_app import _launcher, run
+from slackoff.cli.hydra_app import _launcher
 from slackoff.config import build
 from slackoff.config.checks import Checks
 from slackoff.data import UnlabelledFolder
@@ -83,17 +82,12 @@ def test_checking_a_config_runs_nothing_of_it(composed, refused, attack: Attack,
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_a_config_folder_runs_nothing(attack: Attack, touched: Path, tmp_path: Path, monkeypatch, capsys):
+def test_a_config_folder_runs_nothing(attack: Attack, touched: Path, tmp_path: Path, mistake):
     folder = tmp_path / "theirs" / "network"
     folder.mkdir(parents=True)
     OmegaConf.save(OmegaConf.create({"name": "mine", **attack(touched)}), folder / "mine.yaml")
-    arguments = ["--config-dir", str(folder.parent), "network=mine", "size=smoke", "logger.wandb=false"]
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["slackoff", *arguments])
-    with pytest.raises(SystemExit) as stopped:
-        run()
-    assert stopped.value.code == 2
-    assert re.match(r"error: network\._(target|args)_.* is refused: ", capsys.readouterr().err)
+    sentence = mistake("--config-dir", str(folder.parent), "network=mine", "size=smoke")
+    assert re.match(r"error: network\._(target|args)_.* is refused: ", sentence)
     assert not touched.exists()
 
 

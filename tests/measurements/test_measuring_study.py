@@ -182,7 +182,11 @@ def test_presets_that_fail_are_told_of_and_the_others_are_timed(
             "study.measure.networks=[unet_tinny]",
             "There is no network 'unet_tinny' (study.measure.networks): did you",
         ),
-        ("menet_runtime", "study.measure.networks=unet_tiny", "study.measure.networks=unet_tiny is no list of presets"),
+        (
+            "menet_runtime",
+            "study.measure.networks=unet_tiny",
+            "study.measure.networks=unet_tiny cannot be: give a list",
+        ),
         ("menet_runtime", "study.measure.networks=[]", "is no list of presets"),
         ("menet_runtime", "study.measure.reference=unet", "study.measure.reference=unet is not measured: add it to"),
         (

@@ -1,15 +1,17 @@
 """What tests of sweeps share: cells that were neither composed nor planned, and the expander of the shipped configs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
 
 from slackoff.sweep import driver as driver_module
 from slackoff.sweep.expand import Expander
-from slackoff.sweep.plan import Cell
+from slackoff.sweep.identity import Fingerprints
+from slackoff.sweep.plan import Cell, plan
 
 
 @pytest.fixture
@@ -27,6 +29,16 @@ def bare_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int
         ]
 
     return make
+
+
+@pytest.fixture
+def planned(composed: Callable[..., DictConfig]) -> Callable[..., list[Cell]]:
+    """The cells of a sweep, from the overrides of its jobs."""
+
+    def cells(*jobs: Sequence[str], missing_allowed: bool = False) -> list[Cell]:
+        return plan([composed(*job) for job in jobs], jobs, fingerprints=Fingerprints(missing_allowed))
+
+    return cells
 
 
 @pytest.fixture

@@ -1,5 +1,4 @@
-"""What a sweep costs: the dry run announces it and writes nothing but step times, the pace tells what is left, and
-what networks cost is measured once, with mistakes found before training."""
+"""What a sweep costs: the dry run announces it and writes nothing but step times, the pace tells what is left."""
 
 import json
 import sys
@@ -13,11 +12,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from slackoff.analysis.cost import NETWORK_COSTS, network_costs
 from slackoff.cli.hydra_app import run
 from slackoff.config.counting import count_step
-from slackoff.config.presets import compose_preset
-from slackoff.errors import SlackoffError
 from slackoff.measurements import timing
 from slackoff.measurements.timing import StepTime
 from slackoff.record.environment import describe_environment
@@ -26,18 +22,14 @@ from slackoff.sweep import cost
 from slackoff.sweep.backend import Slot
 from slackoff.sweep.cost import (
     CACHE,
-    Pace,
-    check_network_costs,
     estimate_cost,
-    keep_network_costs,
     show_dry_run,
     step_parts,
     step_rates,
 )
-from slackoff.sweep.display import status_table
+from slackoff.sweep.display import Pace, status_table
 from slackoff.sweep.manifest import Row
-from slackoff.sweep.plan import Cell, plan
-from slackoff.sweep.planner_process import PlannerProcess
+from slackoff.sweep.plan import Cell
 
 SLOTS = [Slot({"OMP_NUM_THREADS": "1"})] * 2
 PARTS = {"network", "task", "images", "precision"}
@@ -45,10 +37,9 @@ PCGRAD = ("task=multitask", "weighting@task.weighting=pcgrad")
 
 
 @pytest.fixture
-def cells(composed: Callable[..., DictConfig]) -> list[Cell]:
+def cells(planned: Callable[..., list[Cell]]) -> list[Cell]:
     """Two cells of 20 steps, as they are planned."""
-    overrides = [["seed=0"], ["seed=1"]]
-    return plan([composed(*job) for job in overrides], overrides)
+    return planned(["seed=0"], ["seed=1"])
 
 
 @pytest.fixture(autouse=True)
@@ -142,22 +133,18 @@ def test_missing_folders_are_named_once_each_and_stop_nothing(command, tmp_path)
     assert "12 cells: 0 done, 12 to train." in output
 
 
-def test_states_are_done_partly_and_missing(cells, console) -> None:
-    show_dry_run([*cells, *plan_one_more(cells)], [], SLOTS, console)
+def test_states_are_done_partly_and_missing(planned, console) -> None:
+    cells = planned(["seed=0"], ["seed=1"], ["seed=9"])
+    show_dry_run(cells, [], SLOTS, console)
     assert "3 cells: 0 done, 3 to train." in console.export_text()
     record(cells[0], "done", 20)
     record(cells[1], "failed", 5)
-    show_dry_run([*cells, *plan_one_more(cells)], [], SLOTS, console)
+    show_dry_run(cells, [], SLOTS, console)
     output = console.export_text()
     assert lines_with(output, cells[0].id, "done")
     assert lines_with(output, cells[1].id, "partly, 5/20")
     assert "3 cells: 1 done, 2 to train (1 of them partly trained)." in output
     assert lines_with(output, "in all", "2", "35")
-
-
-def plan_one_more(cells: list[Cell]) -> list[Cell]:
-    content = {**cells[0].content, "seed": 9}
-    return plan([content], [["seed=9"]])
 
 
 def finish(cell: Cell, train_seconds: float, **changed: Any) -> None:
@@ -180,9 +167,9 @@ def test_done_cells_on_the_same_machine_give_the_time_of_a_step(cells, console, 
     assert estimate_cost(cells[1:], statuses, SLOTS, console).costs[0].how == "measured"
 
 
-def test_cells_of_one_network_and_another_weighting_have_rates_of_their_own(composed, console, measured) -> None:
+def test_cells_of_one_network_and_another_weighting_have_rates_of_their_own(planned, console, measured) -> None:
     """A plain cell takes 1 s a step, a PCGrad cell 3 s; a second seed of each is announced with its own."""
-    plain, hard, *left = plan_of(composed, [], PCGRAD, ["seed=1"], [*PCGRAD, "seed=1"])
+    plain, hard, *left = planned([], PCGRAD, ["seed=1"], [*PCGRAD, "seed=1"])
     finish(plain, 20.0)
     finish(hard, 60.0)
     show_dry_run([plain, hard, *left], [], SLOTS, console)
@@ -195,11 +182,9 @@ def test_cells_of_one_network_and_another_weighting_have_rates_of_their_own(comp
 
 
 @pytest.mark.parametrize("reason", ["no time is left", "torch cannot take the step"])
-def test_what_is_not_measured_is_guessed_from_the_nearest_rate_by_operations(
-    composed, console, monkeypatch, reason
-) -> None:
+def test_what_is_not_measured_is_guessed_from_the_nearest_rate_by_operations(planned, console, monkeypatch, reason):
     """Of the networks that are known, the one of the same name is nearer than one with as many operations."""
-    plain, other, guessed = plan_of(composed, [], ["network=resnet_small"], PCGRAD)
+    plain, other, guessed = planned([], ["network=resnet_small"], PCGRAD)
     finish(plain, 20.0)
     finish(other, 20.0)
     if reason == "no time is left":
@@ -211,10 +196,6 @@ def test_what_is_not_measured_is_guessed_from_the_nearest_rate_by_operations(
     assert rate.seconds == pytest.approx(1.0 * count_step(guessed.config) / count_step(plain.config))
     assert rate.how == "a guess, from the operations of a step"
     assert not (guessed.folder.parents[1] / CACHE).exists()
-
-
-def plan_of(composed: Callable[..., DictConfig], *overrides: Any) -> list[Cell]:
-    return plan([composed(*job) for job in overrides], [list(job) for job in overrides])
 
 
 def out_of_memory(*_: object) -> StepTime:
@@ -234,27 +215,15 @@ def out_of_memory(*_: object) -> StepTime:
         ("background.patch_size_px=32", False),
         ("trainer.precision=bf16-mixed", False),
         ("task=rcdnet", False),
-        ("task=multitask", False),
+        ("weighting@task.weighting=pcgrad", False),
+        ("terms@task.terms=pixel_edge", False),
+        ("task.log_gradient_norms=true", False),
         ("unlabelled=synthesised", False),
     ],
 )
-def test_a_step_takes_as_long_as_its_network_batch_patch_loss_and_precision_say(composed, override, same) -> None:
-    first, other = (step_parts(cell.content) for job in ([], [override]) for cell in plan_of(composed, job))
-    assert (first == other) is same
-
-
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        ["weighting@task.weighting=pcgrad"],
-        ["terms@task.terms=pixel_edge"],
-        ["task.log_gradient_norms=true"],
-        ["unlabelled=synthesised"],
-    ],
-)
-def test_terms_weighting_and_unlabelled_images_decide_too(composed, overrides) -> None:
-    first, other = plan_of(composed, ["task=multitask"], ["task=multitask", *overrides])
-    assert step_parts(first.content) != step_parts(other.content)
+def test_a_step_takes_as_long_as_its_network_batch_patch_losses_and_precision_say(planned, override, same) -> None:
+    (first,), (other,) = planned(["task=multitask"]), planned(["task=multitask", override])
+    assert (step_parts(first.content) == step_parts(other.content)) is same
 
 
 def test_gpu_hours_are_summed_over_the_gpus(cells, console, monkeypatch) -> None:
@@ -268,9 +237,6 @@ def test_gpu_hours_are_summed_over_the_gpus(cells, console, monkeypatch) -> None
 
 
 def test_what_cannot_be_measured_is_not_counted_and_said(cells, console, monkeypatch) -> None:
-    def out_of_memory(*_: object) -> StepTime:
-        raise torch.OutOfMemoryError("not enough memory\nand a long story")
-
     monkeypatch.setattr(timing, "measure_step", out_of_memory)
     show_dry_run(cells, [], SLOTS, console)
     output = console.export_text()
@@ -279,9 +245,8 @@ def test_what_cannot_be_measured_is_not_counted_and_said(cells, console, monkeyp
     assert "and more" in output
 
 
-def test_cells_without_steps_cost_nothing_and_are_not_timed(composed, console, measured) -> None:
-    overrides = [["network=dsc", "schedule.steps=0"], ["seed=0"]]
-    show_dry_run(plan([composed(*job) for job in overrides], overrides), [], SLOTS, console)
+def test_cells_without_steps_cost_nothing_and_are_not_timed(planned, console, measured) -> None:
+    show_dry_run(planned(["network=dsc", "schedule.steps=0"], ["seed=0"]), [], SLOTS, console)
     output = console.export_text()
     assert lines_with(output, "dsc", "1", "0", "under 0.01", "nothing to train")
     assert lines_with(output, "unet_tiny", "1", "20", "36", "measured")
@@ -344,25 +309,21 @@ def test_a_cell_is_judged_by_its_own_steps_since_it_was_first_seen():
     assert pace.left(status("new", 5)) is None
 
 
-def test_steps_of_different_networks_count_by_their_operations():
+@pytest.mark.parametrize(
+    ("operations", "other", "expected"),
+    [
+        ({"a": 1.0, "b": 10.0}, status("b", 0, "pending"), 50 / 5 + 1000 / 5),  # 50 steps in 10 s: 5 units a second
+        ({}, status("b", 40, "failed"), 50 / 5),  # failed cells are not waited for
+    ],
+)
+def test_the_time_of_all_counts_steps_by_their_operations(operations, other, expected):
     clock = Clock()
-    pace = Pace({"small": 1.0, "large": 10.0}, clock)
-    before = [status("small", 0), status("large", 0, "pending")]
-    pace.see(before)
+    pace = Pace(operations, clock)
+    pace.see([status("a", 0), other])
     clock.now = 10.0
-    after = [status("small", 100, "done"), status("large", 0, "pending")]
-    pace.see(after)
-    assert pace.all_left(after) == pytest.approx(100.0)  # 1,000 units at 10 a second
-
-
-def test_failed_cells_are_not_waited_for():
-    clock = Clock()
-    pace = Pace(clock=clock)
-    pace.see([status("a", 0), status("b", 40, "failed")])
-    clock.now = 10.0
-    found = [status("a", 50), status("b", 40, "failed")]
+    found = [status("a", 50), other]
     pace.see(found)
-    assert pace.all_left(found) == pytest.approx(10.0)
+    assert pace.all_left(found) == pytest.approx(expected)
 
 
 def test_a_table_without_room_shows_running_and_failed_cells_in_their_order():
@@ -384,66 +345,3 @@ def test_a_long_note_leaves_the_rest_of_its_line_whole():
     assert line.split()[:3] == ["cell00000001", "8", "cell00000001"]
     assert "failed" in line
     assert "50/100" in line
-
-
-SETTINGS = {"size_px": 32, "rounds": 3, "budget_s": 0.2}
-
-
-def priced(name: str, cost: Any = SETTINGS, **changes: Any) -> Cell:
-    node = OmegaConf.to_container(compose_preset(name)) | changes
-    content = {"network": node, "study": {"options": {"cost": cost} if cost else {}}}
-    return Cell("0" * 12, content, Path(), {"network": node["name"]}, {})
-
-
-def test_costs_are_kept_and_measured_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    cells = [priced("unet_tiny"), priced("ddn_small"), priced("unet_tiny")]
-    keep_network_costs(cells, tmp_path, Console())
-    found = network_costs(tmp_path)
-    assert found is not None
-    assert list(found.networks) == ["unet_tiny", "ddn_small"]
-    assert [cost.parameters for cost in found.networks.values()] == [1727, 19737]
-    assert all(cost.timing.median > 0 and not cost.failure for cost in found.networks.values())
-    assert "Timing 2 networks" in capsys.readouterr().out
-    path = tmp_path / NETWORK_COSTS / "study.json"
-    before = path.read_text()
-    keep_network_costs(cells, tmp_path, Console())
-    assert path.read_text() == before
-    assert not capsys.readouterr().out
-    path.write_text(json.dumps(json.loads(before) | {"fingerprint": "of another machine"}))
-    keep_network_costs(cells[:1], tmp_path, Console())
-    found = network_costs(tmp_path)
-    assert found is not None
-    assert list(found.networks) == ["unet_tiny"]
-
-
-def test_a_network_that_fails_is_said_and_the_others_are_timed(tmp_path: Path) -> None:
-    cells = [priced("unet_tiny"), priced("ddn_small", _target_="slackoff.networks.NoSuch")]
-    keep_network_costs(cells, tmp_path, Console())
-    found = network_costs(tmp_path)
-    assert found is not None
-    assert found.networks["unet_tiny"].timing.rounds == 3
-    assert "NoSuch" in found.networks["ddn_small"].failure
-
-
-def test_a_study_that_does_not_ask_has_none(tmp_path: Path) -> None:
-    keep_network_costs([priced("unet_tiny", cost=None)], tmp_path, Console())
-    assert network_costs(tmp_path) is None
-
-
-@pytest.mark.parametrize(
-    ("cost", "sentence"),
-    [
-        ({"size": 32}, r"study\.options\.cost\.size is not known: give size_px, rounds, budget_s"),
-        ({"size_px": 8}, r"study\.options\.cost\.size_px=8 cannot be: give a whole number from 16 up"),
-        ({"budget_s": 0}, r"study\.options\.cost\.budget_s=0 cannot be"),
-        (True, r"study\.options\.cost=True is not known"),
-    ],
-)
-def test_mistakes_are_found_before_training(cost: Any, sentence: str) -> None:
-    with pytest.raises(SlackoffError, match=sentence):
-        check_network_costs([priced("unet_tiny", cost=cost)], PlannerProcess())
-
-
-def test_one_name_is_one_network() -> None:
-    with pytest.raises(SlackoffError, match="Two networks of this study have the name unet_tiny"):
-        check_network_costs([priced("unet_tiny"), priced("unet_tiny", width=5)], PlannerProcess())

@@ -144,7 +144,7 @@ def test_a_note_that_many_cells_have_is_printed_once(make: Make, capsys: pytest.
 
 def test_a_sweep_can_end_after_so_many_failures(make: Make):
     cells, console = make(5, "end('failed', 1, 'no luck')"), Console(record=True, width=200)
-    found = states(run_cells(cells, resources(SLOTS[:1], stop_after=2), console))
+    found = states(run_cells(cells, resources(SLOTS[:1], on_failure="stop_after=2"), console))
     assert found == ["failed", "failed", "pending", "pending", "pending"]
     assert "2 cells failed: the 3 that wait are left" in console.export_text()
 
@@ -153,7 +153,7 @@ def test_a_sweep_can_end_after_so_many_failures(make: Make):
 def test_a_cell_over_its_time_limit_is_a_failure_and_the_others_go_on(make: Make, deaf: bool):
     first = "signal.signal(signal.SIGTERM, signal.SIG_IGN)" if deaf else "pass"
     cells = make(2, f"{first}\ntrain(60 if options.slot == 'cpu 0' else 0)")
-    statuses = run_cells(cells, resources(time_limit_s=3, grace_s=0.5), QUIET)
+    statuses = run_cells(cells, resources(time_limit_h=3 / 3600, grace_s=0.5), QUIET)
     assert states(statuses) == ["failed", "done"]
     assert "over its time limit of" in str(statuses[0].last_error)
     (attempt,) = attempts(cells[0].folder)
@@ -196,32 +196,28 @@ def test_one_cell_that_dies_does_not_stop_the_other(make: Make):
 
 
 @pytest.mark.parametrize(
-    ("code", "expected"),
+    ("code", "exit_code", "words"),
     [
-        ("end_attempt(held, 'failed', 'no luck'); sys.exit(CellExit.FAILED)", (CellExit.FAILED, "no luck")),
-        ("sys.exit(CellExit.LOST)", (CellExit.ELSEWHERE, None)),
+        ("end_attempt(held, 'failed', 'no luck'); sys.exit(CellExit.FAILED)", CellExit.FAILED, "no luck"),
+        ("sys.exit(CellExit.LOST)", CellExit.ELSEWHERE, None),
+        ("sys.exit(CellExit.UNWRITTEN)", CellExit.FAILED, "could not be written for a while: free space or make it"),
     ],
-    ids=["the ledger is believed", "taken over by another process"],
+    ids=["the ledger is believed", "taken over by another process", "unwritten"],
 )
-def test_what_a_cell_says_of_its_end(make: Make, code: str, expected: Ending):
+def test_what_a_cell_says_of_its_end(make: Make, code: str, exit_code: CellExit, words: str | None):
     (cell,) = make(1, code)
-    assert ending(cell) == expected
+    found = ending(cell)
+    newest = latest(cell.folder)
+    assert newest is not None
+    assert found.exit == exit_code
+    assert found.reason == newest.error
+    assert (words or "None") in str(found.reason)
 
 
 def test_a_cell_that_is_done_and_could_only_not_end_its_attempt_is_done(make: Make, monkeypatch):
     (cell,) = make(1, "write('done'); sys.exit(CellExit.UNWRITTEN)")
     monkeypatch.setattr(backend_module, "end_attempt", refuse)
     assert ending(cell) == (CellExit.DONE, None)
-
-
-def test_a_cell_that_could_not_write_for_a_while_says_so_in_the_ledger(make: Make):
-    (cell,) = make(1, "sys.exit(CellExit.UNWRITTEN)")
-    exit_code, reason = ending(cell)
-    assert exit_code == CellExit.FAILED
-    assert f"{cell.folder} could not be written for a while: free space or make it writable" in str(reason)
-    newest = latest(cell.folder)
-    assert newest is not None
-    assert newest.error == reason
 
 
 @pytest.mark.parametrize(
@@ -460,4 +456,4 @@ def test_two_drivers_on_one_folder_end_at_one_signal_each(make: Make, number: in
 )
 def test_a_setting_that_cannot_be_is_refused(setting: str, value: object, cure: str):
     with pytest.raises(SlackoffError, match=f"hydra.launcher.{setting}={value} {cure}"):
-        Policy.of(**{setting: value})
+        Policy(**{setting: value})

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from slackoff.cell.launch import CellExit, LaunchOptions
 from slackoff.cell.process import main
-from slackoff.cli.app import app
+from slackoff.cli.app import _guarded_statuses, app
 from slackoff.record import files, ledger
 from slackoff.record import status as status_module
 from slackoff.record.files import read_text
@@ -338,7 +338,7 @@ def test_the_place_of_a_cell_is_shown_although_its_heartbeat_cannot_be_read(tmp_
 def test_status_shows_the_others_where_one_cannot_be_read(cells, fault):
     fault.put_on(cells[0].folder)
     runs = cells[0].folder.parents[1]
-    found = CliRunner().invoke(app.app, ["status", "--runs", str(runs)])
+    found = CliRunner().invoke(app, ["status", "--runs", str(runs)])
     assert found.exit_code == 0
     assert [cell.id in found.stdout for cell in cells] == [False, True, True]
     assert found.stderr.count("could not be used for a while") == 1
@@ -346,9 +346,9 @@ def test_status_shows_the_others_where_one_cannot_be_read(cells, fault):
 
 def test_status_watch_keeps_what_was_known(cells, fault):
     runs, known = cells[0].folder.parents[1], dict[str, Status]()
-    assert len(app._guarded_statuses(runs, HeartbeatMonitor(), known)) == 3
+    assert len(_guarded_statuses(runs, HeartbeatMonitor(), known)) == 3
     fault.put_on(cells[0].folder)
-    assert len(app._guarded_statuses(runs, HeartbeatMonitor(), known)) == 3
+    assert len(_guarded_statuses(runs, HeartbeatMonitor(), known)) == 3
 
 
 def test_watching_goes_on_where_the_folder_cannot_be_read(monkeypatch):

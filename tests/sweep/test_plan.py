@@ -16,10 +16,6 @@ from slackoff.sweep.plan import plan
 from slackoff.sweep.study import _write_study
 
 
-def identity(composed, *overrides: str) -> str:
-    return plan([composed(*overrides)], [[]])[0].id
-
-
 def write_photos(folder: Path, seed: int = 0) -> Path:
     folder.mkdir(parents=True)
     generator = np.random.default_rng(seed)
@@ -29,67 +25,45 @@ def write_photos(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def test_a_moved_folder_is_the_same_cell_and_a_changed_picture_another(composed, tmp_path):
-    first = write_photos(tmp_path / "a")
-    second = write_photos(tmp_path / "b")
-    third = write_photos(tmp_path / "c", seed=1)
-    ids = [
-        identity(composed, "background=folder", f"background.root={root}", "background.held_out=1")
-        for root in (first, second, third)
-    ]
-    assert ids[0] == ids[1]
-    assert ids[0] != ids[2]
+def test_a_moved_folder_is_the_same_cell_and_a_changed_picture_another(planned, tmp_path):
+    roots = [write_photos(tmp_path / "a"), write_photos(tmp_path / "b"), write_photos(tmp_path / "c", seed=1)]
+    jobs = [["background=folder", f"background.root={root}", "background.held_out=1"] for root in roots]
+    first, moved, changed = (planned(job)[0].id for job in jobs)
+    assert first == moved != changed
 
 
-def test_the_axis_of_a_choice_for_another_place_has_the_names_of_the_choices(composed):
-    choices = ["full_y", "slackoff_v1"]
-    jobs = [["evaluation=rain100l", f"protocol@evaluation.protocol={choice}"] for choice in choices]
-    planned = plan([composed(*job) for job in jobs], jobs, fingerprints=Fingerprints(missing_allowed=True))
-    assert [cell.axes["protocol"] for cell in planned] == ["full_y", "slackoff-v1"]
+NETWORKS = [["network=unet_tiny", "seed=0"], ["network=resnet_small", "seed=0"], ["network=unet_tiny", "seed=0"]]
+PROTOCOLS = [["evaluation=rain100l", f"protocol@evaluation.protocol={choice}"] for choice in ("full_y", "slackoff_v1")]
+TERMS = ("~task.terms", "+task.terms={pixel:{_target_:torch.nn.MSELoss},edge:{_target_:torch.nn.L1Loss}}")
+WEIGHTINGS = [["task=multitask", *TERMS, f"weighting@task.weighting={choice}"] for choice in ("gb", "lb")]
+TERM_SETS = [["task=multitask", f"terms@task.terms={choice}"] for choice in ("pixel_edge", "pixel_edge_texture")]
 
 
-def test_equal_cells_are_planned_once_and_axes_are_what_differs(composed):
-    overrides = [["network=unet_tiny", "seed=0"], ["network=resnet_small", "seed=0"], ["network=unet_tiny", "seed=0"]]
-    cells = plan([composed(*job) for job in overrides], overrides)
-    assert [cell.axes for cell in cells] == [
-        {"patch_count": 4, "network": "unet_tiny"},
-        {"patch_count": 4, "network": "resnet_small"},
-    ]
-    assert cells[0].folder.name == cells[0].id
-    assert cells[0].label["background"] == "builtin"
-
-
-def test_groups_within_a_task_are_axes_by_their_names(composed):
-    terms = "~task.terms", "+task.terms={pixel:{_target_:torch.nn.MSELoss},edge:{_target_:torch.nn.L1Loss}}"
-    jobs = [["task=multitask", *terms, f"weighting@task.weighting={choice}"] for choice in ("gb", "lb")]
-    cells = plan([composed(*job) for job in jobs], jobs)
-    assert [cell.axes for cell in cells] == [
-        {"patch_count": 4, "weighting": "gb"},
-        {"patch_count": 4, "weighting": "lb"},
-    ]
-    configs = [composed(*jobs[0]), composed("task=multitask")]
-    cells = plan(configs, [["terms@task.terms=pixel_edge"], ["terms@task.terms=pixel_edge_texture"]])
-    assert [cell.axes["terms"] for cell in cells] == ["pixel+edge", "pixel+edge+texture"]
-
-
-def test_a_value_that_must_be_given_is_named(composed):
-    with pytest.raises(SlackoffError, match=r"background\.root is not given: add background\.root="):
-        plan([composed("background=folder")], [[]])
+@pytest.mark.parametrize(
+    ("jobs", "axis", "values"),
+    [
+        (NETWORKS, "network", ["unet_tiny", "resnet_small"]),  # equal cells are planned once
+        ([["network.width=4"], ["network.width=4", "seed=3"]], "seed", [0, 3]),  # a key that only some jobs set
+        (PROTOCOLS, "protocol", ["full_y", "slackoff-v1"]),
+        (WEIGHTINGS, "weighting", ["gb", "lb"]),
+        (TERM_SETS, "terms", ["pixel+edge", "pixel+edge+texture"]),
+    ],
+    ids=["networks", "some jobs", "protocols", "weightings", "terms"],
+)
+def test_axes_are_what_differs_by_the_names_of_choices(planned, jobs, axis, values):
+    cells = planned(*jobs, missing_allowed=True)
+    assert [cell.axes for cell in cells] == [{"patch_count": 4, axis: value} for value in values]
+    assert [cell.folder.name for cell in cells] == [cell.id for cell in cells]
+    assert {cell.label["background"] for cell in cells} == {"builtin"}
 
 
 def test_plain_configs_are_the_same_cells_as_composed_ones(composed):
     config = composed("rain=medium")
     (cell,) = plan([resolved(config)], [[]])
-    assert cell.id == identity(composed, "rain=medium")
+    assert cell.id == plan([config], [[]])[0].id
     assert cell.config.rain.name == "medium"
     assert cell.config.background.seed == 0
     assert cell.status().steps_total == 20
-
-
-def test_a_key_that_only_some_jobs_set_is_an_axis(composed):
-    overrides = [["network.width=4"], ["network.width=4", "seed=3"]]
-    cells = plan([composed(*job) for job in overrides], overrides)
-    assert [cell.axes for cell in cells] == [{"patch_count": 4, "seed": 0}, {"patch_count": 4, "seed": 3}]
 
 
 def test_every_test_set_counts_and_its_folder_is_read_once(composed, tmp_path, monkeypatch):
@@ -138,8 +112,7 @@ def test_what_the_command_line_varies_beside_a_variant_is_an_axis(composed):
     assert all(set(axes) == {"variant", "seed", "rain"} for axes in found)
 
 
-def test_a_study_draws_the_test_sets_of_all_its_cells(composed):
-    jobs = [[f"evaluation={name}"] for name in ("rain100l", "rain100h")]
-    configs = [composed(*job, "study.test_sets=[rain100h,rain100l,sirr]") for job in jobs]
-    folder = _write_study(plan(configs, jobs, fingerprints=Fingerprints(missing_allowed=True)))
+def test_a_study_draws_the_test_sets_of_all_its_cells(planned):
+    jobs = [[f"evaluation={name}", "study.test_sets=[rain100h,rain100l,sirr]"] for name in ("rain100l", "rain100h")]
+    folder = _write_study(planned(*jobs, missing_allowed=True))
     assert json.loads((folder / "study.json").read_text())["test_sets"] == ["rain100h", "rain100l"]

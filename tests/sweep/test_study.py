@@ -11,12 +11,23 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
+from rich.console import Console
 from typer.testing import CliRunner
 
 from slackoff.__main__ import main
+from slackoff.analysis.cost import NETWORK_COSTS, network_costs
 from slackoff.cli.app import app
+from slackoff.config.presets import compose_preset
+from slackoff.errors import SlackoffError
 from slackoff.record.status import Status
-from slackoff.sweep.local import make_slots
+from slackoff.sweep.backend import Resources, Slot
+from slackoff.sweep.expand import resolved
+from slackoff.sweep.local import LocalBackend
+from slackoff.sweep.manifest import Job
+from slackoff.sweep.plan import Cell
+from slackoff.sweep.planner_process import PlannerProcess
+from slackoff.sweep.study import keep_network_costs, run_jobs
 
 COMMAND = [sys.executable, "-m", "slackoff"]
 
@@ -186,11 +197,101 @@ def test_wandb_that_cannot_be_reached_stops_nothing(tmp_path):
     assert status.state == "done"
 
 
-def test_threads_depend_on_the_machine_alone(monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(12)), raising=False)
-    slots = make_slots()
-    assert len(slots) == 8
-    assert {slot.environment["OMP_NUM_THREADS"] for slot in slots} == {"1"}
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
-    assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in make_slots()] == ["2", "3"]
+CHEAP = ("size=smoke", "schedule.steps=4", "trainer.precision=32-true", "logger.wandb=false")
+EXPERIMENTS = {"rainrange": 4, "category": 2, "transfer": 2, "table2": 3, "paper150": 3, "moss_ablation": 6, "moss": 2}
+EXPERIMENTS |= {"semi_generalisation": 4, "zoo": 8, "menet_ablation": 3, "menet_table2": 1, "menet_lossnet": 2}
+EXPERIMENTS |= {"menet_slacking": 3}
+"""Experiments whose smoke size takes minutes, with their number of cells."""
+
+
+@pytest.mark.parametrize(
+    ("experiment", "count"),
+    [("balance", 4), *(pytest.param(*item, marks=pytest.mark.slow) for item in EXPERIMENTS.items())],
+)
+def test_a_study_ends_in_a_report(tmp_path: Path, experiment: str, count: int) -> None:
+    result = run(f"+experiment={experiment}", "-m", *CHEAP, cwd=tmp_path, COLUMNS="80")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "\N{HORIZONTAL ELLIPSIS}" not in result.stdout.partition("interval")[0].partition("took")[2]
+    (file,) = tmp_path.glob(f"runs/studies/{experiment}-*/study.json")
+    content = json.loads(file.read_text())
+    assert len(content["cells"]) == count
+    done = {status.id for status in statuses(tmp_path).values() if status.state == "done"}
+    assert {cell["id"] for cell in content["cells"]} <= done
+    assert (file.parent / "index.html").stat().st_size > 50_000
+    claims = json.loads((file.parent / "claims.json").read_text())
+    assert {claim["verdict"] for claim in claims} <= {"supported", "contradicted", "not enough data"}
+    assert list((file.parent / "figures").glob("curves*.png"))
+
+
+@pytest.mark.slow
+def test_a_cell_that_studies_share_is_trained_once(tmp_path: Path) -> None:
+    for experiment in ("rainrange", "balance"):
+        test_a_study_ends_in_a_report(tmp_path, experiment, 4)
+    assert len(list(tmp_path.glob("runs/studies/*/study.json"))) == 2
+    assert [status.attempts for status in statuses(tmp_path).values()] == [1] * 4  # rain small, large: N = 4, 16
+
+
+HERE = Resources([Slot({}, "cpu 0")], LocalBackend())
+SETTINGS = {"size_px": 32, "rounds": 3, "budget_s": 0.2}
+
+
+def priced(name: str, cost: Any = SETTINGS, **changes: Any) -> Cell:
+    node = OmegaConf.to_container(compose_preset(name)) | changes
+    content = {"network": node, "study": {"options": {"cost": cost} if cost else {}}}
+    return Cell("0" * 12, content, Path(), {"network": node["name"]}, {})
+
+
+def test_costs_are_kept_and_measured_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cells = [priced("unet_tiny"), priced("ddn_small"), priced("unet_tiny")]
+    keep_network_costs(cells, tmp_path, Console())
+    found = network_costs(tmp_path)
+    assert found is not None
+    assert list(found.networks) == ["unet_tiny", "ddn_small"]
+    assert [cost.parameters for cost in found.networks.values()] == [1727, 19737]
+    assert all(cost.timing.median > 0 and not cost.failure for cost in found.networks.values())
+    assert "Timing 2 networks" in capsys.readouterr().out
+    path = tmp_path / NETWORK_COSTS / "study.json"
+    before = path.read_text()
+    keep_network_costs(cells, tmp_path, Console())
+    assert path.read_text() == before
+    assert not capsys.readouterr().out
+    path.write_text(json.dumps(json.loads(before) | {"fingerprint": "of another machine"}))
+    keep_network_costs(cells[:1], tmp_path, Console())
+    found = network_costs(tmp_path)
+    assert found is not None
+    assert list(found.networks) == ["unet_tiny"]
+
+
+def test_a_network_that_fails_is_said_and_the_others_are_timed(tmp_path: Path) -> None:
+    cells = [priced("unet_tiny"), priced("ddn_small", _target_="slackoff.networks.NoSuch")]
+    keep_network_costs(cells, tmp_path, Console())
+    found = network_costs(tmp_path)
+    assert found is not None
+    assert found.networks["unet_tiny"].timing.rounds == 3
+    assert "NoSuch" in found.networks["ddn_small"].failure
+
+
+def test_a_study_that_does_not_ask_has_none(tmp_path: Path) -> None:
+    keep_network_costs([priced("unet_tiny", cost=None)], tmp_path, Console())
+    assert network_costs(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("cost", "sentence"),
+    [
+        ({"size_px": 8}, r"study\.options\.cost\.size_px=8 cannot be: give a whole number from 16 up"),
+        ({"budget_s": 0}, r"study\.options\.cost\.budget_s=0 cannot be"),
+        ({"size": 32}, r"study\.options\.cost\.size=32 is not known: did you mean 'study\.options\.cost\.size_px'\?"),
+        (True, r"study\.options\.cost=true cannot be: give keys and their values"),
+    ],
+)
+def test_mistakes_in_what_networks_cost_are_found_before_training(composed, cost: Any, sentence: str) -> None:
+    config = composed()
+    OmegaConf.update(config, "study.options.cost", cost, force_add=True)
+    with pytest.raises(SlackoffError, match=sentence):
+        run_jobs([Job([])], [resolved(config)], HERE, PlannerProcess(), Console(quiet=True))
+
+
+def test_one_name_is_one_network() -> None:
+    with pytest.raises(SlackoffError, match="Two networks of this study have the name unet_tiny"):
+        keep_network_costs([priced("unet_tiny"), priced("unet_tiny", width=5)], Path(), Console())

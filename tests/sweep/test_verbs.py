@@ -5,21 +5,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from typer.testing import CliRunner, Result
 
 from slackoff.cli.app import app
 from slackoff.record.status import State, Status
 from slackoff.sweep import driver as driver_module
-from slackoff.sweep.plan import Cell, plan
+from slackoff.sweep.plan import Cell
 
 STATES: tuple[State, ...] = ("failed", "done", "interrupted", "pending")
 
 
 @pytest.fixture
-def record(composed: Callable[..., DictConfig]) -> list[Cell]:
+def record(planned: Callable[..., list[Cell]]) -> list[Cell]:
     """Four cells, one in each state."""
-    cells = plan([composed(f"seed={seed}") for seed in range(4)], [[]] * 4)
+    cells = planned(*([f"seed={seed}"] for seed in range(4)))
     for cell, state in zip(cells, STATES, strict=True):
         cell.folder.mkdir(parents=True)
         (cell.folder / "config.yaml").write_text(OmegaConf.to_yaml(cell.config))

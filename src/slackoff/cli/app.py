@@ -21,7 +21,7 @@ from slackoff.record.observed import observed_status
 from slackoff.record.status import State, Status
 
 if TYPE_CHECKING:
-    from slackoff.sweep.cost import Pace
+    from slackoff.sweep.display import Pace
 
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -41,8 +41,7 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Keep showing it until Ctrl-C.")] = False,
 ) -> None:
     """Show every cell: what it is, its state, how far it is, what went wrong."""
-    from slackoff.sweep.cost import Pace
-    from slackoff.sweep.display import watch_statuses
+    from slackoff.sweep.display import Pace, watch_statuses
 
     signs, known = HeartbeatMonitor(), dict[str, Status]()
     if watch:

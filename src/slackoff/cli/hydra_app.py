@@ -28,17 +28,14 @@ def run() -> None:
     """Compose the command line's config and run it; ends with one of the ``exit_codes``."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let exceptions through to the lines below
     sys.argv[1:] = overrides_last(without_dry_run(sys.argv[1:]))
-    if "-m" not in sys.argv and "--multirun" not in sys.argv:
-        _hint_at_multirun()
-    _keep_the_name_ray()
-    with _mistakes_in_one_sentence():
-        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(_single)()
-
-
-def _keep_the_name_ray() -> None:
-    """Where hydra-ray-launcher is installed, Hydra would hold our ``hydra/launcher=ray`` to its schema: drop that."""
+    flags = any(argument.startswith("-") for argument in sys.argv[1:])
+    if not flags and any(argument.startswith("+experiment=") for argument in sys.argv[1:]):
+        print("One cell of the study; add -m for all of them.", file=sys.stderr)
+    # Where hydra-ray-launcher is installed, Hydra would hold our hydra/launcher=ray to its schema: drop that.
     Plugins.instance()  # finds the plugins, which register what they have
     ConfigStore.instance().repo.get("hydra", {}).get("launcher", {}).pop("ray.yaml", None)
+    with _mistakes_in_one_sentence():
+        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(_single)()
 
 
 @contextmanager
@@ -50,7 +47,7 @@ def _mistakes_in_one_sentence() -> Iterator[None]:
     except (HydraException, OmegaConfBaseException) as error:
         from slackoff.config.mistakes import explain
 
-        _stop(explain(error, sys.argv[1:], config_folder()))
+        _stop(explain(error, sys.argv[1:]))
     except OSError as error:
         _stop(
             f"{error.filename or 'A file'} cannot be used ({error.strerror}): make it writable, free space, "
@@ -105,12 +102,6 @@ def without_dry_run(arguments: list[str]) -> list[str]:
     if "--dry-run" not in arguments:
         return arguments
     return [*(item for item in arguments if item != "--dry-run"), "hydra.launcher.dry_run=true"]
-
-
-def _hint_at_multirun() -> None:
-    flags = any(argument.startswith("-") for argument in sys.argv[1:])
-    if not flags and any(argument.startswith("+experiment=") for argument in sys.argv[1:]):
-        print("One cell of the study; add -m for all of them.", file=sys.stderr)
 
 
 def _stop(sentence: str) -> None:

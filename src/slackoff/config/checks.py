@@ -41,11 +41,20 @@ class Checks:
         if labelled:
             self._once(lambda: _check_labelled(config), labelled=labelled, side=side, evaluation=config.evaluation)
         else:
-            self._once(lambda: _check_rain(config), rain=config.rain, side=side)
+            self._once(
+                lambda: build.build(config.rain, "rain").check_side(side, "background.patch_size_px"),
+                rain=config.rain,
+                side=side,
+            )
             build.build_bank(config, backgrounds)
         if config.get("unlabelled"):
             parts = {"background": config.background, "labelled": labelled, "unlabelled": config.unlabelled}
-            self._once(lambda: _check_unlabelled(config, backgrounds), **parts)
+            self._once(
+                lambda: build.build(config.unlabelled, "unlabelled").check(
+                    build.build_surroundings(config, backgrounds)
+                ),
+                **parts,
+            )
         self._once(lambda: bool(build.build_evaluator(config, backgrounds)), **photos, evaluation=config.evaluation)
         if start := config.get("start_from"):
             self._once(lambda: bool(build.build_started_network(config)), network=config.network, start_from=start)
@@ -63,10 +72,6 @@ class Checks:
         return found
 
 
-def _check_rain(config: DictConfig) -> None:
-    build.build(config.rain, "rain").check_side(config.background.patch_size_px, "background.patch_size_px")
-
-
 def _check_labelled(config: DictConfig) -> None:
     labelled = build.build_labelled(config)
     assert labelled is not None
@@ -82,10 +87,6 @@ def _check_labelled(config: DictConfig) -> None:
                     f"labelled.root={labelled.root}: a network is not tested on what it was trained on, so take it "
                     "away from one of them"
                 )
-
-
-def _check_unlabelled(config: DictConfig, backgrounds: build.Backgrounds) -> None:
-    build.build(config.unlabelled, "unlabelled").check(build.build_surroundings(config, backgrounds))
 
 
 def _check_combinations(config: DictConfig, measured_only: bool) -> None:

@@ -6,14 +6,13 @@ Everything runs on torch's meta device, on sizes without values.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from omegaconf import DictConfig
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from slackoff.config import build, config_folder
+from slackoff.config import build
 from slackoff.config.presets import compose_preset, preset_names
 from slackoff.data import RainyBatch
 from slackoff.errors import SlackoffError
@@ -81,16 +80,13 @@ def count_step(config: DictConfig) -> float:
     return float(counter.get_total_flops())
 
 
-def count_presets(conf: Path | None = None) -> list[NetworkCounts]:
-    """The counts of each preset in ``network/`` of a Hydra tree (the project's if None), for an image of 128 x 128,
-    the network with the fewest parameters first.
+def count_presets() -> list[NetworkCounts]:
+    """The counts of each preset, for an image of 128 x 128, the network with the fewest parameters first.
 
     Raises:
         SlackoffError: a preset that cannot be read, or describes no network for images.
     """
-    conf = conf or config_folder()
-    nodes = {preset: compose_preset(preset, conf) for preset in preset_names(conf)}
-    rows = [count_network(preset, node, TABLE_SIDE_PX) for preset, node in nodes.items()]
+    rows = [count_network(preset, compose_preset(preset), TABLE_SIDE_PX) for preset in preset_names()]
     return sorted(rows, key=lambda row: row.parameters)
 
 

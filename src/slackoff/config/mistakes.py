@@ -9,19 +9,19 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+from slackoff.config import config_folder
 from slackoff.config.schema import Config
 from slackoff.errors import did_you_mean
 
 
-def explain(error: Exception, arguments: Sequence[str], conf: Path) -> str:
+def explain(error: Exception, arguments: Sequence[str]) -> str:
     """Say what is wrong with a command line.
 
     Args:
         error: what Hydra or OmegaConf raised.
         arguments: the command line.
-        conf: the config tree.
     """
-    text = str(error)
+    text, conf = str(error), config_folder()
     if found := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
         group, wrong = found.groups()
         known = [path.stem for path in sorted((conf / group).glob("*.yaml"))]
@@ -38,16 +38,11 @@ def explain(error: Exception, arguments: Sequence[str], conf: Path) -> str:
 def _choice_first(wrong: str, known: Sequence[str], conf: Path) -> str:
     """For a key of a group of which nothing is chosen: the choices; nothing for another key."""
     group, dot, _ = wrong.partition(".")
-    files = [path for path in sorted((conf / group).glob("*.yaml")) if not _sets_nothing(path)]
-    choices = [path.stem for path in files]
+    files = sorted((conf / group).glob("*.yaml"))
+    choices = [path.stem for path in files if OmegaConf.load(path) != {}]  # one only says that there is none
     if not dot or not choices or not known or any(key.startswith(f"{group}.") for key in known):
         return ""
     return f"choose {' or '.join(f'{group}={choice}' for choice in choices)} as well."
-
-
-def _sets_nothing(choice: Path) -> bool:
-    """Whether a choice only says that there is nothing of its group."""
-    return OmegaConf.load(choice) == {}
 
 
 def _suggest(wrong: str, known: Sequence[str]) -> str:

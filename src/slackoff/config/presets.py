@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -15,32 +14,32 @@ from slackoff.config import config_folder
 from slackoff.errors import SlackoffError, did_you_mean
 
 
-def preset_names(conf: Path | None = None) -> list[str]:
-    """The presets in ``network/`` of a Hydra tree (the project's if None), by name."""
-    return sorted(path.stem for path in ((conf or config_folder()) / "network").glob("*.yaml"))
+def preset_names() -> list[str]:
+    """The presets in ``network/`` of the Hydra tree, by name."""
+    return sorted(path.stem for path in (config_folder() / "network").glob("*.yaml"))
 
 
-def check_presets(names: Collection[str], key: str, conf: Path | None = None) -> None:
+def check_presets(names: Collection[str], key: str) -> None:
     """Refuse names of no preset.
 
     Raises:
         SlackoffError: with the name that comes closest, and the key under which the wrong one was given.
     """
-    known = preset_names(conf)
+    known = preset_names()
     for name in names:
         if name not in known:
             cure = did_you_mean(name, known, "see python -m slackoff networks.")
             raise SlackoffError(f"There is no network '{name}' ({key}): {cure}")
 
 
-def compose_preset(preset: str, conf: Path | None = None) -> DictConfig:
+def compose_preset(preset: str) -> DictConfig:
     """The node of a preset.
 
     Raises:
         SlackoffError: its file cannot be read.
     """
     try:
-        with _tree(conf or config_folder()):
+        with _outside_hydra(), initialize_config_dir(str(config_folder()), version_base="1.3"):
             node = compose(f"network/{preset}").network
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
         raise SlackoffError(f"network/{preset}.yaml cannot be read: {' '.join(str(error).split())}") from error
@@ -49,12 +48,11 @@ def compose_preset(preset: str, conf: Path | None = None) -> DictConfig:
 
 
 @contextmanager
-def _tree(conf: Path) -> Iterator[None]:
-    """Compose from a tree, also inside a command that Hydra runs, which is given its own tree back."""
+def _outside_hydra() -> Iterator[None]:
+    """Lets other configs be composed also inside a command that Hydra runs, which is given its own tree back."""
     outer = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(conf), version_base="1.3"):
-            yield
+        yield
     finally:
         GlobalHydra.instance().hydra = outer

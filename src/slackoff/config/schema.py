@@ -127,13 +127,21 @@ class Trainer(TypedDict):
     ranks: NotRequired[Count]
 
 
+class NetworkCost(TypedDict, total=False):
+    """How long the networks of a study are timed, as in ``slackoff.measurements.runtime.NetworkCostMeasurement``."""
+
+    size_px: int
+    rounds: int
+    budget_s: float
+
+
 class Options(TypedDict, total=False):
     """How a study is drawn."""
 
     balance_margin: float
     joined_test_sets: dict[str, list[str]]
     distributions: list[str] | None
-    cost: Node | None
+    cost: NetworkCost
 
 
 class Study(TypedDict):

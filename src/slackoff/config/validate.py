@@ -6,7 +6,7 @@ looking at a node does, as its classes need it.
 """
 
 import inspect
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from os import PathLike
@@ -85,14 +85,21 @@ def checked_node(values: Any, key: str, given: Collection[str] = (), kinds: Sequ
     """
     if not isinstance(values, dict) or "_target_" not in values:
         raise SlackoffError(f"{key} has no _target_: name the class to make")
-    _check_targets(values, key)
+    for place, node in _nodes(values, key):
+        for name in _OF_HYDRA:
+            if name in node:
+                raise SlackoffError(f"{place}.{name} is refused: give arguments by their names beside _target_")
+        if "_target_" in node and str(node["_target_"]).rpartition(".")[0] not in ALLOWED_TARGETS:
+            raise _refused(place, node["_target_"])
     found = _with_classes(values, key)
     wanted = [getattr(import_module(kind.rpartition(".")[0]), kind.rpartition(".")[2]) for kind in kinds]
     if wanted and not any(_is_kind(found["_target_"], kind) for kind in wanted):
         raise SlackoffError(
             f"{key}._target_={values['_target_']} cannot be: give a class that is a {' or '.join(kinds)}"
         )
-    _check_nodes(found, key, given)
+    for place, node in _nodes(found, key):
+        if "_target_" in node:
+            check_arguments(node["_target_"], node, place, given if node is found else ())
     return found
 
 
@@ -113,18 +120,15 @@ def _check(key: str, value: Any, hint: Any) -> None:
         _check_value(key, value, Annotated[(hint, *marks)] if marks else hint)
 
 
-def _check_targets(value: Any, key: str) -> None:
-    """Refuse what may not be named, wherever it stands in a value; nothing is imported for that."""
+def _nodes(value: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every mapping in a value, outer ones first, with the key under which it stands."""
     if isinstance(value, list):
         for index, item in enumerate(value):
-            _check_targets(item, f"{key}[{index}]")
+            yield from _nodes(item, f"{key}[{index}]")
     if isinstance(value, dict):
+        yield key, value
         for name, item in value.items():
-            if name in _OF_HYDRA:
-                raise SlackoffError(f"{key}.{name} is refused: give arguments by their names beside _target_")
-            if name == "_target_" and str(item).rpartition(".")[0] not in ALLOWED_TARGETS:
-                raise _refused(key, item)
-            _check_targets(item, f"{key}.{name}")
+            yield from _nodes(item, f"{key}.{name}")
 
 
 def _with_classes(value: Any, key: str) -> Any:
@@ -142,8 +146,6 @@ def _with_classes(value: Any, key: str) -> Any:
 def _class(target: Any, key: str) -> type:
     """The class of that name, which is one that a module of ``ALLOWED_TARGETS`` defines, not one that it imports."""
     module, _, name = str(target).rpartition(".")
-    if module not in ALLOWED_TARGETS:
-        raise _refused(key, target)
     source = import_module(module)
     found = getattr(source, name, None)
     if found is None:
@@ -173,49 +175,28 @@ class Parameters(NamedTuple):
 @cache
 def parameters(kind: type) -> Parameters:
     """The arguments of a class; where it hands keywords on to the class behind it, also what that takes."""
-    found = _own_parameters(kind)
-    if not found.open:
-        return found
+    try:
+        initial = kind.__init__ if kind.__init__ is not object.__init__ else kind.__new__  # type: ignore[misc]
+        hints = get_type_hints(initial, include_extras=True)
+    except (NameError, TypeError):  # annotations of names that only a type checker sees
+        hints = {}
+    listed = inspect.signature(kind).parameters.values()
+    named = [each for each in listed if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
+    types = {each.name: hints.get(each.name, Any) for each in named}
+    required = [each.name for each in named if each.default is each.empty]
+    if not any(each.kind is each.VAR_KEYWORD for each in listed):
+        return Parameters(types, required, False)
     maker, *behind = (base for base in kind.__mro__ if "__init__" in vars(base) and base is not object)
     if _is_framework(maker):  # torch's Module takes keywords only to refuse them
-        return found._replace(open=False)
+        return Parameters(types, required, False)
     if not behind or _is_framework(behind[0]):
-        return found
+        return Parameters(types, required, True)
     further = parameters(behind[0])
-    required = list(dict.fromkeys([*found.required, *further.required]))
-    return Parameters({**further.types, **found.types}, required, further.open)
+    return Parameters({**further.types, **types}, [*dict.fromkeys([*required, *further.required])], further.open)
 
 
 def _is_framework(kind: type) -> bool:
     return kind.__module__.partition(".")[0] in ("torch", "typing")
-
-
-def _own_parameters(kind: type) -> Parameters:
-    listed = inspect.signature(kind).parameters.values()
-    maker = kind.__init__ if kind.__init__ is not object.__init__ else kind.__new__  # type: ignore[misc]
-    try:
-        hints = get_type_hints(maker, include_extras=True)
-    except (NameError, TypeError):  # annotations of names that only a type checker sees
-        hints = {}
-    named = [each for each in listed if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
-    return Parameters(
-        {each.name: hints.get(each.name, Any) for each in named},
-        [each.name for each in named if each.default is each.empty],
-        any(each.kind is each.VAR_KEYWORD for each in listed),
-    )
-
-
-def _check_nodes(value: Any, key: str, given: Collection[str] = ()) -> None:
-    """Hold each node in a value, which has its class for ``_target_``, against what that class takes."""
-    if isinstance(value, list):
-        for index, item in enumerate(value):
-            _check_nodes(item, f"{key}[{index}]")
-    if not isinstance(value, dict):
-        return
-    if "_target_" in value:
-        check_arguments(value["_target_"], value, key, given)
-    for name, item in value.items():
-        _check_nodes(item, f"{key}.{name}")
 
 
 def check_arguments(kind: type, node: Mapping[str, Any], key: str, given: Collection[str] = ()) -> None:
@@ -274,25 +255,27 @@ def _meaning(hint: Any) -> tuple[Callable[[Any], bool], str]:
         least = next((mark.least for mark in arguments[1:] if isinstance(mark, AtLeast)), None)
         return (fits, words) if least is None else (lambda v: fits(v) and v >= least, f"{words} from {least} up")
     if origin in (Union, UnionType):
-        each, texts = zip(*map(_meaning, arguments), strict=True)
-        return lambda v: any(fit(v) for fit in each), " or ".join(dict.fromkeys(texts))
+        tests, texts = zip(*map(_meaning, arguments), strict=True)
+        return lambda v: any(test(v) for test in tests), " or ".join(dict.fromkeys(texts))
     if origin is Literal:
-        return lambda v: any(type(v) is type(each) and v == each for each in arguments), _one_of(map(_shown, arguments))
+        listed = ", ".join(map(_shown, arguments))
+        expected = listed if len(arguments) == 1 else f"one of {listed}"
+        return lambda v: any(type(v) is type(choice) and v == choice for choice in arguments), expected
     if hint in _PLAIN:
         return _PLAIN[hint]
     kind = origin or hint
     if not isinstance(kind, type) or kind in (object, type, Callable):
         return lambda v: True, "any value"
     if issubclass(kind, tuple) and arguments and arguments[-1] is not ...:
-        each, texts = zip(*map(_meaning, arguments), strict=True)
-        return (
-            lambda v: (
-                isinstance(v, list)
-                and len(v) == len(each)
-                and all(fit(item) for fit, item in zip(each, v, strict=True))
-            ),
-            f"a list of {_listed(texts)}",
-        )
+        tests, texts = zip(*map(_meaning, arguments), strict=True)
+        items = f", each {texts[0]}" if len(set(texts)) == 1 else f": {', '.join(texts)}"
+
+        def fits_each(v: Any) -> bool:
+            return (
+                isinstance(v, list) and len(v) == len(tests) and all(test(i) for test, i in zip(tests, v, strict=True))
+            )
+
+        return fits_each, f"a list of {len(tests)}{items}"
     if issubclass(kind, (list, tuple, set, frozenset)) or kind in _SEQUENCES:
         fits, words = _meaning(arguments[0] if arguments else Any)
         return lambda v: isinstance(v, list) and all(map(fits, v)), f"a list, each item {words}"
@@ -349,15 +332,6 @@ def _hint(wrong: str, known: Iterable[str]) -> str:
 
 def _joined(key: str, name: str) -> str:
     return f"{key}.{name}" if key else name
-
-
-def _one_of(words: Iterable[str]) -> str:
-    listed = list(words)
-    return listed[0] if len(listed) == 1 else f"one of {', '.join(listed)}"
-
-
-def _listed(words: Sequence[str]) -> str:
-    return f"{len(words)}, each {words[0]}" if len(set(words)) == 1 else f"{len(words)}: {', '.join(words)}"
 
 
 def _shown(value: Any) -> str:

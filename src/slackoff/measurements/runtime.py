@@ -76,7 +76,7 @@ class RuntimeMeasurement:
         self._check_networks()
 
     def _check_networks(self) -> None:
-        if self.networks is not None and (isinstance(self.networks, str) or not self.networks):
+        if self.networks is not None and not self.networks:
             raise SlackoffError(f"{KEY}.networks={self.networks} is no list of presets: give [unet,resnet], or null.")
         check_presets(self.networks or (), f"{KEY}.networks")
         if self.reference is not None:

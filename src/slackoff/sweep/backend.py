@@ -1,18 +1,17 @@
 """What a sweep asks of that which runs its cells: slots, a way to start a cell, and how a cell that runs is doing."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from slackoff.cell.launch import CellExit
 from slackoff.errors import SlackoffError, explain_death, explain_unusable, explain_unwritable, is_temporary
 from slackoff.record.files import write_text
 from slackoff.record.ledger import STALE_AFTER_S, Attempt, ClaimedError, Outcome, claim, end_attempt, latest
 from slackoff.sweep.plan import Cell
-
-GRACE_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -30,65 +29,41 @@ class Slot:
 
 @dataclass(frozen=True)
 class Policy:
-    """What a sweep does about cells that fail, hang or belong to others.
+    """What a sweep does about cells that fail, hang or belong to others, as the launcher's settings say it.
 
     Args:
-        stop_after: end the sweep, in order, after so many failed cells; None goes on with the others.
+        on_failure: ``continue`` with the others, or ``stop_after=K``: end the sweep, in order, after K failed cells.
         max_attempts: how often this command tries a cell that fails.
-        time_limit_s: seconds after which a cell counts as hanging; None for no limit.
+        time_limit_h: hours after which a cell counts as hanging; None for no limit.
         grace_s: seconds that a cell over its limit has to write a checkpoint and end by itself.
         stale_after_s: seconds without a heartbeat after which a cell of another machine counts as dead.
+
+    Raises:
+        SlackoffError: a setting that cannot be.
     """
 
-    stop_after: int | None = None
+    on_failure: str = "continue"
     max_attempts: int = 1
-    time_limit_s: float | None = None
-    grace_s: float = GRACE_S
+    time_limit_h: float | None = None
+    grace_s: float = 60.0
     stale_after_s: float = STALE_AFTER_S
 
-    @classmethod
-    def of(
-        cls,
-        on_failure: Any = "continue",
-        max_attempts: Any = 1,
-        time_limit_h: Any = None,
-        grace_s: Any = GRACE_S,
-        stale_after_s: Any = STALE_AFTER_S,
-    ) -> "Policy":
-        """From the launcher's settings.
+    def __post_init__(self) -> None:
+        for key in ("max_attempts", "time_limit_h", "grace_s", "stale_after_s"):
+            value = getattr(self, key)
+            unlimited = key == "time_limit_h" and value is None
+            if not unlimited and not (isinstance(value, int | float) and value > 0):
+                raise SlackoffError(f"hydra.launcher.{key}={value} must be a number above 0")
+        if not re.fullmatch(r"continue|stop_after=0*[1-9]\d*", str(self.on_failure)):
+            raise SlackoffError(
+                f"hydra.launcher.on_failure={self.on_failure} is not known: continue, or 'stop_after=K' with K failed "
+                "cells"
+            )
 
-        Args:
-            on_failure: ``continue``, or ``stop_after=K`` as text.
-            max_attempts, grace_s, stale_after_s: as above.
-            time_limit_h: hours, or None.
-
-        Raises:
-            SlackoffError: a setting that cannot be.
-        """
-        return cls(
-            stop_after=_stop_after(on_failure),
-            max_attempts=int(_positive("max_attempts", max_attempts)),
-            time_limit_s=None if time_limit_h is None else 3600 * _positive("time_limit_h", time_limit_h),
-            grace_s=_positive("grace_s", grace_s),
-            stale_after_s=_positive("stale_after_s", stale_after_s),
-        )
-
-
-def _stop_after(on_failure: Any) -> int | None:
-    if on_failure == "continue":
-        return None
-    word, _, number = str(on_failure).partition("=")
-    if word == "stop_after" and number.isdecimal() and int(number) > 0:
-        return int(number)
-    raise SlackoffError(
-        f"hydra.launcher.on_failure={on_failure} is not known: continue, or 'stop_after=K' with K failed cells"
-    )
-
-
-def _positive(key: str, value: Any) -> float:
-    if isinstance(value, (int, float)) and value > 0:
-        return value
-    raise SlackoffError(f"hydra.launcher.{key}={value} must be a number above 0")
+    @property
+    def stop_after(self) -> int | None:
+        """So many failed cells end the sweep; None: it goes on."""
+        return int(self.on_failure.partition("=")[2] or 0) or None
 
 
 class Ending(NamedTuple):

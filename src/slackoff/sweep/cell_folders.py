@@ -38,7 +38,8 @@ def prepare(cell: Cell, monitor: HeartbeatMonitor) -> Status:
         write_text(cell.folder / "config.yaml", OmegaConf.to_yaml(cell.config))
         if cell.data is not None:
             write_json(cell.folder / IDENTITY_FILE, identity_of(cell.content, cell.data))
-        _create_status(cell)
+        with suppress(FileExistsError):  # from then on only the process that holds the cell writes it
+            create_text(cell.folder / "status.json", json.dumps(asdict(cell.first_status()), indent=2) + "\n")
     status = cell.status(monitor)
     return replace(status, state="pending") if status.state in ("failed", "interrupted") else status
 
@@ -77,17 +78,6 @@ def _written(cell: Cell) -> Iterator[None]:
             f"The record folder {cell.folder} cannot be written ({error.strerror}): "
             "make it writable, free space, or choose another place with runs=..."
         ) from error
-
-
-def _create_status(cell: Cell) -> None:
-    """Write the first status; from then on only the process that holds the cell writes it."""
-    path = cell.folder / "status.json"
-    if path.exists():
-        return
-    try:
-        create_text(path, json.dumps(asdict(cell.first_status()), indent=2) + "\n")
-    except FileExistsError:
-        return  # another driver was quicker
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a sweep costs: its time of a step, the dry run that announces it, the time left, and what its networks cost.
+"""What a sweep will cost: the time of a training step of its cells, and the dry run that announces it.
 
 How long a step takes is known from cells that are done, from earlier measurements, or measured now; it is kept by all
 that decides it: network, task with loss terms and weighting, images of a batch, precision, and the machine.
@@ -7,9 +7,8 @@ that decides it: network, task with loss terms and weighting, images of a batch,
 import hashlib
 import json
 import math
-import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,17 +25,17 @@ from slackoff.errors import SlackoffError
 from slackoff.record.files import write_json
 from slackoff.record.status import Status, read_status
 from slackoff.sweep.backend import Slot
+from slackoff.sweep.display import say
 from slackoff.sweep.expand import Config
+from slackoff.sweep.local import usable_cores
 from slackoff.sweep.manifest import Loader
 from slackoff.sweep.plan import Cell
-from slackoff.sweep.planner_process import PlannerProcess
 
 CACHE = "step_rates.json"
 """The file among the records that keeps what was measured of steps."""
 
 _BUDGET_S = 36.0  # for all measurements together
 _MOST_S = 8.0  # for one of them
-_ENOUGH_S = 5.0  # of watching, before a pace is told
 _STYLES = {"done": "green", "partly": "yellow", "missing": "dim"}
 _MOST_ROWS = 200
 _FIRST_ROWS = 20
@@ -97,6 +96,12 @@ def step_parts(config: Config) -> dict[str, str]:
     ``network``; ``task`` with loss terms and weighting; ``images``, how many of what size, labelled or not;
     ``precision``, with all that is said of the trainer. Names decide nothing, nor do learning rates and their decay.
     """
+
+    def nameless(part: Any) -> Any:
+        if isinstance(part, Mapping):
+            return {key: nameless(value) for key, value in part.items() if key != "name"}
+        return [nameless(item) for item in part] if isinstance(part, list) else part
+
     unlabelled = config.get("unlabelled")
     kinds = [unlabelled and unlabelled["batch_size"], bool(config.get("labelled"))]
     parts = {
@@ -106,7 +111,7 @@ def step_parts(config: Config) -> dict[str, str]:
         "precision": config["trainer"],
     }
     return {
-        name: hashlib.sha256(json.dumps(_nameless(part), sort_keys=True).encode()).hexdigest()[:12]
+        name: hashlib.sha256(json.dumps(nameless(part), sort_keys=True).encode()).hexdigest()[:12]
         for name, part in parts.items()
     }
 
@@ -131,11 +136,16 @@ def step_rates(cells: Sequence[Cell], threads: int, console: Console) -> dict[st
 
     runs = cells[0].folder.parents[1]
     hardware = _hardware({**describe_environment(), "threads": threads})
-    examples = {json.dumps(step_parts(cell.content)): cell for cell in reversed(cells)}
-    cached = _cached(runs / CACHE)
-    known = {json.dumps(rate.parts): rate for rate in cached if rate.hardware == hardware}
+    keys = {cell.id: json.dumps(step_parts(cell.content)) for cell in cells}
+    examples = {keys[cell.id]: cell for cell in reversed(cells)}
+
+    measured: list[StepRate] = []
+    with suppress(OSError, ValueError, KeyError, TypeError):  # a damaged file holds nothing
+        measured = [StepRate(**rate) for rate in json.loads((runs / CACHE).read_text(encoding="utf-8"))["rates"]]
     recorded = _recorded(runs, hardware, cells)
+    known = {json.dumps(rate.parts): rate for rate in measured if rate.hardware == hardware}
     known |= {key: rate for key, (rate, _) in recorded.items()}
+
     missing = [key for key in examples if key not in known]
     stop = time.monotonic() + _BUDGET_S
     for key in missing:
@@ -149,13 +159,16 @@ def step_rates(cells: Sequence[Cell], threads: int, console: Console) -> dict[st
             console.print(f"It cannot be measured: {str(error).splitlines()[0]}", style="yellow")
             continue
         known[key] = StepRate(json.loads(key), hardware, found.seconds, found.how, _operations(cell.content))
-        cached.append(known[key])
-        _keep(runs / CACHE, cached)
+        measured.append(known[key])
+        with suppress(OSError):  # a folder that cannot be written costs only the time to measure again
+            runs.mkdir(parents=True, exist_ok=True)
+            write_json(runs / CACHE, {"rates": [asdict(rate) for rate in measured]})
+
     if unknown := [key for key in examples if key not in known]:
         known |= {key: replace(rate, operations=_operations(config)) for key, (rate, config) in recorded.items()}
         guesses = {key: _guess(json.loads(key), examples[key].content, known.values()) for key in unknown}
         known |= {key: rate for key, rate in guesses.items() if rate}
-    return {cell.id: known.get(json.dumps(step_parts(cell.content))) for cell in cells}
+    return {identity: known.get(key) for identity, key in keys.items()}
 
 
 def estimate_cost(
@@ -185,7 +198,10 @@ def estimate_cost(
     at_once = 1 if on_gpu else len(slots)
     groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
-        groups.setdefault((str(cell.label["network"]), _task_name(cell.content)), []).append(cell)
+        task = cell.content["task"]  # such as 'multitask (pcgrad)'
+        weighting = (task.get("weighting") or {}).get("name")
+        name = f"{task.get('name', '')} ({weighting})" if weighting is not None else str(task.get("name", ""))
+        groups.setdefault((str(cell.label["network"]), name), []).append(cell)
     costs = []
     for names, own in groups.items():
         found = [(rates[cell.id], steps[cell.id]) for cell in own if steps[cell.id]]
@@ -194,8 +210,8 @@ def estimate_cost(
         hows = dict.fromkeys(rate.how if rate else "cannot be measured" for rate, _ in found)
         left = sum(count for _, count in found)
         costs.append(TrainingCost(*names, len(own), left, seconds, hours, "; ".join(hows) or "nothing to train"))
-    unit = f"GPU-hours ({torch.cuda.get_device_name()})" if on_gpu else _machine_hours(len(slots))
-    return Estimate(unit, costs)
+    cpu = f"hours on this machine ({_count(usable_cores(), 'CPU core')}, {_count(len(slots), 'cell')} at once)"
+    return Estimate(f"GPU-hours ({torch.cuda.get_device_name()})" if on_gpu else cpu, costs)
 
 
 def show_dry_run(cells: Sequence[Cell], problems: Sequence[str], slots: Sequence[Slot], console: Console) -> None:
@@ -228,132 +244,9 @@ def show_dry_run(cells: Sequence[Cell], problems: Sequence[str], slots: Sequence
         f"{_count(len(cells), 'cell')}: {len(cells) - len(left)} done, {len(left)} to train{rest}.", highlight=False
     )
     for problem in problems:
-        console.print(f"missing: {problem}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+        say(console, f"missing: {problem}", "yellow")
     if left:
         _show_cost(estimate_cost(left, statuses, slots, console), console)
-
-
-class Pace:
-    """How fast the cells of a sweep advance, and how long the rest will take, from their statuses alone.
-
-    Args:
-        operations: of a training step of each cell, by id; makes steps of different networks comparable.
-        clock: seconds.
-    """
-
-    def __init__(
-        self, operations: Mapping[str, float] | None = None, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self.operations, self.clock = operations or {}, clock
-        self._cells: dict[str, tuple[int, float]] = {}  # step and clock when a cell was seen running first
-        self._all: tuple[float, float] | None = None  # work done and clock before the first step of this sweep
-        self._now = clock()
-
-    def see(self, statuses: Sequence[Status]) -> None:
-        """Take note of where all cells stand now."""
-        self._now = self.clock()
-        for status in statuses:
-            if status.state != "running":
-                self._cells.pop(status.id, None)
-            elif status.id not in self._cells or status.step <= self._cells[status.id][0]:
-                self._cells[status.id] = (status.step, self._now)
-        done = self._done(statuses)
-        if self._all is None or done <= self._all[0]:
-            self._all = (done, self._now)
-
-    def left(self, status: Status) -> float | None:
-        """Seconds of training left of a running cell; None while that is not known."""
-        first = self._cells.get(status.id)
-        if first is None or status.step <= first[0] or self._now - first[1] < _ENOUGH_S:
-            return None
-        return (status.steps_total - status.step) * (self._now - first[1]) / (status.step - first[0])
-
-    def all_left(self, statuses: Sequence[Status]) -> float | None:
-        """Seconds until all cells are trained at the pace up to now; None while that is not known."""
-        if self._all is None:
-            return None
-        advanced, elapsed = self._done(statuses) - self._all[0], self._now - self._all[1]
-        if advanced <= 0 or elapsed < _ENOUGH_S:
-            return None
-        left = sum((s.steps_total - s.step) * self._weight(s) for s in statuses if s.state not in ("done", "failed"))
-        return left * elapsed / advanced
-
-    def _done(self, statuses: Sequence[Status]) -> float:
-        return sum(status.step * self._weight(status) for status in statuses if status.state != "failed")
-
-    def _weight(self, status: Status) -> float:
-        return self.operations.get(status.id) or 1.0
-
-
-def check_network_costs(cells: Sequence[Cell], planner: PlannerProcess) -> None:
-    """Find, before anything is trained, what ``keep_network_costs`` would find after it; raises as that does."""
-    if asked := _asked_costs(cells):
-        planner(_describe_costs, *asked)
-
-
-def keep_network_costs(cells: Sequence[Cell], folder: Path, console: Console) -> None:
-    """Measure what each network of the cells costs, unless that was done on this machine, and keep it in a study's
-    folder; nothing for a study without ``study.options.cost``.
-
-    Raises:
-        SlackoffError: a setting that cannot be, or one name for two networks.
-    """
-    asked = _asked_costs(cells)
-    if asked is None:
-        return
-    from slackoff.analysis.cost import NETWORK_COSTS  # imports pandas
-
-    place = folder / NETWORK_COSTS
-    with PlannerProcess() as planner:
-        fingerprint, announcement = planner(_describe_costs, *asked)
-        with suppress(OSError, ValueError, AttributeError):
-            if json.loads((place / "study.json").read_text(encoding="utf-8")).get("fingerprint") == fingerprint:
-                return
-        console.print(announcement, style="dim")
-        planner(_record_costs, place, *asked)
-
-
-def _describe_costs(settings: dict[str, Any], nodes: dict[str, Any]) -> tuple[str, str]:
-    from slackoff.measurements.runtime import NetworkCostMeasurement  # imports torch
-
-    measurement = NetworkCostMeasurement(**settings, nodes=nodes)
-    return measurement.fingerprint(), measurement.announcement
-
-
-def _record_costs(folder: Path, settings: dict[str, Any], nodes: dict[str, Any]) -> None:
-    from slackoff.measurements.runtime import NetworkCostMeasurement
-    from slackoff.measurements.study import record_measurement
-
-    measurement = NetworkCostMeasurement(**settings, nodes=nodes)
-    kept = {name: getattr(measurement, name) for name in _COST_SETTINGS}
-    record_measurement(folder, measurement, kept | {"networks": nodes}, {"name": folder.parent.name})
-
-
-def _asked_costs(cells: Sequence[Cell]) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """``study.options.cost`` and the config of each network by its name; None for a study that asks for no costs."""
-    node = cells[0].config.study.options.get("cost")
-    if node is None:
-        return None
-    given: Any = OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
-    if not isinstance(given, dict) or (unknown := set(given) - set(_COST_SETTINGS)):
-        what = f"={given}" if not isinstance(given, dict) else f".{min(unknown)}"
-        raise SlackoffError(f"study.options.cost{what} is not known: give {', '.join(_COST_SETTINGS)}")
-    nodes: dict[str, Any] = {}
-    for cell in cells:
-        name, network = str(cell.label["network"]), cell.content["network"]
-        if nodes.setdefault(name, network) != network:
-            raise SlackoffError(f"Two networks of this study have the name {name}: give one another network.name=...")
-    return given, nodes
-
-
-_COST_SETTINGS = ("size_px", "rounds", "budget_s")
-
-
-def _nameless(part: Any) -> Any:
-    """A part of a config without the names in it."""
-    if isinstance(part, Mapping):
-        return {key: _nameless(value) for key, value in part.items() if key != "name"}
-    return [_nameless(item) for item in part] if isinstance(part, list) else part
 
 
 def _hardware(environment: Mapping[str, Any]) -> dict[str, Any]:
@@ -409,30 +302,6 @@ def _guess(parts: dict[str, str], config: Config, known: Iterable[StepRate]) -> 
     nearest = min(rates, key=distance)
     seconds = nearest.seconds * operations / (nearest.operations or 1)
     return StepRate(parts, nearest.hardware, seconds, "a guess, from the operations of a step", operations)
-
-
-def _cached(path: Path) -> list[StepRate]:
-    """What the cache holds; a damaged one holds nothing."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        return [StepRate(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))["rates"]]
-    return []
-
-
-def _keep(path: Path, rates: Sequence[StepRate]) -> None:
-    with suppress(OSError):  # a folder that cannot be written costs only the time to measure again
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {"rates": [asdict(rate) for rate in rates]})
-
-
-def _task_name(config: Config) -> str:
-    """'multitask (pcgrad)': the task, and how it weighs its losses where it does."""
-    name, weighting = str(config["task"].get("name", "")), config["task"].get("weighting") or {}
-    return f"{name} ({weighting['name']})" if "name" in weighting else name
-
-
-def _machine_hours(slots: int) -> str:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return f"hours on this machine ({_count(cores, 'CPU core')}, {_count(slots, 'cell')} at once)"
 
 
 def _count(number: int, noun: str) -> str:

@@ -11,13 +11,70 @@ from rich.table import Table
 from rich.text import Text
 
 from slackoff.record.status import State, Status
-from slackoff.sweep.cost import Pace
 
 _STYLES = {"done": "green", "running": "cyan", "failed": "red", "pending": "dim", "interrupted": "yellow"}
 _FIRST_SHOWN: tuple[State, ...] = ("running", "failed", "interrupted", "pending", "done")
 _PLAIN_INTERVAL_S = 20.0
 _BAR_WIDTHS = (8, 24)
 _LINES_BESIDE_ROWS = 4  # heading, what is left out, summary, the cursor's
+_ENOUGH_S = 5.0  # of watching, before a pace is told
+
+
+def say(console: Console, sentence: str, style: str = "") -> None:
+    """Print a sentence as it is, on one line whatever its length."""
+    console.print(sentence, style=style, highlight=False, markup=False, soft_wrap=True)
+
+
+class Pace:
+    """How fast the cells of a sweep advance, and how long the rest will take, from their statuses alone.
+
+    Args:
+        operations: of a training step of each cell, by id; makes steps of different networks comparable.
+        clock: seconds.
+    """
+
+    def __init__(
+        self, operations: Mapping[str, float] | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.operations, self.clock = operations or {}, clock
+        self._cells: dict[str, tuple[int, float]] = {}  # step and clock when a cell was seen running first
+        self._all: tuple[float, float] | None = None  # work done and clock before the first step of this sweep
+        self._now = clock()
+
+    def see(self, statuses: Sequence[Status]) -> None:
+        """Take note of where all cells stand now."""
+        self._now = self.clock()
+        for status in statuses:
+            if status.state != "running":
+                self._cells.pop(status.id, None)
+            elif status.id not in self._cells or status.step <= self._cells[status.id][0]:
+                self._cells[status.id] = (status.step, self._now)
+        done = self._done(statuses)
+        if self._all is None or done <= self._all[0]:
+            self._all = (done, self._now)
+
+    def left(self, status: Status) -> float | None:
+        """Seconds of training left of a running cell; None while that is not known."""
+        first = self._cells.get(status.id)
+        if first is None or status.step <= first[0] or self._now - first[1] < _ENOUGH_S:
+            return None
+        return (status.steps_total - status.step) * (self._now - first[1]) / (status.step - first[0])
+
+    def all_left(self, statuses: Sequence[Status]) -> float | None:
+        """Seconds until all cells are trained at the pace up to now; None while that is not known."""
+        if self._all is None:
+            return None
+        advanced, elapsed = self._done(statuses) - self._all[0], self._now - self._all[1]
+        if advanced <= 0 or elapsed < _ENOUGH_S:
+            return None
+        left = sum((s.steps_total - s.step) * self._weight(s) for s in statuses if s.state not in ("done", "failed"))
+        return left * elapsed / advanced
+
+    def _done(self, statuses: Sequence[Status]) -> float:
+        return sum(status.step * self._weight(status) for status in statuses if status.state != "failed")
+
+    def _weight(self, status: Status) -> float:
+        return self.operations.get(status.id) or 1.0
 
 
 class Display:
@@ -57,7 +114,7 @@ class Display:
 
     def say(self, sentence: str, style: str = "") -> None:
         """Print a line that stays."""
-        self.console.print(sentence, style=style, highlight=False, markup=False, soft_wrap=True)
+        say(self.console, sentence, style)
 
     def _summary(self, statuses: Sequence[Status]) -> str:
         count = {state: sum(status.state == state for status in statuses) for state in _STYLES}
@@ -88,38 +145,41 @@ def status_table(
         pace: for the time left of each.
         most_rows: show no more than these, the running and failed ones first.
     """
-    places = places or {}
-    keys = [key for key in (statuses[0].label if statuses else {}) if _worth_showing(key, statuses)]
-    further = [*(["left"] if pace else []), *(["where"] if places else []), "note"]
-    table = Table("cell", *keys, "state", "progress", "step", *further, box=None, header_style="bold")
-    shown = _most_telling(statuses, most_rows)
+    label = statuses[0].label if statuses else {}
+    different = [key for key in label if len({str(status.label.get(key)) for status in statuses}) > 1]
+    keys = [key for key in label if key in ("patch_count", "precision") or key in different]
+    shown = statuses
+    if most_rows is not None and len(statuses) > most_rows:
+        ranked = sorted(range(len(statuses)), key=lambda place: _FIRST_SHOWN.index(statuses[place].state))
+        shown = [statuses[place] for place in sorted(ranked[:most_rows])]
+
+    # In a narrow terminal bars, places and notes get shorter: rich takes the columns that may wrap for those.
+    table = Table(box=None, header_style="bold")
+    for name in ("cell", *keys, "state"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("progress", min_width=_BAR_WIDTHS[0], max_width=_BAR_WIDTHS[1])
+    for name in ("step", *(["left"] if pace else [])):
+        table.add_column(name, no_wrap=True)
+    for name in (*(["where"] if places else []), "note"):
+        table.add_column(name)
     for status in shown:
-        progress = ProgressBar(total=max(1, status.steps_total), completed=status.step)
-        word = Text(status.state, style=_STYLES[status.state])
-        note = _short(status.last_error or "; ".join(status.notes))
-        values = [str(status.label[key]) for key in keys]
-        extra: list[RenderableType] = []
+        row: list[RenderableType] = [status.id, *(str(status.label[key]) for key in keys)]
+        row.append(Text(status.state, style=_STYLES[status.state]))
+        row.append(ProgressBar(total=max(1, status.steps_total), completed=status.step))
+        row.append(f"{status.step}/{status.steps_total}")
         if pace:
             left = pace.left(status)
-            extra.append("" if left is None else _duration(left))
+            row.append("" if left is None else _duration(left))
         if places:
-            extra.append(_short(places.get(status.id, "")))
-        table.add_row(status.id, *values, word, progress, f"{status.step}/{status.steps_total}", *extra, note)
-    _share_out(table, bar=len(keys) + 2)
+            row.append(_one_line(places.get(status.id, "")))
+        table.add_row(*row, _one_line(status.last_error or "; ".join(status.notes)))
     rest = len(statuses) - len(shown)
     return [table, Text(f"... and {rest} more: slackoff status shows all", style="dim")] if rest else [table]
 
 
-def _short(text: str) -> Text:
+def _one_line(text: str) -> Text:
     """One line, whatever room there is."""
     return Text(text, overflow="ellipsis", no_wrap=True)
-
-
-def _share_out(table: Table, bar: int) -> None:
-    """In a narrow terminal bars, places and notes get shorter: rich takes the columns that may wrap for those."""
-    for number, column in enumerate(table.columns):
-        column.no_wrap = number != bar and column.header not in ("where", "note")
-    table.columns[bar].min_width, table.columns[bar].max_width = _BAR_WIDTHS
 
 
 def watch_statuses(read: Callable[[], Sequence[RenderableType]], console: Console, interval_s: float = 1.0) -> None:
@@ -131,18 +191,6 @@ def watch_statuses(read: Callable[[], Sequence[RenderableType]], console: Consol
                 shown = read()
             live.update(Group(*shown), refresh=True)
             time.sleep(interval_s)
-
-
-def _most_telling(statuses: Sequence[Status], most: int | None) -> Sequence[Status]:
-    """All statuses, or as many as there is room for, in their order."""
-    if most is None or len(statuses) <= most:
-        return statuses
-    ranked = sorted(range(len(statuses)), key=lambda place: _FIRST_SHOWN.index(statuses[place].state))
-    return [statuses[place] for place in sorted(ranked[:most])]
-
-
-def _worth_showing(key: str, statuses: Sequence[Status]) -> bool:
-    return key in ("patch_count", "precision") or len({str(status.label.get(key)) for status in statuses}) > 1
 
 
 def _duration(seconds: float) -> str:

@@ -18,7 +18,7 @@ from slackoff.record.ledger import Attempt, HeartbeatMonitor, latest
 from slackoff.record.status import Status
 from slackoff.sweep.backend import Ending, Resources, RunningCell, Slot
 from slackoff.sweep.cell_folders import prepare, repair
-from slackoff.sweep.display import Display
+from slackoff.sweep.display import Display, say
 from slackoff.sweep.plan import Cell, check_cells, check_hardware
 from slackoff.sweep.planner_process import PlannerProcess
 
@@ -47,8 +47,12 @@ def run_cells(
         SlackoffError: a mistake found before any training starts.
         KeyboardInterrupt: after the running cells were stopped.
     """
-    monitor = HeartbeatMonitor(resources.policy.stale_after_s)
-    statuses = {cell.id: _known_status(cell, monitor) for cell in cells}
+    monitor, statuses = HeartbeatMonitor(resources.policy.stale_after_s), dict[str, Status]()
+    for cell in cells:
+        try:
+            statuses[cell.id] = cell.status(monitor)
+        except OSError:  # the driver looks again before it trains the cell
+            statuses[cell.id] = cell.first_status()
     missing = [cell for cell in cells if statuses[cell.id].state != "done"]
     if not missing:
         console.print(f"All {len(cells)} cells are done already: nothing to train.")
@@ -60,12 +64,17 @@ def run_cells(
         with console.status("Checking the configs"):
             operations = check_cells(missing, checks)
         for warning in check_hardware(missing, resources.slots, checks) if resources.backend.local else ():
-            console.print(warning, style="yellow", highlight=False, markup=False, soft_wrap=True)
-    missing.sort(key=lambda cell: _work_left(statuses[cell.id], operations[cell.id]), reverse=True)
+            say(console, warning, "yellow")
+
+    def work_left(cell: Cell) -> float:
+        """Floating-point operations to the end of training."""
+        return operations[cell.id] * (statuses[cell.id].steps_total - statuses[cell.id].step)
+
+    missing.sort(key=work_left, reverse=True)
     for cell in missing:
         with suppress(OSError):  # where the record cannot be read now, the driver tries again before it trains the cell
             if repaired := repair(cell, monitor):
-                console.print(repaired, style="yellow", highlight=False, markup=False, soft_wrap=True)
+                say(console, repaired, "yellow")
             statuses[cell.id] = prepare(cell, monitor)
     with Display(console, operations) as display:
         Driver(missing, resources, statuses, monitor, display).run()
@@ -118,7 +127,9 @@ class Driver:
                 time.sleep(_POLL_S)
                 self._collect()
                 self._limit_time()
-                self.display.update(list(self.statuses.values()), self._places(), final=self._finished())
+                places = {process.cell.id: process.slot.name for process in self.running}
+                places |= {id: attempt.place() for id, (_, attempt) in self.elsewhere.items()}
+                self.display.update(list(self.statuses.values()), places, final=self._finished())
         if self.signals:
             raise KeyboardInterrupt
 
@@ -134,21 +145,21 @@ class Driver:
 
     def _fill(self) -> None:
         """Start waiting cells in free slots; one that somebody else trains is only watched."""
-        busy = {process.slot.name for process in self.running} | self._taken_elsewhere()
-        free = deque(slot for slot in self.resources.slots if slot.name not in busy)
         for _ in range(len(self.waiting)):
-            if not free or not self.waiting or self.signals:
+            elsewhere = (attempt for _, attempt in self.elsewhere.values())
+            busy = {attempt.slot for attempt in elsewhere if attempt.owner and attempt.owner.is_local()}
+            busy |= {process.slot.name for process in self.running}
+            slot = next((slot for slot in self.resources.slots if slot.name not in busy), None)
+            if slot is None or not self.waiting or self.signals:
                 return
             cell = self.waiting.popleft()
             try:
-                self._take_up(cell, free[0])
+                self._take_up(cell, slot)
             except OSError as error:  # its record cannot be used, no log opened, no process started
                 if self._may_recover(cell, error):
                     self._queue(cell)
                 else:
                     self._failed(cell, explain_unusable(error, cell.folder))
-            taken = {process.slot.name for process in self.running} | self._taken_elsewhere()
-            free = deque(slot for slot in free if slot.name not in taken)
 
     def _take_up(self, cell: Cell, slot: Slot) -> None:
         """Start a cell in a slot, unless it is done or somebody else trains it.
@@ -163,7 +174,10 @@ class Driver:
             self.running.append(adopted)
         elif holder is not None:
             self.elsewhere[cell.id] = (cell, holder)
-            self.display.say(f"cell {cell_name(cell)} is waited for: {self._held_by(holder)}")
+            sentence = f"cell {cell_name(cell)} is waited for: {_owner(holder)} trains it"
+            if holder.owner is None or not holder.owner.is_local():
+                sentence += f"; if that shows no sign of life for {self.policy.stale_after_s:g} s, it goes on here"
+            self.display.say(sentence)
         elif self.statuses[cell.id].state != "done":
             self.running.append(self.resources.backend.start(cell, slot, newest.number if newest else 0))
         self.unusable_since.pop(cell.id, None)
@@ -175,24 +189,6 @@ class Driver:
             return True
         del self.unusable_since[cell.id]
         return False
-
-    def _taken_elsewhere(self) -> set[str]:
-        """Names of the slots of this machine that cells of other drivers run in."""
-        attempts = (attempt for _, attempt in self.elsewhere.values())
-        return {attempt.slot for attempt in attempts if attempt.owner and attempt.owner.is_local()}
-
-    def _places(self) -> dict[str, str]:
-        """Where the running cells run, by id."""
-        here = {process.cell.id: process.slot.name for process in self.running}
-        return here | {id: attempt.place() for id, (_, attempt) in self.elsewhere.items()}
-
-    def _held_by(self, attempt: Attempt) -> str:
-        if attempt.owner is not None and attempt.owner.is_local():
-            return f"{attempt.owner} trains it"
-        return (
-            f"{_owner(attempt)} trains it; if that shows no sign of life for {self.policy.stale_after_s:g} s, "
-            "it goes on here"
-        )
 
     def _look_elsewhere(self) -> None:
         """Take up the cells whose other process has ended or died."""
@@ -241,7 +237,10 @@ class Driver:
         try:
             if not process.ended():
                 with suppress(OSError):  # it runs on whatever can be read of it: what was known is shown until then
-                    self.statuses[cell.id] = _current(process, self.monitor)
+                    status = cell.status(self.monitor)
+                    if status.state in ("pending", "failed", "interrupted"):  # before its first word, or in line
+                        status.state = "running" if process.seconds() else "pending"
+                    self.statuses[cell.id] = status
                 self.unusable_since.pop(cell.id, None)
                 return None
             ended = process.finish()
@@ -269,17 +268,17 @@ class Driver:
             self.waiting.clear()
 
     def _limit_time(self) -> None:
-        limit = self.policy.time_limit_s
-        if limit is None:
+        if self.policy.time_limit_h is None:
             return
+        limit = 3600 * self.policy.time_limit_h
         for process in self.running:
             with suppress(OSError):  # one that cannot be reached now is ended when its time of grace is over
                 if process.seconds() > limit + self.policy.grace_s:
                     process.kill()
                 elif process.seconds() > limit and not process.asked:
                     process.stop(
-                        f"it ran over its time limit of {limit / 3600:g} h: raise hydra.launcher.time_limit_h; "
-                        "the same command again goes on from its last checkpoint"
+                        f"it ran over its time limit of {self.policy.time_limit_h:g} h: raise "
+                        "hydra.launcher.time_limit_h; the same command again goes on from its last checkpoint"
                     )
 
     def _announce_end(self, cell: Cell, ending: CellExit) -> None:
@@ -331,26 +330,6 @@ class Driver:
                 self.unsignalled.remove(process)
 
 
-def _known_status(cell: Cell, monitor: HeartbeatMonitor) -> Status:
-    """The status of a cell; that of one never tried while it cannot be read: the driver looks again."""
-    try:
-        return cell.status(monitor)
-    except OSError:
-        return cell.first_status()
-
-
-def _work_left(status: Status, operations: float) -> float:
-    """Floating-point operations to the end of training; a step takes ``operations``."""
-    return operations * (status.steps_total - status.step)
-
-
-def _current(process: RunningCell, monitor: HeartbeatMonitor) -> Status:
-    status = process.cell.status(monitor)
-    if status.state in ("pending", "failed", "interrupted"):
-        status.state = "running" if process.seconds() else "pending"  # not yet at its first word, or in line
-    return status
-
-
 def _owner(attempt: Attempt) -> str:
     return str(attempt.owner or "an unknown process")
 
@@ -369,17 +348,15 @@ def report_failures(cells: Sequence[Cell], statuses: Sequence[Status], resources
     """
     failed = [(cell, status) for cell, status in zip(cells, statuses, strict=True) if status.state == "failed"]
     left = sum(status.state not in ("done", "failed") for status in statuses)
-    lines = []
     if failed:
         rest = f", {left} not trained" if left else ""
-        lines.append(f"{len(failed)} of {len(cells)} cells failed{rest}. The same command again trains only these.")
+        counts = f"{len(failed)} of {len(cells)} cells failed{rest}"
+        say(console, f"{counts}. The same command again trains only these.", "red")
     for cell, status in failed:
         retry = ["retry", "--runs", str(short_path(cell.folder.parents[1])), cell.id]
         again = shlex.join(["python", "-m", "slackoff", *(retry if resources.backend.local else sys.argv[1:])])
         log = short_path(cell.folder / "log.txt")
-        lines.append(f"cell {cell_name(cell)}: {status.last_error} | log: {log} | again: {again}")
-    for line in lines:
-        console.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
+        say(console, f"cell {cell_name(cell)}: {status.last_error} | log: {log} | again: {again}", "red")
     return len(failed)
 
 

@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.progress import Progress
 
+from slackoff.config.mistakes import explain
 from slackoff.errors import SlackoffError
 from slackoff.sweep.manifest import Job, jobs_of, read_manifest
 
@@ -25,9 +26,6 @@ Config = dict[str, Any]
 Compose = Callable[[list[str]], DictConfig]
 """Hydra's composition of the config of one job, without Hydra's own node."""
 
-Explain = Callable[[Exception, Sequence[str]], str]
-"""From an exception of Hydra or OmegaConf and the overrides that raised it to one sentence."""
-
 
 class NotGivenError(SlackoffError):
     """A value that must be given is missing."""
@@ -35,6 +33,29 @@ class NotGivenError(SlackoffError):
     def __init__(self, key: str) -> None:
         super().__init__(f"{key} is not given: add {key}=... to the command")
         self.key = key
+
+
+def select(content: Config | DictConfig, key: str) -> Any:
+    """The value of a dotted config key; None where there is none."""
+    node: Any = content
+    try:
+        for part in key.split("."):
+            node = node[int(part) if isinstance(node, list) else part]
+    except (LookupError, ValueError, TypeError):
+        return None
+    return node
+
+
+def required(content: Config, key: str) -> Any:
+    """The value of a dotted config key.
+
+    Raises:
+        NotGivenError: there is none, or it is null.
+    """
+    value = select(content, key)
+    if value is None:
+        raise NotGivenError(key)
+    return value
 
 
 def resolved(config: DictConfig) -> Config:
@@ -88,37 +109,30 @@ class Expander:
         choices: list[str] = []
         values: list[Override] = []
         for text in overrides:
-            try:
-                override = self._parse(text)
-            except HydraException:
-                return None  # Hydra says what is wrong when it composes the job
-            if self._chooses_file(override):
-                choices.append(text)
-            elif _sets_value(override):
+            if text not in self._parsed:
+                try:
+                    self._parsed[text] = self._parser.parse_override(text)
+                except HydraException:
+                    return None  # Hydra says what is wrong when it composes the job
+            override = self._parsed[text]
+            key = override.key_or_group
+            chooses_file = key in self.groups or "/" in key or override.package is not None
+            sets_value = override.type == OverrideType.CHANGE and override.value_type == ValueType.ELEMENT
+            if chooses_file and not isinstance(override.value(), dict):
+                choices.append(text)  # for Hydra's defaults list, which does not depend on values
+            elif sets_value and key.partition(".")[0] != "hydra":
                 values.append(override)
             else:
                 return None
-        key = tuple(choices)
-        if key not in self._composed:
-            self._composed[key] = pickle.dumps(self.compose(choices))
-        config: DictConfig = pickle.loads(self._composed[key])
+        if tuple(choices) not in self._composed:
+            self._composed[tuple(choices)] = pickle.dumps(self.compose(choices))
+        config: DictConfig = pickle.loads(self._composed[tuple(choices)])
         try:
             for override in values:
                 OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
         except OmegaConfBaseException:
             return None  # Hydra's own error has the better words
         return config
-
-    def _parse(self, text: str) -> Override:
-        if text not in self._parsed:
-            self._parsed[text] = self._parser.parse_override(text)
-        return self._parsed[text]
-
-    def _chooses_file(self, override: Override) -> bool:
-        """Whether an override is for Hydra's defaults list, which does not depend on values."""
-        key = override.key_or_group
-        is_group = key in self.groups or "/" in key or override.package is not None
-        return is_group and not isinstance(override.value(), dict)
 
     def _shared(self, part: Any) -> Any:
         if isinstance(part, dict):
@@ -127,14 +141,13 @@ class Expander:
 
 
 def expand_jobs(
-    overrides: Sequence[Sequence[str]], expander: Expander, explain: Explain, console: Console
+    overrides: Sequence[Sequence[str]], expander: Expander, console: Console
 ) -> tuple[list[Job], list[Config]]:
     """The jobs of a multirun with their configs; one whose config names a manifest becomes the manifest's rows.
 
     Args:
         overrides: of each job that the command line asks for.
         expander: gives their configs.
-        explain: says what is wrong with a row.
         console: where progress is shown, if it is a terminal.
 
     Raises:
@@ -152,11 +165,11 @@ def expand_jobs(
                 continue
             rows = list(jobs_of(read_manifest(str(name)), given))
             jobs += rows
-            configs += [_row_config(job, expander, explain) for job in progress.track(rows, description="Rows")]
+            configs += [_row_config(job, expander) for job in progress.track(rows, description="Rows")]
     return jobs, configs
 
 
-def _row_config(job: Job, expander: Expander, explain: Explain) -> Config:
+def _row_config(job: Job, expander: Expander) -> Config:
     assert job.row is not None
     try:
         return expander(job.overrides)
@@ -166,12 +179,6 @@ def _row_config(job: Job, expander: Expander, explain: Explain) -> Config:
         raise SlackoffError(f"{job.row.place}: {error}") from error
     except (HydraException, OmegaConfBaseException) as error:
         raise SlackoffError(f"{job.row.place}: {explain(error, job.overrides)}") from error
-
-
-def _sets_value(override: Override) -> bool:
-    """Whether an override changes a value of the config and nothing else."""
-    of_hydra = override.key_or_group.partition(".")[0] == "hydra"
-    return override.type == OverrideType.CHANGE and override.value_type == ValueType.ELEMENT and not of_hydra
 
 
 def _missing(content: Any, prefix: str = "") -> Iterator[str]:

@@ -96,10 +96,10 @@ def make_slots(
         places = _gpu_places(found, slots_per_gpu, gpus_per_cell)
         places = places if slots == "auto" else places[: _count("slots", slots)]
     else:
-        cores = _cores()
+        cores = usable_cores()
         count = max(1, min(cores, 8) // gpus_per_cell) if slots == "auto" else _count("slots", slots)
         places = [(f"cpu {number}", {}) for number in range(count)]
-    per_rank = _cores() // (len(places) * gpus_per_cell) if threads == "auto" else _count("threads", threads)
+    per_rank = usable_cores() // (len(places) * gpus_per_cell) if threads == "auto" else _count("threads", threads)
     common = {key: str(max(1, per_rank)) for key in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     common["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"  # a tenth off a small network's step: far fewer page faults
     return [Slot({**common, **own}, name, gpus_per_cell) for name, own in places]
@@ -144,7 +144,8 @@ def _count(key: str, value: int | str) -> int:
     raise SlackoffError(f"hydra.launcher.{key}={value} must be auto or a whole number above 0")
 
 
-def _cores() -> int:
+def usable_cores() -> int:
+    """How many CPU cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

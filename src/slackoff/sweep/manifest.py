@@ -56,9 +56,10 @@ class Row:
         """Where it stands, for messages."""
         return f"{self.manifest}, row {self.number} (line {self.line})"
 
-    def shared_with(self, earlier: "Row") -> str:
-        """Where two rows stand, for messages."""
-        return f"{self.manifest}: rows {earlier.number} (line {earlier.line}) and {self.number} (line {self.line})"
+    def repeats(self, earlier: "Row") -> SlackoffError:
+        """The mistake of two rows that are one cell."""
+        rows = f"rows {earlier.number} (line {earlier.line}) and {self.number} (line {self.line})"
+        return SlackoffError(f"{self.manifest}: {rows} are the same cell: remove one, or give it another seed")
 
 
 class Job(NamedTuple):
@@ -96,9 +97,7 @@ def read_manifest(name: str) -> list[Row]:
         raise SlackoffError(f"{path} has no rows: give it rows, a list with one mapping of config keys for each cell")
     shown = str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
     common = _values(parts["common"], f"{shown}, common") if "common" in parts else {}
-    found = [_row(node, number, common, shown) for number, node in enumerate(rows.value, start=1)]
-    _refuse_twins(found)
-    return found
+    return [_row(node, number, common, shown) for number, node in enumerate(rows.value, start=1)]
 
 
 def jobs_of(rows: Sequence[Row], overrides: Sequence[str]) -> Iterator[Job]:
@@ -126,22 +125,13 @@ def _find(name: str) -> Path:
 
 
 def _row(node: yaml.Node, number: int, common: dict[str, Any], manifest: str) -> Row:
-    line = node.start_mark.line + 1
-    row = Row(manifest, number, line, {})
+    row = Row(manifest, number, node.start_mark.line + 1, {})
     values = {**common, **_values(node, row.place)}
     serves, basis = (str(values.pop(remark, "")) for remark in REMARKS)
     if not values:
         raise SlackoffError(f"{row.place} sets nothing: give it config keys such as network and background.patch_count")
     assignments = {key: f"{key}={_written(value)}" for key, value in values.items()}
-    return Row(manifest, number, line, assignments, serves, basis)
-
-
-def _refuse_twins(rows: Sequence[Row]) -> None:
-    first: dict[tuple[str, ...], Row] = {}
-    for row in rows:
-        earlier = first.setdefault(tuple(sorted(row.assignments.values())), row)
-        if earlier is not row:
-            raise SlackoffError(f"{row.shared_with(earlier)} are the same cell: remove one, or give it another seed")
+    return replace(row, assignments=assignments, serves=serves, basis=basis)
 
 
 def _values(node: yaml.Node, place: str) -> dict[str, Any]:

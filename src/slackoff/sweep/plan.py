@@ -1,7 +1,7 @@
 """From the configs of a sweep to its cells: their precision, who they are, which are done, what is wrong with them.
 
-In the order in which a command does it: ``settle_precision``, ``plan``, ``Cell.status``, ``check_cells`` and
-``check_hardware``. What imports torch is done in the planner process.
+In the order in which a command does it: ``check_configs``, ``with_ranks``, ``settle_precision``, ``plan``,
+``Cell.status``, ``check_cells`` and ``check_hardware``. What imports torch is done in the planner process.
 """
 
 import json
@@ -19,7 +19,7 @@ from slackoff.errors import SlackoffError
 from slackoff.record.ledger import HeartbeatMonitor
 from slackoff.record.observed import observed_status
 from slackoff.record.status import DamagedStatusError, Status
-from slackoff.sweep.expand import Config, NotGivenError, resolved
+from slackoff.sweep.expand import Config, required, resolved, select
 from slackoff.sweep.identity import Fingerprints, cell_id
 from slackoff.sweep.manifest import Row
 from slackoff.sweep.planner_process import PlannerProcess
@@ -31,7 +31,8 @@ AUTO = "auto"
 BFLOAT16, FLOAT32 = "bf16-mixed", "32-true"
 
 VARIANT = "study.variant"
-"""The axis of studies whose cells differ in what a name stands for, such as 'without memory'."""
+"""The axis of studies whose cells differ in what a name stands for, such as 'without memory'. The name stands for all
+that the cell's row sets: only the seed, and what the command line varies, are further axes."""
 
 _LABEL = {
     **{group: f"{group}.name" for group in ("network", "background", "rain", "task", "evaluation")},
@@ -77,47 +78,7 @@ class Cell:
 
     def first_status(self) -> Status:
         """The status of the cell before it is tried."""
-        steps = self.content["schedule"]["steps"]
-        return Status(self.id, self.label, steps if isinstance(steps, int) else 0)
-
-
-def settle_precision(
-    contents: Sequence[Config], fingerprints: Fingerprints, choose: Callable[[str], str]
-) -> list[Config]:
-    """Give cells whose precision is 'auto' the one in which most of them are begun already, else what is chosen now.
-
-    A study goes on as it was begun when another machine takes it up: nothing is trained twice, and no curve mixes
-    precisions because machines differ.
-
-    Args:
-        contents: resolved configs of a sweep.
-        fingerprints: of their data.
-        choose: from ``trainer.accelerator`` to the precision of new cells; asked only where no cell is begun in one
-            precision more often than in another.
-
-    Returns:
-        The configs in the same order, none with 'auto'.
-    """
-    undecided: dict[str, list[Config]] = {}
-    for content in contents:
-        if content["trainer"]["precision"] == AUTO:
-            undecided.setdefault(content["trainer"]["accelerator"], []).append(content)
-    settled: dict[str, str] = {}
-    for accelerator, found in undecided.items():
-        in_bf16, in_float32 = (
-            sum(_begun(_in_precision(content, precision), fingerprints) for content in found)
-            for precision in (BFLOAT16, FLOAT32)
-        )
-        if in_bf16 == in_float32:
-            settled[accelerator] = choose(accelerator)
-        else:
-            settled[accelerator] = BFLOAT16 if in_bf16 > in_float32 else FLOAT32
-    return [
-        _in_precision(content, settled[content["trainer"]["accelerator"]])
-        if content["trainer"]["precision"] == AUTO
-        else content
-        for content in contents
-    ]
+        return Status(self.id, self.label, self.content["schedule"]["steps"])
 
 
 def check_configs(configs: Sequence[Config], places: Sequence[str | None], planner: PlannerProcess) -> None:
@@ -147,6 +108,17 @@ def _check_parts(parts: Sequence[tuple[str, str | None, Any]]) -> None:
             check_part(key, value)
 
 
+@contextmanager
+def _place_first(place: str | None) -> Iterator[None]:
+    """Put the row of a manifest before a mistake in its config."""
+    try:
+        yield
+    except SlackoffError as error:
+        if place is None:
+            raise
+        raise SlackoffError(f"{place}: {error}") from error
+
+
 def with_ranks(configs: Sequence[Config], ranks: int) -> list[Config]:
     """The configs of cells that so many processes train together, as ``trainer.ranks``; one goes without saying.
 
@@ -158,9 +130,52 @@ def with_ranks(configs: Sequence[Config], ranks: int) -> list[Config]:
     """
     if any("ranks" in config["trainer"] for config in configs):
         raise SlackoffError("trainer.ranks is what hydra.launcher.gpus_per_cell asks for: give that instead")
-    if ranks == 1:
-        return list(configs)
-    return [{**config, "trainer": {**config["trainer"], "ranks": ranks}} for config in configs]
+    return list(configs) if ranks == 1 else [_with_trainer(config, ranks=ranks) for config in configs]
+
+
+def settle_precision(
+    contents: Sequence[Config], fingerprints: Fingerprints, choose: Callable[[str], str]
+) -> list[Config]:
+    """Give cells whose precision is 'auto' the one in which most of them are begun already, else what is chosen now.
+
+    A study goes on as it was begun when another machine takes it up: nothing is trained twice, and no curve mixes
+    precisions because machines differ.
+
+    Args:
+        contents: resolved configs of a sweep.
+        fingerprints: of their data.
+        choose: from ``trainer.accelerator`` to the precision of new cells; asked only where no cell is begun in one
+            precision more often than in another.
+
+    Returns:
+        The configs in the same order, none with 'auto'.
+    """
+    undecided = [content for content in contents if content["trainer"]["precision"] == AUTO]
+    settled: dict[str, str] = {}
+    for accelerator in dict.fromkeys(content["trainer"]["accelerator"] for content in undecided):
+        alike = [content for content in undecided if content["trainer"]["accelerator"] == accelerator]
+        in_bf16, in_float32 = (
+            sum(_is_begun(_with_trainer(content, precision=precision), fingerprints) for content in alike)
+            for precision in (BFLOAT16, FLOAT32)
+        )
+        if in_bf16 == in_float32:
+            settled[accelerator] = choose(accelerator)
+        else:
+            settled[accelerator] = BFLOAT16 if in_bf16 > in_float32 else FLOAT32
+    return [
+        _with_trainer(content, precision=settled[content["trainer"]["accelerator"]])
+        if content["trainer"]["precision"] == AUTO
+        else content
+        for content in contents
+    ]
+
+
+def _is_begun(content: Config, fingerprints: Fingerprints) -> bool:
+    return (_folder(content, cell_id(content, fingerprints.of(content))) / "status.json").is_file()
+
+
+def _with_trainer(content: Config, **changes: Any) -> Config:
+    return {**content, "trainer": {**content["trainer"], **changes}}
 
 
 def auto_here(accelerator: str) -> str:
@@ -189,18 +204,55 @@ def plan(
             are the same cell.
     """
     fingerprints = fingerprints or Fingerprints()
-    varying = _without_variants(_varying_keys(overrides), configs, rows)
+    varying = _varying_keys(overrides)
+    if configs and select(configs[0], "study.axis") == VARIANT:
+        named = {key.lstrip("+~") for row in rows if row for key in row.assignments} - {"seed"}
+        varying = [key for key in varying if key not in named]
     cells: dict[str, Cell] = {}
     for config, row in zip(configs, rows or [None] * len(configs), strict=True):
         content = resolved(config) if isinstance(config, DictConfig) else config
         digests = fingerprints.of(content)
         identity = cell_id(content, digests)
-        known = cells.get(identity)
-        if known is None:
-            cells[identity] = _cell(identity, content, varying, row, fingerprints.provisional(digests), digests)
-        elif known.row and row and not row.may_repeat:
-            raise SlackoffError(f"{row.shared_with(known.row)} are the same cell: remove one, or give it another seed")
+        if known := cells.get(identity):
+            if known.row and row and not row.may_repeat:
+                raise row.repeats(known.row)
+            continue
+        axes = [required(content, "study.axis"), *varying]
+        cells[identity] = Cell(
+            identity,
+            content,
+            _folder(content, identity),
+            {word: required(content, key) for word, key in _LABEL.items()},
+            {key.partition("@")[0].rsplit(".", 1)[-1]: _axis_value(content, key) for key in axes},
+            row,
+            fingerprints.provisional(digests),
+            digests,
+        )
     return list(cells.values())
+
+
+def _folder(content: Config, identity: str) -> Path:
+    return Path(required(content, "runs")) / "cells" / identity
+
+
+def _varying_keys(overrides: Sequence[Sequence[str]]) -> list[str]:
+    """Keys whose override differs between jobs or is not in all of them, in the order of the command."""
+    values: dict[str, list[str]] = {}
+    for job in overrides:
+        given = {key.lstrip("+~"): value for key, _, value in (override.partition("=") for override in job)}
+        for key, value in given.items():
+            values.setdefault(key, []).append(value)
+    return [key for key, found in values.items() if len(set(found)) > 1 or len(found) < len(overrides)]
+
+
+def _axis_value(content: Config, key: str) -> Any:
+    """The value of a config key, or the name of a group's choice, or those of its parts."""
+    group, _, package = key.partition("@")  # weighting@task.weighting stands at task.weighting
+    value = select(content, package or group.replace("/", "."))
+    if isinstance(value, dict):
+        parts = all(isinstance(part, dict) for part in value.values())
+        return value.get("name", "+".join(value) if parts else str(value))
+    return str(value) if isinstance(value, list) else value
 
 
 def check_cells(cells: Sequence[Cell], planner: PlannerProcess) -> dict[str, float]:
@@ -214,7 +266,7 @@ def check_cells(cells: Sequence[Cell], planner: PlannerProcess) -> dict[str, flo
         SlackoffError: naming the first mistake.
     """
     # The largest bank first: it serves the smaller ones.
-    ordered = sorted(cells, key=lambda cell: -_as_int(cell.content["background"]["patch_count"]))
+    ordered = sorted(cells, key=lambda cell: -cell.content["background"]["patch_count"])
     places = [cell.row.place if cell.row else None for cell in ordered]
     operations = planner(_check_contents, [cell.content for cell in ordered], places)
     return dict(zip((cell.id for cell in ordered), operations, strict=True))
@@ -228,17 +280,6 @@ def _check_contents(contents: Sequence[Config], places: Sequence[str | None]) ->
         with _place_first(place):
             found.append(checks.check(OmegaConf.create(content)))
     return found
-
-
-@contextmanager
-def _place_first(place: str | None) -> Iterator[None]:
-    """Put the row of a manifest before a mistake in its config."""
-    try:
-        yield
-    except SlackoffError as error:
-        if place is None:
-            raise
-        raise SlackoffError(f"{place}: {error}") from error
 
 
 def check_hardware(cells: Sequence[Cell], slots: "Sequence[Slot]", planner: PlannerProcess) -> list[str]:
@@ -257,81 +298,3 @@ def _hardware_warnings(precision: str, accelerator: str, visible_gpus: str | Non
     from slackoff.record.environment import hardware_warnings
 
     return hardware_warnings(precision, accelerator, visible_gpus)
-
-
-def _cell(
-    identity: str, content: Config, varying: Sequence[str], row: Row | None, provisional: bool, data: dict[str, str]
-) -> Cell:
-    axes = {_short(key): _value(content, key) for key in [_required(content, "study.axis"), *varying]}
-    label = {word: _required(content, key) for word, key in _LABEL.items()}
-    return Cell(identity, content, _folder(content, identity), label, axes, row, provisional, data)
-
-
-def _folder(content: Config, identity: str) -> Path:
-    return Path(_required(content, "runs")) / "cells" / identity
-
-
-def _begun(content: Config, fingerprints: Fingerprints) -> bool:
-    return (_folder(content, cell_id(content, fingerprints.of(content))) / "status.json").is_file()
-
-
-def _in_precision(content: Config, precision: str) -> Config:
-    return {**content, "trainer": {**content["trainer"], "precision": precision}}
-
-
-def _varying_keys(overrides: Sequence[Sequence[str]]) -> list[str]:
-    """Keys whose override differs between jobs or is not in all of them, in the order of the command."""
-    values: dict[str, set[str]] = {}
-    jobs: dict[str, int] = {}
-    for job in overrides:
-        given = {key.lstrip("+~"): value for key, _, value in (override.partition("=") for override in job)}
-        for key, value in given.items():
-            values.setdefault(key, set()).add(value)
-            jobs[key] = jobs.get(key, 0) + 1
-    return [key for key, found in values.items() if len(found) > 1 or jobs[key] < len(overrides)]
-
-
-def _without_variants(
-    varying: list[str], configs: Sequence[Config | DictConfig], rows: Sequence[Row | None]
-) -> list[str]:
-    """A variant names all that its row sets: then only the seed, and what the command line varies, are further axes."""
-    if not configs or _select(configs[0], "study.axis") != VARIANT:
-        return varying
-    named = {key.lstrip("+~") for row in rows if row for key in row.assignments} - {"seed"}
-    return [key for key in varying if key not in named]
-
-
-def _value(content: Config, key: str) -> Any:
-    """The value of a config key, or the name of a group's choice, or those of its parts."""
-    group, _, package = key.partition("@")  # weighting@task.weighting stands at task.weighting
-    value = _select(content, package or group.replace("/", "."))
-    if isinstance(value, dict):
-        parts = all(isinstance(part, dict) for part in value.values())
-        return value.get("name", "+".join(value) if parts else str(value))
-    return str(value) if isinstance(value, list) else value
-
-
-def _required(content: Config, key: str) -> Any:
-    value = _select(content, key)
-    if value is None:
-        raise NotGivenError(key)
-    return value
-
-
-def _select(content: Config | DictConfig, key: str) -> Any:
-    """The value of a config key; None where there is none."""
-    node: Any = content
-    try:
-        for part in key.split("."):
-            node = node[int(part) if isinstance(node, list) else part]
-    except (LookupError, ValueError, TypeError):
-        return None
-    return node
-
-
-def _short(key: str) -> str:
-    return key.partition("@")[0].rsplit(".", 1)[-1]
-
-
-def _as_int(value: object) -> int:
-    return value if isinstance(value, int) else 0

@@ -1,11 +1,14 @@
 """What a command asks for, done: cells planned and trained or shown, ``study.json`` written, the report drawn."""
 
 import hashlib
+import json
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -14,7 +17,8 @@ from slackoff.errors import SlackoffError
 from slackoff.record.files import write_json
 from slackoff.record.status import Status
 from slackoff.sweep.backend import Resources
-from slackoff.sweep.cost import check_network_costs, keep_network_costs
+from slackoff.sweep.cost import show_dry_run
+from slackoff.sweep.display import say
 from slackoff.sweep.driver import report_failures, run_cells
 from slackoff.sweep.expand import Config
 from slackoff.sweep.identity import Fingerprints
@@ -32,11 +36,11 @@ def run_jobs(
     console: Console,
     dry_run: bool = False,
 ) -> int:
-    """Do what the jobs ask for, or say what that would be.
+    """Do what the jobs ask for, or say what that would be: check, identify, train, draw.
 
     Args:
         jobs: all jobs of a command.
-        configs: their configs.
+        configs: their configs, resolved.
         resources: where cells run.
         planner: where data is read and configs are checked; closed before anything is trained or measured.
         console: for progress and tables.
@@ -46,12 +50,13 @@ def run_jobs(
         The number of cells that failed.
 
     Raises:
-        SlackoffError: a mistake found before training.
+        SlackoffError: a mistake found before training, or all is trained but the study cannot be drawn.
     """
     check_configs(configs, [job.row.place if job.row else None for job in jobs], planner)
     if configs[0]["study"].get("measure"):
         planner.close()
         return sum(_measure(config, console, dry_run) for config in configs)
+
     fingerprints = Fingerprints(dry_run, planner)
     with console.status("Reading data and records"):
         configs = settle_precision(
@@ -60,46 +65,26 @@ def run_jobs(
             lambda accelerator: planner(auto_here, accelerator) if resources.backend.local else FLOAT32,
         )
         cells = plan(configs, [job.overrides for job in jobs], [job.row for job in jobs], fingerprints)
-    if not dry_run:
-        return run_study(cells, resources, console, planner)
-    from slackoff.sweep.cost import show_dry_run
+    if dry_run:
+        show_dry_run(cells, list(dict.fromkeys(fingerprints.problems.values())), resources.slots, console)
+        return 0
 
-    show_dry_run(cells, list(dict.fromkeys(fingerprints.problems.values())), resources.slots, console)
-    return 0
-
-
-def run_study(
-    cells: Sequence[Cell], resources: Resources, console: Console, planner: PlannerProcess | None = None
-) -> int:
-    """Run the cells of a plan, then draw the study.
-
-    Args:
-        cells: the plan; not empty.
-        resources: where cells run.
-        console: for progress and the table.
-        planner: where configs are checked; closed before training starts.
-
-    Returns:
-        The number of cells that failed.
-
-    Raises:
-        SlackoffError: a mistake found before training, or all is trained but the study cannot be drawn.
-    """
     refuse_many_cells(len(cells))
-    check_network_costs(cells, planner or PlannerProcess())
-    known = agent_run() is not None and cells[0].status().state == "done"
+    if costs := _network_costs_asked(cells):
+        planner(_network_costs, *costs)
+    trained_before = agent_run() is not None and cells[0].status().state == "done"
     statuses = run_cells(cells, resources, console, planner)
-    if known:
+    if trained_before:
         from slackoff.wandb_view.publish import show_done_cell
 
         show_done_cell(cells[0].folder, str(cells[0].config.logger.project))
-    trouble = _draw(cells, statuses, console)
+
+    undrawn = _draw(cells, statuses, console)
     failed = report_failures(cells, statuses, resources, console)
-    if trouble is None:
-        return failed
-    if failed == 0:
-        raise trouble
-    console.print(str(trouble), style="red", highlight=False, markup=False, soft_wrap=True)
+    if undrawn and not failed:
+        raise undrawn
+    if undrawn:
+        say(console, str(undrawn), "red")
     return failed
 
 
@@ -118,7 +103,7 @@ def _draw(cells: Sequence[Cell], statuses: Sequence[Status], console: Console) -
         folder = _write_study(cells)
         if any(status.state == "done" for status in statuses):
             keep_network_costs(cells, folder, console)
-            _report(folder, console, bool(cells[0].config.logger.wandb), str(cells[0].config.logger.project))
+            _report(folder, console, cells[0].config.logger)
     except SlackoffError as error:
         return error
     except OSError as error:
@@ -132,25 +117,27 @@ def _draw(cells: Sequence[Cell], statuses: Sequence[Status], console: Console) -
 def _write_study(cells: Sequence[Cell]) -> Path:
     """Write ``study.json`` under a name that says what it is and changes with the set of cells."""
     config = cells[0].config
+    study = config.study
     digest = hashlib.sha256("".join(sorted(cell.id for cell in cells)).encode()).hexdigest()[:6]
-    common = (_common(cells, "background"), _common(cells, "evaluation"))
-    name = "-".join([*dict.fromkeys(map(str, (config.study.name, config.size, *filter(None, common)))), digest])
+    labels = [{str(cell.label[key]) for cell in cells} for key in ("background", "evaluation")]
+    common = [found.pop() for found in labels if len(found) == 1]
+    name = "-".join([*dict.fromkeys([str(study.name), str(config.size), *common]), digest])
     folder = Path(config.runs) / "studies" / name
     folder.mkdir(parents=True, exist_ok=True)
     write_json(
         folder / "study.json",
         {
             "name": name,
-            "experiment": config.study.name,
-            "title": config.study.title,
-            "question": config.study.question,
-            "paper": config.study.paper,
+            "experiment": study.name,
+            "title": study.title,
+            "question": study.question,
+            "paper": study.paper,
             "size": config.size,
-            "axis": str(config.study.axis).rsplit(".", 1)[-1],
+            "axis": str(study.axis).rsplit(".", 1)[-1],
             "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "test_sets": _drawn_test_sets(config, cells),
-            "claims": list(config.study.claims),
-            "options": OmegaConf.to_container(config.study.options),
+            "test_sets": _drawn_test_sets(study, cells),
+            "claims": list(study.claims),
+            "options": OmegaConf.to_container(study.options),
             "command": shlex.join(["python", "-m", "slackoff", *sys.argv[1:]]),
             "cells": [{"id": cell.id, "axes": cell.axes} for cell in cells],
         },
@@ -158,24 +145,18 @@ def _write_study(cells: Sequence[Cell]) -> Path:
     return folder
 
 
-def _common(cells: Sequence[Cell], key: str) -> str | None:
-    """What all cells have under a label; None where they differ."""
-    found = {str(cell.label[key]) for cell in cells}
-    return found.pop() if len(found) == 1 else None
-
-
-def _drawn_test_sets(config: DictConfig, cells: Sequence[Cell]) -> list[str]:
+def _drawn_test_sets(study: DictConfig, cells: Sequence[Cell]) -> list[str]:
     """Those of ``study.test_sets`` that any cell is tested on; none (which draws all) if the command chose others."""
     tested: set[str] = set()
     for cell in cells:
         evaluation = cell.content["evaluation"]
         tested |= {str(evaluation["test_set"].get("name", evaluation["name"])), *evaluation.get("also", {})}
-    joined = config.study.options.get("joined_test_sets", {})
+    joined = study.options.get("joined_test_sets", {})
     tested |= {name for name, parts in joined.items() if set(parts) <= tested}
-    return [str(name) for name in config.study.test_sets if name in tested]
+    return [str(name) for name in study.test_sets if name in tested]
 
 
-def _report(folder: Path, console: Console, wandb: bool, project: str) -> None:
+def _report(folder: Path, console: Console, logger: DictConfig) -> None:
     from slackoff.analysis import load  # pandas and matplotlib: not needed while cells train
     from slackoff.analysis.quality_cost import print_quality_cost, quality_cost_table
     from slackoff.analysis.report import build
@@ -187,7 +168,54 @@ def _report(folder: Path, console: Console, wandb: bool, project: str) -> None:
     if len(table := quality_cost_table(frames)):
         print_quality_cost(table, console)
     console.print(f"Report: {page}", soft_wrap=True)
-    if wandb and agent_run() is None:  # an agent's run is that of the cell
+    if logger.wandb and agent_run() is None:  # an agent's run is that of the cell
         from slackoff.wandb_view.publish import show_study
 
-        show_study(frames, project)
+        show_study(frames, str(logger.project))
+
+
+def keep_network_costs(cells: Sequence[Cell], folder: Path, console: Console) -> None:
+    """Measure what each network of the cells costs, unless that was done on this machine, and keep it in a study's
+    folder; nothing for a study without ``study.options.cost``.
+
+    Raises:
+        SlackoffError: a setting that cannot be, or one name for two networks.
+    """
+    asked = _network_costs_asked(cells)
+    if asked is None:
+        return
+    from slackoff.analysis.cost import NETWORK_COSTS  # imports pandas
+
+    place = folder / NETWORK_COSTS
+    with PlannerProcess() as planner:
+        fingerprint, announcement = planner(_network_costs, *asked)
+        with suppress(OSError, ValueError, AttributeError):
+            if json.loads((place / "study.json").read_text(encoding="utf-8")).get("fingerprint") == fingerprint:
+                return
+        console.print(announcement, style="dim")
+        planner(_network_costs, *asked, place)
+
+
+def _network_costs_asked(cells: Sequence[Cell]) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """``study.options.cost`` and the config of each network by its name; None for a study that asks for no costs."""
+    settings = cells[0].content["study"]["options"].get("cost")
+    if settings is None:
+        return None
+    nodes: dict[str, Any] = {}
+    for cell in cells:
+        name, network = str(cell.label["network"]), cell.content["network"]
+        if nodes.setdefault(name, network) != network:
+            raise SlackoffError(f"Two networks of this study have the name {name}: give one another network.name=...")
+    return settings, nodes
+
+
+def _network_costs(settings: dict[str, Any], nodes: dict[str, Any], keep_in: Path | None = None) -> tuple[str, str]:
+    """Fingerprint and announcement of a measurement; it is made where a folder is given to keep it in."""
+    from slackoff.measurements.runtime import NetworkCostMeasurement  # imports torch
+    from slackoff.measurements.study import record_measurement
+
+    found = NetworkCostMeasurement(**settings, nodes=nodes)
+    if keep_in:
+        kept = {name: getattr(found, name) for name in ("size_px", "rounds", "budget_s")}
+        record_measurement(keep_in, found, kept | {"networks": nodes}, {"name": keep_in.parent.name})
+    return found.fingerprint(), found.announcement
