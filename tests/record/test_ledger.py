@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from slackoff.record import files
-from slackoff.record.files import create_text
 from slackoff.record.ledger import (
     Attempt,
     Claim,
@@ -190,21 +189,6 @@ def _race(folders: list[Path], barrier, wins) -> None:
             continue
         with wins.get_lock():
             wins[number] += 1
-
-
-def test_a_link_whose_answer_got_lost_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    real = os.link
-
-    def lossy(source: Path, target: Path) -> None:
-        real(source, target)
-        real(source, target)  # the network sends the request again
-
-    monkeypatch.setattr(files.os, "link", lossy)
-    create_text(tmp_path / "file", "text")
-    assert (tmp_path / "file").read_text() == "text"
-    with pytest.raises(FileExistsError):
-        create_text(tmp_path / "file", "other")
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_where_an_attempt_runs_is_said_in_few_words(tmp_path: Path):

@@ -10,8 +10,7 @@ from slackoff.cell.callbacks import StatusCallback
 from slackoff.cell.launch import LaunchOptions
 from slackoff.errors import SlackoffError
 from slackoff.record.ledger import HeartbeatMonitor, claim, end_attempt
-from slackoff.record.observed import observed_status
-from slackoff.record.status import Status, read_status
+from slackoff.record.status import Status, observed_status, read_status
 
 
 def test_what_is_written_is_read(tmp_path: Path):

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from omegaconf import OmegaConf
 from slackoff.analysis import Frames, load
 from slackoff.analysis.claims import check
 from slackoff.analysis.groups import TEST_SET
-from slackoff.analysis.study import Study
 from slackoff.analysis.tables import label_columns, measures_of, study_table
 from slackoff.analysis.wandb_source import tag_of
 from slackoff.errors import SlackoffError
@@ -35,7 +35,7 @@ from slackoff.wandb_view.content import (
     run_options,
     with_step,
 )
-from slackoff.wandb_view.dashboard import Curve, refuse_without_workspaces, save_report, save_workspace
+from slackoff.wandb_view.dashboard import Curve, save_report, save_workspace
 from slackoff.wandb_view.destination import DIGEST, Destination, Offline, Online, begun
 
 _log = logging.getLogger(__name__)
@@ -73,12 +73,15 @@ def publish(
         tell: told after each cell how many of how many are through.
 
     Raises:
-        SlackoffError: there is no such study, its record is damaged, there is no account, or no server.
+        SlackoffError: there is no such study, its record is damaged, there is no account, no server, or no package for
+            dashboards.
     """
     frames = load(study, runs)
     found = frames.study
-    if not offline:
-        refuse_without_workspaces()
+    if not offline and find_spec("wandb_workspaces") is None:
+        raise SlackoffError(
+            "A dashboard needs wandb-workspaces: in the checkout, .venv/bin/pip install -e '.[dashboards]'"
+        )
     make = Offline if offline else Online
     destination: Destination = make(found.folder, project, entity)
     written, unstarted = 0, 0
@@ -148,20 +151,17 @@ def show_done_cell(folder: Path, project: str) -> None:
 
 
 def _options(folder: Path, status: Status, study: str = "", axes: Mapping[str, Any] | None = None) -> Any:
-    content = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
-    assert isinstance(content, dict)
-    options = run_options({str(key): value for key, value in content.items()}, status, study, axes)
+    content: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+    options = run_options(content, status, study, axes)
     options["config"]["slackoff"][DIGEST] = record_digest(folder)
     return options
 
 
 def _replay(folder: Path, status: Status, config: Mapping[str, Any], run: Any) -> None:
     """Log a cell of the record as it would have logged itself; a step never goes backwards."""
-    rows = _steps(folder)
-    known = known_step(run)
-    for row in rows:
-        if row["step"] > known:
-            run.log(with_step(row))
+    rows, known = _steps(folder), known_step(run)
+    for row in (row for row in rows if row["step"] > known):
+        run.log(with_step(row))
     if status.state == "done":
         files = sorted(folder.glob("images*.parquet"))
         results = image_tables({file.stem.removeprefix("images").lstrip("_"): pd.read_parquet(file) for file in files})
@@ -172,10 +172,10 @@ def _replay(folder: Path, status: Status, config: Mapping[str, Any], run: Any) -
 def _steps(folder: Path) -> list[dict[str, Any]]:
     whole = folder / "steps.parquet"
     try:
-        rows = pd.read_parquet(whole).to_dict("records") if whole.is_file() else read_lines(folder / "steps.jsonl")
+        rows: Any = pd.read_parquet(whole).to_dict("records") if whole.is_file() else read_lines(folder / "steps.jsonl")
     except (OSError, ValueError) as error:
         raise SlackoffError(f"{whole} cannot be read ({error}): run the study's command again") from error
-    return [{str(key): value for key, value in row.items()} for row in rows]
+    return list(rows)
 
 
 def show_study(frames: Frames, project: str) -> bool:
@@ -216,7 +216,7 @@ def publish_study(frames: Frames, destination: Destination) -> bool:
         "config": {"slackoff_study": {**marker, **about, "cells": [identity for identity, _ in study.cells]}},
     }
     with destination.writing(identity, digest, options) as run:
-        run.log({**_tables(rows, claims, study.axis), **_media(study)})
+        run.log({**_tables(rows, claims, study.axis), **_media(study.folder)})
     return True
 
 
@@ -271,18 +271,16 @@ def _tables(rows: pd.DataFrame, claims: pd.DataFrame, axis: str) -> dict[str, An
     return tables | plots
 
 
-def _media(study: Study) -> dict[str, Any]:
+def _media(folder: Path) -> dict[str, Any]:
     import wandb
 
-    figures = sorted((study.folder / "figures").glob("*.png"))
+    figures = sorted((folder / "figures").glob("*.png"))
     shown: dict[str, Any] = {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures}
-    page = study.folder / "index.html"
+    page = folder / "index.html"
     return shown | ({"report": wandb.Html(str(page), inject=False)} if page.is_file() else {})
 
 
 def _claims(folder: Path) -> pd.DataFrame:
-    try:
-        claims = json.loads((folder / "claims.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        claims = []
+    path = folder / "claims.json"
+    claims = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
     return pd.DataFrame([{key: claim.get(key, "") for key in _CLAIM_COLUMNS} for claim in claims])
