@@ -12,14 +12,11 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
 from slackoff.cell.launch import CellExit, LaunchOptions, launcher_variables, start_cell_process
-from slackoff.record.files import read_lines
 from slackoff.record.ledger import HeartbeatMonitor
-from slackoff.record.status import read_status
 from slackoff.sweep.cell_folders import prepare
 from slackoff.sweep.plan import plan
-from train_here import train_here
+from train_here import measures, train_here, written
 
-CLOCKS = ("elapsed_s", "train/steps_per_second")
 VARIABLES = {
     "RANK": "1",
     "LOCAL_RANK": "1",
@@ -50,12 +47,6 @@ def make(composed: Callable[..., DictConfig], tmp_path: Path) -> Make:
         return cell.folder
 
     return prepared
-
-
-def measures(folder: Path) -> list[dict[str, float]]:
-    """What was logged, without the clock."""
-    rows = read_lines(folder / "steps.jsonl")
-    return [{key: value for key, value in row.items() if key not in CLOCKS} for row in rows]
 
 
 @pytest.fixture(scope="module")
@@ -93,13 +84,8 @@ def test_a_process_of_a_cell_logs_the_same_below_all_of_them(make: Make, undistu
 
 
 def test_what_does_not_tell_a_rank_is_left_alone():
-    others = [
-        "SLURM_JOB_ID",
-        "SLURM_CPUS_PER_TASK",
-        "SLACKOFF_LAUNCH_OPTIONS",
-        "OMP_NUM_THREADS",
-        "CUDA_VISIBLE_DEVICES",
-    ]
+    others = ["SLURM_JOB_ID", "SLURM_CPUS_PER_TASK", "SLACKOFF_LAUNCH_OPTIONS", "OMP_NUM_THREADS"]
+    others += ["CUDA_VISIBLE_DEVICES"]
     assert launcher_variables([*VARIABLES, *others]) == list(VARIABLES)
 
 
@@ -121,8 +107,7 @@ def test_a_cell_is_stopped_with_a_checkpoint_from_which_it_goes_on(make: Make):
         time.sleep(0.05)
     process.terminate()
     assert process.wait(timeout=60) == CellExit.INTERRUPTED
-    status = read_status(folder)
-    assert status is not None
+    status = written(folder)
     step = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["global_step"]
     assert (status.state, status.step) == ("interrupted", step)
     assert 0 < step < 5000

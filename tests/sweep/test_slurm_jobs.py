@@ -18,7 +18,6 @@ from slackoff.cell.launch import CellExit
 from slackoff.errors import SlackoffError
 from slackoff.record.ledger import HeartbeatMonitor, attempts, claim, end_attempt
 from slackoff.sweep import slurm as slurm_module
-from slackoff.sweep import slurm as slurm_queue
 from slackoff.sweep import slurm_jobs
 from slackoff.sweep.backend import Slot
 from slackoff.sweep.cell_folders import prepare
@@ -32,14 +31,10 @@ MOMENT_S = 0.3
 
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
-    for module, name in (
-        (slurm_queue, "_ASK_EVERY_S"),
-        (slurm_module, "_RESULT_WITHIN_S"),
-        (slurm_module, "_REPEAT_S"),
-        (slurm_module, "_LEAVE_S"),
-        (slurm_jobs, "AGAIN_S"),
-    ):
-        monkeypatch.setattr(module, name, MOMENT_S if name in ("_RESULT_WITHIN_S", "_LEAVE_S", "AGAIN_S") else 0.0)
+    for name in ("_ASK_EVERY_S", "_REPEAT_S"):
+        monkeypatch.setattr(slurm_module, name, 0.0)
+    for module, name in ((slurm_module, "_RESULT_WITHIN_S"), (slurm_module, "_LEAVE_S"), (slurm_jobs, "AGAIN_S")):
+        monkeypatch.setattr(module, name, MOMENT_S)
     return FakeSlurm(tmp_path / "slurm", monkeypatch)
 
 
@@ -66,15 +61,48 @@ def ends(job: SlurmJob, within_s: float = 10.0) -> bool:
     return job.ended()
 
 
-def test_a_job_that_completed_without_a_result_is_a_failure_that_names_its_log(cells, slurm):
-    job = started(cells[0], slurm)
-    slurm.set("11", "COMPLETED")
-    assert not job.ended()
-    assert ends(job)
-    assert job.finish().exit == CellExit.FAILED
-    assert "Slurm job 11: COMPLETED" in str(cells[0].status().last_error)
-    assert "11_0_log.err" in str(cells[0].status().last_error)
-    assert [attempt.outcome for attempt in attempts(cells[0].folder)] == ["failed"]
+MISSING = "Traceback ...\nModuleNotFoundError: No module named 'slackoff'\n"
+
+
+@pytest.mark.parametrize(
+    ("attempt", "result", "state", "words"),
+    [
+        (None, None, "COMPLETED", ["Slurm job 11: COMPLETED", "11_0_log.err"]),
+        (None, None, "FORGOTTEN", ["Slurm job 11: Slurm does not know it any more"]),
+        (None, MISSING, "RUNNING", ["Slurm job 11: ModuleNotFoundError: No module named 'slackoff'"]),
+        # Not the cell's fault: it is tried again.
+        ("held", None, "NODE_FAIL", []),
+        ("held", None, "PREEMPTED", []),
+        ("held", None, "BOOT_FAIL", []),
+        # Its checkpoint is written, and only standing in line again has failed.
+        ("interrupted", "CalledProcessError: scontrol requeue", "RUNNING", []),
+    ],
+)
+def test_a_job_without_an_exit_code_is_a_failure_that_says_why_or_is_tried_again(
+    cells, slurm, attempt, result, state, words
+):
+    job, folder = started(cells[0], slurm), cells[0].folder
+    if attempt:
+        made = claim(folder, "slurm 11", 0)
+    if attempt == "interrupted":
+        end_attempt(made, "interrupted")
+    if state == "FORGOTTEN":
+        (slurm.folder / "jobs").write_text("")
+    else:
+        slurm.set("11", state)
+    if result:
+        write_result(job.submission.paths, "error", result)
+        assert job.ended()
+    else:
+        assert not job.ended()  # a result may show late
+        assert ends(job)
+    assert job.finish().exit == (CellExit.FAILED if words else CellExit.INTERRUPTED)
+    error = cells[0].status().last_error
+    assert all(part in str(error) for part in words)
+    if words:
+        assert [attempt.outcome for attempt in attempts(folder)] == ["failed"]
+    else:
+        assert error is None
 
 
 def test_a_result_that_shows_late_counts(cells, slurm):
@@ -84,14 +112,6 @@ def test_a_result_that_shows_late_counts(cells, slurm):
     write_result(job.submission.paths, "success", 0)
     assert job.ended()
     assert job.finish().exit == CellExit.DONE
-
-
-def test_what_a_job_raised_is_the_reason(cells, slurm):
-    job = started(cells[0], slurm)
-    write_result(job.submission.paths, "error", "Traceback ...\nModuleNotFoundError: No module named 'slackoff'\n")
-    assert job.ended()
-    job.finish()
-    assert "Slurm job 11: ModuleNotFoundError: No module named 'slackoff'" in str(cells[0].status().last_error)
 
 
 def test_a_slurm_that_does_not_answer_ends_no_job_and_results_still_count(cells, slurm):
@@ -105,14 +125,6 @@ def test_a_slurm_that_does_not_answer_ends_no_job_and_results_still_count(cells,
     assert not ends(second, 4 * MOMENT_S)
     slurm.set("12", "FAILED")
     assert ends(second)
-
-
-def test_a_job_of_which_slurm_knows_nothing_is_a_failure(cells, slurm):
-    job = started(cells[0], slurm)
-    (slurm.folder / "jobs").write_text("")
-    assert ends(job)
-    assert job.finish().exit == CellExit.FAILED
-    assert "Slurm job 11: Slurm does not know it any more" in str(cells[0].status().last_error)
 
 
 def test_the_first_refusal_ends_the_sweep_with_slurms_reason(cells, slurm):
@@ -148,24 +160,6 @@ def test_a_cell_that_slurm_never_takes_is_a_failure_in_the_end(cells, slurm, mon
     assert ends(job)
     assert job.finish().exit == CellExit.FAILED
     assert "your account has expired" in str(cells[1].status().last_error)
-
-
-@pytest.mark.parametrize("state", ["NODE_FAIL", "PREEMPTED", "BOOT_FAIL"])
-def test_a_cell_whose_node_dies_is_tried_again_and_not_to_blame(cells, slurm, state):
-    job = started(cells[0], slurm)
-    claim(cells[0].folder, "slurm 11", 0)
-    slurm.set("11", state)
-    assert ends(job)
-    assert job.finish().exit == CellExit.INTERRUPTED
-    assert cells[0].status().last_error is None
-
-
-def test_a_checkpoint_that_is_written_counts_where_a_job_could_not_stand_in_line_again(cells, slurm):
-    job = started(cells[0], slurm)
-    end_attempt(claim(cells[0].folder, "slurm 11", 0), "interrupted")
-    write_result(job.submission.paths, "error", "CalledProcessError: scontrol requeue")
-    assert job.ended()
-    assert job.finish().exit == CellExit.INTERRUPTED
 
 
 def test_a_job_that_a_person_cancels_is_a_failure_and_not_tried_again(cells, slurm):

@@ -133,6 +133,7 @@ class CellJob(Checkpointable):
 
 
 def job_settings(
+    *,
     gpus_per_cell: int,
     ranks: int,
     cpus_per_rank: int,

@@ -23,6 +23,9 @@ Pictures = Mapping[Named, Mapping[str, Pixels]]
 STEP = "trainer/global_step"
 """The key that every value in W&B stands against: the trainer's step."""
 
+DIGEST = "record"
+"""Key of a run's config, inside ``slackoff`` or ``slackoff_study``, that tells which record the run shows."""
+
 RESULTS = ("steps.parquet", "images.parquet")
 """Files of a cell that W&B shows, and whose digest tells whether it shows all of them."""
 

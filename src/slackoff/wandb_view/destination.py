@@ -10,10 +10,7 @@ from typing import Any, Literal
 from slackoff.analysis.wandb_source import tag_of
 from slackoff.errors import SlackoffError
 from slackoff.record.files import read_text, write_json
-from slackoff.wandb_view.content import STEP
-
-DIGEST = "record"
-"""Key of a run's config, inside ``slackoff`` or ``slackoff_study``, that tells which record the run shows."""
+from slackoff.wandb_view.content import DIGEST, STEP
 
 Mode = Literal["online", "offline"] | None
 

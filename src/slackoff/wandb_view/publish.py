@@ -24,6 +24,7 @@ from slackoff.record.files import read_lines
 from slackoff.record.status import Status, read_status
 from slackoff.wandb_view import agent_run
 from slackoff.wandb_view.content import (
+    DIGEST,
     STEP,
     headline_threshold,
     image_tables,
@@ -36,7 +37,7 @@ from slackoff.wandb_view.content import (
     with_step,
 )
 from slackoff.wandb_view.dashboard import Curve, save_report, save_workspace
-from slackoff.wandb_view.destination import DIGEST, Destination, Offline, Online, begun
+from slackoff.wandb_view.destination import Destination, Offline, Online, begun
 
 _log = logging.getLogger(__name__)
 _CLAIM_COLUMNS = ("family", "group", "statement", "verdict", "sentence", "scope")
