@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.slackoff_launcher import CellLauncher
+from slackoff.errors import SlackoffError
 
 if TYPE_CHECKING:
     from slackoff.sweep.backend import Resources
@@ -46,7 +47,6 @@ class RayLauncher(CellLauncher):
         Raises:
             SlackoffError: a setting that cannot be, or no Ray on this machine.
         """
-        from slackoff.errors import SlackoffError
         from slackoff.sweep.backend import LazyBackend, Policy, Resources, Slot
 
         gpus = _count("gpus_per_cell", self.gpus_per_cell, least=0)
@@ -69,8 +69,6 @@ def _ray_cells(init: Mapping[str, Any], options: Mapping[str, Any]) -> "RayCells
 
 def _settings(ray: Any, key: str) -> dict[str, Any]:
     """The settings under ``hydra.launcher.ray.KEY`` that are not null."""
-    from slackoff.errors import SlackoffError
-
     content = OmegaConf.to_container(ray, resolve=True) if isinstance(ray, DictConfig) else ray
     found = content.get(key) or {} if isinstance(content, dict) else content
     if not isinstance(found, dict):
@@ -79,8 +77,6 @@ def _settings(ray: Any, key: str) -> dict[str, Any]:
 
 
 def _count(key: str, value: Any, least: int = 1) -> int:
-    from slackoff.errors import SlackoffError
-
     if isinstance(value, int) and not isinstance(value, bool) and value >= least:
         return value
     raise SlackoffError(f"hydra.launcher.{key}={value} must be a whole number, {least} or more")

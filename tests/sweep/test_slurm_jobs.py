@@ -1,6 +1,7 @@
 """Jobs of Slurm as a driver sees them, with a fake Slurm: silence, refusals, lost results, cancelled jobs."""
 
 import os
+import pickle
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from omegaconf import DictConfig
 
 pytest.importorskip("submitit", reason="submitit is not installed: .venv/bin/pip install -e '.[slurm]'")
 
-from fake_slurm import FakeSlurm, write_result
+from submitit.core.utils import JobPaths
 
 from slackoff.cell.launch import CellExit
 from slackoff.errors import SlackoffError
@@ -27,6 +28,73 @@ from slackoff.sweep.slurm import SlurmJob, SlurmJobs
 SLOT = Slot({}, "job 0")
 SETTINGS = {"job_name": "slackoff", "time": 10}
 MOMENT_S = 0.3
+
+
+SBATCH = """\
+env > environment
+if [ -e refusal ]; then cat refusal >&2; exit 1; fi
+number=$(( $(cat number) + 1 )); echo $number > number
+echo "$number|PENDING|Priority|$(sed -n 's/#SBATCH --job-name=//p' "$script")" >> jobs
+echo "Submitted batch job $number"
+"""
+SQUEUE = """\
+if [ -e down ]; then echo "slurm_load_jobs error: Unable to contact slurm controller" >&2; exit 1; fi
+cat jobs
+"""
+SCANCEL = """\
+echo "$arguments" >> cancelled
+case "$arguments" in --*) ;; *) sed -i "s/^$arguments|[A-Z]*|/$arguments|CANCELLED|/" jobs ;; esac
+"""
+
+
+class FakeSlurm:
+    """Its files lie in ``folder``; its commands are first on the PATH."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        folder.mkdir()
+        (folder / "jobs").touch()
+        (folder / "number").write_text("10\n")
+        for name, script in (("sbatch", SBATCH), ("squeue", SQUEUE), ("scancel", SCANCEL), ("srun", "")):
+            path = folder / name
+            path.write_text(f'#!/bin/sh\nscript=$(realpath "$1" 2> /dev/null); arguments="$*"; cd {folder}\n{script}')
+            path.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+    def set(self, number: str, state: str, reason: str = "None") -> None:
+        """Let the queue show a job in a state."""
+        rows = [line.split("|") for line in (self.folder / "jobs").read_text().splitlines()]
+        rows = [[row[0], state, reason, row[3]] if row[0] == number else row for row in rows]
+        (self.folder / "jobs").write_text("".join("|".join(row) + "\n" for row in rows))
+
+    def add(self, number: str, state: str, name: str) -> None:
+        """Let the queue show one more job."""
+        with (self.folder / "jobs").open("a") as file:
+            file.write(f"{number}|{state}|None|{name}\n")
+
+    def refuse(self, reason: str) -> None:
+        """Let sbatch refuse all jobs."""
+        (self.folder / "refusal").write_text(reason)
+
+    def recover(self) -> None:
+        """Let sbatch take jobs and squeue reach the controller again."""
+        for name in ("refusal", "down"):
+            (self.folder / name).unlink(missing_ok=True)
+
+    def go_silent(self) -> None:
+        """Let squeue not reach the controller."""
+        (self.folder / "down").touch()
+
+    @property
+    def cancelled(self) -> list[str]:
+        """The arguments of every scancel so far."""
+        path = self.folder / "cancelled"
+        return path.read_text().splitlines() if path.exists() else []
+
+
+def write_result(paths: JobPaths, outcome: str, value: object) -> None:
+    """What submitit writes at the end of a job."""
+    paths.result_pickle.write_bytes(pickle.dumps((outcome, value)))
 
 
 @pytest.fixture
@@ -116,12 +184,12 @@ def test_a_result_that_shows_late_counts(cells, slurm):
 
 def test_a_slurm_that_does_not_answer_ends_no_job_and_results_still_count(cells, slurm):
     jobs = SlurmJobs(SETTINGS)
-    slurm.answers(False)
+    slurm.go_silent()
     first, second = (jobs.start(cell, SLOT) for cell in cells)  # not even known to have come into the queue
     assert not ends(first, 4 * MOMENT_S)
     write_result(first.submission.paths, "success", 0)
     assert first.ended()
-    slurm.answers(True)
+    slurm.recover()
     assert not ends(second, 4 * MOMENT_S)
     slurm.set("12", "FAILED")
     assert ends(second)
@@ -145,7 +213,7 @@ def test_a_later_refusal_is_waited_out_and_said_once(cells, slurm):
     assert not ends(job, 4 * MOMENT_S)
     assert len(job.news) == 1
     assert "(QOSMaxSubmitJobPerUserLimit)" in job.news[0]
-    slurm.refuse(None)
+    slurm.recover()
     assert not ends(job, 4 * MOMENT_S)
     assert job.submission is not None
     assert job.submission.number == "12"
@@ -209,7 +277,7 @@ def test_a_job_asked_to_stop_is_told_until_it_hears_and_cancelled_if_it_stands_i
 
 def test_asked_twice_a_job_is_cancelled_and_soon_left_whatever_slurm_says(cells, slurm):
     job = started(cells[0], slurm)
-    slurm.answers(False)
+    slurm.go_silent()
     job.stop()
     job.kill()
     assert slurm.cancelled == ["11"]

@@ -58,13 +58,14 @@ def run_options(
     """
     about = config["study"]
     experiment, axis = about["name"], str(about["axis"]).rpartition(".")[-1]
+    axes = {axis: OmegaConf.select(OmegaConf.create(dict(config)), about["axis"])} if axes is None else axes
     words = (about["variant"], *status.label.values())
     marker = {
         "id": status.id,
         "label": dict(status.label),
         "study": study or experiment,
         "axis": axis,
-        "axes": dict(axes) if axes is not None else {axis: OmegaConf.select(OmegaConf.create(config), about["axis"])},
+        "axes": dict(axes),
         "status": asdict(status),
     }
     return {

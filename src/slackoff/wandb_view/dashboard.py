@@ -92,7 +92,7 @@ def _sections(study: Study, curves: Sequence[Curve]) -> list[tuple[str, list[Any
     ]
     tables = [wr.WeavePanelSummaryTable(table_name=key, layout=wide) for key in ("study", "claims")]
     page = wr.MediaBrowser(title="Report", media_keys=["report"], layout=wide)
-    own = [(f"Against {study.axis}", lines), ("Table and claims", tables), ("Report", [page])]
+    own: Any = [(f"Against {study.axis}", lines), ("Table and claims", tables), ("Report", [page])]
     tests = [against_step(f"test/{measure}", COLUMNS[measure].label) for measure in _TEST]
     training = [
         against_step("train/loss", "loss"),

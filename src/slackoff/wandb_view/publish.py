@@ -123,16 +123,13 @@ def study_named(given: str, runs: Path) -> str:
 
 
 def _publish_cell(folder: Path, destination: Destination, study: str, axes: Mapping[str, Any]) -> bool:
-    """Write a cell's run, unless it is there and shows the same; False too for a cell without a step on record."""
-    status, digest = read_status(folder), record_digest(folder)
-    if status is None or not digest:
-        return False
-    options = _options(folder, status, study, axes)
+    """Write a cell's run, unless it is there and shows the same."""
+    status, options = _read_cell(folder, study, axes)
     options["tags"] = list(dict.fromkeys([*options["tags"], tag_of(study)]))
-    identity = run_id(status.id)
-    if destination.shows(identity, options["config"]["slackoff"], study):
+    identity, marker = run_id(status.id), options["config"]["slackoff"]
+    if destination.shows(identity, marker, study):
         return False
-    with destination.writing(identity, digest, options) as run:
+    with destination.writing(identity, marker[DIGEST], options) as run:
         _replay(folder, status, options["config"], run)
         run.finish(exit_code=0 if status.state == "done" else 1)
     return True
@@ -141,9 +138,7 @@ def _publish_cell(folder: Path, destination: Destination, study: str, axes: Mapp
 def show_done_cell(folder: Path, project: str) -> None:
     """Replay a cell that was trained before into the run that an agent waits for; failing is said in the log only."""
     try:
-        status = read_status(folder)
-        assert status is not None
-        options = _options(folder, status)
+        status, options = _read_cell(folder)
         project = os.environ.get("WANDB_PROJECT", project)
         with begun(agent_run() or "", project, os.environ.get("WANDB_ENTITY"), folder, None, options) as run:
             _replay(folder, status, options["config"], run)
@@ -151,11 +146,14 @@ def show_done_cell(folder: Path, project: str) -> None:
         _log.warning("The cell is not shown in W&B (%s: %s)", type(error).__name__, error)
 
 
-def _options(folder: Path, status: Status, study: str = "", axes: Mapping[str, Any] | None = None) -> Any:
+def _read_cell(folder: Path, study: str = "", axes: Mapping[str, Any] | None = None) -> tuple[Status, Any]:
+    """The status of a cell and the options of its run."""
+    status = read_status(folder)
+    assert status is not None
     content: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
     options = run_options(content, status, study, axes)
     options["config"]["slackoff"][DIGEST] = record_digest(folder)
-    return options
+    return status, options
 
 
 def _replay(folder: Path, status: Status, config: Mapping[str, Any], run: Any) -> None:
