@@ -37,9 +37,8 @@ class RayLauncher(CellLauncher):
         **rules: Any,
     ) -> None:
         super().__init__(**rules)
-        self.ray = ray
-        self.counts = {"slots": slots, "cpus_per_rank": cpus_per_rank, "ranks_per_cell": ranks_per_cell}
-        self.gpus_per_cell = gpus_per_cell
+        self.ray, self.slots, self.cpus_per_rank = ray, slots, cpus_per_rank
+        self.gpus_per_cell, self.ranks_per_cell = gpus_per_cell, ranks_per_cell
 
     def resources(self, runs: Path) -> "Resources":
         """Where the cells run.
@@ -50,8 +49,8 @@ class RayLauncher(CellLauncher):
         from slackoff.sweep.backend import LazyBackend, Policy, Resources, Slot
 
         gpus = _count("gpus_per_cell", self.gpus_per_cell, least=0)
-        self.counts["ranks_per_cell"] = self.counts["ranks_per_cell"] or max(1, gpus)
-        slots, threads, ranks = (_count(key, value) for key, value in self.counts.items())
+        ranks = _count("ranks_per_cell", self.ranks_per_cell or max(1, gpus))
+        slots, threads = _count("slots", self.slots), _count("cpus_per_rank", self.cpus_per_rank)
         init, remote = _settings(self.ray, "init"), _settings(self.ray, "remote")
         if not self.dry_run and find_spec("ray") is None:
             raise SlackoffError("hydra/launcher=ray needs Ray: in the checkout, .venv/bin/pip install -e '.[ray]'")

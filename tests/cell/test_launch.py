@@ -1,4 +1,4 @@
-"""The process of a cell: what it inherits from a launcher above the sweep, how it stops, that starts repeat."""
+"""The process of a cell: what it inherits from a launcher above the sweep, and how it stops."""
 
 import os
 import time
@@ -49,14 +49,12 @@ def make(composed: Callable[..., DictConfig], tmp_path: Path) -> Make:
     return prepared
 
 
-@pytest.fixture(scope="module")
-def known() -> list[list[dict[str, float]]]:
-    return []
+known: list[list[dict[str, float]]] = []
 
 
 @pytest.fixture
-def undisturbed(make: Make, known: list[list[dict[str, float]]]) -> list[dict[str, float]]:
-    """What the cell logs below no launcher."""
+def undisturbed(make: Make) -> list[dict[str, float]]:
+    """What the cell logs below no launcher; trained once."""
     if not known:
         folder = make("alone")
         assert train_here(folder) == CellExit.DONE
@@ -113,11 +111,3 @@ def test_a_cell_is_stopped_with_a_checkpoint_from_which_it_goes_on(make: Make):
     assert 0 < step < 5000
     assert status.seconds_to_first_step is not None
     assert 0 < status.seconds_to_first_step < 120
-
-
-def test_two_processes_give_the_same_bytes(make: Make):
-    folders = [make(name) for name in ("first", "second")]
-    processes = [start_cell_process(folder, LaunchOptions(), {"OMP_NUM_THREADS": "1"}) for folder in folders]
-    assert [process.wait(timeout=120) for process in processes] == [CellExit.DONE] * 2
-    for name in ("network.safetensors", "images.parquet"):
-        assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()

@@ -38,22 +38,21 @@ def cluster() -> Iterator[RayCluster]:
         yield running
 
 
+def sweep_on(cluster: RayCluster, folder: Path) -> SweepFolder:
+    address = f"hydra.launcher.ray.init.address={cluster.address}"
+    return SweepFolder(folder, [*LAUNCHER, address], cluster.environment)
+
+
 @pytest.fixture
-def sweep(tmp_path: Path) -> Callable[..., SweepFolder]:
+def sweep(tmp_path: Path) -> Callable[[RayCluster], SweepFolder]:
     """The sweep on a cluster, in a folder of its own."""
-
-    def make(cluster: RayCluster) -> SweepFolder:
-        address = f"hydra.launcher.ray.init.address={cluster.address}"
-        return SweepFolder(tmp_path, [*LAUNCHER, address], cluster.environment)
-
-    return make
+    return lambda cluster: sweep_on(cluster, tmp_path)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(cluster: RayCluster, tmp_path_factory: pytest.TempPathFactory) -> SweepFolder:
     """A sweep that nobody hurts."""
-    address = f"hydra.launcher.ray.init.address={cluster.address}"
-    folder = SweepFolder(tmp_path_factory.mktemp("undisturbed"), [*LAUNCHER, address], cluster.environment)
+    folder = sweep_on(cluster, tmp_path_factory.mktemp("undisturbed"))
     code, output = folder.finish()
     assert code == 0, output
     return folder
@@ -164,7 +163,7 @@ def test_after_ctrl_c_the_same_command_goes_on_from_the_checkpoints(cluster, swe
     assert driver.returncode == 130, output
     assert "the running cells write a checkpoint" in output
     assert folder.outcomes() == [["interrupted"], ["interrupted"]]
-    stopped = [status.step for status in map(read_status, folder.cells) if status]
+    stopped = steps(folder)
     again = folder.start()
     assert least_step(folder, again) >= min(stopped)
     assert again.returncode == 0, again.communicate()[0]

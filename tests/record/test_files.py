@@ -1,30 +1,32 @@
 """Files are there whole or not at all, also when the disk is full."""
 
+import errno
 import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from slackoff.record import files
 from slackoff.record.files import create_text, remove_partials, write_text
 
+FULL = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
 
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full
-):
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write_text(tmp_path / "file", "old")
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", FULL)
     with pytest.raises(OSError, match="No space left"):
         write_text(tmp_path / "file", "new")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "old"
 
 
-def test_a_name_is_not_taken_by_a_file_that_could_not_be_written(tmp_path: Path, monkeypatch, full):
+def test_a_name_is_not_taken_by_a_file_that_could_not_be_written(tmp_path: Path, monkeypatch):
     """Where there are no hard links the name comes first and the text a moment later."""
-    monkeypatch.setattr(files.os, "link", lambda *_: (_ for _ in ()).throw(PermissionError(1, "no hard links here")))
+    monkeypatch.setattr(files.os, "link", Mock(side_effect=PermissionError(1, "no hard links here")))
     with monkeypatch.context() as disk:
-        disk.setattr(Path, "read_text", full)
+        disk.setattr(Path, "read_text", FULL)
         with pytest.raises(OSError, match="No space left"):
             create_text(tmp_path / "file", "text")
     assert list(tmp_path.iterdir()) == []

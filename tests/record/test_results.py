@@ -1,7 +1,9 @@
 """What a cell leaves: every number once, and pictures of test images of the same name each under its own test set."""
 
+import errno
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,7 @@ from slackoff.record.files import read_lines
 from slackoff.record.results import KINDS, RecordLogger, kept_pictures, picture_folder, write_results
 
 NAMED = [("first", "001"), ("second", "001"), ("second", "a/001"), ("a/b", "001"), ("a", "b/001"), ("first", "Ö 1.png")]
+FULL = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
 
 
 def test_a_resume_drops_what_comes_again_and_goes_on_counting_time(tmp_path: Path):
@@ -36,7 +39,7 @@ def test_a_resume_on_a_full_disk_keeps_the_steps_that_were_logged(
     logger = RecordLogger(tmp_path)
     for step in (10, 20):
         logger.log_metrics({"train/loss": 0.5}, step)
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", FULL)
     with pytest.raises(OSError, match="No space left"):
         RecordLogger(tmp_path, resume_step=10)
     assert [row["step"] for row in read_lines(tmp_path / "steps.jsonl")] == [10, 20]
