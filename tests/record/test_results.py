@@ -33,9 +33,7 @@ def test_a_resume_drops_what_comes_again_and_goes_on_counting_time(tmp_path: Pat
     assert row == {"step": 10, "final/e_r": 30.0}
 
 
-def test_a_resume_on_a_full_disk_keeps_the_steps_that_were_logged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full
-):
+def test_a_resume_on_a_full_disk_keeps_the_steps_that_were_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     logger = RecordLogger(tmp_path)
     for step in (10, 20):
         logger.log_metrics({"train/loss": 0.5}, step)
