@@ -1,10 +1,12 @@
-"""Cells trained in the process of the tests: it has imported torch already, a new process takes seconds to."""
+"""Cells trained in the process of the tests, which has imported torch already, and what such a cell wrote."""
 
 import signal
 from pathlib import Path
 
 from slackoff.cell.launch import STOP_SIGNALS, CellExit, LaunchOptions
 from slackoff.cell.process import main
+from slackoff.record.files import read_lines
+from slackoff.record.status import Status, read_status
 
 
 def train_here(folder: Path) -> CellExit:
@@ -15,3 +17,16 @@ def train_here(folder: Path) -> CellExit:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def written(folder: Path) -> Status:
+    """The status of a cell as its file tells it."""
+    status = read_status(folder)
+    assert status is not None
+    return status
+
+
+def measures(folder: Path) -> list[dict[str, float]]:
+    """What a cell logged, without the clock."""
+    rows = read_lines(folder / "steps.jsonl")
+    return [{key: row[key] for key in row if key not in ("elapsed_s", "train/steps_per_second")} for row in rows]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.slackoff_launcher import CellLauncher
+from slackoff.errors import SlackoffError
 
 if TYPE_CHECKING:
     from slackoff.sweep.backend import Resources
@@ -36,9 +37,8 @@ class RayLauncher(CellLauncher):
         **rules: Any,
     ) -> None:
         super().__init__(**rules)
-        self.ray = ray
-        self.counts = {"slots": slots, "cpus_per_rank": cpus_per_rank, "ranks_per_cell": ranks_per_cell}
-        self.gpus_per_cell = gpus_per_cell
+        self.ray, self.slots, self.cpus_per_rank = ray, slots, cpus_per_rank
+        self.gpus_per_cell, self.ranks_per_cell = gpus_per_cell, ranks_per_cell
 
     def resources(self, runs: Path) -> "Resources":
         """Where the cells run.
@@ -46,12 +46,11 @@ class RayLauncher(CellLauncher):
         Raises:
             SlackoffError: a setting that cannot be, or no Ray on this machine.
         """
-        from slackoff.errors import SlackoffError
         from slackoff.sweep.backend import LazyBackend, Policy, Resources, Slot
 
         gpus = _count("gpus_per_cell", self.gpus_per_cell, least=0)
-        self.counts["ranks_per_cell"] = self.counts["ranks_per_cell"] or max(1, gpus)
-        slots, threads, ranks = (_count(key, value) for key, value in self.counts.items())
+        ranks = _count("ranks_per_cell", self.ranks_per_cell or max(1, gpus))
+        slots, threads = _count("slots", self.slots), _count("cpus_per_rank", self.cpus_per_rank)
         init, remote = _settings(self.ray, "init"), _settings(self.ray, "remote")
         if not self.dry_run and find_spec("ray") is None:
             raise SlackoffError("hydra/launcher=ray needs Ray: in the checkout, .venv/bin/pip install -e '.[ray]'")
@@ -69,8 +68,6 @@ def _ray_cells(init: Mapping[str, Any], options: Mapping[str, Any]) -> "RayCells
 
 def _settings(ray: Any, key: str) -> dict[str, Any]:
     """The settings under ``hydra.launcher.ray.KEY`` that are not null."""
-    from slackoff.errors import SlackoffError
-
     content = OmegaConf.to_container(ray, resolve=True) if isinstance(ray, DictConfig) else ray
     found = content.get(key) or {} if isinstance(content, dict) else content
     if not isinstance(found, dict):
@@ -79,8 +76,6 @@ def _settings(ray: Any, key: str) -> dict[str, Any]:
 
 
 def _count(key: str, value: Any, least: int = 1) -> int:
-    from slackoff.errors import SlackoffError
-
     if isinstance(value, int) and not isinstance(value, bool) and value >= least:
         return value
     raise SlackoffError(f"hydra.launcher.{key}={value} must be a whole number, {least} or more")

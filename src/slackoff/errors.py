@@ -104,12 +104,10 @@ def explain_unusable(error: OSError, folder: Path) -> str:
 
 def explain_unwritable(error: OSError, folder: Path) -> str:
     """What to tell a person when the record in ``folder`` cannot be written."""
+    trouble = f"{folder} cannot be written ({error.strerror or error}): make it writable"
     if error.errno in _NO_SPACE:
-        return f"No space is left for {folder}: free some, then run the same command again; it goes on from there"
-    return (
-        f"{folder} cannot be written ({error.strerror or error}): make it writable, then run the same command again; "
-        "it goes on from there"
-    )
+        trouble = f"No space is left for {folder}: free some"
+    return f"{trouble}, then run the same command again; it goes on from there"
 
 
 def _is_about_memory(text: str) -> bool:

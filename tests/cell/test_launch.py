@@ -1,4 +1,4 @@
-"""The process of a cell: what it inherits from a launcher above the sweep, how it stops, that starts repeat."""
+"""The process of a cell: what it inherits from a launcher above the sweep, and how it stops."""
 
 import os
 import time
@@ -12,14 +12,11 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
 from slackoff.cell.launch import CellExit, LaunchOptions, launcher_variables, start_cell_process
-from slackoff.record.files import read_lines
 from slackoff.record.ledger import HeartbeatMonitor
-from slackoff.record.status import read_status
 from slackoff.sweep.cell_folders import prepare
 from slackoff.sweep.plan import plan
-from train_here import train_here
+from train_here import measures, train_here, written
 
-CLOCKS = ("elapsed_s", "train/steps_per_second")
 VARIABLES = {
     "RANK": "1",
     "LOCAL_RANK": "1",
@@ -52,20 +49,12 @@ def make(composed: Callable[..., DictConfig], tmp_path: Path) -> Make:
     return prepared
 
 
-def measures(folder: Path) -> list[dict[str, float]]:
-    """What was logged, without the clock."""
-    rows = read_lines(folder / "steps.jsonl")
-    return [{key: value for key, value in row.items() if key not in CLOCKS} for row in rows]
-
-
-@pytest.fixture(scope="module")
-def known() -> list[list[dict[str, float]]]:
-    return []
+known: list[list[dict[str, float]]] = []
 
 
 @pytest.fixture
-def undisturbed(make: Make, known: list[list[dict[str, float]]]) -> list[dict[str, float]]:
-    """What the cell logs below no launcher."""
+def undisturbed(make: Make) -> list[dict[str, float]]:
+    """What the cell logs below no launcher; trained once."""
     if not known:
         folder = make("alone")
         assert train_here(folder) == CellExit.DONE
@@ -93,13 +82,8 @@ def test_a_process_of_a_cell_logs_the_same_below_all_of_them(make: Make, undistu
 
 
 def test_what_does_not_tell_a_rank_is_left_alone():
-    others = [
-        "SLURM_JOB_ID",
-        "SLURM_CPUS_PER_TASK",
-        "SLACKOFF_LAUNCH_OPTIONS",
-        "OMP_NUM_THREADS",
-        "CUDA_VISIBLE_DEVICES",
-    ]
+    others = ["SLURM_JOB_ID", "SLURM_CPUS_PER_TASK", "SLACKOFF_LAUNCH_OPTIONS", "OMP_NUM_THREADS"]
+    others += ["CUDA_VISIBLE_DEVICES"]
     assert launcher_variables([*VARIABLES, *others]) == list(VARIABLES)
 
 
@@ -121,18 +105,9 @@ def test_a_cell_is_stopped_with_a_checkpoint_from_which_it_goes_on(make: Make):
         time.sleep(0.05)
     process.terminate()
     assert process.wait(timeout=60) == CellExit.INTERRUPTED
-    status = read_status(folder)
-    assert status is not None
+    status = written(folder)
     step = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["global_step"]
     assert (status.state, status.step) == ("interrupted", step)
     assert 0 < step < 5000
     assert status.seconds_to_first_step is not None
     assert 0 < status.seconds_to_first_step < 120
-
-
-def test_two_processes_give_the_same_bytes(make: Make):
-    folders = [make(name) for name in ("first", "second")]
-    processes = [start_cell_process(folder, LaunchOptions(), {"OMP_NUM_THREADS": "1"}) for folder in folders]
-    assert [process.wait(timeout=120) for process in processes] == [CellExit.DONE] * 2
-    for name in ("network.safetensors", "images.parquet"):
-        assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()

@@ -29,10 +29,9 @@ from slackoff.cell.training import refuse_split_norm
 from slackoff.errors import SlackoffError
 from slackoff.record.files import read_lines
 from slackoff.record.ledger import HeartbeatMonitor, attempts
-from slackoff.record.status import Status, read_status
 from slackoff.sweep.cell_folders import prepare
 from slackoff.sweep.plan import plan
-from train_here import train_here
+from train_here import train_here, written
 
 BEGIN = """
 import os, sys, time
@@ -113,12 +112,6 @@ def signal_torchrun() -> None:
     torchrun.terminate()
 
 
-def state(folder: Path) -> Status:
-    status = read_status(folder)
-    assert status is not None
-    return status
-
-
 GLOO = "raise RuntimeError('[gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:1')"
 
 
@@ -135,7 +128,7 @@ def test_a_cause_stays_and_its_traceback_is_kept(make: Make, code: str):
     folder = make(WITHOUT_TRAINING.format(code))
     (folder / "error.txt").write_text("of another attempt")
     assert train(folder) == CellExit.FAILED
-    status = state(folder)
+    status = written(folder)
     assert status.state == "failed"
     assert status.last_error == f"ValueError: no luck (traceback in {folder / 'error.txt'})"
     text = (folder / "error.txt").read_text()
@@ -159,19 +152,15 @@ LATER, STOPPED = RankReport("error", 3.0, "consequence"), RankReport("stopped", 
         ([LOST], False, r"2 ranks lost each other \(Connection closed\); if one died, .*log\.txt says of what"),
         ([STOPPED], False, r"2 ranks died \(torchrun's exit code 1\)"),  # one was killed: it goes on in no other turn
         ([], False, r"2 ranks died \(torchrun's exit code 1\); their last words are in .*log\.txt"),
+        ([STOPPED, STOPPED], False, None),
+        ([LOST, STOPPED], False, None),
+        ([LOST], True, None),
+        ([STOPPED], True, None),
+        ([], True, None),
     ],
 )
-def test_what_a_failure_is_called(reports: list[RankReport], asked: bool, message: str):
-    with pytest.raises(SlackoffError, match=message):
-        raise ranks._summary(reports, asked, 1, 2, Path("cell"))
-
-
-@pytest.mark.parametrize(
-    ("reports", "asked"),
-    [([STOPPED, STOPPED], False), ([LOST, STOPPED], False), ([LOST], True), ([STOPPED], True), ([], True)],
-)
-def test_what_a_stop_leaves_behind_is_no_failure(reports: list[RankReport], asked: bool):
-    with pytest.raises(Stopped):
+def test_what_a_failure_is_called_and_that_a_stop_is_none(reports: list[RankReport], asked: bool, message: str | None):
+    with pytest.raises(SlackoffError if message else Stopped, match=message):
         raise ranks._summary(reports, asked, 1, 2, Path("cell"))
 
 
@@ -187,7 +176,7 @@ def test_ranks_that_have_not_begun_to_train_stop(make: Make, request_: Callable[
     folder = make(WITHOUT_TRAINING.format("(marks / str(number)).touch()\n    time.sleep(60)"))
     with once(lambda: all((folder / f"marks/{number}").exists() for number in range(2)), request_):
         assert train(folder) == CellExit.INTERRUPTED
-    assert state(folder).state == "interrupted"
+    assert written(folder).state == "interrupted"
     assert [attempt.outcome for attempt in attempts(folder)] == ["interrupted"]
 
 
@@ -196,7 +185,7 @@ def test_a_request_while_torchrun_starts_reaches_the_ranks(make: Make):
     folder = make("time.sleep(60)")
     with once(lambda: bool(torchruns()), signal_this()):
         assert train(folder) == CellExit.INTERRUPTED
-    assert state(folder).state == "interrupted"
+    assert written(folder).state == "interrupted"
 
 
 @pytest.mark.slow
@@ -205,10 +194,10 @@ def test_slow_steps_are_stopped_with_a_checkpoint_far_from_the_next_log_line(mak
     folder = make(SLOW_STEPS, "trainer.precision=32-true")
     with once((folder / "marks/step 10").exists, request_):
         assert train(folder) == CellExit.INTERRUPTED
-    assert state(folder).state == "interrupted"
+    assert written(folder).state == "interrupted"
     step = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["global_step"]
     assert 10 < step < 60  # of 400; an interval of about 2 s is about 10 steps here
-    assert state(folder).step == step
+    assert written(folder).step == step
 
 
 @pytest.mark.slow
@@ -236,7 +225,7 @@ Evaluator.evaluate = evaluate
     folder = make(slow, "schedule.steps=4", "schedule.checkpoint_every=4", "schedule.evaluate_every=4")
     with once((folder / "marks/evaluation").exists, signal_this()):
         assert train(folder) == CellExit.INTERRUPTED
-    assert state(folder).state == "interrupted"
+    assert written(folder).state == "interrupted"
     assert torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 4
 
 
@@ -254,7 +243,7 @@ SupervisedTask.losses = failing
 """
     folder = make(fault, "trainer.precision=32-true")
     assert train(folder) == CellExit.FAILED
-    assert state(folder).last_error == f"ValueError: no luck (traceback in {folder / 'error.txt'})"
+    assert written(folder).last_error == f"ValueError: no luck (traceback in {folder / 'error.txt'})"
     assert "in failing" in (folder / "error.txt").read_text()
 
 
@@ -329,9 +318,8 @@ def test_losses_and_weights_are_those_of_one_rank(swept: Path, tmp_path: Path):
     ],
 )
 def test_what_normalises_over_the_batch_is_not_split_on_a_cpu(network, ranks, device, refused):
-    trainer = cast(
-        "Trainer", SimpleNamespace(world_size=ranks, strategy=SimpleNamespace(root_device=torch.device(device)))
-    )
+    on = SimpleNamespace(root_device=torch.device(device))
+    trainer = cast("Trainer", SimpleNamespace(world_size=ranks, strategy=on))
     if not refused:
         refuse_split_norm(network, trainer)
         return

@@ -12,12 +12,10 @@ from safetensors.torch import load_file
 
 from slackoff.cell.launch import CellExit, LaunchOptions, start_cell_process
 from slackoff.record.checkpoint import WholeFileCheckpointIO
-from slackoff.record.files import read_lines
 from slackoff.record.ledger import HeartbeatMonitor
-from slackoff.record.status import Status, read_status
 from slackoff.sweep.cell_folders import prepare
 from slackoff.sweep.plan import Cell, plan
-from train_here import train_here
+from train_here import measures, train_here, written
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -37,22 +35,6 @@ def kill_once(process: subprocess.Popen[bytes], condition) -> None:
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
-
-
-def written(folder: Path) -> Status:
-    """The status as its file tells it."""
-    status = read_status(folder)
-    assert status is not None
-    return status
-
-
-def measures(cell: Cell) -> list[dict]:
-    """What was logged, without the clock."""
-    clocks = ("elapsed_s", "train/steps_per_second")
-    return [
-        {key: value for key, value in row.items() if key not in clocks}
-        for row in read_lines(cell.folder / "steps.jsonl")
-    ]
 
 
 SEMI_SUPERVISED = (
@@ -94,7 +76,7 @@ def test_kill_and_resume_gives_the_same_weights_bit_for_bit(composed, overrides)
     assert train_here(undisturbed.folder) == CellExit.DONE
     weights = all_weights(undisturbed.folder)
     assert ("teacher.memory.table" in weights) == (overrides is not REGIMES["supervised"])
-    rows = measures(undisturbed)
+    rows = measures(undisturbed.folder)
     undisturbed_end = torch.load(undisturbed.folder / "checkpoints" / "last.ckpt", weights_only=True)
     (undisturbed.folder / "network.safetensors").unlink()
 
@@ -116,7 +98,7 @@ def test_kill_and_resume_gives_the_same_weights_bit_for_bit(composed, overrides)
     resumed_end = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     for key in ("optimizer_states", "lr_schedulers"):
         torch.testing.assert_close(resumed_end[key], undisturbed_end[key], rtol=0, atol=0)
-    assert measures(killed) == rows
+    assert measures(folder) == rows
     status = written(folder)
     assert (status.state, status.attempts) == ("done", 2)
 

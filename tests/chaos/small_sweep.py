@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from slackoff.record.ledger import Attempt, HeartbeatMonitor, attempts
-from slackoff.record.observed import observed_status
-from slackoff.record.status import Status
+from slackoff.record.status import Status, observed_status
 
 STEPS = 200
 RESULTS = ("network.safetensors", "images.parquet")

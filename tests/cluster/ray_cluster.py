@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -10,6 +9,8 @@ import time
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+
+from sweep_folder import free_port
 
 INSTALLED = find_spec("ray") is not None
 _QUIET = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}  # else Ray leaves a token in the user's home
@@ -72,10 +73,3 @@ class RayCluster:
                 raise TimeoutError(f"Ray did not start:\n{log.read_text()[-3000:]}")
             time.sleep(0.2)
         return node
-
-
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

@@ -1,6 +1,7 @@
 """A real Slurm of one node on this machine, for the tests: munged, slurmctld and slurmd, all files in one folder."""
 
 import os
+import pwd
 import shutil
 import socket
 import subprocess
@@ -8,6 +9,7 @@ import time
 from pathlib import Path
 
 import psutil
+from sweep_folder import free_port
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue")
 CONFIG = """\
@@ -63,8 +65,9 @@ class SlurmCluster:
         for name in ("state", "spool"):
             (self.folder / name).mkdir(parents=True)
         self._start_munge()
-        values = {"host": socket.gethostname().split(".")[0], "user": _user(), "folder": self.folder}
-        ports = {"port": _free_port(), "node_port": _free_port(), "cores": os.cpu_count()}
+        user = pwd.getpwuid(os.getuid()).pw_name
+        values = {"host": socket.gethostname().split(".")[0], "user": user, "folder": self.folder}
+        ports = {"port": free_port(), "node_port": free_port(), "cores": os.cpu_count()}
         (self.folder / "slurm.conf").write_text(CONFIG.format(**values, **ports))
         self._start("slurmctld", "-D", "-c")
         self._start("slurmd", "-D")
@@ -148,15 +151,3 @@ class SlurmCluster:
                 logs = "\n".join(f"{path}:\n{path.read_text()[-1500:]}" for path in self.folder.glob("*.[lo][ou][gt]"))
                 raise TimeoutError(f"Slurm did not come up ({what}):\n{logs}")
             time.sleep(0.2)
-
-
-def _user() -> str:
-    import pwd
-
-    return pwd.getpwuid(os.getuid()).pw_name
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

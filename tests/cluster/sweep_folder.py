@@ -1,5 +1,6 @@
 """A folder in which drivers of a small sweep run, and what its record says."""
 
+import socket
 import subprocess
 import sys
 import time
@@ -7,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from slackoff.record.ledger import Attempt, HeartbeatMonitor, attempts
-from slackoff.record.observed import observed_status
+from slackoff.record.status import observed_status
 
 SWEEP = [
     "+experiment=patchcount",
@@ -30,10 +31,11 @@ class SweepFolder:
 
     def __init__(self, path: Path, overrides: Sequence[str], environment: Mapping[str, str]) -> None:
         self.path, self.overrides, self.environment = path, list(overrides), dict(environment)
+        self.drivers: list[subprocess.Popen[str]] = []
 
     def start(self, *overrides: str) -> subprocess.Popen[str]:
         """A driver; all that it says is read with ``communicate``."""
-        return subprocess.Popen(
+        driver = subprocess.Popen(
             [sys.executable, "-m", "slackoff", *SWEEP, *self.overrides, *overrides],
             cwd=self.path,
             env=self.environment,
@@ -42,6 +44,8 @@ class SweepFolder:
             text=True,
             start_new_session=True,
         )
+        self.drivers.append(driver)
+        return driver
 
     def finish(self, *overrides: str) -> tuple[int, str]:
         """Run a driver to its end: its exit code and all that it said."""
@@ -71,6 +75,13 @@ class SweepFolder:
         """Process numbers of the cells that are being trained."""
         held = (HeartbeatMonitor().holder(cell) for cell in self.cells)
         return [attempt.owner.pid for attempt in held if attempt and attempt.owner]
+
+
+def free_port() -> int:
+    """A port that nobody listens at."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def wait_for(what: Callable[[], object], seconds: float = 180) -> None:

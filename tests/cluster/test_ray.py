@@ -1,9 +1,11 @@
-"""Sweeps through a real Ray: done, killed in every way, stopped, shared by two drivers. ``make test-cluster``."""
+"""Sweeps through a real Ray: done, killed, stopped, shared by two drivers, by script. ``make test-cluster``."""
 
 import json
 import os
 import signal
+import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from ray_cluster import INSTALLED, RayCluster
-from sweep_folder import SweepFolder, wait_for
+from sweep_folder import SWEEP, SweepFolder, free_port, wait_for
 
 from slackoff.record.ledger import Attempt
 from slackoff.record.status import read_status
@@ -36,22 +38,21 @@ def cluster() -> Iterator[RayCluster]:
         yield running
 
 
+def sweep_on(cluster: RayCluster, folder: Path) -> SweepFolder:
+    address = f"hydra.launcher.ray.init.address={cluster.address}"
+    return SweepFolder(folder, [*LAUNCHER, address], cluster.environment)
+
+
 @pytest.fixture
-def sweep(tmp_path: Path) -> Callable[..., SweepFolder]:
+def sweep(tmp_path: Path) -> Callable[[RayCluster], SweepFolder]:
     """The sweep on a cluster, in a folder of its own."""
-
-    def make(cluster: RayCluster) -> SweepFolder:
-        address = f"hydra.launcher.ray.init.address={cluster.address}"
-        return SweepFolder(tmp_path, [*LAUNCHER, address], cluster.environment)
-
-    return make
+    return lambda cluster: sweep_on(cluster, tmp_path)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(cluster: RayCluster, tmp_path_factory: pytest.TempPathFactory) -> SweepFolder:
     """A sweep that nobody hurts."""
-    address = f"hydra.launcher.ray.init.address={cluster.address}"
-    folder = SweepFolder(tmp_path_factory.mktemp("undisturbed"), [*LAUNCHER, address], cluster.environment)
+    folder = sweep_on(cluster, tmp_path_factory.mktemp("undisturbed"))
     code, output = folder.finish()
     assert code == 0, output
     return folder
@@ -162,7 +163,7 @@ def test_after_ctrl_c_the_same_command_goes_on_from_the_checkpoints(cluster, swe
     assert driver.returncode == 130, output
     assert "the running cells write a checkpoint" in output
     assert folder.outcomes() == [["interrupted"], ["interrupted"]]
-    stopped = [status.step for status in map(read_status, folder.cells) if status]
+    stopped = steps(folder)
     again = folder.start()
     assert least_step(folder, again) >= min(stopped)
     assert again.returncode == 0, again.communicate()[0]
@@ -249,3 +250,37 @@ def test_nodes_without_slackoff_are_named(sweep, tmp_path):
         code, output = sweep(cluster).finish(*ONE_CELL)
     assert code == 2
     assert "The nodes of the Ray cluster lack slackoff" in output
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as knock:
+        return knock.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.parametrize("hosts", ["", "elsewhere"])
+def test_the_example_script_runs_a_sweep_and_ends_its_cluster(tmp_path, hosts):
+    bin = tmp_path / "bin"
+    bin.mkdir()
+    (bin / "ssh").write_text('#!/bin/sh\necho "$2" >> ssh.txt\nexec sh -c "$3"\n')  # every host is this machine
+    (bin / "ssh").chmod(0o755)
+    script = Path(__file__).parents[2] / "sweeps/ray_cluster.sh"
+    path = f"{bin}:{os.environ['PATH']}"
+    port = free_port()
+    own = {"PYTHON": sys.executable, "PORT": str(port), "HEAD": "127.0.0.1", "HOSTS": hosts, "PATH": path}
+    command = [str(script), *SWEEP, "hydra.launcher.gpus_per_cell=0", "hydra.launcher.cpus_per_rank=2"]
+    run = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, **own},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout
+    assert SweepFolder(tmp_path, [], {}).outcomes() == [["done"], ["done"]]
+    assert not list(tmp_path.glob(".ray_token*"))
+    if hosts:
+        assert (tmp_path / "ssh.txt").read_text() == "elsewhere\n"
+        assert "Ray runtime started" in (tmp_path / "ray_elsewhere.log").read_text()
+    wait_for(lambda: not listens(port), seconds=30)

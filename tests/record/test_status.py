@@ -10,8 +10,7 @@ from slackoff.cell.callbacks import StatusCallback
 from slackoff.cell.launch import LaunchOptions
 from slackoff.errors import SlackoffError
 from slackoff.record.ledger import HeartbeatMonitor, claim, end_attempt
-from slackoff.record.observed import observed_status
-from slackoff.record.status import Status, read_status
+from slackoff.record.status import Status, observed_status, read_status
 
 
 def test_what_is_written_is_read(tmp_path: Path):
@@ -28,26 +27,26 @@ def test_no_file_is_no_status_and_a_damaged_one_is_named(tmp_path: Path):
         read_status(tmp_path)
 
 
-def test_running_is_believed_as_long_as_its_process_lives(tmp_path: Path):
-    Status("abc", {}, 100, state="running").write(tmp_path)
-    attempt = claim(tmp_path)
-    assert state(tmp_path) == "running"
-    end_attempt(attempt, "interrupted")
-    assert state(tmp_path) == "interrupted"
-
-
-def test_what_a_dead_process_could_not_say_the_ledger_says(tmp_path: Path):
-    Status("abc", {}, 100, state="running").write(tmp_path)
-    end_attempt(claim(tmp_path), "failed", "killed by signal 9")
+@pytest.mark.parametrize(
+    ("written", "outcome", "error", "expected"),
+    [
+        ("running", None, None, ("running", None)),  # its process lives
+        ("running", "interrupted", None, ("interrupted", None)),
+        ("running", "failed", "killed by signal 9", ("failed", "killed by signal 9")),
+        ("running", "none was made", None, ("interrupted", None)),
+        ("pending", "none was made", None, ("pending", None)),
+        ("done", "failed", "died after its last word", ("done", None)),
+    ],
+)
+def test_what_a_dead_process_could_not_say_the_ledger_says(tmp_path: Path, written, outcome, error, expected):
+    Status("abc", {}, 100, state=written).write(tmp_path)
+    if outcome != "none was made":
+        attempt = claim(tmp_path)
+        if outcome is not None:
+            end_attempt(attempt, outcome, error)
     status = observed_status(tmp_path, HeartbeatMonitor())
     assert status is not None
-    assert (status.state, status.last_error) == ("failed", "killed by signal 9")
-
-
-def test_done_stays_done_whatever_the_ledger_says(tmp_path: Path):
-    Status("abc", {}, 100, state="done").write(tmp_path)
-    end_attempt(claim(tmp_path), "failed", "died after its last word")
-    assert state(tmp_path) == "done"
+    assert (status.state, status.last_error) == expected
 
 
 def test_the_time_to_the_first_step_does_not_depend_on_a_clock_that_can_be_set(
@@ -59,8 +58,3 @@ def test_the_time_to_the_first_step_does_not_depend_on_a_clock_that_can_be_set(
     callback.on_train_batch_end(SimpleNamespace(global_step=1, is_global_zero=True))  # type: ignore[arg-type]
     assert status.seconds_to_first_step is not None
     assert 0 <= status.seconds_to_first_step < 10
-
-
-def state(folder: Path) -> str | None:
-    status = observed_status(folder, HeartbeatMonitor())
-    return status.state if status else None

@@ -47,6 +47,7 @@ claim(folder, handover.slot, handover.after)
 (folder / "after").write_text(str(handover.after))
 time.sleep(60)
 """
+TELLS = "import sys; from slackoff.cell.launch import LaunchOptions; sys.exit(10 + LaunchOptions.read().after)"
 FIRST_TURN = """
 import sys, time
 from pathlib import Path
@@ -148,7 +149,7 @@ def test_a_cell_stopped_before_it_listens_is_interrupted(cell, runs):
 
 
 def test_a_second_turn_follows_the_attempt_of_the_first_once_its_process_is_gone(cell, runs):
-    runs("import sys; from slackoff.cell.launch import LaunchOptions; sys.exit(10 + LaunchOptions.read().after)")
+    runs(TELLS)
     assert CellJob(cell.folder, 1, 0)() == 10
     owner = subprocess.Popen([sys.executable, "-c", FIRST_TURN, str(cell.folder)], stdout=subprocess.PIPE)
     owner.stdout.readline()
@@ -157,7 +158,7 @@ def test_a_second_turn_follows_the_attempt_of_the_first_once_its_process_is_gone
 
 
 def test_the_attempt_of_another_process_is_none_of_its_own(cell, runs):
-    runs("import sys; from slackoff.cell.launch import LaunchOptions; sys.exit(10 + LaunchOptions.read().after)")
+    runs(TELLS)
     claim(cell.folder, slot_name("8"), 0)
     assert CellJob(cell.folder, 1, 0)() == 10  # the cell's process will find the cell taken
 
@@ -172,12 +173,8 @@ def test_turns_without_a_checkpoint_end_in_a_failure_that_says_what_to_raise(cel
     assert "2 turns in Slurm were too short" in str(cell.status().last_error)
     assert "hydra.launcher.timeout_min" in str(cell.status().last_error)
     assert [attempt.outcome for attempt in attempts(cell.folder)] == ["failed"]
-
-
-def test_a_checkpoint_starts_the_count_anew(cell, runs):
-    runs(LISTENS)
-    (cell.folder / "checkpoints").mkdir()
-    assert warned(CellJob(cell.folder, 1, 0, idle=5)).idle == 0
+    (cell.folder / "checkpoints").mkdir()  # one that is written starts the count anew
+    assert warned(CellJob(cell.folder, 1, 1, idle=1)).idle == 0
 
 
 def test_a_turn_too_many_of_a_cell_that_another_process_trains_is_no_failure(cell):

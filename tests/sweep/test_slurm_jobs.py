@@ -1,6 +1,7 @@
 """Jobs of Slurm as a driver sees them, with a fake Slurm: silence, refusals, lost results, cancelled jobs."""
 
 import os
+import pickle
 import subprocess
 import sys
 import time
@@ -12,13 +13,12 @@ from omegaconf import DictConfig
 
 pytest.importorskip("submitit", reason="submitit is not installed: .venv/bin/pip install -e '.[slurm]'")
 
-from fake_slurm import FakeSlurm, write_result
+from submitit.core.utils import JobPaths
 
 from slackoff.cell.launch import CellExit
 from slackoff.errors import SlackoffError
 from slackoff.record.ledger import HeartbeatMonitor, attempts, claim, end_attempt
 from slackoff.sweep import slurm as slurm_module
-from slackoff.sweep import slurm as slurm_queue
 from slackoff.sweep import slurm_jobs
 from slackoff.sweep.backend import Slot
 from slackoff.sweep.cell_folders import prepare
@@ -30,16 +30,79 @@ SETTINGS = {"job_name": "slackoff", "time": 10}
 MOMENT_S = 0.3
 
 
+SBATCH = """\
+env > environment
+if [ -e refusal ]; then cat refusal >&2; exit 1; fi
+number=$(( $(cat number) + 1 )); echo $number > number
+echo "$number|PENDING|Priority|$(sed -n 's/#SBATCH --job-name=//p' "$script")" >> jobs
+echo "Submitted batch job $number"
+"""
+SQUEUE = """\
+if [ -e down ]; then echo "slurm_load_jobs error: Unable to contact slurm controller" >&2; exit 1; fi
+cat jobs
+"""
+SCANCEL = """\
+echo "$arguments" >> cancelled
+case "$arguments" in --*) ;; *) sed -i "s/^$arguments|[A-Z]*|/$arguments|CANCELLED|/" jobs ;; esac
+"""
+
+
+class FakeSlurm:
+    """Its files lie in ``folder``; its commands are first on the PATH."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        folder.mkdir()
+        (folder / "jobs").touch()
+        (folder / "number").write_text("10\n")
+        for name, script in (("sbatch", SBATCH), ("squeue", SQUEUE), ("scancel", SCANCEL), ("srun", "")):
+            path = folder / name
+            path.write_text(f'#!/bin/sh\nscript=$(realpath "$1" 2> /dev/null); arguments="$*"; cd {folder}\n{script}')
+            path.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+    def set(self, number: str, state: str, reason: str = "None") -> None:
+        """Let the queue show a job in a state."""
+        rows = [line.split("|") for line in (self.folder / "jobs").read_text().splitlines()]
+        rows = [[row[0], state, reason, row[3]] if row[0] == number else row for row in rows]
+        (self.folder / "jobs").write_text("".join("|".join(row) + "\n" for row in rows))
+
+    def add(self, number: str, state: str, name: str) -> None:
+        """Let the queue show one more job."""
+        with (self.folder / "jobs").open("a") as file:
+            file.write(f"{number}|{state}|None|{name}\n")
+
+    def refuse(self, reason: str) -> None:
+        """Let sbatch refuse all jobs."""
+        (self.folder / "refusal").write_text(reason)
+
+    def recover(self) -> None:
+        """Let sbatch take jobs and squeue reach the controller again."""
+        for name in ("refusal", "down"):
+            (self.folder / name).unlink(missing_ok=True)
+
+    def go_silent(self) -> None:
+        """Let squeue not reach the controller."""
+        (self.folder / "down").touch()
+
+    @property
+    def cancelled(self) -> list[str]:
+        """The arguments of every scancel so far."""
+        path = self.folder / "cancelled"
+        return path.read_text().splitlines() if path.exists() else []
+
+
+def write_result(paths: JobPaths, outcome: str, value: object) -> None:
+    """What submitit writes at the end of a job."""
+    paths.result_pickle.write_bytes(pickle.dumps((outcome, value)))
+
+
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
-    for module, name in (
-        (slurm_queue, "_ASK_EVERY_S"),
-        (slurm_module, "_RESULT_WITHIN_S"),
-        (slurm_module, "_REPEAT_S"),
-        (slurm_module, "_LEAVE_S"),
-        (slurm_jobs, "AGAIN_S"),
-    ):
-        monkeypatch.setattr(module, name, MOMENT_S if name in ("_RESULT_WITHIN_S", "_LEAVE_S", "AGAIN_S") else 0.0)
+    for name in ("_ASK_EVERY_S", "_REPEAT_S"):
+        monkeypatch.setattr(slurm_module, name, 0.0)
+    for module, name in ((slurm_module, "_RESULT_WITHIN_S"), (slurm_module, "_LEAVE_S"), (slurm_jobs, "AGAIN_S")):
+        monkeypatch.setattr(module, name, MOMENT_S)
     return FakeSlurm(tmp_path / "slurm", monkeypatch)
 
 
@@ -66,15 +129,48 @@ def ends(job: SlurmJob, within_s: float = 10.0) -> bool:
     return job.ended()
 
 
-def test_a_job_that_completed_without_a_result_is_a_failure_that_names_its_log(cells, slurm):
-    job = started(cells[0], slurm)
-    slurm.set("11", "COMPLETED")
-    assert not job.ended()
-    assert ends(job)
-    assert job.finish().exit == CellExit.FAILED
-    assert "Slurm job 11: COMPLETED" in str(cells[0].status().last_error)
-    assert "11_0_log.err" in str(cells[0].status().last_error)
-    assert [attempt.outcome for attempt in attempts(cells[0].folder)] == ["failed"]
+MISSING = "Traceback ...\nModuleNotFoundError: No module named 'slackoff'\n"
+
+
+@pytest.mark.parametrize(
+    ("attempt", "result", "state", "words"),
+    [
+        (None, None, "COMPLETED", ["Slurm job 11: COMPLETED", "11_0_log.err"]),
+        (None, None, "FORGOTTEN", ["Slurm job 11: Slurm does not know it any more"]),
+        (None, MISSING, "RUNNING", ["Slurm job 11: ModuleNotFoundError: No module named 'slackoff'"]),
+        # Not the cell's fault: it is tried again.
+        ("held", None, "NODE_FAIL", []),
+        ("held", None, "PREEMPTED", []),
+        ("held", None, "BOOT_FAIL", []),
+        # Its checkpoint is written, and only standing in line again has failed.
+        ("interrupted", "CalledProcessError: scontrol requeue", "RUNNING", []),
+    ],
+)
+def test_a_job_without_an_exit_code_is_a_failure_that_says_why_or_is_tried_again(
+    cells, slurm, attempt, result, state, words
+):
+    job, folder = started(cells[0], slurm), cells[0].folder
+    if attempt:
+        made = claim(folder, "slurm 11", 0)
+    if attempt == "interrupted":
+        end_attempt(made, "interrupted")
+    if state == "FORGOTTEN":
+        (slurm.folder / "jobs").write_text("")
+    else:
+        slurm.set("11", state)
+    if result:
+        write_result(job.submission.paths, "error", result)
+        assert job.ended()
+    else:
+        assert not job.ended()  # a result may show late
+        assert ends(job)
+    assert job.finish().exit == (CellExit.FAILED if words else CellExit.INTERRUPTED)
+    error = cells[0].status().last_error
+    assert all(part in str(error) for part in words)
+    if words:
+        assert [attempt.outcome for attempt in attempts(folder)] == ["failed"]
+    else:
+        assert error is None
 
 
 def test_a_result_that_shows_late_counts(cells, slurm):
@@ -86,33 +182,17 @@ def test_a_result_that_shows_late_counts(cells, slurm):
     assert job.finish().exit == CellExit.DONE
 
 
-def test_what_a_job_raised_is_the_reason(cells, slurm):
-    job = started(cells[0], slurm)
-    write_result(job.submission.paths, "error", "Traceback ...\nModuleNotFoundError: No module named 'slackoff'\n")
-    assert job.ended()
-    job.finish()
-    assert "Slurm job 11: ModuleNotFoundError: No module named 'slackoff'" in str(cells[0].status().last_error)
-
-
 def test_a_slurm_that_does_not_answer_ends_no_job_and_results_still_count(cells, slurm):
     jobs = SlurmJobs(SETTINGS)
-    slurm.answers(False)
+    slurm.go_silent()
     first, second = (jobs.start(cell, SLOT) for cell in cells)  # not even known to have come into the queue
     assert not ends(first, 4 * MOMENT_S)
     write_result(first.submission.paths, "success", 0)
     assert first.ended()
-    slurm.answers(True)
+    slurm.recover()
     assert not ends(second, 4 * MOMENT_S)
     slurm.set("12", "FAILED")
     assert ends(second)
-
-
-def test_a_job_of_which_slurm_knows_nothing_is_a_failure(cells, slurm):
-    job = started(cells[0], slurm)
-    (slurm.folder / "jobs").write_text("")
-    assert ends(job)
-    assert job.finish().exit == CellExit.FAILED
-    assert "Slurm job 11: Slurm does not know it any more" in str(cells[0].status().last_error)
 
 
 def test_the_first_refusal_ends_the_sweep_with_slurms_reason(cells, slurm):
@@ -133,7 +213,7 @@ def test_a_later_refusal_is_waited_out_and_said_once(cells, slurm):
     assert not ends(job, 4 * MOMENT_S)
     assert len(job.news) == 1
     assert "(QOSMaxSubmitJobPerUserLimit)" in job.news[0]
-    slurm.refuse(None)
+    slurm.recover()
     assert not ends(job, 4 * MOMENT_S)
     assert job.submission is not None
     assert job.submission.number == "12"
@@ -148,24 +228,6 @@ def test_a_cell_that_slurm_never_takes_is_a_failure_in_the_end(cells, slurm, mon
     assert ends(job)
     assert job.finish().exit == CellExit.FAILED
     assert "your account has expired" in str(cells[1].status().last_error)
-
-
-@pytest.mark.parametrize("state", ["NODE_FAIL", "PREEMPTED", "BOOT_FAIL"])
-def test_a_cell_whose_node_dies_is_tried_again_and_not_to_blame(cells, slurm, state):
-    job = started(cells[0], slurm)
-    claim(cells[0].folder, "slurm 11", 0)
-    slurm.set("11", state)
-    assert ends(job)
-    assert job.finish().exit == CellExit.INTERRUPTED
-    assert cells[0].status().last_error is None
-
-
-def test_a_checkpoint_that_is_written_counts_where_a_job_could_not_stand_in_line_again(cells, slurm):
-    job = started(cells[0], slurm)
-    end_attempt(claim(cells[0].folder, "slurm 11", 0), "interrupted")
-    write_result(job.submission.paths, "error", "CalledProcessError: scontrol requeue")
-    assert job.ended()
-    assert job.finish().exit == CellExit.INTERRUPTED
 
 
 def test_a_job_that_a_person_cancels_is_a_failure_and_not_tried_again(cells, slurm):
@@ -215,7 +277,7 @@ def test_a_job_asked_to_stop_is_told_until_it_hears_and_cancelled_if_it_stands_i
 
 def test_asked_twice_a_job_is_cancelled_and_soon_left_whatever_slurm_says(cells, slurm):
     job = started(cells[0], slurm)
-    slurm.answers(False)
+    slurm.go_silent()
     job.stop()
     job.kill()
     assert slurm.cancelled == ["11"]

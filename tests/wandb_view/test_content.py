@@ -51,13 +51,16 @@ def test_a_run_says_which_cell_of_which_study_it_is():
 
 def test_runs_of_a_study_of_variants_have_names_of_their_own():
     status = Status("0123456789ab", {"network": "moss_small", "patch_count": 64, "seed": 0}, 20)
-    names = {variant: run_options({"study": {"variant": variant}}, status)["name"] for variant in ("without skip", "")}
+    names = {
+        variant: run_options({"study": CONFIG["study"] | {"variant": variant}}, status)["name"]
+        for variant in ("without skip", "")
+    }
     assert names == {"without skip": "without skip moss_small 64 0", "": "moss_small 64 0"}
 
 
 def test_no_tag_is_longer_than_wandb_takes():
     status = Status("0123456789ab", {"background": "b" * 80}, 20)
-    (tag,) = run_options({}, status)["tags"]
+    _, tag = run_options(CONFIG, status)["tags"]
     assert tag == "background=" + "b" * 53
 
 

@@ -10,6 +10,20 @@ from slackoff.wandb_view.content import STEP
 from slackoff.wandb_view.live import GuardedWandbLogger
 
 
+class Run:
+    """A W&B run that keeps what it is given, until its disk is full."""
+
+    def __init__(self, offline: bool = False, resumed: bool = False, step: int = 0, room: int = 9) -> None:
+        self.offline, self.resumed, self.summary = offline, resumed, {STEP: step} if resumed else {}
+        self.rows: list[dict[str, float]] = []
+        self.room = room
+
+    def log(self, row: dict[str, float]) -> None:
+        self.rows.append(row)
+        if len(self.rows) > self.room:
+            raise OSError(28, "No space left on device")
+
+
 @pytest.fixture
 def refused(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A W&B whose init always raises; the modes it was asked for."""
@@ -28,44 +42,20 @@ def test_wandb_that_never_starts_is_tried_offline_and_then_left_out(tmp_path: Pa
     logger.log_metrics({"x": 1.0}, 1)
     logger.log_metrics({"x": 2.0}, 2)
     assert isinstance(logger.experiment, DummyExperiment)
-    logger.finish(0)
+    logger.finish(0, dict)
     assert len(refused) == 2
     assert refused[1] == "offline"
 
 
 def test_wandb_that_raises_while_logging_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    class Run:
-        offline = resumed = False
-
-        def __init__(self) -> None:
-            self.calls = 0
-
-        def define_metric(self, *args: object, **kwargs: object) -> None:
-            pass
-
-        def log(self, values: object) -> None:
-            self.calls += 1
-            raise OSError(28, "No space left on device")
-
-    run = Run()
+    run = Run(room=0)
     logger = GuardedWandbLogger(project="p", id="a", save_dir=str(tmp_path))
     logger._experiment = run  # type: ignore[assignment]
     logger.log_metrics({"x": 1.0}, 1)
     logger.log_metrics({"x": 1.0}, 2)
-    assert run.calls <= 1
+    assert len(run.rows) == 1
     assert logger.broken
     assert "W&B is left out from here on" in caplog.text
-
-
-class Run:
-    """A W&B run that keeps what it is given."""
-
-    def __init__(self, offline: bool, resumed: bool = False, step: int = 0) -> None:
-        self.offline, self.resumed, self.summary = offline, resumed, {STEP: step} if resumed else {}
-        self.rows: list[dict[str, float]] = []
-
-    def log(self, row: dict[str, float]) -> None:
-        self.rows.append(row)
 
 
 PAST = [{"step": 5, "elapsed_s": 1.0, "train/loss": 0.5}, {"step": 10, "elapsed_s": 2.0, "test/e_r": float("nan")}]

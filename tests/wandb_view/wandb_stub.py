@@ -1,4 +1,7 @@
-"""A small server that speaks as much of W&B as the client asks for here, and keeps what it is told."""
+"""A record of three cells, and a small server that speaks as much of W&B as the client asks for and keeps all of it.
+
+Two of the cells are done and one was interrupted, on two test sets.
+"""
 
 import base64
 import gzip
@@ -8,7 +11,91 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from slackoff.record.status import Status
+
+STUDY = "patchcount-smoke-x"
+COUNTS = {"0000000000aa": 8, "0000000000bb": 64, "0000000000cc": 1024}
+CONFIG = """\
+study: {name: patchcount, axis: background.patch_count, variant: ""}
+background: {name: builtin, patch_count: %d}
+evaluation: {name: own, protocol: {headline: 10}}
+logger: {wandb: false, project: slackoff}
+"""
+
+
+def write_record(runs: Path) -> Path:
+    """Write the cells and their study; the study's folder."""
+    for number, (identity, count) in enumerate(COUNTS.items()):
+        write_cell(runs / "cells" / identity, identity, count, 50.0 - 5 * number, done=number < 2)
+    folder = runs / "studies" / STUDY
+    (folder / "figures").mkdir(parents=True)
+    Image.new("RGB", (40, 30), "white").save(folder / "figures" / "curves.png")
+    (folder / "index.html").write_text("<html>the page</html>")
+    claim = {"family": "patchcount", "statement": "E_R falls.", "verdict": "supported", "sentence": "By 5."}
+    (folder / "claims.json").write_text(json.dumps([claim | {"scope": ""}]))
+    study = {
+        "name": STUDY,
+        "experiment": "patchcount",
+        "title": "How many backgrounds?",
+        "question": "Does it remove less?",
+        "axis": "patch_count",
+        "command": "python -m slackoff +experiment=patchcount -m",
+        "cells": [{"id": identity, "axes": {"patch_count": count}} for identity, count in COUNTS.items()],
+    }
+    (folder / "study.json").write_text(json.dumps(study))
+    return folder
+
+
+def write_cell(folder: Path, identity: str, count: int, e_r: float, done: bool) -> None:
+    """Write one cell: 4 recorded steps, and where it is done 3 images on each test set and a picture."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(CONFIG % count)
+    label = {"network": "unet_tiny", "background": "builtin", "rain": "small", "patch_count": count, "seed": 0}
+    Status(identity, label, 40, "done" if done else "interrupted", step=40).write(folder)
+    steps = step_rows(e_r)
+    if not done:
+        lines = steps.drop(columns=["test/e_r", "final/e_r"]).to_dict("records")
+        (folder / "steps.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return
+    steps.to_parquet(folder / "steps.parquet")
+    image_rows(e_r).to_parquet(folder / "images.parquet")
+    (folder / "pictures" / "R100-like" / "p0").mkdir(parents=True, exist_ok=True)
+    for kind, grey in {"rainy": 200, "output": 120, "background": 100}.items():
+        Image.new("RGB", (24, 16), (grey, grey, grey)).save(folder / "pictures" / "R100-like" / "p0" / f"{kind}.png")
+
+
+def step_rows(e_r: float) -> pd.DataFrame:
+    """Loss at each step, a test at the second, the last measures at the end."""
+    nothing = float("nan")
+    return pd.DataFrame(
+        {
+            "step": [10, 20, 30, 40],
+            "elapsed_s": [1.0, 2.0, 3.0, 4.0],
+            "train/loss": [0.4, 0.3, 0.2, 0.1],
+            "test/e_r": [nothing, e_r + 1, nothing, nothing],
+            "final/e_r": [nothing, nothing, nothing, e_r],
+        }
+    )
+
+
+def image_rows(e_r: float) -> pd.DataFrame:
+    """Three images on each of two test sets; E_R is 10 more on the second."""
+    own = np.array([-1.0, 0.0, 1.0])
+    rows = pd.DataFrame({"image": ["p0", "p1", "p2"], "height": 16, "width": 24, "e_r": e_r + own})
+    for name, value in {"e_r_oracle": 45.0, "removal_share_oracle": 0.9, "removal_share": 0.5, "e_b": 9.0}.items():
+        rows[name] = value
+    for name, value in {"psnr_rgb": 27.0, "ssim_rgb": 0.9, "psnr_rgb_input": 25.0, "ssim_rgb_input": 0.8}.items():
+        rows[name] = value
+    sets = [rows.assign(test_set=name, e_r=rows["e_r"] + shift) for name, shift in (("own", 0), ("r100like", 10))]
+    return pd.concat(sets, ignore_index=True)
+
 
 ENTITY = "tester"
 KEY = "0123456789abcdef" * 2 + "01234567"
@@ -51,18 +138,7 @@ class Stub:
         self.projects.add(given.get("project") or (known or {}).get("project"))
         inserted = name not in self.runs
         run = self.runs.setdefault(name, {**_NEW_RUN, "id": f"id-{name}", "name": name, "lines": {}})
-        wanted = [
-            "project",
-            "config",
-            "displayName",
-            "groupName",
-            "jobType",
-            "tags",
-            "sweep",
-            "summaryMetrics",
-            "state",
-        ]
-        run |= {key: given[key] for key in wanted if given.get(key) is not None}
+        run |= {key: given[key] for key in _NEW_RUN if given.get(key) is not None}
         return {"upsertBucket": {"bucket": self.bucket(run), "inserted": inserted}}
 
     def bucket(self, run: dict[str, Any]) -> dict[str, Any]:
@@ -72,15 +148,12 @@ class Stub:
             run = {**run, "summaryMetrics": summary[-1]}
         counts["logLineCount"] = len(lines.get("output.log", []))
         tails = {f"{kind}Tail": json.dumps(lines.get(f"wandb-{kind}.jsonl", [])[-1:]) for kind in ("history", "events")}
-        project = {"id": "P1", "name": run["project"], "entity": {"id": "E1", "name": ENTITY}}
-        return {**run, **counts, **tails, "project": project, "group": run["groupName"], "sweepName": run["sweep"]}
+        names = {"project": _project(run["project"]), "group": run["groupName"], "sweepName": run["sweep"]}
+        return {**run, **counts, **tails, **names}
 
     def resume_status(self, given: dict[str, Any]) -> dict[str, Any]:
         run = self.runs.get(given["name"])
-        bucket = self.bucket(run) if run else None
-        return {
-            "model": {"id": "P1", "name": given["project"], "entity": {"id": "E1", "name": ENTITY}, "bucket": bucket}
-        }
+        return {"model": {**_project(given["project"]), "bucket": self.bucket(run) if run else None}}
 
     def list_runs(self, given: dict[str, Any]) -> dict[str, Any]:
         if given["project"] not in self.projects:
@@ -92,9 +165,8 @@ class Stub:
             for run in self.runs.values()
             if not tag or run["groupName"] == group["group"] or wanted & set(run["tags"])
         ]
-        edges = [{"node": run, "cursor": run["id"]} for run in runs]
         found = {"internalId": "1", "readOnly": False, "runCount": len(runs)}
-        return {"project": {**found, "runs": {"edges": edges, "pageInfo": _LAST_PAGE}}}
+        return {"project": {**found, "runs": _page(runs)}}
 
     def read_history(self, given: dict[str, Any]) -> dict[str, Any]:
         lines = self.runs[_run_in(given)]["lines"].get("wandb-history.jsonl", [])
@@ -110,15 +182,18 @@ class Stub:
         name = given["fileNames"][0]
         url = f"{self.url}/{_run_in(given)}/{name}"
         file = {"id": "f", "name": name, "url": url, "directUrl": url, "sizeBytes": 1, "mimetype": "application/json"}
-        edges = [{"cursor": "c", "node": {**file, "updatedAt": None, "md5": "0"}}]
-        return _of_run({"fileCount": 1, "files": {"edges": edges, "pageInfo": _LAST_PAGE}})
+        return _of_run({"fileCount": 1, "files": _page([{**file, "updatedAt": None, "md5": "0"}])})
+
+    def create_files(self, given: dict[str, Any]) -> dict[str, Any]:
+        run, names = given["run"], given["files"]
+        files = [{"name": name, "uploadUrl": f"{self.url}/upload/{run}/{name}"} for name in names]
+        return {"createRunFiles": {"runID": run, "uploadHeaders": [], "files": files}}
 
     def upsert_view(self, given: dict[str, Any]) -> dict[str, Any]:
         identity = given.get("id") or base64.b64encode(f"View:{len(self.views) + 1}".encode()).decode().rstrip("=")
         inserted = identity not in self.views
         project = {"id": "P1", "name": given["projectName"], "entityName": given["entityName"]}
-        now = "2026-01-02T03:04:05"
-        view = {**given, "id": identity, "project": project, "createdAt": now, "updatedAt": now, "user": None}
+        view = {**given, "id": identity, "project": project, "createdAt": _NOW, "updatedAt": _NOW, "user": None}
         self.views[identity] = view
         return {"upsertView": {"view": view, "inserted": inserted}}
 
@@ -127,8 +202,7 @@ class Stub:
             return {"project": None}
         kind, name = given.get("viewType") or "runs", given.get("viewName")
         found = [view for view in self.views.values() if view["type"] == kind and name in (None, view["name"])]
-        edges = [{"node": view, "cursor": view["id"]} for view in found]
-        return {"project": {"allViews": {"edges": edges, "pageInfo": _LAST_PAGE}}}
+        return {"project": {"allViews": _page(found)}}
 
     def take_lines(self, run: str, body: dict[str, Any]) -> None:
         """What a file stream brings: lines of files, each from an offset, and the exit code at the end."""
@@ -148,27 +222,22 @@ def _of_run(content: dict[str, Any]) -> dict[str, Any]:
     return {"project": {"internalId": "1", "run": content}}
 
 
-_LAST_PAGE = {"endCursor": None, "hasNextPage": False}
+def _project(name: str) -> dict[str, Any]:
+    return {"id": "P1", "name": name, "entity": {"id": "E1", "name": ENTITY}}
+
+
+def _page(nodes: list[dict[str, Any]]) -> dict[str, Any]:
+    """The only page of a list."""
+    edges = [{"node": node, "cursor": node["id"]} for node in nodes]
+    return {"edges": edges, "pageInfo": {"endCursor": None, "hasNextPage": False}}
+
+
+_NOW = "2026-01-02T03:04:05"
 _NEW_RUN: dict[str, Any] = {
-    "config": "{}",
-    "summaryMetrics": "{}",
-    "systemMetrics": "{}",
-    "displayName": "",
-    "groupName": None,
-    "jobType": None,
-    "project": "",
-    "sweep": None,
-    "tags": [],
-    "state": "running",
-    "notes": None,
-    "description": None,
-    "wandbConfig": '{"t": 1}',
-    "readOnly": False,
-    "createdAt": "2026-01-02T03:04:05",
-    "heartbeatAt": "2026-01-02T03:04:05",
-    "user": {"name": "T", "username": ENTITY},
-    "projectId": "1",
-    "historyKeys": None,
+    **dict.fromkeys(("groupName", "jobType", "sweep", "notes", "description", "historyKeys")),
+    **dict.fromkeys(("config", "summaryMetrics", "systemMetrics"), "{}"),
+    **{"displayName": "", "project": "", "projectId": "1", "tags": [], "state": "running", "readOnly": False},
+    **{"wandbConfig": '{"t": 1}', "createdAt": _NOW, "heartbeatAt": _NOW, "user": {"name": "T", "username": ENTITY}},
 }
 _ENTITY = {"id": "U1", "entity": ENTITY, "username": ENTITY, "flags": "{}"}
 _ENTITY |= {"teams": {"edges": []}, "apiKeys": {"edges": []}}
@@ -180,15 +249,7 @@ _ANSWERS: dict[str, Any] = {
     },
     "upsertBucket": Stub.upsert_run,
     "RunResumeStatus": Stub.resume_status,
-    "createRunFiles": lambda stub, given: {
-        "createRunFiles": {
-            "runID": given["run"],
-            "uploadHeaders": [],
-            "files": [
-                {"name": name, "uploadUrl": f"{stub.url}/upload/{given['run']}/{name}"} for name in given["files"]
-            ],
-        }
-    },
+    "createRunFiles": Stub.create_files,
     "createArtifact": lambda stub, given: {
         "createArtifact": {"artifact": {"id": "A1", "state": "COMMITTED", "artifactSequence": {"latestArtifact": None}}}
     },
@@ -196,14 +257,8 @@ _ANSWERS: dict[str, Any] = {
     "upsertView": Stub.upsert_view,
     "ProjectInternalId": lambda stub, given: {"project": {"id": "P1", "internalId": "1"}},
     "allViews": Stub.list_views,
-    "view": lambda stub, given: {"view": stub.views.get(given["reportId"])},
     "runs": Stub.list_runs,
-    "GetProjects": lambda stub, given: {
-        "models": {
-            "edges": [{"node": {**_PROJECT, "name": name}, "cursor": ""} for name in stub.projects],
-            "pageInfo": _LAST_PAGE,
-        }
-    },
+    "GetProjects": lambda stub, given: {"models": _page([{**_PROJECT, "name": name} for name in stub.projects])},
     "organization": lambda stub, given: {"entity": {"organization": None}},
     "parquetHistory": Stub.live_history,
     r"history\(": Stub.read_history,

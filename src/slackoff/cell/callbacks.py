@@ -75,8 +75,7 @@ class LossGuard(Callback):
         Raises:
             NonFiniteLossError: naming the step, the parts of the loss that were not finite, the last good checkpoint.
         """
-        step = -1 if self.bad_step is None else int(self.bad_step)
-        if step < 0:
+        if self.bad_step is None or (step := int(self.bad_step)) < 0:
             return
         last = self.checkpoints / LAST
         good = f"the last good checkpoint is {last}" if last.exists() else "no checkpoint was written before"
@@ -180,12 +179,10 @@ class EvaluationCallback(Callback):
         started = time.monotonic()
         assert isinstance(module, Task)
         shown = self.show is not None and trainer.global_step in picture_steps(trainer.max_steps, self.every)
-        networks = {"test": module.network, **module.teachers}
-        found = {
-            name: self.evaluator.quick_look(each, int(shown and name == "test")) for name, each in networks.items()
-        }
+        found = {"test": self.evaluator.quick_look(module.network, int(shown))}
+        found |= {name: self.evaluator.quick_look(each, 0) for name, each in module.teachers.items()}
         log_all(trainer, {f"{name}/{key}": value for name, each in found.items() for key, value in each.means.items()})
-        if self.show is not None and shown:
+        if shown and self.show is not None:
             self.show(trainer.global_step, found["test"])
         self.seconds += time.monotonic() - started
 

@@ -78,8 +78,9 @@ class LaunchOptions:
     def read(cls) -> "LaunchOptions":
         """From the environment of this process; the defaults where no driver started it."""
         content = json.loads(os.environ.get(_OPTIONS_VARIABLE, "{}"))
-        supervisor = content.pop("supervisor", None)
-        return cls(**content, supervisor=tuple(supervisor) if supervisor else None)
+        if content.get("supervisor"):
+            content["supervisor"] = tuple(content["supervisor"])
+        return cls(**content)
 
 
 def start_cell_process(

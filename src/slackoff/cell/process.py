@@ -13,7 +13,7 @@ from slackoff.cell.launch import CellExit, LaunchOptions, Stopped, exit_now
 from slackoff.cell.ranks import train_in_ranks
 from slackoff.errors import explain_error, explain_unwritable, ignore_output_errors
 from slackoff.record.files import now, write_text
-from slackoff.record.ledger import Claim, ClaimedError, Outcome, Owner, claim
+from slackoff.record.ledger import Claim, ClaimedError, Outcome, Owner, claim, end_attempt
 from slackoff.record.status import Status, read_status
 
 
@@ -26,9 +26,9 @@ def main(folder: Path, options: LaunchOptions) -> CellExit:
             print(f"{folder} holds no cell: it has no status.json", file=sys.stderr)
             return CellExit.NO_CELL
         attempt = claim(folder, options.slot, options.after)
-        with Claim(attempt, _exit_as_lost) as held:
+        with Claim(attempt, _exit_as_lost):
             outcome, reason = _attempt(folder, attempt.number, options)
-            held.end(outcome, reason)
+            end_attempt(attempt, outcome, reason)
     except ClaimedError as error:
         print(error, file=sys.stderr)
         return CellExit.ELSEWHERE
@@ -63,28 +63,24 @@ def _attempt(folder: Path, number: int, options: LaunchOptions) -> tuple[Outcome
         status.write(folder)
         return "interrupted", None
     except Exception as error:
-        return "failed", _write_failure(folder, status, error)
+        status.state, status.finished_at = "failed", now()
+        status.last_error = sentence = explain_error(error, folder)
+        print(sentence, file=sys.stderr)
+        with suppress(OSError):  # the ledger has the last word, and where that cannot be written, the driver
+            status.write(folder)
+        with suppress(OSError):
+            write_text(folder / "error.txt", "".join(traceback.format_exception(error)))
+        return "failed", sentence
     return "done", None
 
 
 def _train(folder: Path, status: Status, options: LaunchOptions) -> None:
     if options.ranks > 1:
         train_in_ranks(folder, status, options)
-        return
-    from slackoff.cell.training import train  # imports torch; by now the cell is claimed
+    else:
+        from slackoff.cell.training import train  # imports torch; by now the cell is claimed
 
-    train(folder, status, options.process_start)
-
-
-def _write_failure(folder: Path, status: Status, error: Exception) -> str:
-    status.state, status.finished_at = "failed", now()
-    status.last_error = sentence = explain_error(error, folder)
-    print(sentence, file=sys.stderr)
-    with suppress(OSError):  # the ledger has the last word, and where that cannot be written, the driver
-        status.write(folder)
-    with suppress(OSError):
-        write_text(folder / "error.txt", "".join(traceback.format_exception(error)))
-    return sentence
+        train(folder, status, options.process_start)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from slackoff.record.status import Status, read_status
 _PROGRAM = ("-m", "slackoff.cell.ranks")
 _POLL_S = 0.2
 _SHUTDOWN_S = 120  # from a signal to torchrun itself to its SIGKILL; by default 30
-_COMMUNICATION_BACKENDS = ("gloo", "NCCL")
+_COMMUNICATION_BACKENDS = ("gloo", "NCCL")  # gloo raises plain RuntimeErrors
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,9 @@ def train_in_ranks(folder: Path, status: Status, options: LaunchOptions) -> None
     """
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={options.ranks}"]
     this = Owner.this()
-    inherited = set(launcher_variables(os.environ))
-    environment = {key: value for key, value in os.environ.items() if key not in inherited}
+    environment = dict(os.environ)
+    for name in launcher_variables(os.environ):
+        del environment[name]
     environment |= replace(options, supervisor=(this.pid, this.started)).as_environment()
     environment["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] = str(_SHUTDOWN_S)
     stop = _StopForwarder()
@@ -83,10 +84,7 @@ class _StopForwarder:
 
     def __init__(self) -> None:
         self.asked = False
-        on_stop_signal(self._note)
-
-    def _note(self, *_: object) -> None:
-        self.asked = True
+        on_stop_signal(lambda *_: setattr(self, "asked", True))
 
     def wait(self, torchrun: "subprocess.Popen[bytes]") -> int:
         """Wait for the end of torchrun, whose exit code is returned; a request goes to its ranks as they come."""
@@ -104,30 +102,23 @@ class _StopForwarder:
 def _summary(reports: list[RankReport], asked: bool, code: int, ranks: int, folder: Path) -> BaseException:
     """What to raise when not every rank trained to the end."""
     first = {report.kind: report for report in sorted(reports, key=lambda report: report.at, reverse=True)}
-    if own := first.get("error"):
-        return _with_traceback(SlackoffError(own.sentence), own)
-    # torchrun sends SIGTERM to the others when one dies; that one has left no report
-    if asked or (len(reports) == ranks and "stopped" in first):
-        return Stopped()
     log = folder / "log.txt"
-    if lost := first.get("connection"):
-        error = SlackoffError(f"the {ranks} ranks lost each other ({lost.sentence}); if one died, {log} says of what")
-        return _with_traceback(error, lost)
-    return SlackoffError(f"the {ranks} ranks died (torchrun's exit code {code}); their last words are in {log}")
-
-
-def _with_traceback(error: SlackoffError, report: RankReport) -> SlackoffError:
-    error.add_note(f"In the rank:\n{report.traceback}")
+    if cause := first.get("error"):
+        error = SlackoffError(cause.sentence)
+    elif asked or (len(reports) == ranks and "stopped" in first):  # one that died and so stopped the others has none
+        return Stopped()
+    elif cause := first.get("connection"):
+        error = SlackoffError(f"the {ranks} ranks lost each other ({cause.sentence}); if one died, {log} says of what")
+    else:
+        return SlackoffError(f"the {ranks} ranks died (torchrun's exit code {code}); their last words are in {log}")
+    error.add_note(f"In the rank:\n{cause.traceback}")
     return error
 
 
 def main(folder: Path, reports: Path, options: LaunchOptions) -> CellExit:
-    """Train this rank's share; the first rank keeps the status, each that cannot end its work writes why.
+    """Train this rank's share of the cell in ``folder``; the first rank keeps the status.
 
-    Args:
-        folder: the cell's.
-        reports: where a ``RankReport`` is written.
-        options: from the driver.
+    A rank that cannot end its work writes a ``RankReport`` into ``reports``.
     """
     on_stop_signal(_raise_stopped)
     if options.supervisor:  # it holds the claim: without it others may take the cell
@@ -171,18 +162,14 @@ def _train(folder: Path, options: LaunchOptions, number: int) -> None:
 def _report(error: BaseException, folder: Path) -> RankReport:
     if not isinstance(error, Exception):
         return RankReport("stopped", time.monotonic())
+    kind: Literal["error", "connection"] = "error"
+    if isinstance(error, RuntimeError):
+        from torch.distributed import DistError
+
+        if isinstance(error, DistError) or any(name in str(error) for name in _COMMUNICATION_BACKENDS):
+            kind = "connection"
     text = "".join(traceback.format_exception(error))
-    kind: Literal["error", "connection"] = "connection" if _is_of_connection(error) else "error"
     return RankReport(kind, time.monotonic(), explain_error(error, folder), text)
-
-
-def _is_of_connection(error: Exception) -> bool:
-    """Whether an error is one of torch.distributed, whose gloo raises plain ``RuntimeError``."""
-    if isinstance(error, SlackoffError) or not isinstance(error, RuntimeError):
-        return False
-    from torch.distributed import DistError
-
-    return isinstance(error, DistError) or any(name in str(error) for name in _COMMUNICATION_BACKENDS)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 from lightning import Trainer
-from lightning.fabric.plugins.environments import ClusterEnvironment, LightningEnvironment, TorchElasticEnvironment
-from lightning.pytorch.strategies import DDPStrategy, Strategy
+from lightning.fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -37,7 +37,7 @@ from slackoff.record.status import Status
 from slackoff.tasks import StepSeed
 from slackoff.wandb_view.live import WandbView
 
-_LONGEST_EVALUATION = timedelta(days=1)
+_LONGEST_EVALUATION = timedelta(days=1)  # the other ranks wait for the first one while it measures
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,6 @@ class Ranks:
             for name in launcher_variables(os.environ):
                 del os.environ[name]
 
-    def environment(self) -> ClusterEnvironment:
-        """What Lightning is to take for its surroundings; named, so that it does not find Slurm and start more."""
-        return TorchElasticEnvironment() if self.count > 1 else LightningEnvironment()
-
-    def strategy(self) -> Strategy | str:
-        """How the ranks work together; the others wait for the first one while it measures, however long that takes."""
-        return DDPStrategy(timeout=_LONGEST_EVALUATION) if self.count > 1 else "auto"
-
 
 ALONE = Ranks(0, 1)
 
@@ -79,8 +71,8 @@ def train(folder: Path, status: Status, process_start: float, ranks: Ranks = ALO
     config = OmegaConf.load(folder / "config.yaml")
     assert isinstance(config, DictConfig)
     if ranks.first:
-        alone = ranks.count == 1
-        write_json(folder / "environment.json", describe_environment() | ({} if alone else {"ranks": ranks.count}))
+        together = {"ranks": ranks.count} if ranks.count > 1 else {}
+        write_json(folder / "environment.json", describe_environment() | together)
     run_cell(config, folder, status, process_start, ranks)
 
 
@@ -114,8 +106,9 @@ def run_cell(config: DictConfig, folder: Path, status: Status, process_start: fl
     task = build.build_task(config, network)
 
     checkpoints = folder / "checkpoints"
-    if ranks.first:
-        _remove_partial_files(folder)
+    if ranks.first:  # free the room of what a killed attempt left
+        for place in (folder, checkpoints, *folder.glob("pictures/*/*")):
+            remove_partials(place, kept=("config.yaml", "status.json"))  # other drivers may be writing these
     resume = find_resume_point(checkpoints, status.id)
     status.notes += data.notes + resume.notes
     if is_emulated(config.trainer.precision, kind):
@@ -130,7 +123,7 @@ def run_cell(config: DictConfig, folder: Path, status: Status, process_start: fl
     trainer = Trainer(
         accelerator=kind,
         devices=ranks.count,
-        strategy=ranks.strategy(),
+        strategy=DDPStrategy(timeout=_LONGEST_EVALUATION) if ranks.count > 1 else "auto",
         sync_batchnorm=ranks.count > 1,
         precision=config.trainer.precision,
         max_steps=config.schedule.steps if trains else 0,
@@ -144,7 +137,11 @@ def run_cell(config: DictConfig, folder: Path, status: Status, process_start: fl
             StopRequest(checkpoints, guard),
             StepSeed(config.seed),
         ],
-        plugins=[WholeFileCheckpointIO(status.id), ranks.environment()],
+        plugins=[
+            WholeFileCheckpointIO(status.id),
+            # Named, so that Lightning does not find Slurm around it and start more processes.
+            TorchElasticEnvironment() if ranks.count > 1 else LightningEnvironment(),
+        ],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -201,9 +198,3 @@ def refuse_split_norm(network: nn.Module, trainer: Trainer) -> None:
             f"{type(network).__name__} normalises over the batch (BatchNorm), which ranks on a CPU cannot do together: "
             "train it with hydra.launcher.gpus_per_cell=1 or on GPUs"
         )
-
-
-def _remove_partial_files(folder: Path) -> None:
-    """Free the room of what a killed attempt left; other drivers may be writing the config and the first status."""
-    for place in (folder, folder / "checkpoints", *folder.glob("pictures/*/*")):
-        remove_partials(place, kept=("config.yaml", "status.json"))

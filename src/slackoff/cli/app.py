@@ -17,8 +17,7 @@ from slackoff.cli.publish import publish
 from slackoff.cli.user_study import app as user_study
 from slackoff.errors import EXIT_STOPPED, SlackoffError, explain_unusable, failure_exit_code
 from slackoff.record.ledger import HeartbeatMonitor, latest
-from slackoff.record.observed import observed_status
-from slackoff.record.status import State, Status
+from slackoff.record.status import State, Status, observed_status
 
 if TYPE_CHECKING:
     from slackoff.sweep.display import Pace

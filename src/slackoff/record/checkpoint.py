@@ -29,7 +29,13 @@ class WholeFileCheckpointIO(TorchCheckpointIO):
         marked = {**checkpoint, _MARK: self.cell_id}
 
         def replace(partial: Path) -> None:
-            _save(marked, partial)
+            try:  # through a file of Python's: torch's own says of a full disk only that a position is unexpected
+                with partial.open("wb") as file:
+                    torch.save(marked, file)
+            except RuntimeError as error:
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from None
+                raise
             if target.exists():
                 _keep_as_previous(target)
 
@@ -76,17 +82,6 @@ def find_resume_point(folder: Path, cell_id: str) -> ResumePoint:
     return ResumePoint(None, 0, notes)
 
 
-def _save(content: dict[str, Any], path: Path) -> None:
-    """``torch.save`` through a file of Python's: torch's own says of a full disk only that a position is unexpected."""
-    try:
-        with path.open("wb") as file:
-            torch.save(content, file)
-    except RuntimeError as error:
-        if isinstance(error.__context__, OSError):
-            raise error.__context__ from None
-        raise
-
-
 def _keep_as_previous(target: Path) -> None:
     """Give the present checkpoint a second name, so that at no moment there is none."""
     previous = target.with_name(PREVIOUS)
@@ -95,8 +90,7 @@ def _keep_as_previous(target: Path) -> None:
     try:
         os.link(target, link)
     except OSError:  # a file system without hard links
-        target.replace(previous)
-        return
+        link = target
     link.replace(previous)
 
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +21,7 @@ FLOAT32, BFLOAT16, FLOAT16 = "32-true", "bf16-mixed", "16-mixed"
 _BF16_COMPUTE_CAPABILITY = (8, 0)
 _ISA_WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
 """Values of ONEDNN_MAX_CPU_ISA under which oneDNN convolves in float32 whatever the processor could do."""
-_PACKAGES = (
-    "torch",
-    "lightning",
-    "hydra-core",
-    "omegaconf",
-    "wandb",
-    "torchmetrics",
-    "pandas",
-    "numpy",
-    "pillow",
-)
+_PACKAGES = ("torch", "lightning", "hydra-core", "omegaconf", "wandb", "torchmetrics", "pandas", "numpy", "pillow")
 
 
 def describe_environment() -> dict[str, Any]:
@@ -50,15 +40,8 @@ def describe_environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "git_commit": _git("rev-parse", "HEAD"),
         "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
-        "packages": {"slackoff": __version__, **{name: _version(name) for name in _PACKAGES}},
+        "packages": {"slackoff": __version__, **{name: version(name) for name in _PACKAGES}},
     }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def _cpu_name() -> str:
@@ -71,8 +54,7 @@ def _cpu_name() -> str:
 
 def _git(*arguments: str) -> str | None:
     """Ask git about the checkout that this package runs from; None where it is installed otherwise."""
-    folder = Path(__file__).parent
-    command = ["git", "-C", str(folder), *arguments]
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
@@ -120,9 +102,8 @@ def bf16_in_hardware(kind: str) -> bool:
     if kind == "cuda":
         return torch.cuda.get_device_capability() >= _BF16_COMPUTE_CAPABILITY
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or ""
-    if limit.upper() in _ISA_WITHOUT_BF16:
-        return False
-    if not torch.backends.mkldnn.is_available() or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    onednn = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    if limit.upper() in _ISA_WITHOUT_BF16 or not onednn:
         return False
     if platform.machine().lower() in ("x86_64", "amd64"):
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

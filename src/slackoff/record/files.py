@@ -56,17 +56,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON file whole, indented, with a line break at its end."""
-    text = json.dumps(content, indent=2) + "\n"
-    write_whole(path, lambda partial: _write_text(partial, text))
+    write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file whole."""
-    write_whole(path, lambda partial: _write_text(partial, text))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    write_bytes(path, text.encode())
 
 
 def remove_partials(folder: Path, kept: Collection[str] = ()) -> None:
@@ -95,7 +90,7 @@ def create_text(path: Path, text: str) -> None:
     """
     partial = _partial(path)
     try:
-        _write_text(partial, text)
+        partial.write_bytes(text.encode())
         _link(partial, path)
     finally:
         with suppress(OSError):
@@ -129,10 +124,6 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     rows = []
     if path.exists():
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(row, dict) and "step" in row:
-                rows.append(row)
-    return rows
+            with suppress(ValueError):
+                rows.append(json.loads(line))
+    return [row for row in rows if isinstance(row, dict) and "step" in row]

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -56,20 +56,12 @@ class Owner:
     @classmethod
     def this(cls) -> "Owner":
         """The present process."""
-        return cls(socket.gethostname(), _place(), os.getpid(), _started(os.getpid()) or 0.0)
+        return cls.local(os.getpid(), _started(os.getpid()) or 0.0)
 
     @classmethod
     def local(cls, pid: int, started: float) -> "Owner":
         """Another process of this machine."""
         return cls(socket.gethostname(), _place(), pid, started)
-
-    @classmethod
-    def read(cls, content: Any) -> "Owner | None":
-        """From what ``asdict`` gave; None for anything else."""
-        try:
-            return cls(str(content["host"]), str(content["place"]), int(content["pid"]), float(content["started"]))
-        except (KeyError, TypeError, ValueError):
-            return None
 
     def is_local(self) -> bool:
         """Whether it is of this machine, this boot and this PID namespace."""
@@ -118,10 +110,10 @@ class Attempt:
         slot = self.slot or f"process {self.owner.pid}"
         if self.owner.is_local():
             return slot
-        silent = 0.0
+        words = ""
         with suppress(OSError):  # by this machine's clock: for people, nothing is decided by it
             silent = time.time() - self.beat() / 1e9
-        words = f", silent for {silent / 60:.0f} min" if silent > STALE_AFTER_S else ""
+            words = f", silent for {silent / 60:.0f} min" if silent > STALE_AFTER_S else ""
         return f"{self.owner.host}, {slot}{words}"
 
     def beat(self) -> int:
@@ -158,22 +150,13 @@ def _paths(folder: Path) -> list[Path]:
 
 
 def _read(path: Path) -> Attempt:
-    content: dict[str, Any] = {}
-    try:
-        found = json.loads(read_text(path))
-        content = found if isinstance(found, dict) else {}
-    except (ValueError, FileNotFoundError):
-        pass  # being written, or cut short by a full disk: claimed by someone unknown until it is stale
-    return Attempt(
-        path=path,
-        number=int(path.stem),
-        owner=Owner.read(content.get("owner")),
-        claimed_at=str(content.get("claimed_at", "")),
-        slot=str(content.get("slot", "")),
-        outcome=content.get("outcome"),
-        ended_at=content.get("ended_at"),
-        error=content.get("error"),
-    )
+    attempt = Attempt(path, int(path.stem), None, "", "")
+    with suppress(ValueError, FileNotFoundError):  # being written, or cut short by a full disk: of someone unknown
+        content = json.loads(read_text(path))
+        owner = content["owner"] and Owner(**content["owner"])
+        known = {key: content[key] for key in ("claimed_at", "slot", "outcome", "ended_at", "error")}
+        attempt = replace(attempt, owner=owner, **known)
+    return attempt
 
 
 class HeartbeatMonitor:
@@ -214,7 +197,7 @@ class HeartbeatMonitor:
 
 
 class Claim:
-    """The right to train a cell, held by the present process until ``end``; use as a context manager.
+    """The right to train a cell, held by the present process meanwhile; use as a context manager.
 
     A thread shows that the process lives. If another one has taken the cell over all the same (this machine was
     suspended, say), ``lost`` is called from that thread.
@@ -232,14 +215,6 @@ class Claim:
     def __exit__(self, *error: object) -> None:
         self._over.set()
         self._thread.join()
-
-    def end(self, outcome: Outcome, error: str | None = None) -> None:
-        """Write down how the attempt ended.
-
-        Raises:
-            OSError: it cannot be written; the claim then ends with the process.
-        """
-        end_attempt(self.attempt, outcome, error)
 
     def _beat(self) -> None:
         successor = _path(self.attempt.path.parent, self.attempt.number + 1)
@@ -286,20 +261,15 @@ def end_attempt(attempt: Attempt, outcome: Outcome, error: str | None = None) ->
     """Write down how an attempt ended: its own process does, or the one that saw it die.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: it cannot be written; the claim then ends with the process.
     """
-    write_json(attempt.path, {**_content(attempt), "outcome": outcome, "ended_at": now(), "error": error})
+    write_json(attempt.path, _content(replace(attempt, outcome=outcome, ended_at=now(), error=error)))
 
 
 def _content(attempt: Attempt) -> dict[str, Any]:
-    return {
-        "owner": asdict(attempt.owner) if attempt.owner else None,
-        "claimed_at": attempt.claimed_at,
-        "slot": attempt.slot,
-        "outcome": attempt.outcome,
-        "ended_at": attempt.ended_at,
-        "error": attempt.error,
-    }
+    content = asdict(attempt)
+    del content["path"], content["number"]  # the name of the file
+    return content
 
 
 def _path(folder: Path, number: int) -> Path:
@@ -318,19 +288,10 @@ def _place() -> str:
 def _started(pid: int) -> float | None:
     """When a process started; None if it does not run."""
     try:
-        text = (_PROC / str(pid) / "stat").read_text()
-    except FileNotFoundError:
-        return None if (_PROC / "self").exists() else _started_elsewhere(pid)
-    except ProcessLookupError:
-        return None
-    fields = text.rpartition(")")[2].split()
-    return None if fields[_STATE] in "ZX" else float(fields[_START])
-
-
-def _started_elsewhere(pid: int) -> float | None:
-    """The same where there is no ``/proc``."""
-    try:
+        if (_PROC / "self").exists():
+            fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+            return None if fields[_STATE] in "ZX" else float(fields[_START])
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
-    except psutil.Error:
+    except (FileNotFoundError, ProcessLookupError, psutil.Error):
         return None

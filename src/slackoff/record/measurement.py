@@ -6,22 +6,20 @@ So do studies that train nothing, and so do the costs of networks beside a study
 import json
 import shlex
 import sys
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from slackoff.errors import SlackoffError
-from slackoff.record.files import write_json, write_whole
+from slackoff.record.files import now, write_json, write_whole
 
 _SETTINGS = {"complexity": ("filter_size", "patch_size_px"), "runtime": ("size_px",)}
 _COLUMNS = {
     "complexity": {"category", "photograph", "patch", "colour", "normalised", "half_variance", "c_0"},
     "runtime": {"network", "device", "round", "seconds", "threads", "parameters", "gflops", "paper", "failure"},
 }
-_TEXTS = ("name", "title", "question", "experiment", "size", "created_at", "command", "paper")
 
 
 @dataclass(frozen=True)
@@ -68,10 +66,7 @@ def write_measurement(folder: Path, kind: str, rows: pd.DataFrame, content: dict
     study.json is there."""
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / f"{kind}.parquet", lambda partial: rows.to_parquet(partial, index=False))
-    made = {
-        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["python", "-m", "slackoff", *sys.argv[1:]]),
-    }
+    made = {"created_at": now(), "command": shlex.join(["python", "-m", "slackoff", *sys.argv[1:]])}
     write_json(folder / "study.json", {"kind": kind, **content, **made})
 
 
@@ -107,5 +102,7 @@ def load_measurement(folder: str | Path) -> MeasurementRecord:
         raise SlackoffError(f"{path} is missing or damaged ({reason}): {cure}") from error
     if lacking := sorted(_COLUMNS[kind] - set(rows)) or ([] if len(rows) else ["any row"]):
         raise SlackoffError(f"{path} lacks {', '.join(lacking)}: {cure}")
-    texts = {key: str(content.get(key) or "") for key in _TEXTS}
+    texts = {
+        field.name: str(content.get(field.name) or "") for field in fields(MeasurementRecord) if field.default == ""
+    }
     return MeasurementRecord(folder, kind, rows, settings, environment, **texts)

@@ -1,12 +1,13 @@
-"""The status file of a cell: who it is, how far it got, what went wrong."""
+"""The status file of a cell: who it is, how far it got, what went wrong; and what became of its process."""
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from slackoff.errors import SlackoffError
 from slackoff.record.files import read_text, write_json
+from slackoff.record.ledger import HeartbeatMonitor, latest
 
 RECORD_VERSION = 1
 """Of the files of a cell. It rises when a reader of the version before would misread them; more keys and more columns
@@ -67,6 +68,23 @@ def read_status(folder: Path) -> Status | None:
             f"{path} is damaged ({error}): run the command of its study again, which makes it anew and goes on from "
             "the last checkpoint"
         ) from error
+
+
+def observed_status(folder: Path, watch: HeartbeatMonitor) -> Status | None:
+    """The status of a cell, corrected where its process is gone and could not say how it ended.
+
+    Raises:
+        DamagedStatusError: the status is damaged.
+        OSError: the record cannot be read.
+    """
+    status = read_status(folder)
+    if status is None or status.state in ("done", "failed"):
+        return status
+    attempt = latest(folder)
+    if attempt is not None and attempt.outcome == "failed":
+        return replace(status, state="failed", last_error=attempt.error)
+    gone = status.state == "running" and (attempt is None or not watch.holds(attempt))
+    return replace(status, state="interrupted") if gone else status
 
 
 def refuse_newer(content: dict[str, Any], place: Path | str) -> None:

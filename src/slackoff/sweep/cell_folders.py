@@ -14,8 +14,7 @@ from omegaconf import OmegaConf
 from slackoff.errors import SlackoffError
 from slackoff.record.files import create_text, write_json, write_text
 from slackoff.record.ledger import ClaimedError, HeartbeatMonitor, claim, end_attempt, latest
-from slackoff.record.observed import observed_status
-from slackoff.record.status import DamagedStatusError, State, Status, read_status
+from slackoff.record.status import DamagedStatusError, State, Status, observed_status, read_status
 from slackoff.sweep.identity import FILE as IDENTITY_FILE
 from slackoff.sweep.identity import identity_of
 from slackoff.sweep.manifest import Loader

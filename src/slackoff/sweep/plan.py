@@ -17,8 +17,7 @@ from slackoff.config import schema
 from slackoff.config.validate import check_keys, check_part
 from slackoff.errors import SlackoffError
 from slackoff.record.ledger import HeartbeatMonitor
-from slackoff.record.observed import observed_status
-from slackoff.record.status import DamagedStatusError, Status
+from slackoff.record.status import DamagedStatusError, Status, observed_status
 from slackoff.sweep.expand import Config, required, resolved, select
 from slackoff.sweep.identity import Fingerprints, cell_id
 from slackoff.sweep.manifest import Row

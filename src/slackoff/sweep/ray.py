@@ -24,6 +24,9 @@ from slackoff.record.ledger import Attempt, Owner, latest
 from slackoff.sweep.backend import Backend, RunningCell, Slot, newest_number, read_exit_code
 from slackoff.sweep.plan import Cell
 
+_ANSWER_S = 5.0
+_OWN = ("max_restarts", "max_task_retries", "max_concurrency", "name", "lifetime", "get_if_exists")
+
 
 @dataclass(frozen=True)
 class Order:
@@ -104,11 +107,10 @@ class CellTask:
 
     def kill(self) -> None:
         """End it with its helpers."""
-        with self.lock:
+        with self.lock, suppress(ProcessLookupError):
             self.asked = True
             if self.process is not None:
-                with suppress(ProcessLookupError):
-                    os.killpg(self.process.pid, signal.SIGKILL)
+                os.killpg(self.process.pid, signal.SIGKILL)
 
     def _is_taken(self) -> bool:
         """Whether another task got the cell while this one waited; the cell's process would find it too, but later."""
@@ -124,11 +126,6 @@ class CellTask:
         if not gpus:
             environment["CUDA_VISIBLE_DEVICES"] = ""  # whatever the node has, none of it was asked for
         return start_cell_process(self.order.folder, options, environment, self.order.directory)
-
-
-_ANSWER_S = 5.0
-_PASSED_ON = "WANDB_"
-_OWN = ("max_restarts", "max_task_retries", "max_concurrency", "name", "lifetime", "get_if_exists")
 
 
 class RayCells(Backend):
@@ -158,17 +155,19 @@ class RayCells(Backend):
         if not self._able():
             what = ", ".join(f"{count:g} {name}" for name, count in self.wanted.items() if count)
             sentence = f"No node of the Ray cluster has {what}, which hydra.launcher asks for each cell"
-            if _started_here():
+            if any(child.name() == "raylet" for child in psutil.Process().children()):  # no node will ever join ours
                 raise SlackoffError(f"{sentence}: lower cpus_per_rank, or gpus_per_cell (0: none)")
             print(f"{sentence}: the cells wait until such a node joins", file=sys.stderr)
 
     def start(self, cell: Cell, slot: Slot, after: int | None = None) -> "RayCell":
         """Put a cell in Ray's queue; ``after`` as in ``Starter``."""
+        # A node has an environment of its own; these variables of this process govern a cell.
+        inherited = {key: value for key, value in os.environ.items() if key.startswith("WANDB_")}
         order = Order(
             token=secrets.token_hex(4),
             folder=cell.folder.absolute(),
             directory=Path.cwd(),
-            environment={**_inherited_variables(), **slot.environment},
+            environment={**inherited, **slot.environment},
             ranks=slot.ranks,
             after=newest_number(cell) if after is None else after,
         )
@@ -274,11 +273,6 @@ def _connect(init: Mapping[str, Any]) -> None:
             signal.signal(number, handler)
 
 
-def _started_here() -> bool:
-    """Whether the cluster was made by this process, so that no node will ever join it."""
-    return any(child.name() == "raylet" for child in psutil.Process().children())
-
-
 def _check_listening(address: str) -> None:
     """Look whether anybody listens at HOST:PORT: Ray itself tries for many minutes.
 
@@ -295,11 +289,6 @@ def _check_listening(address: str) -> None:
             f"no Ray cluster answers at address={address} ({error.strerror or error}): "
             "start one with ray start --head, or leave address out"
         ) from error
-
-
-def _inherited_variables() -> dict[str, str]:
-    """Variables of this process that govern a cell; a node has an environment of its own."""
-    return {key: value for key, value in os.environ.items() if key.startswith(_PASSED_ON)}
 
 
 def _one_line(error: BaseException) -> str:

@@ -13,17 +13,22 @@ from submitit.core.utils import JobPaths
 from slackoff.cell.launch import CellExit
 from slackoff.errors import SlackoffError
 from slackoff.record.ledger import Attempt, latest
-from slackoff.sweep.backend import Backend, RunningCell, Slot, newest_number
+from slackoff.sweep.backend import Backend, RunningCell, Slot, newest_number, read_exit_code
 from slackoff.sweep.plan import Cell
 from slackoff.sweep.slurm_jobs import AGAIN_S, Submission, Submitter, slot_name
 
 _ASK_EVERY_S = 5.0
 _ANSWER_WITHIN_S = 30.0
-OVER = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED"}
-OVER |= {"REVOKED", "TIMEOUT", ""}
+_RESULT_WITHIN_S = 20.0  # a result may reach this machine's view of a network file system later than the job's end
+_REPEAT_S = 10.0
+_PATIENCE_S = 24 * 3600.0
+_LEAVE_S = 60.0  # Slurm's KillWait is 30
+
+_OVER = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED"}
+_OVER |= {"REVOKED", "TIMEOUT", ""}
 """States of a job that will not run again; the empty one is that of a job that Slurm does not know any more."""
-
-
+_ON_NODE = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING", "STAGE_OUT"}
+_NOT_THE_CELLS_FAULT = {"NODE_FAIL", "BOOT_FAIL", "PREEMPTED"}
 _STUCK = {"AccountNotAllowed", "BadConstraints", "DependencyNeverSatisfied", "InvalidAccount", "InvalidQOS"}
 _STUCK |= {"JobHeldAdmin", "JobHeldUser", "launch failed requeued held", "PartitionDown", "PartitionInactive"}
 _STUCK |= {"PartitionNodeLimit", "PartitionTimeLimit", "QOSNotAllowed", "QOSMaxWallDurationPerJobLimit"}
@@ -86,14 +91,6 @@ def run(*command: str) -> str:
         raise SlackoffError(f"{' '.join(command)} failed: {str(reason).strip()}") from error
 
 
-_RESULT_WITHIN_S = 20.0  # a result may reach this machine's view of a network file system later than the job's end
-_REPEAT_S = 10.0
-_PATIENCE_S = 24 * 3600.0
-_LEAVE_S = 60.0  # Slurm's KillWait is 30
-_ON_NODE = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING", "STAGE_OUT"}
-_NOT_THE_CELLS_FAULT = {"NODE_FAIL", "BOOT_FAIL", "PREEMPTED"}
-
-
 class SlurmJobs(Backend):
     """The jobs of a sweep.
 
@@ -123,7 +120,7 @@ class SlurmJobs(Backend):
     def adopt(self, cell: Cell, slot: Slot) -> "SlurmJob | None":
         """The job of a cell that an earlier driver submitted, if it is in line or running."""
         for submission in self.submitter.earlier(cell):
-            if self.queue.state(submission.number, submission.name) not in {*OVER, None}:
+            if self.queue.state(submission.number, submission.name) not in {*_OVER, None}:
                 self.submitter.working = True
                 newest = latest(cell.folder)
                 number = newest.number if newest else 0
@@ -149,11 +146,7 @@ class SlurmJob(RunningCell):
         self.stuck = ""
 
     def submit(self) -> None:
-        """Try to submit it.
-
-        Raises:
-            SlackoffError: Slurm refused the first job.
-        """
+        """Try to submit it; raises as ``Submitter.submit``."""
         submitter = self.jobs.submitter
         said = submitter.refusal
         self.submission = submitter.submit(self.cell, self.slot.ranks, self.after)
@@ -172,10 +165,10 @@ class SlurmJob(RunningCell):
         state = self._state(self.submission)
         if self.ending is not None and time.monotonic() - self.ending > _LEAVE_S:
             return True
-        result = _result(self.submission.paths, state in OVER)
-        if result is not None and (result != CellExit.INTERRUPTED or state in OVER or (state is None and self.asked)):
+        result = _result(self.submission.paths, state in _OVER)
+        if result is not None and (result != CellExit.INTERRUPTED or state in _OVER or (state is None and self.asked)):
             return True  # one that was interrupted may stand in line again
-        if state not in OVER:
+        if state not in _OVER:
             self.gone = None
             self._repeat(state)
             self._look_for_trouble(self.submission)
@@ -245,10 +238,8 @@ class SlurmJob(RunningCell):
             result = state  # somebody wants this cell to end: it is not tried again
         elif self._can_go_on(state, result):
             return CellExit.INTERRUPTED
-        if isinstance(result, int):
-            if result in list(CellExit):
-                return CellExit(result)
-            result = f"signal {-result}" if result < 0 else f"exit code {result}"
+        if isinstance(result, int) and isinstance(result := read_exit_code(result), CellExit):
+            return result
         what = result or state or "Slurm does not know it any more"
         return f"Slurm job {self.submission.number}: {what}; Slurm's log is {paths.stderr}"
 

@@ -24,8 +24,21 @@ from slackoff.errors import SlackoffError, did_you_mean
 from slackoff.record.ledger import ClaimedError, HeartbeatMonitor, Owner, claim, end_attempt, latest
 from slackoff.sweep.plan import Cell
 
+FOLDER = "slurm"
+AGAIN_S = 30.0
+_MOST_TURNS = 1000  # each goes on from a checkpoint, so that a cell may take as many as it needs
 _MOST_IDLE_TURNS = 10
 _LOOK_S = 1.0
+_WARNING_S = 90  # submitit's default: how long before the time limit Slurm warns
+_EARLIER_S = 60  # by so much Slurm may warn earlier than it was told
+_PROGRAMS = ("sbatch", "srun", "squeue", "scancel")
+_OWN = {
+    "nodes": "a cell runs on one node; hydra.launcher.gpus_per_cell says on how many of its GPUs",
+    "ntasks_per_node": "a cell is one task, which starts its ranks itself: hydra.launcher.ranks_per_cell",
+    "setup": "say hydra.launcher.setup",
+    "time": "say hydra.launcher.timeout_min",
+    "use_srun": "without srun Slurm's warning does not reach the cell",
+}
 
 
 def slot_name(number: str) -> str:
@@ -113,25 +126,14 @@ class CellJob(Checkpointable):
     def _give_up(self, after: int) -> CellExit:
         reason = f"{self.idle} turns in Slurm were too short to write a checkpoint: raise hydra.launcher.timeout_min"
         try:
-            end_attempt(claim(self.folder, self.slot, after), "failed", reason)
+            claim(self.folder, self.slot, after, "failed", reason)
         except ClaimedError:
             return CellExit.ELSEWHERE
         return CellExit.FAILED
 
 
-_PROGRAMS = ("sbatch", "srun", "squeue", "scancel")
-_OWN = {
-    "nodes": "a cell runs on one node; hydra.launcher.gpus_per_cell says on how many of its GPUs",
-    "ntasks_per_node": "a cell is one task, which starts its ranks itself: hydra.launcher.ranks_per_cell",
-    "setup": "say hydra.launcher.setup",
-    "time": "say hydra.launcher.timeout_min",
-    "use_srun": "without srun Slurm's warning does not reach the cell",
-}
-_WARNING_S = 90  # submitit's default: how long before the time limit Slurm warns
-_EARLIER_S = 60  # by so much Slurm may warn earlier than it was told
-
-
 def job_settings(
+    *,
     gpus_per_cell: int,
     ranks: int,
     cpus_per_rank: int,
@@ -159,6 +161,10 @@ def job_settings(
     for key, reason in _OWN.items():
         if key in parameters:
             raise SlackoffError(f"hydra.launcher.parameters.{key} cannot be set: {reason}")
+    if mem_gb is not None and not (isinstance(mem_gb, (int, float)) and mem_gb > 0):
+        raise SlackoffError(
+            f"hydra.launcher.mem_gb={mem_gb} must be a number above 0, or null for the cluster's default"
+        )
     whole("gpus_per_cell", gpus_per_cell, least=0)
     cores = whole("cpus_per_rank", cpus_per_rank) * whole("ranks_per_cell", ranks)
     threads = [f"export OMP_NUM_THREADS={cpus_per_rank} MKL_NUM_THREADS={cpus_per_rank}"]
@@ -168,7 +174,7 @@ def job_settings(
         "time": whole("timeout_min", timeout_min),
         "cpus_per_task": cores,
         "gpus_per_node": gpus_per_cell or None,
-        "mem": None if mem_gb is None else f"{_megabytes(mem_gb)}MB",
+        "mem": mem_gb and f"{round(1024 * mem_gb)}MB",
         "partition": partition,
         **parameters,
         "setup": [*setup, *threads, *hidden],
@@ -203,9 +209,7 @@ def check_names(settings: Mapping[str, Any], known: Sequence[str]) -> None:
     Raises:
         SlackoffError: naming the setting, and the one that was meant if it can be guessed.
     """
-    for name in settings:
-        if name in known:
-            continue
+    for name in (name for name in settings if name not in known):
         meant = did_you_mean(name, known, f"there are {', '.join(sorted(known))}")
         raise SlackoffError(
             f"hydra.launcher.parameters.{name} is not known to submitit: {meant} "
@@ -213,33 +217,8 @@ def check_names(settings: Mapping[str, Any], known: Sequence[str]) -> None:
         )
 
 
-def check_slurm() -> None:
-    """Refuse a machine without Slurm's commands.
-
-    Raises:
-        SlackoffError: naming those that are not there.
-    """
-    missing = [name for name in _PROGRAMS if shutil.which(name) is None]
-    if missing:
-        raise SlackoffError(
-            f"hydra/launcher=slurm needs Slurm's commands, but {', '.join(missing)} cannot be found: "
-            "run it on a login node of the cluster, or leave it out to train on this machine"
-        )
-
-
 def _without_nulls(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if value is not None}
-
-
-def _megabytes(mem_gb: Any) -> int:
-    if isinstance(mem_gb, (int, float)) and mem_gb > 0:
-        return round(1024 * mem_gb)
-    raise SlackoffError(f"hydra.launcher.mem_gb={mem_gb} must be a number above 0, or null for the cluster's default")
-
-
-FOLDER = "slurm"
-AGAIN_S = 30.0
-_MOST_TURNS = 1000  # each goes on from a checkpoint, so that a cell may take as many as it needs
 
 
 class Submission(NamedTuple):
@@ -261,7 +240,11 @@ class Submitter:
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        check_slurm()
+        if missing := [name for name in _PROGRAMS if shutil.which(name) is None]:
+            raise SlackoffError(
+                f"hydra/launcher=slurm needs Slurm's commands, but {', '.join(missing)} cannot be found: "
+                "run it on a login node of the cluster, or leave it out to train on this machine"
+            )
         check_names(settings, sorted(submitit.SlurmExecutor._valid_parameters()))
         self.settings = settings
         self.working = False  # whether Slurm has taken a job: what it refuses now it may take later
@@ -278,35 +261,29 @@ class Submitter:
             return None
         folder = cell.folder.absolute() / FOLDER / datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
         executor = submitit.SlurmExecutor(folder, max_num_timeout=_MOST_TURNS)
-        executor.update_parameters(**{**self.settings, "job_name": self._name(cell)})
+        executor.update_parameters(**{**self.settings, "job_name": f"{self.settings['job_name']}-{cell.id}"})
         try:
             # A driver killed in here leaves no job that could train: a job needs the file that is written last.
             with _outside_of_a_job(), redirect_stderr(StringIO()):
                 job = executor.submit(CellJob(cell.folder.absolute(), ranks, after))
         except RuntimeError as error:
             shutil.rmtree(folder, ignore_errors=True)
-            self.refusal = _plain(str(error))
+            lines = (line.replace("sbatch: error:", "").strip() for line in str(error).splitlines())
+            self.refusal = "; ".join(line for line in lines if line)
             if not self.working:
                 raise SlackoffError(f"Slurm refused the job of cell {cell.id}: {self.refusal}") from error
             self._again = time.monotonic() + AGAIN_S
             return None
         self.working = True
-        return Submission(job.job_id, self._name(cell), JobPaths(folder, job.job_id))
+        return self._submission(cell, folder, job.job_id)
 
     def earlier(self, cell: Cell) -> list[Submission]:
         """What was submitted for a cell, the newest first; whether those jobs still live only Slurm can tell."""
         found = sorted((cell.folder.absolute() / FOLDER).glob("*/*_submitted.pkl"), reverse=True)
-        numbers = [(path.parent, path.name.partition("_")[0]) for path in found]
-        return [Submission(number, self._name(cell), JobPaths(folder, number)) for folder, number in numbers]
+        return [self._submission(cell, path.parent, path.name.partition("_")[0]) for path in found]
 
-    def _name(self, cell: Cell) -> str:
-        return f"{self.settings['job_name']}-{cell.id}"
-
-
-def _plain(reason: str) -> str:
-    """What sbatch says, in one line."""
-    lines = (line.replace("sbatch: error:", "").strip() for line in reason.splitlines())
-    return "; ".join(line for line in lines if line)
+    def _submission(self, cell: Cell, folder: Path, number: str) -> Submission:
+        return Submission(number, f"{self.settings['job_name']}-{cell.id}", JobPaths(folder, number))
 
 
 @contextmanager

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from omegaconf import OmegaConf
 from PIL import Image
 
+from slackoff.metrics.columns import HEADLINE_THRESHOLD
 from slackoff.record.results import KINDS, Named, kept_pictures
 from slackoff.record.status import Status
 
@@ -20,6 +22,9 @@ Pictures = Mapping[Named, Mapping[str, Pixels]]
 
 STEP = "trainer/global_step"
 """The key that every value in W&B stands against: the trainer's step."""
+
+DIGEST = "record"
+"""Key of a run's config, inside ``slackoff`` or ``slackoff_study``, that tells which record the run shows."""
 
 RESULTS = ("steps.parquet", "images.parquet")
 """Files of a cell that W&B shows, and whose digest tells whether it shows all of them."""
@@ -51,16 +56,16 @@ def run_options(
         ``name``, ``group``, ``job_type``, ``tags`` and ``config``: the cell's own with a further key ``slackoff``, a
         dict of ``id``, ``label``, ``study``, ``axis``, ``axes`` and ``status``, what ``status.json`` holds.
     """
-    about = config.get("study", {})
-    experiment, main = about.get("name", ""), str(about.get("axis", ""))
-    axis = main.rsplit(".", 1)[-1]
-    words = (about.get("variant", ""), *status.label.values())
+    about = config["study"]
+    experiment, axis = about["name"], str(about["axis"]).rpartition(".")[-1]
+    axes = {axis: OmegaConf.select(OmegaConf.create(dict(config)), about["axis"])} if axes is None else axes
+    words = (about["variant"], *status.label.values())
     marker = {
         "id": status.id,
         "label": dict(status.label),
         "study": study or experiment,
         "axis": axis,
-        "axes": dict(axes) if axes is not None else {axis: _at(config, main)},
+        "axes": dict(axes),
         "status": asdict(status),
     }
     return {
@@ -78,7 +83,7 @@ def run_options(
 
 def headline_threshold(config: Mapping[str, Any]) -> float:
     """Grey levels above which the cell's protocol counts a pixel as rain."""
-    return float(config.get("evaluation", {}).get("protocol", {}).get("headline", 10))
+    return float(config["evaluation"]["protocol"].get("headline", HEADLINE_THRESHOLD))
 
 
 def pictures(found: Pictures, threshold: float) -> dict[str, Any]:
@@ -93,16 +98,17 @@ def pictures(found: Pictures, threshold: float) -> dict[str, Any]:
 
     shown: dict[str, Any] = {}
     for (test_set, image), each in found.items():
-        name = f"{image} of {test_set}"
         rainy, output, truth = (each[kind] for kind in KINDS)
-        mask = rain_mask(rainy, truth, threshold)
-        overlay = {"rain": {"mask_data": _small(mask), "class_labels": {0: "no rain", 1: "rain"}}}
-        kinds = {"rainy": rainy, "output": output, "truth": truth, "error": error_map(output, truth)}
-        for kind, pixels in kinds.items():
-            picture = wandb.Image(_small(pixels), caption=f"{name}: {kind}")
+        mask = {"mask_data": _small(rain_mask(rainy, truth, threshold)), "class_labels": {0: "no rain", 1: "rain"}}
+        for kind, pixels, words, masks in (
+            ("rainy", rainy, "rainy", None),
+            ("output", output, "output", None),
+            ("truth", truth, "truth", None),
+            ("error", error_map(output, truth), "error", None),
+            ("rain_mask", rainy, f"rain above {threshold:g} grey levels", {"rain": mask}),
+        ):
+            picture = wandb.Image(_small(pixels), caption=f"{image} of {test_set}: {words}", masks=masks)
             shown.setdefault(f"pictures/{kind}", []).append(picture)
-        caption = f"{name}: rain above {threshold:g} grey levels"
-        shown.setdefault("pictures/rain_mask", []).append(wandb.Image(_small(rainy), caption=caption, masks=overlay))
     return shown
 
 
@@ -142,9 +148,9 @@ def image_tables(rows: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
 
 def record_digest(folder: Path) -> str:
     """16 hexadecimal digits that change with the results of a cell; empty where there are none yet."""
-    files = [folder / name for name in (*RESULTS, "steps.jsonl") if (folder / name).is_file()]
-    whole = [file for file in files if file.suffix == ".parquet"] or files
-    return hashlib.sha256(b"".join(file.read_bytes() for file in whole)).hexdigest()[:16] if whole else ""
+    files = [path for name in RESULTS if (path := folder / name).is_file()]
+    files = files or list(folder.glob("steps.jsonl"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16] if files else ""
 
 
 def with_step(row: Mapping[str, float]) -> dict[str, float]:
@@ -156,13 +162,6 @@ def with_step(row: Mapping[str, float]) -> dict[str, float]:
 def known_step(run: Any) -> int:
     """The last step that a run has on its server already; -1 where it is new or offline."""
     return int(run.summary.get(STEP, -1)) if run.resumed and not run.offline else -1
-
-
-def _at(config: Mapping[str, Any], key: str) -> Any:
-    node: Any = config
-    for part in key.split("."):
-        node = node.get(part) if isinstance(node, Mapping) else None
-    return node
 
 
 def _small(pixels: Pixels) -> Pixels:

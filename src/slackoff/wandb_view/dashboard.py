@@ -7,7 +7,6 @@ from typing import Any
 from slackoff.analysis.claims import Claim
 from slackoff.analysis.study import Study
 from slackoff.analysis.wandb_source import tag_of
-from slackoff.errors import SlackoffError
 from slackoff.metrics.columns import COLUMNS
 from slackoff.wandb_view.content import STEP
 from slackoff.wandb_view.destination import Online
@@ -15,26 +14,9 @@ from slackoff.wandb_view.destination import Online
 Curve = tuple[str, str, str]
 """A line plot of the study's run: the key of its table, the measure, the test set (empty where there is one)."""
 
-Section = tuple[str, list[Any]]
-
 _TEST = ("e_r", "removal_share", "e_b", "psnr_rgb", "ssim_rgb")
 _PICTURES = ("rainy", "output", "truth", "error", "rain_mask")
-_WIDE = {"w": 24, "h": 12}
 _LONGEST_TITLE = 128
-
-
-def refuse_without_workspaces() -> None:
-    """Workspaces and reports need a package of their own.
-
-    Raises:
-        SlackoffError: wandb-workspaces is not installed.
-    """
-    try:
-        import wandb_workspaces  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise SlackoffError(
-            "A dashboard needs wandb-workspaces: in the checkout, .venv/bin/pip install -e '.[dashboards]'"
-        ) from error
 
 
 def save_workspace(study: Study, curves: Sequence[Curve], online: Online) -> str:
@@ -91,14 +73,14 @@ def save_report(study: Study, curves: Sequence[Curve], claims: Sequence[Claim], 
     return str(report.save().url)
 
 
-def _sections(study: Study, curves: Sequence[Curve]) -> list[Section]:
-    return [*_of_study(study, curves), *_of_cells(study)]
-
-
-def _of_study(study: Study, curves: Sequence[Curve]) -> list[Section]:
-    """Panels of the study's own run: the curves against its axis, the tables, the page."""
+def _sections(study: Study, curves: Sequence[Curve]) -> list[tuple[str, list[Any]]]:
+    """Panels by heading: the study's own run (curves against its axis, tables, page), then the runs of the cells."""
     import wandb_workspaces.reports.v2 as wr
 
+    def against_step(key: str, title: str) -> Any:
+        return wr.LinePlot(title=title, x=STEP, y=[key], max_runs_to_show=100)
+
+    wide = wr.Layout(w=24, h=12)
     lines = [
         wr.CustomChart(
             query={"summaryTable": {"tableKey": key}},
@@ -108,19 +90,9 @@ def _of_study(study: Study, curves: Sequence[Curve]) -> list[Section]:
         )
         for key, measure, name in curves
     ]
-    tables = [wr.WeavePanelSummaryTable(table_name=key, layout=wr.Layout(**_WIDE)) for key in ("study", "claims")]
-    page = wr.MediaBrowser(title="Report", media_keys=["report"], layout=wr.Layout(**_WIDE))
-    against = f"Against {study.axis}"
-    return [(against, lines), ("Table and claims", tables), ("Report", [page])] if lines else []
-
-
-def _of_cells(study: Study) -> list[Section]:
-    """Panels over the runs of the cells: measures and training against the step, pictures, results per image."""
-    import wandb_workspaces.reports.v2 as wr
-
-    def against_step(key: str, title: str) -> Any:
-        return wr.LinePlot(title=title, x=STEP, y=[key], max_runs_to_show=100)
-
+    tables = [wr.WeavePanelSummaryTable(table_name=key, layout=wide) for key in ("study", "claims")]
+    page = wr.MediaBrowser(title="Report", media_keys=["report"], layout=wide)
+    own: Any = [(f"Against {study.axis}", lines), ("Table and claims", tables), ("Report", [page])]
     tests = [against_step(f"test/{measure}", COLUMNS[measure].label) for measure in _TEST]
     training = [
         against_step("train/loss", "loss"),
@@ -136,11 +108,10 @@ def _of_cells(study: Study) -> list[Section]:
         )
         for measure in _TEST[:3]
     ]
-    pictures = wr.MediaBrowser(
-        title="Test images", media_keys=[f"pictures/{kind}" for kind in _PICTURES], layout=wr.Layout(**_WIDE)
-    )
-    images = wr.WeavePanelSummaryTable(table_name="images", layout=wr.Layout(**_WIDE))
+    pictures = wr.MediaBrowser(title="Test images", media_keys=[f"pictures/{kind}" for kind in _PICTURES], layout=wide)
+    images = wr.WeavePanelSummaryTable(table_name="images", layout=wide)
     return [
+        *(own if lines else []),
         ("At the end, cell by cell", last),
         ("Tests while training", tests),
         ("Training", training),

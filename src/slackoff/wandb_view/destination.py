@@ -9,12 +9,8 @@ from typing import Any, Literal
 
 from slackoff.analysis.wandb_source import tag_of
 from slackoff.errors import SlackoffError
-from slackoff.record.files import write_json
-from slackoff.wandb_view.content import STEP
-
-DIGEST = "record"
-"""Key of a run's config, inside ``slackoff`` or ``slackoff_study``, that tells which record the run shows."""
-
+from slackoff.record.files import read_text, write_json
+from slackoff.wandb_view.content import DIGEST, STEP
 
 Mode = Literal["online", "offline"] | None
 
@@ -31,9 +27,8 @@ class Offline:
     entity: str | None = None
     mode: Mode = "offline"
 
-    @property
-    def ledger(self) -> Path:
-        return self.folder / "wandb" / "published.json"
+    def __post_init__(self) -> None:
+        self.ledger = self.folder / "wandb" / "published.json"
 
     def shows(self, identity: str, marker: Mapping[str, Any], study: str) -> bool:
         """Whether the run was written before and shows the record as ``marker`` has it."""
@@ -47,11 +42,8 @@ class Offline:
         write_json(self.ledger, {**self._known(), identity: digest})
 
     def _known(self) -> dict[str, str]:
-        try:
-            known = json.loads(self.ledger.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            return {}
-        return known if isinstance(known, dict) else {}
+        known: dict[str, str] = json.loads(read_text(self.ledger)) if self.ledger.is_file() else {}
+        return known
 
 
 class Online:

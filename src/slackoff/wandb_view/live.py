@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from slackoff.record.results import RecordLogger
 from slackoff.record.status import State, Status
 from slackoff.wandb_view import agent_run
 from slackoff.wandb_view.content import (
+    DIGEST,
     STEP,
     headline_threshold,
     image_tables,
@@ -77,8 +79,8 @@ class WandbView:
     def end(self, state: State) -> None:
         """End the run as the cell ended."""
         status: dict[str, Any] = asdict(replace(self.status, state=state))
-        self.logger.tell(lambda: {"status": status, "record": record_digest(self.folder)})
-        self.logger.finish(exit_code=0 if state == "done" else 1)
+        exit_code = 0 if state == "done" else 1
+        self.logger.finish(exit_code, lambda: {"status": status, DIGEST: record_digest(self.folder)})
 
 
 class GuardedWandbLogger(WandbLogger):
@@ -105,31 +107,32 @@ class GuardedWandbLogger(WandbLogger):
     @property
     def experiment(self) -> Any:
         """The W&B run; an offline one where the server cannot be reached, a dummy where W&B fails altogether."""
-        if self.broken:
-            return DummyExperiment()
-        if self._experiment is not None:
-            return super().experiment
-        try:
-            return self._begun(super().experiment)
-        except Exception as error:  # W&B is a view: whatever it raises must not stop a cell
-            return self._without_server(error)
+        if self._experiment is None and not self.broken:
+            with self._guarded():
+                self._begin()
+        return DummyExperiment() if self.broken else super().experiment
 
-    def _without_server(self, error: Exception) -> Any:
-        _log.warning("W&B is written offline, to be synced later (%s: %s)", type(error).__name__, error)
-        self._wandb_init["mode"] = "offline"
+    def _begin(self) -> None:
+        """Start the run and bring it to the step that training goes on from."""
         try:
-            return self._begun(super().experiment)
-        except Exception as second:
-            self._give_up(second)
-            return DummyExperiment()
-
-    def _begun(self, run: Any) -> Any:
-        """A run that has just started, brought to the step that training goes on from."""
+            run = super().experiment
+        except Exception as error:  # whatever W&B raises without its server, offline it may work
+            _log.warning("W&B is written offline, to be synced later (%s: %s)", type(error).__name__, error)
+            self._wandb_init["mode"] = "offline"
+            run = super().experiment
         if run.offline:
             for row in self._past:
                 run.log(with_step(row))
         self._known_step = known_step(run)
-        return run
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Leave W&B out from here on, whatever it raises: it is a view, and must not stop a cell."""
+        try:
+            yield
+        except Exception as error:
+            self.broken = True
+            _log.warning("W&B is left out from here on (%s: %s)", type(error).__name__, error)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         timed = {**metrics, "elapsed_s": round(self._elapsed(), 3)} if self._elapsed else metrics
@@ -137,22 +140,11 @@ class GuardedWandbLogger(WandbLogger):
 
     def show(self, values: Callable[[], Mapping[str, Any]], step: int, last: bool = False) -> None:
         """Log what ``values`` gives, such as pictures and tables, at a step; ``last``: at the end of the cell."""
-
-        def log() -> None:
-            run = self.experiment  # begins the run, which says what it has already
-            if last or step > self._known_step:
-                run.log({**values(), STEP: step})
-
-        self._guard(log)
-
-    def tell(self, marker: Callable[[], Mapping[str, Any]]) -> None:
-        """Write items into the dict ``slackoff`` of the run's config, if there is a run."""
-
-        def update(config: Any) -> None:
-            config.update({"slackoff": {**config["slackoff"], **marker()}}, allow_val_change=True)
-
-        if self._experiment is not None:
-            self._guard(lambda: update(self.experiment.config))
+        if not self.broken:
+            with self._guarded():
+                run = self.experiment  # begins the run, which says what it has already
+                if last or step > self._known_step:
+                    run.log({**values(), STEP: step})
 
     def log_hyperparams(self, params: Any) -> None:
         """Nothing here: the config is given at the start of the run."""
@@ -163,20 +155,14 @@ class GuardedWandbLogger(WandbLogger):
     def finalize(self, status: str) -> None:
         """Nothing: ``finish`` ends the run, once the final evaluation is logged too."""
 
-    def finish(self, exit_code: int) -> None:
-        """End the run; 0 marks it finished, anything else failed."""
+    def finish(self, exit_code: int, marker: Callable[[], Mapping[str, Any]]) -> None:
+        """End the run, if there is one; 0 marks it finished, anything else failed.
+
+        ``marker`` gives items that are written into the dict ``slackoff`` of its config before.
+        """
         run = self._experiment
-        if run is not None:
-            self._guard(lambda: run.finish(exit_code=exit_code))
-
-    def _guard(self, call: Callable[[], object]) -> None:
-        if self.broken:
-            return
-        try:
-            call()
-        except Exception as error:
-            self._give_up(error)
-
-    def _give_up(self, error: Exception) -> None:
-        self.broken = True
-        _log.warning("W&B is left out from here on (%s: %s)", type(error).__name__, error)
+        if run is not None and not self.broken:
+            with self._guarded():
+                there: Any = run.config["slackoff"]
+                run.config.update({"slackoff": {**there, **marker()}}, allow_val_change=True)
+                run.finish(exit_code=exit_code)

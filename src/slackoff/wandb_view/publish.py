@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from omegaconf import OmegaConf
 from slackoff.analysis import Frames, load
 from slackoff.analysis.claims import check
 from slackoff.analysis.groups import TEST_SET
-from slackoff.analysis.study import Study
 from slackoff.analysis.tables import label_columns, measures_of, study_table
 from slackoff.analysis.wandb_source import tag_of
 from slackoff.errors import SlackoffError
@@ -24,6 +24,7 @@ from slackoff.record.files import read_lines
 from slackoff.record.status import Status, read_status
 from slackoff.wandb_view import agent_run
 from slackoff.wandb_view.content import (
+    DIGEST,
     STEP,
     headline_threshold,
     image_tables,
@@ -35,8 +36,8 @@ from slackoff.wandb_view.content import (
     run_options,
     with_step,
 )
-from slackoff.wandb_view.dashboard import Curve, refuse_without_workspaces, save_report, save_workspace
-from slackoff.wandb_view.destination import DIGEST, Destination, Offline, Online, begun
+from slackoff.wandb_view.dashboard import Curve, save_report, save_workspace
+from slackoff.wandb_view.destination import Destination, Offline, Online, begun
 
 _log = logging.getLogger(__name__)
 _CLAIM_COLUMNS = ("family", "group", "statement", "verdict", "sentence", "scope")
@@ -73,12 +74,15 @@ def publish(
         tell: told after each cell how many of how many are through.
 
     Raises:
-        SlackoffError: there is no such study, its record is damaged, there is no account, or no server.
+        SlackoffError: there is no such study, its record is damaged, there is no account, no server, or no package for
+            dashboards.
     """
     frames = load(study, runs)
     found = frames.study
-    if not offline:
-        refuse_without_workspaces()
+    if not offline and find_spec("wandb_workspaces") is None:
+        raise SlackoffError(
+            "A dashboard needs wandb-workspaces: in the checkout, .venv/bin/pip install -e '.[dashboards]'"
+        )
     make = Offline if offline else Online
     destination: Destination = make(found.folder, project, entity)
     written, unstarted = 0, 0
@@ -119,16 +123,13 @@ def study_named(given: str, runs: Path) -> str:
 
 
 def _publish_cell(folder: Path, destination: Destination, study: str, axes: Mapping[str, Any]) -> bool:
-    """Write a cell's run, unless it is there and shows the same; False too for a cell without a step on record."""
-    status, digest = read_status(folder), record_digest(folder)
-    if status is None or not digest:
-        return False
-    options = _options(folder, status, study, axes)
+    """Write a cell's run, unless it is there and shows the same."""
+    status, options = _read_cell(folder, study, axes)
     options["tags"] = list(dict.fromkeys([*options["tags"], tag_of(study)]))
-    identity = run_id(status.id)
-    if destination.shows(identity, options["config"]["slackoff"], study):
+    identity, marker = run_id(status.id), options["config"]["slackoff"]
+    if destination.shows(identity, marker, study):
         return False
-    with destination.writing(identity, digest, options) as run:
+    with destination.writing(identity, marker[DIGEST], options) as run:
         _replay(folder, status, options["config"], run)
         run.finish(exit_code=0 if status.state == "done" else 1)
     return True
@@ -137,9 +138,7 @@ def _publish_cell(folder: Path, destination: Destination, study: str, axes: Mapp
 def show_done_cell(folder: Path, project: str) -> None:
     """Replay a cell that was trained before into the run that an agent waits for; failing is said in the log only."""
     try:
-        status = read_status(folder)
-        assert status is not None
-        options = _options(folder, status)
+        status, options = _read_cell(folder)
         project = os.environ.get("WANDB_PROJECT", project)
         with begun(agent_run() or "", project, os.environ.get("WANDB_ENTITY"), folder, None, options) as run:
             _replay(folder, status, options["config"], run)
@@ -147,21 +146,21 @@ def show_done_cell(folder: Path, project: str) -> None:
         _log.warning("The cell is not shown in W&B (%s: %s)", type(error).__name__, error)
 
 
-def _options(folder: Path, status: Status, study: str = "", axes: Mapping[str, Any] | None = None) -> Any:
-    content = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
-    assert isinstance(content, dict)
-    options = run_options({str(key): value for key, value in content.items()}, status, study, axes)
+def _read_cell(folder: Path, study: str = "", axes: Mapping[str, Any] | None = None) -> tuple[Status, Any]:
+    """The status of a cell and the options of its run."""
+    status = read_status(folder)
+    assert status is not None
+    content: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+    options = run_options(content, status, study, axes)
     options["config"]["slackoff"][DIGEST] = record_digest(folder)
-    return options
+    return status, options
 
 
 def _replay(folder: Path, status: Status, config: Mapping[str, Any], run: Any) -> None:
     """Log a cell of the record as it would have logged itself; a step never goes backwards."""
-    rows = _steps(folder)
-    known = known_step(run)
-    for row in rows:
-        if row["step"] > known:
-            run.log(with_step(row))
+    rows, known = _steps(folder), known_step(run)
+    for row in (row for row in rows if row["step"] > known):
+        run.log(with_step(row))
     if status.state == "done":
         files = sorted(folder.glob("images*.parquet"))
         results = image_tables({file.stem.removeprefix("images").lstrip("_"): pd.read_parquet(file) for file in files})
@@ -172,10 +171,10 @@ def _replay(folder: Path, status: Status, config: Mapping[str, Any], run: Any) -
 def _steps(folder: Path) -> list[dict[str, Any]]:
     whole = folder / "steps.parquet"
     try:
-        rows = pd.read_parquet(whole).to_dict("records") if whole.is_file() else read_lines(folder / "steps.jsonl")
+        rows: Any = pd.read_parquet(whole).to_dict("records") if whole.is_file() else read_lines(folder / "steps.jsonl")
     except (OSError, ValueError) as error:
         raise SlackoffError(f"{whole} cannot be read ({error}): run the study's command again") from error
-    return [{str(key): value for key, value in row.items()} for row in rows]
+    return list(rows)
 
 
 def show_study(frames: Frames, project: str) -> bool:
@@ -216,7 +215,7 @@ def publish_study(frames: Frames, destination: Destination) -> bool:
         "config": {"slackoff_study": {**marker, **about, "cells": [identity for identity, _ in study.cells]}},
     }
     with destination.writing(identity, digest, options) as run:
-        run.log({**_tables(rows, claims, study.axis), **_media(study)})
+        run.log({**_tables(rows, claims, study.axis), **_media(study.folder)})
     return True
 
 
@@ -271,18 +270,16 @@ def _tables(rows: pd.DataFrame, claims: pd.DataFrame, axis: str) -> dict[str, An
     return tables | plots
 
 
-def _media(study: Study) -> dict[str, Any]:
+def _media(folder: Path) -> dict[str, Any]:
     import wandb
 
-    figures = sorted((study.folder / "figures").glob("*.png"))
+    figures = sorted((folder / "figures").glob("*.png"))
     shown: dict[str, Any] = {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures}
-    page = study.folder / "index.html"
+    page = folder / "index.html"
     return shown | ({"report": wandb.Html(str(page), inject=False)} if page.is_file() else {})
 
 
 def _claims(folder: Path) -> pd.DataFrame:
-    try:
-        claims = json.loads((folder / "claims.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        claims = []
+    path = folder / "claims.json"
+    claims = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
     return pd.DataFrame([{key: claim.get(key, "") for key in _CLAIM_COLUMNS} for claim in claims])

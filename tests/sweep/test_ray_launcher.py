@@ -1,10 +1,12 @@
-"""``hydra/launcher=ray`` as far as it needs no Ray: its config, its settings, a machine without Ray."""
+"""``hydra/launcher=ray`` as far as it needs no cluster: its config, its settings, a machine without Ray, a cell."""
 
 import importlib.util
 import os
 import subprocess
 import sys
+from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -13,6 +15,8 @@ from omegaconf import DictConfig
 
 from slackoff.cli.hydra_app import _launcher
 from slackoff.errors import SlackoffError
+from slackoff.sweep.backend import Slot
+from slackoff.sweep.plan import plan
 
 MODULE = "hydra_plugins.slackoff_ray_launcher"
 FOREIGN = """
@@ -112,3 +116,37 @@ def test_without_ray_the_cure_is_named_unless_nothing_is_to_be_trained(launcher_
 def test_a_setting_that_cannot_be_is_refused(launcher_node, handed, setting: str, words: str):
     with pytest.raises(SlackoffError, match=words):
         instantiate(launcher_node(f"hydra.launcher.{setting}")).resources(Path("runs"))
+
+
+class FakeActor:
+    """Its methods note that they were called; ``place`` is answered when the test says so."""
+
+    def __init__(self) -> None:
+        self.called: list[str] = []
+        self.answers: dict[str, Future[object]] = {}
+
+    def __getattr__(self, name: str) -> SimpleNamespace:
+        def remote() -> SimpleNamespace:
+            self.called.append(name)
+            return SimpleNamespace(future=lambda: self.answers.setdefault(name, Future()))
+
+        return SimpleNamespace(remote=remote)
+
+
+def test_a_cell_in_the_queue_has_run_for_no_time_and_is_taken_out_rather_than_asked(composed, monkeypatch):
+    pytest.importorskip("ray", reason="Ray is not installed: .venv/bin/pip install -e '.[ray]'")
+    from slackoff.sweep import ray
+
+    killed = []
+    monkeypatch.setattr(ray.ray, "kill", killed.append)
+    (cell,) = plan([composed()], [[]])
+    actor, order = FakeActor(), ray.Order("token", cell.folder, cell.folder, {}, 1, 0)
+    running = ray.RayCell(cell, Slot({}), order, actor, None)
+    assert (running.seconds(), running.ended()) == (0.0, False)
+    running.stop()
+    assert killed == [actor]
+    actor.answers["place"].set_result(ray.Place("node", "host", "", None))
+    assert running.seconds() > 0.0
+    running.stop()
+    running.kill()
+    assert (len(killed), actor.called) == (1, ["place", "run", "stop", "kill"])
