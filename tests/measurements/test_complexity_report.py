@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -262,15 +261,6 @@ def test_the_tables_hold_the_numbers(study: Path) -> None:
     assert re.search(r"9\.0000 \(8\.9\d+ to 9\.0\d+\)", latex)
     verdicts = [claim["verdict"] for claim in json.loads((study / "claims.json").read_text(encoding="utf-8"))]
     assert verdicts == [SUPPORTED, SUPPORTED, NOT_ENOUGH, SUPPORTED]
-
-
-def test_the_same_record_gives_the_same_files(study: Path, tmp_path: Path) -> None:
-    again = tmp_path / "runs" / "studies" / study.name
-    shutil.copytree(study, again)
-    shutil.rmtree(again / "figures")
-    build(again)
-    for path in study.rglob("*.*"):
-        assert path.read_bytes() == (again / path.relative_to(study)).read_bytes(), path.name
 
 
 def test_names_are_escaped_in_latex(tmp_path: Path) -> None:
