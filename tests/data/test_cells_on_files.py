@@ -293,8 +293,8 @@ def test_identities_follow_the_content_of_the_file_and_not_its_place(composed: C
     [
         (["+start_from=nowhere.pth"], r"start_from: nowhere\.pth is not there"),
         (["network=prenet_small", "+start_from=WEIGHTS"], r"start_from: .*given\.safetensors does not fit this PReNet"),
-        (["schedule.steps=0"], r"schedule\.steps=0 is no count"),
-        (["schedule.steps=-1", "+start_from=WEIGHTS"], r"schedule\.steps=-1 is no count"),
+        (["schedule.steps=0"], r"^schedule\.steps=0 trains nothing: .* or start_from=FILE"),
+        (["schedule.steps=-1", "+start_from=WEIGHTS"], r"^schedule\.steps=-1 cannot be: give a whole number from 0 up"),
     ],
 )
 def test_mistakes_are_found_before_training(composed: Composed, weights: Path, overrides, sentence):

@@ -284,7 +284,7 @@ def test_nothing_is_mirrored_where_that_is_off(pairs):
 
 
 def test_a_shared_clean_image_is_held_once(pairs):
-    bank = PairImages(pairs).bank
+    bank = PairImages(pairs)
     assert len(bank) == 12 + 4
     assert len(bank.pixels) == 4 * sum(height * width for height, width in SIZES)
 
