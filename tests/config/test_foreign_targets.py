@@ -185,7 +185,7 @@ def test_a_value_that_is_not_there_is_one_sentence(value: str, sentence: str):
         "slackoff.networks.unet.torch.load",
         "slackoff.cell.training.torch.load",
         "slackoff.sweep.local_cells.LocalCells",  # classes of ours that are in no config
-        "slackoff.measurements.runtime.Path",
+        "slackoff.measurements.complexity.Path",
         "slackoff.measurements.runtime.compose_preset",
         "slackoff.sweep.slurm.Queue",
         "slackoff.losses.vgg.torch.hub.load",

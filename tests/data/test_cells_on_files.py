@@ -31,8 +31,6 @@ from slackoff.sweep.plan import plan
 from train_here import train_here
 
 Composed = Callable[..., DictConfig]
-
-
 SIDE = 64
 
 
@@ -41,13 +39,16 @@ def write(folder: Path, name: str, seed: int, side: int = 80) -> None:
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)).save(folder / name)
 
 
+def write_noise_pairs(root: Path, *seeds: int) -> Path:
+    for number, seed in enumerate(seeds):
+        write(root / "rainy", f"{number}.png", seed)
+        write(root / "norain", f"{number}.png", 100 + seed)
+    return root
+
+
 @pytest.fixture
 def pairs(tmp_path: Path) -> Path:
-    root = tmp_path / "pairs"
-    for number in range(10):
-        write(root / "rainy", f"{number}.png", number)
-        write(root / "norain", f"{number}.png", 100 + number)
-    return root
+    return write_noise_pairs(tmp_path / "pairs", *range(10))
 
 
 @pytest.fixture
@@ -57,8 +58,13 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
+def checked_data(config: DictConfig) -> PairData | RainyData:
+    Checks().check(config)
+    return build.build_training_data(config, build.build_backgrounds(config))
+
+
 def first_batch(config: DictConfig) -> RainyBatch:
-    data = build.build_training_data(config, build.build_backgrounds(config))
+    data = checked_data(config)
     device = SimpleNamespace(root_device=torch.device("cpu"))
     data.trainer = SimpleNamespace(world_size=1, global_rank=0, global_step=0, strategy=device)
     data.setup("fit")
@@ -89,8 +95,7 @@ def test_identities_follow_files_and_choices_and_not_places(
 
 def test_pairs_replace_background_and_rain_and_no_bank_is_made(composed: Composed, pairs: Path, tmp_path: Path):
     config = composed("labelled=pairs", f"labelled.root={pairs}", "labelled.share=0.3", "rain=large")
-    Checks().check(config)
-    data = build.build_training_data(config, build.build_backgrounds(config))
+    data = checked_data(config)
     assert isinstance(data, PairData)
     assert len(data.pairs) == 3
     fixed = {"batch_size": 4, "seed": 0, "mirror": True, "channels_last": True, "crops": "random"}
@@ -106,9 +111,7 @@ def test_every_kind_of_unlabelled_images_reaches_the_batch(composed: Composed, p
         overrides += [f"unlabelled.root={photos}"]
     if choice == "rest":
         overrides += ["labelled=pairs", f"labelled.root={pairs}", "labelled.share=0.3"]
-    config = composed(*overrides)
-    Checks().check(config)
-    batch = first_batch(config)
+    batch = first_batch(composed(*overrides))
     assert batch.unlabelled is not None
     assert batch.unlabelled.shape == (7, 3, SIDE, SIDE)
     assert batch.unlabelled.dtype == torch.float32
@@ -172,13 +175,11 @@ def test_the_check_finds_a_mistake_and_names_it(composed, pairs, photos, overrid
 
 
 def test_a_test_image_among_the_training_pairs_is_refused(composed: Composed, pairs: Path, tmp_path: Path):
-    tested = tmp_path / "tested"
-    for number, seed in ((1, 501), (2, 4)):  # the second rainy image is that of training pair 4
-        write(tested / "rainy", f"{number}.png", seed)
-        write(tested / "norain", f"{number}.png", 600 + number)
+    tested = write_noise_pairs(tmp_path / "tested", 501, 4)  # the second rainy image is that of training pair 4
+    write(tested / "norain", "1.png", 602)
     chosen = ["labelled=pairs", f"labelled.root={pairs}", "evaluation=pairs", f"evaluation.root={tested}"]
     message = (
-        rf"^{tested}/rainy/2\.png of the test set pairs is the same file as {pairs}/rainy/4\.png of labelled\.root="
+        rf"^{tested}/rainy/1\.png of the test set pairs is the same file as {pairs}/rainy/4\.png of labelled\.root="
     )
     with pytest.raises(SlackoffError, match=message):
         Checks().check(composed(*chosen, "evaluation.count=1"))
@@ -218,9 +219,7 @@ def strict(composed: Composed, scenes: list[Path], *more: str) -> DictConfig:
 
 
 def test_what_was_left_out_is_not_trained_on_and_noted(composed: Composed, scenes: list[Path]):
-    config = strict(composed, scenes, "evaluation=rain100h")
-    Checks().check(config)
-    data = build.build_training_data(config, build.build_backgrounds(config))
+    data = checked_data(strict(composed, scenes, "evaluation=rain100h"))
     assert isinstance(data, PairData)
     assert [pair.name for pair in data.pairs] == ["rain-1", "rain-3"]
     assert data.notes == ["1 of 3 pairs in roots.rain_train_h are left out: they show a scene of roots.rain100h"]
@@ -232,7 +231,7 @@ def test_by_default_the_published_list_is_trained_on(composed: Composed, scenes:
     """Whose scenes are partly those of the test set: the published numbers are made so."""
     for choice in ("rain_train_h", "rain_train_l"):
         config = composed(f"labelled={choice}", f"roots.{choice}={scenes[0]}")
-        data = build.build_training_data(config, build.build_backgrounds(config))
+        data = checked_data(config)
         assert (data.labelled_images, data.notes, config.labelled.crops) == (30, [], "five")
 
 
@@ -293,8 +292,8 @@ def test_identities_follow_the_content_of_the_file_and_not_its_place(composed: C
     [
         (["+start_from=nowhere.pth"], r"start_from: nowhere\.pth is not there"),
         (["network=prenet_small", "+start_from=WEIGHTS"], r"start_from: .*given\.safetensors does not fit this PReNet"),
-        (["schedule.steps=0"], r"schedule\.steps=0 is no count"),
-        (["schedule.steps=-1", "+start_from=WEIGHTS"], r"schedule\.steps=-1 is no count"),
+        (["schedule.steps=0"], r"^schedule\.steps=0 trains nothing: .* or start_from=FILE"),
+        (["schedule.steps=-1", "+start_from=WEIGHTS"], r"^schedule\.steps=-1 cannot be: give a whole number from 0 up"),
     ],
 )
 def test_mistakes_are_found_before_training(composed: Composed, weights: Path, overrides, sentence):
@@ -376,7 +375,7 @@ def test_only_cells_with_images_of_their_own_have_their_digests(composed: Compos
 
 
 def test_plain_training_data_is_rain_on_the_bank(composed: Composed):
-    data = build.build_training_data(composed(), build.build_backgrounds(composed()))
+    data = checked_data(composed())
     assert isinstance(data, RainyData)
     assert data.open_unlabelled is None
     assert data.bank.shape == (4, SIDE, SIDE, 3)

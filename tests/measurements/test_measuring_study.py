@@ -1,11 +1,14 @@
 """Studies that measure instead of training: from their configs to record and page. No timing is judged."""
 
+import inspect
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,10 +19,12 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from rich.console import Console
 
+from slackoff.config.build import build
 from slackoff.config.counting import count_network
 from slackoff.config.presets import compose_preset
 from slackoff.errors import SlackoffError
 from slackoff.measurements import runtime
+from slackoff.measurements.complexity import ComplexityMeasurement
 from slackoff.measurements.complexity_orders import PUBLISHED
 from slackoff.measurements.runtime import RuntimeMeasurement
 from slackoff.measurements.study import run_measurement
@@ -66,31 +71,35 @@ def only_study(tmp_path: Path) -> Path:
     return folder
 
 
-def test_complexity_is_measured_and_reported_once(configured: Configured, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("experiment", "kind", "count", "words"),
+    [
+        ("complexity", "complexity", 4 * 8 * 4, ("Measuring 8 patches of each of 4 categories", "Urban100")),
+        ("menet_runtime", "runtime", 2 * 2, ("Timing 2 networks on an image of 32x32 (CPU)", "resnet_small")),
+    ],
+)
+def test_a_study_is_measured_once_and_always_drawn_alike(
+    configured: Configured, tmp_path: Path, experiment: str, kind: str, count: int, words: tuple[str, ...]
+) -> None:
     console = Console(record=True, width=160)
-    assert run_measurement(configured("complexity"), console) == 0
+    assert run_measurement(configured(experiment), console) == 0
     folder = only_study(tmp_path)
-    assert folder.name.startswith("complexity-smoke-")
+    assert folder.name.startswith(f"{experiment}-smoke-")
     found = load_measurement(folder)
-    assert (found.kind, found.settings["count"], found.size, found.experiment) == (
-        "complexity",
-        8,
-        "smoke",
-        "complexity",
-    )
-    assert len(found.rows) == 4 * 8 * 4
-    assert len(list((folder / "patches").glob("*/*.png"))) == 4 * 8
+    assert (found.kind, found.size, found.experiment, len(found.rows)) == (kind, "smoke", experiment, count)
+    assert len(list((folder / "patches").glob("*/*.png"))) == (4 * 8 if kind == "complexity" else 0)
     assert not (tmp_path / "runs" / "cells").exists()
     shown = console.export_text()
-    for words in ("Measuring 8 patches of each of 4 categories", "Urban100", "index.html"):
-        assert words in shown
+    assert all(text in shown for text in (*words, "index.html"))
 
+    files = {path: path.read_bytes() for path in folder.rglob("*.*")}
+    measured = (folder / f"{kind}.parquet").stat().st_mtime_ns
+    shutil.rmtree(folder / "figures")
     (folder / "index.html").unlink()
-    kept = (folder / "complexity.parquet").stat().st_mtime_ns
-    run_measurement(configured("complexity"), console)
-    assert (folder / "index.html").is_file()
-    assert (folder / "complexity.parquet").stat().st_mtime_ns == kept
-    assert "measured already" in console.export_text()
+    assert run_measurement(configured(experiment), console) == 0
+    assert {path: path.read_bytes() for path in folder.rglob("*.*")} == files
+    assert (folder / f"{kind}.parquet").stat().st_mtime_ns == measured
+    assert f"This is measured already: only the report is drawn. Remove {folder} to measure" in console.export_text()
 
 
 def test_categories_can_be_added_and_left_out(configured: Configured, tmp_path: Path) -> None:
@@ -100,13 +109,8 @@ def test_categories_can_be_added_and_left_out(configured: Configured, tmp_path: 
     assert categories == ["div2k", "manga109", "urban100", "mine"]
 
 
-def test_networks_are_timed_and_reported_once(configured: Configured, tmp_path: Path) -> None:
-    console = Console(record=True, width=160)
-    assert run_measurement(configured("menet_runtime"), console) == 0
-    folder = only_study(tmp_path)
-    found = load_measurement(folder)
-    assert (found.kind, found.settings["size_px"], found.size) == ("runtime", 32, "smoke")
-    rows = found.rows
+def test_a_row_is_a_round_of_a_network_beside_what_it_is_made_of() -> None:
+    rows = RuntimeMeasurement(["unet_tiny", "resnet_small"], 32, 2, devices=["cpu"]).measure()
     assert [*zip(rows["network"], rows["device"], rows["round"], strict=True)] == [
         (name, "cpu", number) for name in ("unet_tiny", "resnet_small") for number in (0, 1)
     ]
@@ -115,19 +119,14 @@ def test_networks_are_timed_and_reported_once(configured: Configured, tmp_path: 
     for name, parameters, gflops in zip(rows["network"], rows["parameters"], rows["gflops"], strict=True):
         counted = count_network(name, compose_preset(name), 32)
         assert (parameters, gflops) == (counted.parameters, pytest.approx(counted.gflops))
-    assert not (tmp_path / "runs" / "cells").exists()
-    shown = console.export_text()
-    assert "Timing 2 networks on an image of 32x32 (CPU)" in shown
-    assert "index.html" in shown
 
-    (folder / "index.html").unlink()
-    kept = (folder / "runtime.parquet").stat().st_mtime_ns
-    assert run_measurement(configured("menet_runtime", "study.measure.reference=resnet_small"), console) == 0
-    assert "ratio to resnet_small" in (folder / "index.html").read_text()
-    assert (folder / "runtime.parquet").stat().st_mtime_ns == kept
-    shown = console.export_text()
-    assert "measured already" in shown
-    assert f"Remove {folder} to measure again" in shown
+
+def test_another_reference_is_drawn_and_not_measured(configured: Configured, tmp_path: Path) -> None:
+    run_measurement(configured("menet_runtime"), Console(quiet=True))
+    measured = (only_study(tmp_path) / "runtime.parquet").stat().st_mtime_ns
+    run_measurement(configured("menet_runtime", "study.measure.reference=resnet_small"), Console(quiet=True))
+    assert "ratio to resnet_small" in (only_study(tmp_path) / "index.html").read_text()
+    assert (only_study(tmp_path) / "runtime.parquet").stat().st_mtime_ns == measured
 
 
 def test_another_machine_version_or_setting_is_another_study(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,43 +167,16 @@ def test_presets_that_fail_are_told_of_and_the_others_are_timed(
     assert page.count("failed") >= 3
 
 
+CHOICE = "cannot be: give a list, each item one of"
+
+
 @pytest.mark.parametrize(
     ("experiment", "override", "words"),
     [
         ("complexity", "roots.celeba=/nowhere/celeba", "roots.celeba=/nowhere/celeba"),
-        ("complexity", "+study.measure.categories.mine.root=/nowhere", "study.measure.categories.mine.root=/nowhere"),
-        ("complexity", "+study.measure.categories.mine.rot=x", "study.measure.categories.mine.root=FOLDER"),
-        ("complexity", "study.measure.depth=6", "study.measure.depth=6 does not fit"),
-        ("complexity", "study.measure.count=100000", "study.measure.count=100000"),
+        ("complexity", "study.measure.count=100000", "Category celeba: "),
         ("complexity", "study.measure._target_=slackoff.evaluation.PairFolder", "study.measure"),
-        (
-            "menet_runtime",
-            "study.measure.networks=[unet_tinny]",
-            "There is no network 'unet_tinny' (study.measure.networks): did you",
-        ),
-        (
-            "menet_runtime",
-            "study.measure.networks=unet_tiny",
-            "study.measure.networks=unet_tiny cannot be: give a list",
-        ),
-        ("menet_runtime", "study.measure.networks=[]", "is no list of presets"),
-        ("menet_runtime", "study.measure.reference=unet", "study.measure.reference=unet is not measured: add it to"),
-        (
-            "menet_runtime",
-            "study.measure.reference=unett",
-            "There is no network 'unett' (study.measure.reference): did you mean",
-        ),
-        (
-            "menet_runtime",
-            "study.measure.size_px=8",
-            "study.measure.size_px=8 cannot be: give a whole number from 16 up.",
-        ),
         ("menet_runtime", "study.measure.rounds=0", "study.measure.rounds=0 cannot be"),
-        ("menet_runtime", "study.measure.warm_up=-1", "study.measure.warm_up=-1 cannot be"),
-        ("menet_runtime", "study.measure.threads=0", "study.measure.threads=0 cannot be"),
-        ("menet_runtime", "study.measure.budget_s=0", "study.measure.budget_s=0 cannot be: give seconds above 0."),
-        ("menet_runtime", "study.measure.devices=[tpu]", "study.measure.devices=['tpu'] cannot be"),
-        ("menet_runtime", "study.measure.devices=cpu", "study.measure.devices=cpu cannot be"),
     ],
 )
 def test_a_mistake_leaves_no_study(
@@ -213,6 +185,50 @@ def test_a_mistake_leaves_no_study(
     with pytest.raises(SlackoffError, match=re.escape(words)):
         run_measurement(configured(experiment, override), Console(quiet=True))
     assert not list((tmp_path / "runs").rglob("study.json"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"patch_size_px": 30, "depth": 2}, "depth=2 does not fit patches of 30 px and blocks of 2: give 1 to 1, or"),
+        ({"depth": 6}, "depth=6 does not fit patches of 32 px and blocks of 2: give 1 to 5, or null for 5."),
+        ({"depth": 0}, "depth=0 cannot be: give a whole number from 1 up or null"),
+        ({"filter_size": 3}, "patch_size_px=32 is no multiple of study.measure.filter_size=3"),
+        ({"filter_size": 1}, "filter_size=1 cannot be: give a whole number from 2 up"),
+        ({"count": 0}, "count=0 cannot be: give a whole number from 1 up"),
+        ({"count": "many"}, "count=many cannot be"),
+        ({"seed": None}, "seed=null cannot be"),
+        ({"colours": ["hsv"]}, f"colours=[hsv] {CHOICE} rgb, grey"),
+        ({"colours": "rgb"}, f"colours=rgb {CHOICE} rgb, grey"),
+        ({"normalised": []}, "normalised=[] leaves nothing to measure"),
+        ({"categories": {}}, "categories is empty"),
+        ({"categories": {"../up": {"root": "x"}}}, "categories has '../up', which is no file name"),
+        ({"categories": {"mine": {"rot": "x"}}}, "categories.mine={'rot': 'x'} names no images: give study.measure."),
+        ({"categories": {"mine": {"root": "/nowhere"}}}, "categories.mine.root=/nowhere"),
+        ({"networks": ["unet_tinny"]}, "There is no network 'unet_tinny' (study.measure.networks): did you"),
+        ({"networks": "unet_tiny"}, "networks=unet_tiny cannot be: give a list"),
+        ({"networks": []}, "networks=[] leaves nothing to measure"),
+        ({"reference": "unet"}, "reference=unet is not measured: add it to study.measure.networks"),
+        ({"reference": "unett"}, "There is no network 'unett' (study.measure.reference): did you mean"),
+        ({"size_px": 8}, "size_px=8 cannot be: give a whole number from 16 up"),
+        ({"rounds": 0}, "rounds=0 cannot be"),
+        ({"warm_up": -1}, "warm_up=-1 cannot be"),
+        ({"threads": 0}, "threads=0 cannot be"),
+        ({"budget_s": 0}, "budget_s=0 cannot be: give seconds above 0."),
+        ({"devices": ["tpu"]}, f"devices=[tpu] {CHOICE} cpu, cuda"),
+        ({"devices": "cpu"}, f"devices=cpu {CHOICE} cpu, cuda"),
+        ({"devices": []}, "devices=[] leaves nothing to measure"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named(tmp_path: Path, settings: dict[str, Any], words: str) -> None:
+    Image.new("RGB", (40, 40)).save(tmp_path / "photo.png")
+    node: dict[str, Any] = {"_target_": "slackoff.measurements.runtime.RuntimeMeasurement", "networks": ["unet_tiny"]}
+    if settings.keys() & set(inspect.signature(ComplexityMeasurement).parameters):
+        node = {"_target_": "slackoff.measurements.complexity.ComplexityMeasurement", "patch_size_px": 32}
+        node |= {"categories": {"mine": {"root": str(tmp_path)}}}
+    words = words if words.startswith("There") else f"study.measure.{words}"
+    with pytest.raises(SlackoffError, match="^" + re.escape(words)):
+        build(OmegaConf.create(node | settings), "study.measure")
 
 
 @pytest.mark.parametrize("experiment", ["complexity", "menet_runtime"])

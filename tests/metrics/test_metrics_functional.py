@@ -84,11 +84,6 @@ def test_rain_from_pair_takes_the_strongest_channel_and_no_negative_rain():
     assert functional.rain_from_pair(background, rainy).item() == 0
 
 
-def test_rain_mask_refuses_three_channels():
-    with pytest.raises(ValueError, match="rain layer"):
-        functional.rain_mask(torch.zeros(1, 3, 4, 4), 10)
-
-
 @pytest.mark.parametrize("threshold", THRESHOLDS)
 def test_errors_and_share_match_numpy(batch, threshold):
     mask = functional.rain_mask(batch.rain, threshold)
@@ -104,29 +99,6 @@ def test_errors_and_share_match_numpy(batch, threshold):
         for name, value in reference.figures(batch.arrays(index), threshold).items():
             assert found[name].dtype == torch.float32
             assert found[name][index].item() == pytest.approx(value, rel=1e-5), name
-
-
-def test_untouched_input_scores_zero(batch):
-    for threshold in THRESHOLDS:
-        mask = functional.rain_mask(batch.rain, threshold)
-        background_error = functional.background_error(batch.rainy, batch.background, mask)
-        assert (functional.rain_error(batch.rainy, batch.rainy, mask) == 0).all()
-        assert (background_error <= threshold).all()
-        share, leftover = functional.removal_share(batch.rainy, batch.rainy, batch.rain, mask)
-        assert (share == 0).all()
-        assert (leftover == 0).all()
-    assert (functional.background_error(batch.rainy, batch.background, batch.rain > 0) == 0).all()
-
-
-def test_perfect_output_reaches_the_oracle(batch):
-    mask = functional.rain_mask(batch.rain, 10)
-    assert (functional.background_error(batch.background, batch.background, mask) == 0).all()
-    assert (functional.residual_rms(batch.background, batch.background, mask) == 0).all()
-    found = functional.rain_error(batch.background, batch.rainy, mask)
-    for index in range(4):
-        _, background, rain, rainy = batch.arrays(index)
-        visible = (rainy - background)[rain > 10]
-        assert found[index].item() == pytest.approx(math.sqrt(np.mean(visible**2)), rel=1e-6)
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.5, 0.25])
@@ -188,26 +160,29 @@ def test_a_broken_output_is_nan_everywhere(batch):
     assert sums.weight[0] == 24 * 31
 
 
-def test_mismatched_shapes_are_refused(batch):
-    with pytest.raises(ValueError, match="different shape"):
-        functional.squared_error(batch.output, batch.rainy[..., :-1])
-    with pytest.raises(ValueError, match="bool mask"):
-        functional.error_sums(batch.output, batch.rainy, batch.rain)
-    with pytest.raises(ValueError, match="bool mask"):
-        functional.error_sums(batch.output, batch.rainy, batch.rainy > 0.5)
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda b: functional.rain_mask(b.rainy, 10), "rain layer"),
+        (lambda b: functional.squared_error(b.output, b.rainy[..., :-1]), "different shape"),
+        (lambda b: functional.error_sums(b.output, b.rainy, b.rain), "bool mask"),
+        (lambda b: functional.error_sums(b.output, b.rainy, b.rainy > 0.5), "bool mask"),
+        (lambda b: functional.psnr(b.output, b.output, "Y"), "'rgb' or 'y'"),
+    ],
+)
+def test_what_does_not_fit_is_refused(batch, call, words):
+    with pytest.raises(ValueError, match=words):
+        call(batch)
 
 
 def test_luma_is_bt601_in_studio_range():
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (3, 9, 11, 3)).astype(float)
+    images[0, 0, :2] = [[0], [255]]
     found = functional.luma(as_tensor(images))[:, 0].double().numpy() * 255
     np.testing.assert_allclose(found, reference.luma(images), atol=2e-3)
     np.testing.assert_allclose(found, rgb2ycbcr(images.astype(np.uint8))[..., 0], atol=1e-4)
-
-
-def test_luma_of_black_and_white():
-    black_and_white = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 3, 1, 1)
-    assert (functional.luma(black_and_white) * 255).flatten().tolist() == pytest.approx([16, 235], abs=1e-4)
+    assert found[0, 0, :2].tolist() == pytest.approx([16, 235], abs=1e-4)
 
 
 @pytest.mark.parametrize("autocast", [False, True])
@@ -229,19 +204,6 @@ def test_ssim_of_identical_images_is_one_and_below_the_window_undefined(batch, w
     fitting, small = batch.output[..., :side, : side + 2], batch.output[..., : side - 1, :20]
     assert functional.ssim(fitting, fitting, window=window).tolist() == pytest.approx([1] * 4, abs=1e-6)
     assert functional.ssim(small, small, window=window).isnan().all()
-
-
-def test_psnr_on_luma_matches_an_independent_formula_and_differs_from_rgb(batch):
-    found = functional.psnr(batch.output, batch.background, "y")
-    for index in range(4):
-        output, background, _, _ = batch.arrays(index)
-        expected = reference.psnr(reference.luma(output), reference.luma(background))
-        assert found[index].item() == pytest.approx(expected, abs=1e-3)
-    assert ((found - functional.psnr(batch.output, batch.background)).abs() > 0.5).all()
-
-
-def test_psnr_of_identical_images_is_infinite(batch):
-    assert functional.psnr(batch.background, batch.background).tolist() == [math.inf] * 4
 
 
 def test_pooled_psnr_is_not_the_mean_of_psnrs():
@@ -280,11 +242,6 @@ def test_ssim_leaves_out_the_border_where_the_window_does_not_fit():
     found = functional.ssim(noisy, clean)
     torch.testing.assert_close(found, full_map[..., 5:-5, 5:-5].mean((1, 2, 3)), atol=2e-4, rtol=0)
     assert ((found - full_mean).abs() > 0.01).all()
-
-
-def test_unknown_channel_is_refused(batch):
-    with pytest.raises(ValueError, match="'rgb' or 'y'"):
-        functional.psnr(batch.output, batch.output, "Y")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

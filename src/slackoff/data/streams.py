@@ -6,9 +6,8 @@ without truth. Crops are random, or fixed once and for all.
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from functools import partial
-from pathlib import Path
-from typing import NamedTuple
+from itertools import chain
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -85,7 +84,7 @@ class ImageBank:
     def __len__(self) -> int:
         return len(self.start)
 
-    def to(self, device: torch.device) -> "ImageBank":
+    def to(self, device: torch.device) -> Self:
         """Move the pixels; where to crop is worked out on the CPU."""
         self.pixels = self.pixels.to(device)
         return self
@@ -103,6 +102,11 @@ class ImageBank:
         top = drawn[0] % (self.height[images] - side + 1)
         left = drawn[1] % (self.width[images] - side + 1)
         return Crops(images, top, left, drawn[2] % 2 if mirror else torch.zeros_like(top))
+
+    def five_crops(self, side: int, mirror: bool) -> Tensor:
+        """(images, 5 or 10, 3), int64: top, left and whether it is mirrored, of the crops of ``images.five_crops``."""
+        sizes = zip(self.height.tolist(), self.width.tolist(), strict=True)
+        return torch.tensor([[crop[1:] for crop in five_crops(*size, side, mirror)] for size in sizes])
 
     def cut(self, crops: Crops, side: int, memory_format: torch.memory_format) -> Tensor:
         """Cut crops out: float32, (N, 3, side, side), in [0, 1], on the device of the pixels."""
@@ -123,28 +127,10 @@ def cpu_generator(seed: int, *path: int | str) -> Generator:
     return Generator().manual_seed(derive_seed(seed, *path))
 
 
-class FixedCrops:
-    """The corners and the centre of the images of a bank and, with ``mirror``, those of the mirrored images.
+class PairImages(ImageBank):
+    """Pairs in an image bank, the rainy images first; a clean image that several pairs share is held once.
 
-    Args:
-        bank: images, none smaller than a crop.
-        side: of the crops in px.
-        mirror: ten crops of each image instead of five.
-    """
-
-    def __init__(self, bank: ImageBank, side: int, mirror: bool) -> None:
-        sizes = zip(bank.height.tolist(), bank.width.tolist(), strict=True)
-        places = [[crop[1:] for crop in five_crops(height, width, side, mirror)] for height, width in sizes]
-        self.places = torch.tensor(places, dtype=torch.int64)
-
-    def draw(self, images: Tensor, generator: Generator) -> Crops:
-        """One crop of each of the given images, all of its crops equally likely; see ``ImageBank.draw``."""
-        chosen = torch.randint(self.places.shape[1], (len(images),), generator=generator)
-        return Crops(images, *self.places[images, chosen].unbind(1))
-
-
-class PairImages:
-    """Pairs in an image bank; a clean image that several pairs share is held once.
+    ``clean``: the number of each pair's clean image in the bank.
 
     Args:
         pairs: at least one.
@@ -155,24 +141,40 @@ class PairImages:
 
     def __init__(self, pairs: list[Pair]) -> None:
         sizes = dict(zip(pairs, pair_sizes(pairs), strict=True))
-        first: dict[Path, Pair] = {}
-        for pair in pairs:
-            first.setdefault(pair.clean_path, pair)
+        first = {pair.clean_path: pair for pair in reversed(pairs)}
+        images = chain(map_in_threads(read_rainy, pairs), map_in_threads(read_clean, list(first.values())))
+        super().__init__(images, [sizes[pair] for pair in (*pairs, *first.values())])
         place = {path: len(pairs) + number for number, path in enumerate(first)}
-        readers = [
-            *(partial(read_rainy, pair) for pair in pairs),
-            *(partial(read_clean, pair) for pair in first.values()),
-        ]
-        images = map_in_threads(lambda read: read(), readers)
-        self.bank = ImageBank(images, [sizes[pair] for pair in (*pairs, *first.values())])
         self.clean = torch.tensor([place[pair.clean_path] for pair in pairs])
 
-    def to(self, device: torch.device) -> "PairImages":
-        self.bank.to(device)
-        return self
+
+class _CropStream:
+    """What streams of crops of stored images have in common."""
+
+    def __init__(
+        self,
+        images: ImageBank,
+        patch_size_px: int,
+        batch_size: int,
+        seed: int,
+        mirror: bool = True,
+        channels_last: bool = True,
+    ) -> None:
+        self.images = images
+        self.patch_size_px = patch_size_px
+        self.batch_size = batch_size
+        self.seed = seed
+        self.mirror = mirror
+        self.memory_format = _memory_format(channels_last)
+
+    def _draw(self, images: Tensor, generator: Generator) -> Crops:
+        return self.images.draw(images, self.patch_size_px, self.mirror, generator)
+
+    def _cut(self, crops: Crops, rank: int, world_size: int) -> Tensor:
+        return self.images.cut(crops.share(rank, world_size), self.patch_size_px, self.memory_format)
 
 
-class PairStream:
+class PairStream(_CropStream):
     """Random access to the training batches of one cell; see ``BatchStream`` for what that promises.
 
     Pairs are drawn uniformly with replacement, so any number of them serves any batch size. Crops are the same on every
@@ -185,7 +187,7 @@ class PairStream:
         seed: the cell's seed.
         mirror: turn half of the crops left to right.
         channels_last: memory format of the images.
-        crops: "random" places, or "five": those of ``slackoff.images.five_crops``.
+        crops: "random" places, or "five": those of ``slackoff.images.five_crops``, all equally likely.
     """
 
     def __init__(
@@ -198,30 +200,41 @@ class PairStream:
         channels_last: bool = True,
         crops: TrainingCrops = "random",
     ) -> None:
-        self.images = images
-        self.patch_size_px = patch_size_px
-        self.batch_size = batch_size
-        self.seed = seed
-        self.mirror = mirror
-        self.fixed = FixedCrops(images.bank, patch_size_px, mirror) if crops == "five" else None
-        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        super().__init__(images, patch_size_px, batch_size, seed, mirror, channels_last)
+        self.clean = images.clean
+        self.fixed = images.five_crops(patch_size_px, mirror) if crops == "five" else None
 
     def batch(self, step: int, rank: int = 0, world_size: int = 1) -> RainyBatch:
         """Make the batch of a step, or one rank's share of it: the images rank, rank + world_size, ..."""
         generator = cpu_generator(self.seed, "batch", step)
-        chosen = torch.randint(len(self.images.clean), (self.batch_size,), generator=generator)
+        chosen = torch.randint(len(self.clean), (self.batch_size,), generator=generator)
         crops = self._draw(chosen, generator)
-        clean = crops._replace(image=self.images.clean[chosen])
-        rainy, background = (self._cut(part.share(rank, world_size)) for part in (crops, clean))
+        rainy = self._cut(crops, rank, world_size)
+        background = self._cut(crops._replace(image=self.clean[chosen]), rank, world_size)
         return RainyBatch(background, rain_from_pair(rainy, background), rainy)
 
-    def _draw(self, chosen: Tensor, generator: Generator) -> Crops:
-        if self.fixed is not None:
-            return self.fixed.draw(chosen, generator)
-        return self.images.bank.draw(chosen, self.patch_size_px, self.mirror, generator)
+    def _draw(self, images: Tensor, generator: Generator) -> Crops:
+        if self.fixed is None:
+            return super()._draw(images, generator)
+        number = torch.randint(self.fixed.shape[1], images.shape, generator=generator)
+        return Crops(images, *self.fixed[images, number].unbind(1))
 
-    def _cut(self, crops: Crops) -> Tensor:
-        return self.images.bank.cut(crops, self.patch_size_px, self.memory_format)
+
+class UnlabelledStream(_CropStream):
+    """Random access to the unlabelled crops of each step; arguments as of ``PairStream``.
+
+    Images are drawn uniformly with replacement; those of step k are a function of (seed, "unlabelled", k).
+    """
+
+    def batch(self, step: int, rank: int = 0, world_size: int = 1) -> Tensor:
+        """Rainy crops of a step, or one rank's share of them: float32, (M or fewer, 3, P, P), in [0, 1]."""
+        generator = cpu_generator(self.seed, "unlabelled", step)
+        chosen = torch.randint(len(self.images), (self.batch_size,), generator=generator)
+        return self._cut(self._draw(chosen, generator), rank, world_size)
+
+
+def _memory_format(channels_last: bool) -> torch.memory_format:
+    return torch.channels_last if channels_last else torch.contiguous_format
 
 
 class BatchStream:
@@ -254,7 +267,7 @@ class BatchStream:
         self.patch_size: tuple[int, int] = (bank.shape[-2], bank.shape[-1])
         self.batch_size = batch_size
         self.seed = seed
-        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.memory_format = _memory_format(channels_last)
         self.rain_bank = self._render_bank() if fixed_rain_per_patch else None
 
     def batch(self, step: int, rank: int = 0, world_size: int = 1) -> RainyBatch:
@@ -278,41 +291,3 @@ class BatchStream:
             rain = render_streaks(self.rain_range, chunk, *self.patch_size, generator, device=self.bank.device)
             layers.append((rain * 255.0).round().byte())
         return torch.cat(layers)[: len(self.bank)]
-
-
-class UnlabelledStream:
-    """Random access to the unlabelled crops of each step; see ``PairStream``.
-
-    Images are drawn uniformly with replacement; those of step k are a function of (seed, "unlabelled", k).
-
-    Args:
-        images: on the training device; none smaller than a patch.
-        patch_size_px: side of a crop in px.
-        batch_size: images of the global batch.
-        seed: the cell's seed.
-        mirror: turn half of the crops left to right.
-        channels_last: memory format of the images.
-    """
-
-    def __init__(
-        self,
-        images: ImageBank,
-        patch_size_px: int,
-        batch_size: int,
-        seed: int,
-        mirror: bool = True,
-        channels_last: bool = True,
-    ) -> None:
-        self.images = images
-        self.patch_size_px = patch_size_px
-        self.batch_size = batch_size
-        self.seed = seed
-        self.mirror = mirror
-        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-
-    def batch(self, step: int, rank: int = 0, world_size: int = 1) -> Tensor:
-        """Rainy crops of a step, or one rank's share of them: float32, (M or fewer, 3, P, P), in [0, 1]."""
-        generator = cpu_generator(self.seed, "unlabelled", step)
-        chosen = torch.randint(len(self.images), (self.batch_size,), generator=generator)
-        crops = self.images.draw(chosen, self.patch_size_px, self.mirror, generator)
-        return self.images.cut(crops.share(rank, world_size), self.patch_size_px, self.memory_format)

@@ -1,9 +1,10 @@
 """Where rainy images without truth come from: a folder, the pairs that are left out, other synthesised rain."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,48 +29,52 @@ class Surroundings(NamedTuple):
     further_patches: Callable[[int], NDArray[np.uint8]]
 
 
-class UnlabelledPhotos(Protocol):
-    """What a config node ``unlabelled`` builds."""
+class UnlabelledPhotos(ABC):
+    """What a config node ``unlabelled`` builds.
 
-    @property
-    def batch_size(self) -> int:
-        """Images of the global batch."""
+    ``batch_size``: images of the global batch; ``mirror``: whether half of the crops are turned left to right.
 
-    @property
-    def mirror(self) -> bool:
-        """Whether half of the crops are turned left to right."""
+    Raises:
+        SlackoffError: a value is out of range.
+    """
+
+    batch_size: int
+    mirror: bool
+
+    def __post_init__(self) -> None:
+        _check_count(self.batch_size, "unlabelled.batch_size")
 
     def fingerprint(self) -> str:
         """Hexadecimal digest of the files that are read here and nowhere else in the config; part of identity."""
+        return ""
 
+    @abstractmethod
     def check(self, surroundings: Surroundings) -> None:
         """Find every mistake that can be found without decoding; raises as ``load``."""
 
+    @abstractmethod
     def load(self, surroundings: Surroundings) -> ImageBank:
-        """Read or make the images."""
+        """Read or make the images.
+
+        Raises:
+            SlackoffError: an image, a pair or a patch that is asked for is not there, is unreadable, or too small.
+        """
 
 
 @dataclass(frozen=True)
-class UnlabelledFolder:
+class UnlabelledFolder(UnlabelledPhotos):
     """Rainy photos of a folder, at any depth.
 
     Args:
         root: the folder.
-        batch_size: images of the global batch.
-        mirror: turn half of the crops left to right.
+        batch_size, mirror: see ``UnlabelledPhotos``.
         key: the config key that names ``root``, for messages.
-
-    Raises:
-        SlackoffError: a value is out of range.
     """
 
     root: str
     batch_size: int
     mirror: bool = True
     key: str = "unlabelled.root"
-
-    def __post_init__(self) -> None:
-        _check(self)
 
     @cached_property
     def source(self) -> FolderSource:
@@ -83,36 +88,21 @@ class UnlabelledFolder:
         refuse_small(list(map(str, self.source.paths)), sizes, surroundings.patch_size_px)
 
     def load(self, surroundings: Surroundings) -> ImageBank:
-        """See ``UnlabelledPhotos``.
-
-        Raises:
-            SlackoffError: no folder or an empty one, or an image is unreadable or smaller than a patch.
-        """
         self.check(surroundings)
         numbers = range(len(self.source))
         return ImageBank(map_in_threads(self.source.read, numbers), image_sizes(self.source, numbers))
 
 
 @dataclass(frozen=True)
-class UnlabelledRest:
+class UnlabelledRest(UnlabelledPhotos):
     """The rainy images of the pairs that ``labelled.share`` leaves out.
 
     Args:
-        batch_size: images of the global batch.
-        mirror: turn half of the crops left to right.
-
-    Raises:
-        SlackoffError: a value is out of range.
+        batch_size, mirror: see ``UnlabelledPhotos``.
     """
 
     batch_size: int
     mirror: bool = True
-
-    def __post_init__(self) -> None:
-        _check(self)
-
-    def fingerprint(self) -> str:
-        return ""
 
     def check(self, surroundings: Surroundings) -> None:
         labelled = surroundings.labelled
@@ -124,11 +114,6 @@ class UnlabelledRest:
         labelled.check(surroundings.patch_size_px)
 
     def load(self, surroundings: Surroundings) -> ImageBank:
-        """See ``UnlabelledPhotos``.
-
-        Raises:
-            SlackoffError: no pair is left out, or an image is unreadable or smaller than a patch.
-        """
         self.check(surroundings)
         assert surroundings.labelled is not None
         rest = surroundings.labelled.split[1]
@@ -136,7 +121,7 @@ class UnlabelledRest:
 
 
 @dataclass(frozen=True)
-class UnlabelledSynthesised:
+class UnlabelledSynthesised(UnlabelledPhotos):
     """Other rain than the training rain on other patches of the training photos.
 
     The patches are those that follow the training bank in the same nested choice: none of them is in the bank, and they
@@ -146,12 +131,8 @@ class UnlabelledSynthesised:
     Args:
         rain: a training range or thin rain.
         patch_count: how many patches.
-        batch_size: images of the global batch.
-        mirror: turn half of the crops left to right.
+        batch_size, mirror: see ``UnlabelledPhotos``.
         seed: of the rain.
-
-    Raises:
-        SlackoffError: a value is out of range.
     """
 
     rain: RainRange | ThinRain
@@ -161,11 +142,8 @@ class UnlabelledSynthesised:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _check(self)
+        super().__post_init__()
         _check_count(self.patch_count, "unlabelled.patch_count")
-
-    def fingerprint(self) -> str:
-        return ""
 
     def check(self, surroundings: Surroundings) -> None:
         side = surroundings.patch_size_px
@@ -174,11 +152,6 @@ class UnlabelledSynthesised:
         surroundings.further_patches(self.patch_count)
 
     def load(self, surroundings: Surroundings) -> ImageBank:
-        """See ``UnlabelledPhotos``.
-
-        Raises:
-            SlackoffError: the photos cannot give so many patches, or a patch is too small for the rain.
-        """
         self.check(surroundings)
         side = surroundings.patch_size_px
         patches = surroundings.further_patches(self.patch_count)
@@ -190,10 +163,6 @@ class UnlabelledSynthesised:
         background = torch.from_numpy(np.array(patch)).permute(2, 0, 1)[None].float() / 255.0
         rainy = add_rain(background, render_layer(self.rain, len(patch), len(patch), generator))
         return (rainy[0].permute(1, 2, 0) * 255.0).round().byte().numpy()
-
-
-def _check(photos: UnlabelledPhotos) -> None:
-    _check_count(photos.batch_size, "unlabelled.batch_size")
 
 
 def _check_count(value: int, key: str) -> None:

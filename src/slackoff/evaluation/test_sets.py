@@ -8,14 +8,13 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Tensor
 
-from slackoff.data.streams import derive_seed
+from slackoff.data.streams import cpu_generator
 from slackoff.errors import SlackoffError
 from slackoff.images import (
     ImageSource,
     Pair,
-    check_crops,
     chosen_by_place,
     find_pairs,
     fingerprint,
@@ -28,7 +27,6 @@ from slackoff.metrics.functional import rain_from_pair
 from slackoff.rain import RainRange, ThinRain, add_rain, render_layer
 
 TestCrops = Literal["centre", "five"]
-TEST_CROPS = ("centre", "five")
 
 
 class EvaluationImage(NamedTuple):
@@ -91,15 +89,13 @@ class RainOnHeldOut:
                 "No background is held out for this test set: set background.held_out to a share such as 0.1, "
                 "or use evaluation=rain100l with evaluation.root=..."
             )
-        crops = held_out_crops(source, held_out, self.size_px, self.count, self.seed)
         images = []
-        for number, crop in enumerate(crops):
-            generator = Generator().manual_seed(derive_seed(self.seed, "test rain", number))
-            background = _to_tensor(crop.pixels)
+        for number, crop in enumerate(held_out_crops(source, held_out, self.size_px, self.count, self.seed)):
+            generator = cpu_generator(self.seed, "test rain", number)
             rain = render_layer(self.rain, self.size_px, self.size_px, generator)[0]
-            rainy = add_rain(background, rain)
+            background, origin = _to_tensor(crop.pixels), {"photograph": crop.image}
             name = f"{self.label}-{crop.name}" if self.label else crop.name
-            images.append(EvaluationImage(name, background, rain, rainy, {"photograph": crop.image}))
+            images.append(EvaluationImage(name, background, rain, add_rain(background, rain), origin))
         return images
 
 
@@ -120,7 +116,7 @@ class PairFolder:
             the pair and the crop.
 
     Raises:
-        SlackoffError: such crops are not known, or have no side.
+        SlackoffError: five crops have no side.
     """
 
     root: str
@@ -132,7 +128,6 @@ class PairFolder:
     crops: TestCrops = "centre"
 
     def __post_init__(self) -> None:
-        check_crops(self.crops, "The crops of a test set of pairs: crops", TEST_CROPS)
         if self.crops == "five" and self.crop_px is None:
             raise SlackoffError("A test set of pairs with crops=five needs their side: set evaluation.crop_px=224")
 
@@ -156,9 +151,8 @@ class PairFolder:
         for pair in self.pairs()[: self.count]:
             rainy, clean = (self._cropped(pixels, pair.name) for pixels in read_pair(pair))
             o, b = _to_tensor(rainy), _to_tensor(clean)
-            digest = hashlib.sha256(clean.tobytes()).hexdigest()[:12]
             rain = rain_from_pair(o[None], b[None])[0]
-            image = EvaluationImage(pair.name, b, rain, o, {"source": digest})
+            image = EvaluationImage(pair.name, b, rain, o, {"source": _digest(clean)})
             images += _five(image, self.crop_px) if self.crops == "five" and self.crop_px else [image]
         return images
 
@@ -177,14 +171,13 @@ class PairFolder:
 
 def _five(image: EvaluationImage, side: int) -> list[EvaluationImage]:
     """Crops that look into the image and its mirror image, so that ten of them take the memory of two."""
-    mirrored = image._replace(background=image.background.flip(2), rain=image.rain.flip(2), rainy=image.rainy.flip(2))
-    height, width = image.rainy.shape[1:]
+    whole = torch.cat([image.background, image.rain, image.rainy])
+    mirrored, (height, width) = whole.flip(2), whole.shape[1:]
     crops = []
     for crop in five_crops(height, width, side):
-        whole, left = (mirrored, width - side - crop.left) if crop.mirrored else (image, crop.left)
-        rows, columns = slice(crop.top, crop.top + side), slice(left, left + side)
-        background, rain, rainy = (x[:, rows, columns] for x in (whole.background, whole.rain, whole.rainy))
-        crops.append(EvaluationImage(f"{image.name}-{crop.name}", background, rain, rainy, image.origin))
+        pixels, left = (mirrored, width - side - crop.left) if crop.mirrored else (whole, crop.left)
+        parts = pixels[:, crop.top : crop.top + side, left : left + side].split([3, 1, 3])
+        crops.append(EvaluationImage(f"{image.name}-{crop.name}", *parts, image.origin))
     return crops
 
 
@@ -225,15 +218,6 @@ class StreaksOnHeldOut:
         Raises:
             SlackoffError: no background is held out, or see ``find_pairs`` and ``read_pair``.
         """
-        source, held_out = self._photos(source, held_out)
-        rains = PairFolder(self.root, self.count, key=self.key).load(source, [])
-        total = self.count or max(len(rains), len(held_out))
-        return [
-            self._compose(rains[number % len(rains)], source, held_out[number % len(held_out)])
-            for number in range(total)
-        ]
-
-    def _photos(self, source: ImageSource, held_out: Sequence[int]) -> tuple[ImageSource, Sequence[int]]:
         if self.backgrounds is not None and self.backgrounds.fingerprint() != source.fingerprint():
             source = self.backgrounds
             held_out = split_images(source, self.held_out, key="evaluation.held_out").test
@@ -242,7 +226,9 @@ class StreaksOnHeldOut:
                 "No background is held out for the streak test set: set background.held_out (and evaluation.held_out) "
                 "to a share such as 0.1"
             )
-        return source, held_out
+        rains = PairFolder(self.root, self.count, key=self.key).load(source, [])
+        total = self.count or max(len(rains), len(held_out))
+        return [self._compose(rains[i % len(rains)], source, held_out[i % len(held_out)]) for i in range(total)]
 
     def _compose(self, rain: EvaluationImage, source: ImageSource, number: int) -> EvaluationImage:
         photo = source.read(number)
@@ -251,9 +237,12 @@ class StreaksOnHeldOut:
         width = min(photo.shape[1], rain.rain.shape[-1], limit)
         background = _to_tensor(photo[_centre(photo.shape, height, width)])
         streaks = rain.rain[:, *_centre(rain.rain.shape[1:], height, width)]
-        name = source.names[number]
-        origin = {"source": hashlib.sha256(photo.tobytes()).hexdigest()[:12]}
-        return EvaluationImage(f"{rain.name}-on-{name}", background, streaks, add_rain(background, streaks), origin)
+        name, origin = f"{rain.name}-on-{source.names[number]}", {"source": _digest(photo)}
+        return EvaluationImage(name, background, streaks, add_rain(background, streaks), origin)
+
+
+def _digest(pixels: NDArray[np.uint8]) -> str:
+    return hashlib.sha256(pixels.tobytes()).hexdigest()[:12]
 
 
 def _centre(whole: Sequence[int], height: int, width: int) -> tuple[slice, slice]:

@@ -12,36 +12,33 @@ many scales as the image has, C is half the variance of its pixels and says noth
 means. C grows with the square of the value range.
 """
 
-import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 from kornia.color import rgb_to_grayscale
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from slackoff.config.schema import AtLeast, Count
 from slackoff.errors import SlackoffError
 from slackoff.images import FolderSource, ImageSource, Patch
 from slackoff.images.bank import choose, cut
-from slackoff.measurements.study import KEY, check_whole_numbers
+from slackoff.measurements.study import KEY, Measurement
 from slackoff.metrics.functional import precise_dtype
 
-COLOURS = ("rgb", "grey")
+Colour = Literal["rgb", "grey"]
 
 _VERSION = 1
 """Raise it when the same settings and images would give other numbers."""
 
-_BATCH = 64
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_BATCH, _SHOWN = 64, 8
 
 
 def scale_complexities(image: Tensor, depth: int, filter_size: int = 2) -> Tensor:
@@ -59,7 +56,20 @@ def scale_complexities(image: Tensor, depth: int, filter_size: int = 2) -> Tenso
     Raises:
         SlackoffError: the filter is smaller than 2, or both sides are not divisible by F^depth.
     """
-    _check(image, depth, filter_size)
+    if image.ndim != 4:
+        raise ValueError(f"images are (N, C, H, W), got {tuple(image.shape)}")
+    if filter_size < 2:
+        raise SlackoffError(f"A filter of {filter_size} x {filter_size} pixels averages nothing: use 2 or more.")
+    if depth < 1:
+        raise SlackoffError(f"A depth of {depth} leaves no scale to measure: use 1 or more.")
+    height, width = image.shape[-2:]
+    deepest = full_depth(height, width, filter_size)
+    if depth > deepest:
+        lower = f" or lower the depth to {deepest}" if deepest else ""
+        raise SlackoffError(
+            f"Images of {height} x {width} px cannot be averaged {depth} times over {filter_size} x {filter_size} "
+            f"blocks: crop both sides to multiples of {filter_size**depth} px{lower}."
+        )
     current = image.to(precise_dtype(image.device))
     scales = []
     for _ in range(depth):
@@ -108,25 +118,8 @@ def standardise(image: Tensor) -> Tensor:
     return torch.where(flat, torch.nan, centred / variance.sqrt())
 
 
-def _check(image: Tensor, depth: int, filter_size: int) -> None:
-    if image.ndim != 4:
-        raise ValueError(f"images are (N, C, H, W), got {tuple(image.shape)}")
-    if filter_size < 2:
-        raise SlackoffError(f"A filter of {filter_size} x {filter_size} pixels averages nothing: use 2 or more.")
-    if depth < 1:
-        raise SlackoffError(f"A depth of {depth} leaves no scale to measure: use 1 or more.")
-    height, width = image.shape[-2:]
-    deepest = full_depth(height, width, filter_size)
-    if depth > deepest:
-        lower = f" or lower the depth to {deepest}" if deepest else ""
-        raise SlackoffError(
-            f"Images of {height} x {width} px cannot be averaged {depth} times over {filter_size} x {filter_size} "
-            f"blocks: crop both sides to multiples of {filter_size**depth} px{lower}."
-        )
-
-
 @dataclass(frozen=True)
-class ComplexityMeasurement:
+class ComplexityMeasurement(Measurement):
     """What a config node ``study.measure`` builds: C_k of patches of several image categories.
 
     Args:
@@ -146,19 +139,36 @@ class ComplexityMeasurement:
     """
 
     kind: ClassVar[str] = "complexity"
-    drawing: ClassVar[frozenset[str]] = frozenset()
 
     categories: Mapping[str, ImageSource | Mapping[str, Any]]
-    patch_size_px: int = 128
-    count: int = 256
+    patch_size_px: Annotated[int, AtLeast(4)] = 128
+    count: Count = 256
     seed: int = 0
-    filter_size: int = 2
-    depth: int | None = None
-    colours: Sequence[str] = COLOURS
+    filter_size: Annotated[int, AtLeast(2)] = 2
+    depth: Count | None = None
+    colours: Sequence[Colour] = ("rgb", "grey")
     normalised: Sequence[bool] = (False, True)
 
     def __post_init__(self) -> None:
-        self._check()
+        deepest = full_depth(self.patch_size_px, self.patch_size_px, self.filter_size)
+        if deepest == 0:
+            raise SlackoffError(
+                f"{KEY}.patch_size_px={self.patch_size_px} is no multiple of {KEY}.filter_size={self.filter_size}: "
+                "choose a patch size that is a power of the filter size, such as 128 for 2."
+            )
+        if self.scales > deepest:
+            raise SlackoffError(
+                f"{KEY}.depth={self.depth} does not fit patches of {self.patch_size_px} px and blocks of "
+                f"{self.filter_size}: give 1 to {deepest}, or null for {deepest}."
+            )
+        for key in ("colours", "normalised"):
+            if not getattr(self, key):
+                raise SlackoffError(f"{KEY}.{key}=[] leaves nothing to measure: name one or both.")
+        if not self.categories:
+            raise SlackoffError(f"{KEY}.categories is empty: add one with +{KEY}.categories.NAME.root=FOLDER.")
+        for name in self.categories:
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", str(name)):
+                raise SlackoffError(f"{KEY}.categories has '{name}', which is no file name: use letters, digits, _ . -")
         sources = {name: _source(name, given) for name, given in self.categories.items()}
         object.__setattr__(self, "categories", sources)
 
@@ -172,12 +182,11 @@ class ComplexityMeasurement:
         """What is going to be measured."""
         return f"Measuring {self.count} patches of each of {len(self.categories)} categories."
 
-    def fingerprint(self) -> str:
-        """Hexadecimal digest of all that decides the numbers: settings, and names and bytes of the images."""
+    def identity(self) -> list[Any]:
+        """The settings, and names and bytes of the images."""
         settings = [_VERSION, self.patch_size_px, self.count, self.seed, self.filter_size, self.scales]
-        variants = [list(self.colours), list(self.normalised)]
         images = [[name, source.fingerprint()] for name, source in self._sources()]
-        return hashlib.sha256(json.dumps([settings, variants, images]).encode()).hexdigest()
+        return [settings, [list(self.colours), list(self.normalised)], images]
 
     def measure(self) -> pd.DataFrame:
         """Measure every patch.
@@ -194,21 +203,13 @@ class ComplexityMeasurement:
         frames = [self._measure_category(name, source) for name, source in self._sources()]
         return pd.concat(frames, ignore_index=True)
 
-    def examples(self, count: int = 8) -> dict[str, list[NDArray[np.uint8]]]:
-        """The first patches of each category as they are measured: uint8 (P, P, 3) each, at most ``count``."""
-        found = {}
-        for name, source in self._sources():
-            chosen = self._choose(name, source)[:count]
-            pixels = dict(cut(source, _all(source), chosen, self.patch_size_px))
-            found[name] = [pixels[row] for row in range(len(chosen))]
-        return found
-
     def write_further(self, folder: Path) -> None:
-        """Write the examples as patches/CATEGORY/NUMBER.png."""
-        for category, patches in self.examples().items():
-            (folder / "patches" / category).mkdir(parents=True, exist_ok=True)
-            for number, pixels in enumerate(patches):
-                Image.fromarray(pixels).save(folder / "patches" / category / f"{number}.png")
+        """Write the first patches of each category as they are measured: patches/CATEGORY/NUMBER.png."""
+        for name, source in self._sources():
+            (folder / "patches" / name).mkdir(parents=True, exist_ok=True)
+            shown = self._choose(name, source)[:_SHOWN]
+            for number, pixels in cut(source, _all(source), shown, self.patch_size_px):
+                Image.fromarray(pixels).save(folder / "patches" / name / f"{number}.png")
 
     def _sources(self) -> Iterator[tuple[str, ImageSource]]:
         for name, source in self.categories.items():
@@ -216,16 +217,9 @@ class ComplexityMeasurement:
             yield name, source
 
     def _choose(self, name: str, source: ImageSource) -> list[Patch]:
+        keys = {"count_key": f"{KEY}.count", "size_key": f"{KEY}.patch_size_px"}
         try:
-            return choose(
-                source,
-                _all(source),
-                self.patch_size_px,
-                self.count,
-                self.seed,
-                count_key=f"{KEY}.count",
-                size_key=f"{KEY}.patch_size_px",
-            )
+            return choose(source, _all(source), self.patch_size_px, self.count, self.seed, **keys)
         except SlackoffError as error:
             raise SlackoffError(f"Category {name}: {error}") from error
 
@@ -257,31 +251,6 @@ class ComplexityMeasurement:
                 row = {"colour": colour, "normalised": normalised, "half_variance": half_variance.numpy()}
                 scales = scale_complexities(shown, self.scales, self.filter_size)
                 yield row | {f"c_{k}": scales[:, k].numpy() for k in range(self.scales)}
-
-    def _check(self) -> None:
-        check_whole_numbers(self, KEY, {"patch_size_px": 4, "count": 1, "filter_size": 2, "seed": None})
-        deepest = full_depth(self.patch_size_px, self.patch_size_px, self.filter_size)
-        if deepest == 0:
-            raise SlackoffError(
-                f"{KEY}.patch_size_px={self.patch_size_px} is no multiple of {KEY}.filter_size={self.filter_size}: "
-                "choose a patch size that is a power of the filter size, such as 128 for 2."
-            )
-        if self.depth is not None and (type(self.depth) is not int or not 1 <= self.depth <= deepest):
-            raise SlackoffError(
-                f"{KEY}.depth={self.depth} does not fit patches of {self.patch_size_px} px and blocks of "
-                f"{self.filter_size}: give 1 to {deepest}, or null for {deepest}."
-            )
-        for key, allowed in {"colours": COLOURS, "normalised": (False, True)}.items():
-            values = getattr(self, key)
-            if not isinstance(values, Sequence) or not values or any(value not in allowed for value in values):
-                raise SlackoffError(
-                    f"{KEY}.{key}={values} cannot be: give a list of {' and/or '.join(map(str, allowed))}."
-                )
-        if not self.categories:
-            raise SlackoffError(f"{KEY}.categories is empty: add one with +{KEY}.categories.NAME.root=FOLDER.")
-        for name in self.categories:
-            if not _NAME.fullmatch(str(name)):
-                raise SlackoffError(f"{KEY}.categories has '{name}', which is no file name: use letters, digits, _ . -")
 
 
 def _source(name: str, given: Any) -> ImageSource:

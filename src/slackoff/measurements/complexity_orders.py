@@ -5,16 +5,16 @@ photographs are resampled with all their patches, each category on its own, and 
 resamples. So the interval of a difference knows that the C of two windows share scales.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations, groupby, pairwise
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from slackoff.analysis.claims.claim import CONTRADICTED, NOT_ENOUGH, SUPPORTED, Claim, Effect, Verdict, bounds
-from slackoff.analysis.statistics import LEVEL, MIN_UNITS, RESAMPLES, Interval
+from slackoff.analysis.statistics import LEVEL, MIN_UNITS, RESAMPLES, Array, Interval, Joint
 from slackoff.analysis.text import listing
 from slackoff.record.measurement import MeasurementRecord
 
@@ -34,25 +34,10 @@ _FAMILY = "complexity"
 _LABELS = {"celeba": "CelebA", "div2k": "DIV2K", "manga109": "Manga109", "urban100": "Urban100"}
 _COLOURS = {"rgb": "RGB", "grey": "grey"}
 
-Array = NDArray[np.float64]
-
 
 def label(category: str) -> str:
     """How a category is written: 'CelebA' for celeba, else as it is named."""
     return _LABELS.get(category, category)
-
-
-@dataclass(frozen=True)
-class Variant:
-    """How patches were prepared before measuring."""
-
-    colour: str
-    normalised: bool
-
-    @property
-    def name(self) -> str:
-        """'RGB, as they are' or 'grey, normalised'."""
-        return f"{_COLOURS.get(self.colour, self.colour)}, {'normalised' if self.normalised else 'as they are'}"
 
 
 @dataclass(frozen=True, order=True)
@@ -62,78 +47,80 @@ class Window:
     k0: int
     depth: int
 
-
-@dataclass(frozen=True)
-class Sample:
-    """One category: mean C_k (K,), the same in each resample (RESAMPLES, K), and what they rest on."""
-
-    mean: Array
-    resampled: Array
-    patches: int
-    skipped: int
-    photographs: int
-
-    def total(self, window: Window) -> tuple[Array, Array]:
-        """C in a window, rounded: of the mean (), and of each resample (RESAMPLES,)."""
-        mean, resampled = (part[..., window.k0 : window.depth].sum(-1) for part in (self.mean, self.resampled))
-        return np.round(mean, _DECIMALS), np.round(resampled, _DECIMALS)
+    def total(self, scales: Array) -> Array:
+        """C of (..., K) C_k, rounded: (...)."""
+        return np.round(scales[..., self.k0 : self.depth].sum(-1), _DECIMALS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Spectra:
-    """C_k of all categories in one variant."""
+    """C_k of all categories in one variant, which is how patches were prepared before measuring.
 
-    variant: Variant
-    samples: dict[str, Sample]
+    ``samples``: name of a category -> mean C_k over its patches, as measured and in each resample. Its ``images`` are
+    patches, its ``units`` photographs.
+    """
+
+    colour: str
+    normalised: bool
+    samples: dict[str, Joint]
     scales: int
+
+    @property
+    def variant(self) -> str:
+        """'RGB, as they are' or 'grey, normalised'."""
+        return f"{_COLOURS[self.colour]}, {'normalised' if self.normalised else 'as they are'}"
 
     @property
     def windows(self) -> list[Window]:
         """All windows; those that reach to the full depth first."""
-        depths = range(self.scales, 0, -1)
-        return [Window(k0, depth) for depth in depths for k0 in range(depth)]
+        return [Window(k0, depth) for depth in range(self.scales, 0, -1) for k0 in range(depth)]
 
     @property
     def full_windows(self) -> list[Window]:
         """The windows that reach to the full depth, one for each k0."""
-        return [Window(k0, self.scales) for k0 in range(self.scales)]
+        return self.windows[: self.scales]
+
+    def mean(self, category: str, window: Window) -> float:
+        """Mean C of a category in a window."""
+        return float(window.total(self.samples[category].means))
 
     def level(self, category: str, window: Window) -> Interval:
-        """Mean C of a category in a window, with its interval."""
-        sample = self.samples[category]
-        return _interval(*sample.total(window), [sample])
+        """`mean` with its interval."""
+        return self.samples[category].interval(window.total)
 
     def gap(self, first: str, second: str, window: Window) -> tuple[Array, Array]:
         """Mean C of one category minus that of another, (), and the same in each resample, (RESAMPLES,)."""
-        one, other = self.samples[first].total(window), self.samples[second].total(window)
-        return one[0] - other[0], one[1] - other[1]
+        one, other = self.samples[first], self.samples[second]
+        return window.total(one.means) - window.total(other.means), window.total(one.draws) - window.total(other.draws)
 
     def difference(self, first: str, second: str, window: Window) -> Interval:
         """`gap` with its interval."""
-        return _interval(*self.gap(first, second, window), [self.samples[first], self.samples[second]])
+        both = self.samples[first].beside(self.samples[second])
+        return both.interval(lambda c: window.total(c[..., : self.scales]) - window.total(c[..., self.scales :]))
 
     def order(self, window: Window) -> list[str]:
         """The categories by falling mean C."""
-        return sorted(self.samples, key=lambda name: -self.level(name, window).mean)
+        return sorted(self.samples, key=lambda name: -self.mean(name, window))
 
     def rank(self, category: str, window: Window) -> int:
         """1 for the largest mean C; categories with equal means share the better rank."""
-        own = self.level(category, window).mean
-        return 1 + sum(self.level(name, window).mean > own for name in self.samples)
+        own = self.mean(category, window)
+        return 1 + sum(self.mean(name, window) > own for name in self.samples)
 
-    def match(self, window: Window) -> "Match | None":
-        """How a window stands to the published order; None unless all its four categories were measured."""
+    @cached_property
+    def matches(self) -> dict[Window, "Match"]:
+        """How each window stands to the published order; empty unless all its four categories were measured."""
         if not comparable(self):
-            return None
-        pairs = {pair: self.difference(*pair, window) for pair in combinations(PUBLISHED, 2)}
-        return Match(self.variant, window, pairs)
+            return {}
+        pairs = list(combinations(PUBLISHED, 2))
+        return {w: Match(self, w, {pair: self.difference(*pair, w) for pair in pairs}) for w in self.windows}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Match:
     """A window against the published order: for each two categories the first's C minus the second's, by name."""
 
-    variant: Variant
+    found: Spectra
     window: Window
     pairs: dict[tuple[str, str], Interval]
 
@@ -164,6 +151,11 @@ class Match:
         clear = sum(step.sign > 0 for step in self.neighbours)
         return (self.clear, self.by_means, right, clear, self.window.depth, -self.window.k0)
 
+    def clear_by(self, factor: float) -> bool:
+        """Whether each step of the order lies above 0 by so many standard deviations of its resamples."""
+        gaps = [self.found.gap(*pair, self.window) for pair in pairwise(PUBLISHED)]
+        return all(bool(point - factor * resampled.std() > 0) for point, resampled in gaps)
+
 
 def scale_columns(rows: pd.DataFrame) -> list[str]:
     """c_0 ... c_{K-1}."""
@@ -176,7 +168,7 @@ def spectra(rows: pd.DataFrame) -> list[Spectra]:
     for (colour, normalised), own in rows.groupby(["colour", "normalised"], sort=False):
         categories = own.groupby("category", sort=False)
         samples = {str(name): _sample(part, columns, stream) for stream, (name, part) in enumerate(categories)}
-        found.append(Spectra(Variant(str(colour), bool(normalised)), samples, len(columns)))
+        found.append(Spectra(str(colour), bool(normalised), samples, len(columns)))
     return found
 
 
@@ -193,7 +185,7 @@ def has_every_scale(study: MeasurementRecord) -> bool:
 
 def matches(found: list[Spectra]) -> list[Match]:
     """Every window of every variant against the published order; empty unless its categories were measured."""
-    return [match for one in found for window in one.windows if (match := one.match(window))]
+    return [match for one in found for match in one.matches.values()]
 
 
 def nearest(judged: list[Match]) -> Match:
@@ -205,44 +197,28 @@ def worth_showing(found: list[Spectra]) -> list[tuple[Spectra, Window]]:
     """All scales of the first variant, then per normalisation the window to the full depth nearest to the published
     order, where its categories were measured."""
     shown = [(found[0], found[0].full_windows[0])]
+    whole = [match for match in matches(found) if match.window.depth == match.found.scales]
     for normalised in (False, True):
-        some = [one for one in found if one.variant.normalised == normalised]
-        judged = [match for match in matches(some) if match.window.depth == some[0].scales]
-        if judged:
+        if judged := [match for match in whole if match.found.normalised == normalised]:
             best = nearest(judged)
-            place = (next(one for one in some if one.variant == best.variant), best.window)
-            shown += [] if place in shown else [place]
+            shown += [(best.found, best.window)] if (best.found, best.window) not in shown else []
     return shown
 
 
-def search_factor(found: list[Spectra]) -> float:
+def search_factor(judged: list[Match]) -> float:
     """How many standard deviations a step must lie above 0, for all steps of all windows at once: max-t.
 
     With d a step of the published order (mean C of a category less that of the next) in one window, d* the same in a
     resample and s the standard deviation of d*, it is the 95 % point of the largest (d* - d) / s of all windows and
     variants. One step alone would need 1.64.
     """
-    largest = None
-    for one in found:
-        for window in one.windows:
-            for pair in pairwise(PUBLISHED):
-                point, resampled = one.gap(*pair, window)
-                if spread := resampled.std():  # over all scales, normalised patches are equal whatever is drawn
-                    t = (resampled - point) / spread
-                    largest = t if largest is None else np.maximum(largest, t)
-    return float("inf") if largest is None else float(np.quantile(largest, LEVEL))
-
-
-def certain(found: list[Spectra]) -> list[Match]:
-    """The windows in the published order whose steps stay clear when the search over all windows is allowed for."""
-    factor = search_factor(found)
-    of_variant = {one.variant: one for one in found}
-
-    def holds(match: Match) -> bool:
-        gaps = [of_variant[match.variant].gap(*pair, match.window) for pair in pairwise(PUBLISHED)]
-        return all(bool(point - factor * resampled.std() > 0) for point, resampled in gaps)
-
-    return [match for match in matches(found) if match.clear and holds(match)]
+    largest = np.full(RESAMPLES, -np.inf)
+    for match in judged:
+        for pair in pairwise(PUBLISHED):
+            point, resampled = match.found.gap(*pair, match.window)
+            if spread := resampled.std():  # over all scales, normalised patches are equal whatever is drawn
+                largest = np.maximum(largest, (resampled - point) / spread)
+    return float(np.quantile(largest, LEVEL)) if np.isfinite(largest).all() else float("inf")
 
 
 def order_text(found: Spectra, window: Window) -> str:
@@ -260,7 +236,7 @@ def check(study: MeasurementRecord, found: list[Spectra]) -> list[Claim]:
     """The answer over all variants, one claim a variant, and the check of the sum against the variance."""
     scope = _scope(found)
     claims = [_published(found, ANSWER, "", scope)]
-    claims += [_published([one], f"{ANSWER}_of_variant", one.variant.name, scope) for one in found]
+    claims += [_published([one], f"{ANSWER}_of_variant", one.variant, scope) for one in found]
     return [*claims, _half_variance(study)] if has_every_scale(study) else claims
 
 
@@ -275,14 +251,14 @@ def _published(found: list[Spectra], identity: str, group: str, scope: str) -> C
         lacking = listing([label(name) for name in PUBLISHED if name not in found[0].samples])
         verdict, words = NOT_ENOUGH, f"The published order cannot be checked without measuring {lacking}."
     first = order_text(found[0], found[0].full_windows[0])
-    told = _orders_text(found[0]) if group else f"Over all scales ({found[0].variant.name}): {first}."
+    told = _orders_text(found[0]) if group else f"Over all scales ({found[0].variant}): {first}."
     effect = _smallest_step(nearest(judged)) if judged else None
     sentence = f"{words} {told}"
     return Claim(identity, statement, verdict, _numbers(judged), sentence, group, scope, _FAMILY, effect=effect)
 
 
 def _judge(judged: list[Match], found: list[Spectra]) -> tuple[Verdict, str]:
-    fewest = min(sample.photographs for one in found for sample in one.samples.values())
+    fewest = min(sample.units for one in found for sample in one.samples.values())
     if fewest < MIN_UNITS:
         return NOT_ENOUGH, f"It takes {MIN_UNITS} photographs in each category to decide anything; one has {fewest}."
     clear = [match for match in judged if match.clear]
@@ -290,7 +266,8 @@ def _judge(judged: list[Match], found: list[Spectra]) -> tuple[Verdict, str]:
     variants = f" in {len(found)} variants" if len(found) > 1 else ""
     tried = f"{len(judged)} windows of scales (k0, K){variants}"
     also = f" By means alone {_named(means, found)}." if means else ""
-    if clear and (sure := certain(found)):
+    factor = search_factor(judged) if clear else math.inf
+    if sure := [match for match in clear if match.clear_by(factor)]:
         words = f"clearly even when the search among {tried} is allowed for"
         rest = [match for match in clear if match not in sure]
         also = (f" Without that allowance {_named(rest, found)}." if rest else "") + also
@@ -318,7 +295,7 @@ def _named(some: list[Match], found: list[Spectra]) -> str:
     """'at k0 = 5 to 6 (RGB, normalised)' for the windows to the full depth; many others are only counted."""
     parts = []
     for one in found:
-        windows = sorted(match.window for match in some if match.variant == one.variant)
+        windows = sorted(match.window for match in some if match.found is one)
         starts = [window.k0 for window in windows if window.depth == one.scales]
         others = [window for window in windows if window.depth < one.scales]
         text = [f"k0 = {_span(starts)}"] if starts else []
@@ -326,7 +303,7 @@ def _named(some: list[Match], found: list[Spectra]) -> str:
             text += [f"k0 = {window.k0} with K = {window.depth}" for window in others]
         else:
             text.append(f"{len(others)} windows of smaller depth")
-        parts += [f"{listing(text)} ({one.variant.name})"] if text else []
+        parts += [f"{listing(text)} ({one.variant})"] if text else []
     return f"at {listing(parts)}"
 
 
@@ -342,7 +319,7 @@ def _smallest_step(match: Match) -> Effect:
     least = min(match.neighbours, key=lambda step: step.mean)
     thousandths = Interval(1000 * least.mean, 1000 * least.low, 1000 * least.high)
     window = f"k0 = {match.window.k0}, K = {match.window.depth}"
-    return Effect.of(f"smallest step at {window} ({match.variant.name})", thousandths, "thousandths")
+    return Effect.of(f"smallest step at {window} ({match.found.variant})", thousandths, "thousandths")
 
 
 def _numbers(judged: list[Match]) -> dict[str, object]:
@@ -350,8 +327,8 @@ def _numbers(judged: list[Match]) -> dict[str, object]:
     shown = [match for match in judged if match.by_means]
     found = [
         {
-            "colour": match.variant.colour,
-            "normalised": match.variant.normalised,
+            "colour": match.found.colour,
+            "normalised": match.found.normalised,
             "k0": match.window.k0,
             "K": match.window.depth,
             "clear": match.clear,
@@ -378,35 +355,25 @@ def _half_variance(study: MeasurementRecord) -> Claim:
 
 def _scope(found: list[Spectra]) -> str:
     samples = list(found[0].samples.values())
-    photographs = sorted({sample.photographs for sample in samples})
+    photographs = sorted({sample.units for sample in samples})
     span = f"{photographs[0]}" if len(photographs) == 1 else f"{photographs[0]} to {photographs[-1]}"
     skipped = max(sum(sample.skipped for sample in one.samples.values()) for one in found)
     flat = f" {skipped} patches without contrast are left out where patches are normalised." if skipped else ""
     return (
         f"95 % bootstrap intervals over the photographs of each category ({span}; all patches of one together), "
-        f"{samples[0].patches} patches each. They hold nothing about other images of the same kind from elsewhere, or "
+        f"{samples[0].images} patches each. They hold nothing about other images of the same kind from elsewhere, or "
         f"other sizes of the same images.{flat}"
     )
 
 
-def _sample(rows: pd.DataFrame, columns: list[str], stream: int) -> Sample:
+def _sample(rows: pd.DataFrame, columns: list[str], stream: int) -> Joint:
     """Average and resample one category; a patch without a value (flat, normalised) is left out."""
     used = rows.dropna(subset=columns)
     photographs = used.groupby("photograph", sort=True)[columns]
     sums, sizes = photographs.sum().to_numpy(np.float64), photographs.size().to_numpy(np.float64)
-    units = len(sizes)
+    units, skipped = len(sizes), len(rows) - len(used)
     if units == 0:
-        nothing = np.full(len(columns), np.nan)
-        return Sample(nothing, nothing[None], 0, len(rows), 0)
-    generator = np.random.default_rng([units, stream])
-    weights = generator.multinomial(units, np.full(units, 1 / units), size=RESAMPLES).astype(np.float64)
-    resampled = (weights @ sums) / (weights @ sizes)[:, None]
-    return Sample(sums.sum(0) / sizes.sum(), resampled, len(used), len(rows) - len(used), units)
-
-
-def _interval(point: Array, resampled: Array, samples: list[Sample]) -> Interval:
-    units = min(sample.photographs for sample in samples)
-    tail = 100 * (1 - LEVEL) / 2
-    low, high = np.percentile(resampled, [tail, 100 - tail]) if units >= 2 else (np.nan, np.nan)
-    patches, skipped = (sum(getattr(sample, key) for sample in samples) for key in ("patches", "skipped"))
-    return Interval(float(point), float(low), float(high), patches, skipped, units, 1)
+        nothing = np.full((RESAMPLES, len(columns)), np.nan)
+        return Joint(nothing[0], nothing, 0, skipped, 0, 1)
+    weights = np.random.default_rng([units, stream]).multinomial(units, np.full(units, 1 / units), size=RESAMPLES)
+    return Joint(sums.sum(0) / sizes.sum(), (weights @ sums) / (weights @ sizes)[:, None], len(used), skipped, units, 1)

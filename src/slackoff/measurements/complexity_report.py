@@ -39,6 +39,11 @@ def report(study: MeasurementRecord) -> Report:
     found = spectra(study.rows)
     claims = check(study, found)
     answers = [claim for claim in claims if claim.id == ANSWER]
+    categories = []
+    for name, sample in found[0].samples.items():
+        pictures = [photo_uri(path) for path in sorted((study.folder / "patches" / name).glob("*.png"))]
+        root = study.settings.get("categories", {}).get(name, {}).get("root", "")
+        categories.append({"label": label(name), "root": root, "sample": sample, "pictures": pictures})
     return Report(
         answers=[(claim.verdict, claim.sentence) for claim in answers],
         figures=_figures(found, study),
@@ -55,7 +60,7 @@ def report(study: MeasurementRecord) -> Report:
         claims=claims,
         page={
             "scope": answers[0].scope,
-            "categories": [_category(study, name, found[0]) for name in found[0].samples],
+            "categories": categories,
             "comparable": comparable(found[0]),
             "scales": found[0].scales,
         },
@@ -71,20 +76,20 @@ def windows_table(found: Sequence[Spectra]) -> pd.DataFrame:
     rows = []
     for one in found:
         for window in one.windows:
-            match = one.match(window)
+            match = one.matches.get(window)
             verdict = "clear" if match and match.clear else "by means" if match and match.by_means else "no"
             for name, sample in one.samples.items():
-                key = {"colour": one.variant.colour, "normalised": one.variant.normalised, "k0": window.k0}
-                row = key | {"K": window.depth, "category": name, **_bounds("c", one.level(name, window))}
-                row |= {"rank": one.rank(name, window), "published_order": verdict if match else ""}
-                rows.append(row | {"patches": sample.patches, "photographs": sample.photographs})
+                row = {"colour": one.colour, "normalised": one.normalised, "k0": window.k0, "K": window.depth}
+                row |= {"category": name, **_bounds("c", one.level(name, window)), "rank": one.rank(name, window)}
+                row |= {"published_order": verdict if match else ""}
+                rows.append(row | {"patches": sample.images, "photographs": sample.units})
     return pd.DataFrame(rows)
 
 
 def scales_table(found: Sequence[Spectra]) -> pd.DataFrame:
     """C_k with its interval, one row per variant, category and scale."""
     return pd.DataFrame(
-        {"colour": one.variant.colour, "normalised": one.variant.normalised, "category": name, "k": k}
+        {"colour": one.colour, "normalised": one.normalised, "category": name, "k": k}
         | _bounds("c_k", one.level(name, Window(k, k + 1)))
         for one in found
         for name in one.samples
@@ -108,7 +113,7 @@ def totals_figure(shown: Sequence[tuple[Spectra, Window]]) -> Figure:
             ax.text(at, top + 0.02 * max(tops), text, ha="center", fontsize=8.5, color=INK)
         ax.set_ylim(0, 1.12 * max(tops) or 1)
         ax.set_xticks(places, [label(name) for name in names])
-        ax.set_title(f"{one.variant.name}\nk0 = {window.k0}, K = {window.depth}")
+        ax.set_title(f"{one.variant}\nk0 = {window.k0}, K = {window.depth}")
         ax.set_ylabel("C")
     return figure
 
@@ -147,10 +152,10 @@ def ranks_figure(found: Sequence[Spectra]) -> Figure:
             colour = "white" if rank <= len(names) / 2 and not tied[k0] else INK
             ax.text(column, k0, "=" if tied[k0] else rank, ha="center", va="center", color=colour, fontsize=9)
         for window in one.full_windows:
-            match = one.match(window)
+            match = one.matches.get(window)
             mark = "" if match is None or not match.by_means else "✓" if match.clear else "(✓)"
             ax.annotate(mark, (1, window.k0), **margin, va="center", fontsize=9, annotation_clip=False)
-        ax.set_title(one.variant.name)
+        ax.set_title(one.variant)
         ax.set_xticks(range(len(names)), [label(name) for name in names], rotation=35, ha="right")
         ax.set_yticks(range(one.scales), [f"k0 = {k0}" if place == 0 else "" for k0 in range(one.scales)])
         ax.grid(False)
@@ -191,31 +196,16 @@ def _draw_scales(ax: Axes, one: Spectra, filter_size: int) -> list[EndLabel]:
     ax.set_ylim(bottom=0)
     ax.set_xlim(-0.3, one.scales - 1 + 0.24 * one.scales)
     ax.set_xticks(places, [f"{k}\n{filter_size**k}" for k in places])
-    ax.set_title(one.variant.name)
+    ax.set_title(one.variant)
     ax.set_ylabel("$C_k$")
     ax.set_xlabel("scale k, and side in px of the blocks that are merged", color=QUIET)
     return ends
 
 
 def _row(one: Spectra, window: Window) -> list[Entry]:
-    levels = [one.level(name, window) for name in one.samples]
-    order = Entry(order_text(one, window))
-    return [Entry(one.variant.name), Entry(str(window.k0)), *map(_entry, levels), order]
-
-
-def _entry(level: Interval) -> Entry:
-    """'0.0937' over '0.0881 to 0.0993'; nothing below where there is no interval or it has no width."""
-    known = not pd.isna(level.low) and level.low != level.high
-    interval = f"{number(level.low, _DECIMALS)} to {number(level.high, _DECIMALS)}" if known else ""
-    return Entry(number(level.mean, _DECIMALS), interval)
-
-
-def _category(study: MeasurementRecord, name: str, one: Spectra) -> dict[str, Any]:
-    """What the page says of a category, and the pictures of its first patches, those that were kept."""
-    pictures = sorted((study.folder / "patches" / name).glob("*.png"), key=lambda path: path.name)
-    root = ((study.settings.get("categories") or {}).get(name) or {}).get("root", "")
-    uris = [photo_uri(path) for path in pictures]
-    return {"label": label(name), "root": str(root), "sample": one.samples[name], "pictures": uris}
+    levels = (one.level(name, window) for name in one.samples)
+    entries = [Entry.of(level.mean, level.low, level.high, lambda c: number(c, _DECIMALS)) for level in levels]
+    return [Entry(one.variant), Entry(str(window.k0)), *entries, Entry(order_text(one, window))]
 
 
 def _bounds(name: str, level: Interval) -> dict[str, float]:

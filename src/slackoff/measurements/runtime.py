@@ -1,12 +1,9 @@
 """How long networks take for an image on this machine, and what they are made of: presets, or those of a study."""
 
-import hashlib
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import pandas as pd
 import torch
@@ -15,12 +12,14 @@ from omegaconf import DictConfig, OmegaConf
 from slackoff.config.build import build
 from slackoff.config.counting import NetworkCounts, count_network
 from slackoff.config.presets import check_presets, compose_preset, preset_names
+from slackoff.config.schema import AtLeast, Count
+from slackoff.config.validate import check_arguments
 from slackoff.errors import SlackoffError
-from slackoff.measurements.study import KEY, check_whole_numbers
+from slackoff.measurements.study import KEY, Measurement
 from slackoff.measurements.timing import Pass, Rounds, cpu_threads, network_pass, sentence, time_in_rounds
 from slackoff.record.environment import describe_environment
 
-DEVICES = ("cpu", "cuda")
+Device = Literal["cpu", "cuda"]
 COST_KEY = "study.options.cost"
 """Where a config says how what its networks cost is measured."""
 
@@ -29,7 +28,7 @@ _VERSION = 1
 
 
 @dataclass(frozen=True)
-class RuntimeMeasurement:
+class RuntimeMeasurement(Measurement):
     """What a config node ``study.measure`` builds: seconds per image of network presets, side by side.
 
     Networks are in evaluation mode without gradients, in float32 (TF32 off), with batch 1 and weights as they start.
@@ -53,31 +52,22 @@ class RuntimeMeasurement:
     key: ClassVar[str] = KEY
 
     networks: Sequence[str] | None = None
-    size_px: int = 224
-    rounds: int = 20
+    size_px: Annotated[int, AtLeast(16)] = 224
+    rounds: Count = 20
     budget_s: float = 6.0
-    warm_up: int = 2
-    threads: int | None = None
-    devices: Sequence[str] | None = None
+    warm_up: Annotated[int, AtLeast(0)] = 2
+    threads: Count | None = None
+    devices: Sequence[Device] | None = None
     reference: str | None = None
 
     def __post_init__(self) -> None:
-        least = {"size_px": 16, "rounds": 1, "warm_up": 0}
-        check_whole_numbers(self, self.key, least if self.threads is None else least | {"threads": 1})
-        if type(self.budget_s) not in (int, float) or not 0 < self.budget_s < math.inf:
+        if not 0 < self.budget_s < math.inf:
             raise SlackoffError(f"{self.key}.budget_s={self.budget_s} cannot be: give seconds above 0.")
-        if self.devices is not None:
-            if isinstance(self.devices, str) or not self.devices or set(self.devices) - set(DEVICES):
-                raise SlackoffError(f"{KEY}.devices={self.devices} cannot be: give [cpu], [cuda], [cpu,cuda], or null.")
-            if "cuda" in self.devices and not torch.cuda.is_available():
-                raise SlackoffError(
-                    f"{KEY}.devices={list(self.devices)}: torch finds no GPU here; give [cpu], or null."
-                )
-        self._check_networks()
-
-    def _check_networks(self) -> None:
-        if self.networks is not None and not self.networks:
-            raise SlackoffError(f"{KEY}.networks={self.networks} is no list of presets: give [unet,resnet], or null.")
+        for name in ("networks", "devices"):
+            if getattr(self, name) is not None and not getattr(self, name):
+                raise SlackoffError(f"{KEY}.{name}=[] leaves nothing to measure: name one, or give null for all.")
+        if self.devices is not None and "cuda" in self.devices and not torch.cuda.is_available():
+            raise SlackoffError(f"{KEY}.devices={list(self.devices)}: torch finds no GPU here; give [cpu], or null.")
         check_presets(self.networks or (), f"{KEY}.networks")
         if self.reference is not None:
             check_presets([self.reference], f"{KEY}.reference")
@@ -100,9 +90,8 @@ class RuntimeMeasurement:
     @property
     def timed_devices(self) -> list[str]:
         """The devices on which they are measured."""
-        if self.devices is not None:
-            return [device for device in DEVICES if device in self.devices]
-        return [device for device in DEVICES if device == "cpu" or torch.cuda.is_available()]
+        wanted = self.devices if self.devices is not None else ["cpu", "cuda"][: 1 + torch.cuda.is_available()]
+        return sorted(set(wanted))
 
     @property
     def announcement(self) -> str:
@@ -112,8 +101,8 @@ class RuntimeMeasurement:
         how_long = f"about {self.budget_s:g} s each, and one pass at least"
         return f"Timing {len(self.names)} networks on {image} ({where}): {how_long}."
 
-    def fingerprint(self) -> str:
-        """Hexadecimal digest of the settings, the networks' configs, and the machine and versions at hand."""
+    def identity(self) -> list[Any]:
+        """The settings, the networks' configs, and the machine and versions at hand."""
         settings = [_VERSION, self.size_px, self.rounds, self.budget_s, self.warm_up, self.timed_devices]
         nodes = []
         for name in self.names:
@@ -124,8 +113,7 @@ class RuntimeMeasurement:
         described = describe_environment()
         machine = [described[key] for key in ("cpu", "cores", "gpu", "python")]
         versions = [described["packages"][name] for name in ("slackoff", "torch")]
-        content = [settings, nodes, machine, versions, self.threads or torch.get_num_threads()]
-        return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()
+        return [settings, nodes, machine, versions, self.threads or torch.get_num_threads()]
 
     def measure(self) -> pd.DataFrame:
         """Time every network.
@@ -139,9 +127,6 @@ class RuntimeMeasurement:
         with cpu_threads(self.threads):
             return pd.DataFrame([row for device in self.timed_devices for row in self._measure_on(device, counts)])
 
-    def write_further(self, folder: Path) -> None:
-        """Nothing: all is in the rows."""
-
     def _measure_on(self, device: str, counts: dict[str, NetworkCounts]) -> Iterator[dict[str, Any]]:
         """The rows of a device; what is counted here, and was not yet, is kept in ``counts``."""
         passes: dict[str, Pass] = {}
@@ -154,7 +139,8 @@ class RuntimeMeasurement:
                 if not isinstance(network, torch.nn.Module):
                     raise SlackoffError(f"network={name} is no network but a {type(network).__name__}")
                 passes[name] = network_pass(network, torch.device(device))
-                counts[name] = counts.get(name) or _count(name, node, network, self.size_px)
+                if name not in counts:
+                    counts[name] = _count(name, node, network, self.size_px)
             except Exception as error:  # one network must not take down the others
                 failures[name] = sentence(error)
         timings = time_in_rounds(passes, self.size_px, Rounds(self.rounds, self.budget_s, self.warm_up))
@@ -185,13 +171,15 @@ class NetworkCostMeasurement(RuntimeMeasurement):
 
     key: ClassVar[str] = COST_KEY
 
-    rounds: int = 10
+    rounds: Count = 10
     budget_s: float = 3.0
     warm_up: int = 1
     nodes: Mapping[str, Any] = field(default_factory=dict)
 
-    def _check_networks(self) -> None:
-        """Nothing: any config may be a network's; one that is none fails where it is measured."""
+    def __post_init__(self) -> None:
+        given = {name: getattr(self, name) for name in ("size_px", "rounds", "budget_s")}
+        check_arguments(NetworkCostMeasurement, given, COST_KEY)
+        super().__post_init__()
 
     @property
     def names(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,32 +32,25 @@ _REDUCED = ("_small", "_tiny")
 _DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 
 
-@dataclass(frozen=True)
-class Published:
+class Published(NamedTuple):
     """A row of the published table; ``prefix`` begins the names of its presets. NaN where it has no number."""
 
     name: str
     prefix: str
-    cpu: float
-    cuda: float
-
-    def seconds(self, device: str) -> float:
-        """Of 'cpu' or 'cuda'."""
-        return self.cuda if device == "cuda" else self.cpu
+    seconds: dict[str, float]
 
 
 TABLE = (
-    Published("MENET", "menet", 0.6578, 0.0030),
-    Published("DSC", "dsc", 70.43, math.nan),
-    Published("DDN", "ddn", 1.8226, 0.0084),
-    Published("JORDER-E", "jorder_e", 27.64, 0.0151),
-    Published("RESCAN", "rescan", 4.2296, 0.0403),
+    Published("MENET", "menet", {"cpu": 0.6578, "cuda": 0.0030}),
+    Published("DSC", "dsc", {"cpu": 70.43, "cuda": math.nan}),
+    Published("DDN", "ddn", {"cpu": 1.8226, "cuda": 0.0084}),
+    Published("JORDER-E", "jorder_e", {"cpu": 27.64, "cuda": 0.0151}),
+    Published("RESCAN", "rescan", {"cpu": 4.2296, "cuda": 0.0403}),
 )
 """Table III of MENET (Fan, Chen, Li; arXiv 2003.09689): seconds per image of 224x224."""
 
 
-@dataclass(frozen=True)
-class Ratio:
+class Ratio(NamedTuple):
     """Median over the common rounds of seconds over the reference's, with its 95 % interval (NaN: too few rounds)."""
 
     median: float
@@ -102,11 +96,8 @@ def median_interval(values: ArrayLike) -> tuple[float, float]:
 
 def ratio(seconds: "pd.Series[float]", reference: "pd.Series[float]") -> Ratio:
     """Seconds over the reference's, round by round; both are indexed by round, and only common rounds count."""
-    common = seconds.index.intersection(reference.index)
-    if not len(common):
-        return Ratio(math.nan, math.nan, math.nan, 0)
-    ratios = (seconds[common] / reference[common]).to_numpy()
-    return Ratio(float(np.median(ratios)), *median_interval(ratios), len(common))
+    ratios = (seconds / reference).dropna()
+    return Ratio(float(ratios.median()), *median_interval(ratios), len(ratios))
 
 
 def reference_of(study: MeasurementRecord) -> str | None:
@@ -135,8 +126,8 @@ def networks_of(study: MeasurementRecord) -> list[Network]:
 def report(study: MeasurementRecord) -> Report:
     """Figure, table and sentences of a runtime record."""
     found, devices = networks_of(study), study.values("device")
-    measured = {one.published.name for one in found if one.published}
-    absent = [row for row in TABLE if row.name not in measured]
+    measured = [one.published for one in found]
+    absent = [row for row in TABLE if row not in measured]
     size, base = int(study.settings["size_px"]), reference_of(study)
     papers = study.rows.groupby("network")["paper"].max()
     caption = "Medians over the rounds, bars: quartiles. Hollow: the published seconds of the same network, on other "
@@ -166,7 +157,6 @@ def report(study: MeasurementRecord) -> Report:
         ],
         unmeasured=len(absent),
         page={
-            "size_px": size,
             "absent": listing([row.name for row in absent]) if absent else "",
             "reference": base,
             "no_gpu": "cuda" not in devices,
@@ -186,7 +176,7 @@ def runtime_table(found: list[Network], reference: str | None) -> pd.DataFrame:
             row |= {"seconds": timed.median, "quartile_1": timed.lower, "quartile_3": timed.upper}
             row |= {"rounds": timed.rounds, "reference": reference or "", "ratio": against.median}
             row |= {"ratio_low": against.low, "ratio_high": against.high, "common_rounds": against.rounds}
-            row |= {"published_seconds": one.published.seconds(device) if one.published else math.nan}
+            row |= {"published_seconds": one.published.seconds[device] if one.published else math.nan}
             rows.append(row | {"failure": cost.failure})
     return pd.DataFrame(rows)
 
@@ -194,21 +184,21 @@ def runtime_table(found: list[Network], reference: str | None) -> pd.DataFrame:
 @house_style()
 def runtime_figure(found: list[Network], absent: list[Published], size_px: int) -> Figure:
     """A row per network, seconds on a logarithmic axis: medians with quartiles filled, published seconds hollow."""
-    names = [one.name for one in found] + [row.name for row in absent]
+    names = [*(one.name for one in found), *(row.name for row in absent)]
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
     figure = Figure(figsize=(8.4, 0.29 * len(names) + 1.5), layout=layout)
     ax = figure.add_subplot()
     handles = []
-    rows = [one.published for one in found] + absent
+    published = [one.published for one in found] + absent
     for device, marker, colour in zip(_DEVICES, MARKERS, colours(len(_DEVICES)), strict=False):
         drawn = {"marker": marker, "linestyle": "", "mec": colour}
         if device in found[0].costs:
             _draw_measured(ax, [one.costs[device] for one in found], marker, colour)
             handles.append(Line2D([], [], **drawn, mfc=colour, label=f"{_DEVICES[device]}, here"))
-        seconds = [row.seconds(device) if row else math.nan for row in rows]
+        seconds = [row.seconds[device] if row else math.nan for row in published]
+        label = f"{_DEVICES[device]}, published ({PUBLISHED_HARDWARE[device]})"
         ax.plot(seconds, range(len(names)), **drawn, mfc="none", zorder=2)
-        printed = f"{_DEVICES[device]}, published ({PUBLISHED_HARDWARE[device]})"
-        handles.append(Line2D([], [], **drawn, mfc="none", label=printed))
+        handles.append(Line2D([], [], **drawn, mfc="none", label=label))
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     ax.margins(x=0.1)
@@ -224,20 +214,15 @@ def runtime_figure(found: list[Network], absent: list[Published], size_px: int) 
 
 
 def _draw_measured(ax: Axes, costs: list[NetworkCost], marker: str, colour: object) -> None:
-    rows, medians, bars = [], [], []
-    for row, cost in enumerate(costs):
-        timed = cost.timing
+    for row, timed in enumerate(cost.timing for cost in costs):
         if math.isnan(timed.median):
             ax.annotate("failed", (0.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=8, color=QUIET)
             continue
-        rows.append(row)
-        medians.append(timed.median)
-        bars.append([timed.median - timed.lower, timed.upper - timed.median])
-        beside = {"xytext": (5, 5), "textcoords": "offset points", "va": "center", "fontsize": 7.5, "color": INK}
-        ax.annotate(significant(timed.median), (np.fmax(timed.median, timed.upper), row), **beside)  # type: ignore[arg-type]
-    if rows:
-        lengths = np.nan_to_num(np.array(bars).T)
-        ax.errorbar(medians, rows, xerr=lengths, fmt=marker, color=colour, elinewidth=1.2, capsize=2.5, zorder=3)
+        bar = np.nan_to_num([[timed.median - timed.lower], [timed.upper - timed.median]])
+        ax.errorbar(timed.median, row, xerr=bar, fmt=marker, color=colour, elinewidth=1.2, capsize=2.5, zorder=3)
+        place = (np.fmax(timed.median, timed.upper), row)
+        beside: dict[str, Any] = {"xytext": (5, 5), "textcoords": "offset points", "va": "center", "color": INK}
+        ax.annotate(significant(timed.median), place, **beside, fontsize=7.5)
 
 
 def _answer(study: MeasurementRecord, found: list[Network], device: str) -> str:
@@ -260,7 +245,8 @@ def _row(one: Network) -> list[Entry]:
     parameters = Entry(f"{one.parameters:,}" if one.parameters else NO_NUMBER, sort=one.parameters or "")
     row = [Entry(one.name), parameters, Entry(significant(one.gflops), sort=one.gflops)]
     for device, cost in one.costs.items():
-        row += [_seconds_entry(cost), _ratio_entry(one.ratios[device])]
+        against = one.ratios[device]
+        row += [_seconds_entry(cost), Entry.of(against.median, against.low, against.high, _times)]
     return [*row, *_published_entries(one.published)]
 
 
@@ -273,21 +259,14 @@ def _seconds_entry(cost: NetworkCost) -> Entry:
     return Entry(significant(timed.median), quartiles + rounds, timed.median)
 
 
-def _ratio_entry(found: Ratio) -> Entry:
-    note = "" if math.isnan(found.low) or found.low == found.high else f"{_times(found.low)} to {_times(found.high)}"
-    return Entry(_times(found.median), note, "" if math.isnan(found.median) else found.median)
-
-
 def _published_entries(row: Published | None) -> list[Entry]:
     """Published seconds on each device, and what multiple that is of the table's own network."""
     entries = []
     for device in _DEVICES:
-        seconds = row.seconds(device) if row else math.nan
-        if row is None or math.isnan(seconds):
+        if row is None or math.isnan(seconds := row.seconds[device]):
             entries.append(Entry(NO_NUMBER, sort=""))
         else:
-            multiple = seconds / TABLE[0].seconds(device)
-            note = f"{_times(multiple)} times {TABLE[0].name}" if row is not TABLE[0] else ""
+            note = f"{_times(seconds / TABLE[0].seconds[device])} times {TABLE[0].name}" if row is not TABLE[0] else ""
             entries.append(Entry(f"{seconds:g}", note, seconds))
     return entries
 

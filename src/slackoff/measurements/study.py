@@ -1,11 +1,15 @@
 """A study that trains nothing: measure, write the record, draw its page. Nothing is measured twice."""
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from itertools import compress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
@@ -30,21 +34,7 @@ _WIDE = 100
 """Columns of a terminal from which it has room for all columns of the table."""
 
 
-def check_whole_numbers(settings: object, key: str, least: Mapping[str, int | None]) -> None:
-    """Refuse a setting that is no whole number, or below the least that it can be (None: any).
-
-    Raises:
-        SlackoffError: naming the setting, ``key`` being where all of them stand.
-    """
-    for name, lowest in least.items():
-        value = getattr(settings, name)
-        if type(value) is not int or (lowest is not None and value < lowest):
-            ending = "" if lowest is None else f" from {lowest} up"
-            raise SlackoffError(f"{key}.{name}={value} cannot be: give a whole number{ending}.")
-
-
-@runtime_checkable
-class Measurement(Protocol):
+class Measurement(ABC):
     """What a config node ``study.measure`` builds.
 
     ``kind`` names its file of rows, KIND.parquet, and the module that draws it: ``report`` of KIND_report. ``drawing``
@@ -52,20 +42,27 @@ class Measurement(Protocol):
     """
 
     kind: ClassVar[str]
-    drawing: ClassVar[frozenset[str]]
+    drawing: ClassVar[frozenset[str]] = frozenset()
 
     @property
+    @abstractmethod
     def announcement(self) -> str:
         """What is going to be measured, as a sentence."""
 
+    @abstractmethod
+    def identity(self) -> list[Any]:
+        """All that decides the numbers, in values that JSON has."""
+
     def fingerprint(self) -> str:
         """Hexadecimal digest of all that decides the numbers."""
+        return hashlib.sha256(json.dumps(self.identity(), default=str).encode()).hexdigest()
 
+    @abstractmethod
     def measure(self) -> pd.DataFrame:
         """The rows."""
 
-    def write_further(self, folder: Path) -> None:
-        """Write what the report needs beside the rows; called once, after ``measure``."""
+    def write_further(self, folder: Path) -> None:  # noqa: B027
+        """Write what the report needs beside the rows, if anything; called once, after ``measure``."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +72,12 @@ class Entry:
     main: str
     note: str = ""
     sort: float | str | None = None
+
+    @classmethod
+    def of(cls, value: float, low: float, high: float, text: Callable[[float], str]) -> "Entry":
+        """A number above its interval, both written by ``text``; no interval where there is none or it is a point."""
+        interval = "" if math.isnan(low) or low == high else f"{text(low)} to {text(high)}"
+        return cls(text(value), interval, "" if math.isnan(value) else value)
 
 
 @dataclass(frozen=True)
@@ -182,8 +185,7 @@ def build(folder: str | Path) -> Path:
     Raises:
         SlackoffError: the record is missing or damaged.
     """
-    found = load_measurement(folder)
-    return _write(found, _report_of(found))
+    return _draw(folder)[2]
 
 
 def show(folder: str | Path, console: Console) -> int:
@@ -193,43 +195,31 @@ def show(folder: str | Path, console: Console) -> int:
     """
     from slackoff.analysis.text import warn
 
-    found = load_measurement(folder)
-    report = _report_of(found)
-    page = _write(found, report)
+    found, report, page = _draw(folder)
     warn(found.size, console)
-    table = Table(
-        title=escape(found.title or found.name),
-        caption=report.terminal_caption,
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
+    title, caption = escape(found.title or found.name), report.terminal_caption
+    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     shown = [not column.wide or console.width >= _WIDE for column in report.columns]
-    for column, fits in zip(report.columns, shown, strict=True):
-        if fits:
-            table.add_column(escape(column.heading), justify="left" if column.text else "right")
+    for column in compress(report.columns, shown):
+        table.add_column(escape(column.heading), justify="left" if column.text else "right")
     for row in report.rows[: len(report.rows) - report.unmeasured]:
-        table.add_row(*(escape(entry.main) for entry, fits in zip(row, shown, strict=True) if fits))
+        table.add_row(*(escape(entry.main) for entry in compress(row, shown)))
     console.print(table)
-    for verdict, sentence in report.answers:
-        console.print(": ".join(filter(None, [verdict, sentence])), markup=False, highlight=False)
-    for note in report.notes:
-        console.print(note, markup=False, highlight=False)
+    for text in [*(": ".join(filter(None, answer)) for answer in report.answers), *report.notes]:
+        console.print(text, markup=False, highlight=False)
     console.print(f"Report: {page}", soft_wrap=True)
     for failure in report.failures:
         console.print(failure, style="red", highlight=False, markup=False, soft_wrap=True)
     return len(report.failures)
 
 
-def _report_of(found: MeasurementRecord) -> Report:
-    report: Report = import_module(f"slackoff.measurements.{found.kind}_report").report(found)
-    return report
-
-
-def _write(found: MeasurementRecord, report: Report) -> Path:
+def _draw(folder: str | Path) -> tuple[MeasurementRecord, Report, Path]:
     from slackoff.analysis.axes import save
     from slackoff.analysis.page import data_uri, environment, flat
     from slackoff.analysis.report import write_claims
 
+    found = load_measurement(folder)
+    report: Report = import_module(f"slackoff.measurements.{found.kind}_report").report(found)
     tables = found.folder / "tables"
     tables.mkdir(parents=True, exist_ok=True)
     for name, frame in report.files.items():
@@ -241,14 +231,11 @@ def _write(found: MeasurementRecord, report: Report) -> Path:
         name: (data_uri(save(figure, found.folder / "figures", name)[1]), caption)
         for name, (figure, caption) in report.figures.items()
     }
-    template = environment().get_template(f"{found.kind}.html.j2")
-    settings, machine = flat(found.settings), flat(found.environment)
     page = found.folder / "index.html"
-    html = template.render(
-        study=found, report=report, drawn=drawn, settings=settings, environment=machine, **report.page
-    )
+    known = {"settings": flat(found.settings), "environment": flat(found.environment), **report.page}
+    html = environment().get_template(f"{found.kind}.html.j2").render(study=found, report=report, drawn=drawn, **known)
     page.write_text(html, encoding="utf-8")
-    return page
+    return found, report, page
 
 
 def _latex(found: MeasurementRecord, report: Report) -> str:
@@ -257,13 +244,8 @@ def _latex(found: MeasurementRecord, report: Report) -> str:
     frame = pd.DataFrame(texts, columns=[column.heading for column in report.columns])
     style = frame.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
     aligned = "".join("l" if column.text else "r" for column in report.columns)
-    latex = style.to_latex(
-        hrules=True,
-        column_format=aligned,
-        caption=report.caption,
-        label=f"tab:{found.name}",
-        position_float="centering",
-    )
+    named = {"caption": report.caption, "label": f"tab:{found.name}", "position_float": "centering"}
+    latex = style.to_latex(hrules=True, column_format=aligned, **named)
     return str(latex).replace("\N{ALMOST EQUAL TO}", r"$\approx$").replace(" > ", " $>$ ")
 
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -109,26 +108,17 @@ def time_in_rounds(
         rounds: how often.
         clock: seconds.
     """
-    timings = Timings()
-    costs: dict[str, float] = {}
-
-    def guarded(name: str, action: Callable[[], float]) -> float | None:
-        try:
-            return action()
-        except Exception as error:  # whatever a network raises must not take down the others
-            timings.failures[name] = sentence(error)
-            timings.seconds.pop(name, None)
-            return None
-
-    for name, run in passes.items():
-        cost = guarded(name, partial(_warm_up, run, side_px, rounds, clock))
-        if cost is not None:
-            costs[name] = cost
-            timings.seconds[name] = {}
-    for number in range(rounds.most):
-        for name in list(costs) if number % 2 == 0 else list(costs)[::-1]:
-            if name in timings.seconds and _due(number, costs[name], rounds):
-                seconds = guarded(name, partial(_turn, passes[name], side_px, costs[name], clock))
+    timings = Timings({name: {} for name in passes})
+    going = {name: _turns(run, side_px, rounds, clock) for name, run in passes.items()}
+    for number in range(-1, rounds.most):  # -1: warming up
+        names = list(going)
+        for name in names[::-1] if number > 0 and number % 2 else names:
+            try:
+                seconds = next(going[name])
+            except Exception as error:  # whatever a network raises must not take down the others
+                timings.failures[name] = sentence(error)
+                del timings.seconds[name], going[name]
+            else:
                 if seconds is not None:
                     timings.seconds[name][number] = seconds
     return timings
@@ -161,41 +151,38 @@ def sentence(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _warm_up(run: Pass, side_px: int, rounds: Rounds, clock: Callable[[], float]) -> float:
-    """Warm a network up and return about how many seconds a pass takes.
+def _turns(run: Pass, side_px: int, rounds: Rounds, clock: Callable[[], float]) -> Iterator[float | None]:
+    """Warms a network up, which gives None; then for each round the seconds of a pass, or None where it takes no part.
 
-    It begins with a small image, so that the slowest networks are not run for nothing; the very first pass of a network
-    takes far longer than others and foretells nothing.
+    Warming up begins with a small image, so that the slowest networks are not run for nothing; the very first pass of a
+    network takes far longer than others and foretells nothing.
     """
+
+    def timed(side: int) -> float:
+        start = clock()
+        run(side)
+        return clock() - start
+
     small_px = min(side_px, max(_SMALLEST_PX, side_px // 4))
     run(small_px)
-    cost = _time(run, small_px, clock) * (side_px / small_px) ** 2
+    cost = timed(small_px) * (side_px / small_px) ** 2
     spent = 0.0
     for _ in range(rounds.warm_up):
         if spent + cost > rounds.budget_s:
             break
-        cost = _time(run, side_px, clock)
+        cost = timed(side_px)
         spent += cost
-    return cost
-
-
-def _due(number: int, cost: float, rounds: Rounds) -> bool:
-    """Whether a network takes part in a round."""
-    turn = cost * (2 if cost < _SETTLED_S else 1)
-    count = rounds.most if turn * rounds.most <= rounds.budget_s else max(1, int(rounds.budget_s / turn))
-    return (number + 1) * count // rounds.most > number * count // rounds.most
-
-
-def _turn(run: Pass, side_px: int, cost: float, clock: Callable[[], float]) -> float:
-    if cost < _SETTLED_S:
-        run(side_px)
-    return _time(run, side_px, clock)
-
-
-def _time(run: Pass, side_px: int, clock: Callable[[], float]) -> float:
-    start = clock()
-    run(side_px)
-    return clock() - start
+    yield None
+    fast, most = cost < _SETTLED_S, rounds.most
+    turn = 2 * cost if fast else cost
+    count = most if turn * most <= rounds.budget_s else max(1, int(rounds.budget_s / turn))
+    for number in range(most):
+        if (number + 1) * count // most == number * count // most:
+            yield None
+        else:
+            if fast:
+                run(side_px)
+            yield timed(side_px)
 
 
 class _Trainer:
@@ -273,8 +260,9 @@ def _step_on_cpu(trainer: _Trainer, budget_s: float) -> StepTime:
 
 
 def _timed_step(trainer: _Trainer, count: int, side: int) -> float:
-    whole = (count, side) == (trainer.count, trainer.side)
-    batch = trainer.own_batches() if whole else None
+    """Seconds of a step, making the batch included."""
+    own = (count, side) == (trainer.count, trainer.side)
+    batch = trainer.own_batches() if own else lambda _: trainer.random_batch(count, side)
     started = time.perf_counter()
-    trainer.step(batch(0) if batch else trainer.random_batch(count, side))
+    trainer.step(batch(0))
     return time.perf_counter() - started

@@ -228,21 +228,19 @@ def ssim(image: Tensor, reference: Tensor, channel: Channel = "rgb", window: Win
     dtype = torch.float64 if image.device.type == "cuda" or window == "uniform" else torch.float32
     with torch.autocast(image.device.type, enabled=False):
         first, second = (select_channel(x.to(dtype), channel) for x in (image, reference))
-        values = _uniform_ssim(first, second) if window == "uniform" else _gaussian_ssim(first, second)
+        if window == "uniform":
+            values = _uniform_ssim(first, second)
+        else:
+            values = ssim_map(first, second, SSIM_WINDOW[window], max_val=1.0, eps=0.0, padding="valid")
     return values.mean(dim=(1, 2, 3)).float()
-
-
-def _gaussian_ssim(first: Tensor, second: Tensor) -> Tensor:
-    return ssim_map(first, second, SSIM_WINDOW["gaussian"], max_val=1.0, eps=0.0, padding="valid")
 
 
 def _uniform_ssim(first: Tensor, second: Tensor) -> Tensor:
     side = SSIM_WINDOW["uniform"]
     mean1, mean2 = F.avg_pool2d(first, side, 1), F.avg_pool2d(second, side, 1)
     unbiased = side**2 / (side**2 - 1)
-    variance1 = unbiased * (F.avg_pool2d(first.square(), side, 1) - mean1.square())
-    variance2 = unbiased * (F.avg_pool2d(second.square(), side, 1) - mean2.square())
-    covariance = unbiased * (F.avg_pool2d(first * second, side, 1) - mean1 * mean2)
+    variances = F.avg_pool2d(first.square() + second.square(), side, 1) - mean1.square() - mean2.square()
+    covariance = F.avg_pool2d(first * second, side, 1) - mean1 * mean2
     c1, c2 = 0.01**2, 0.03**2
-    alike = (2 * mean1 * mean2 + c1) * (2 * covariance + c2)
-    return alike / ((mean1.square() + mean2.square() + c1) * (variance1 + variance2 + c2))
+    alike = (2 * mean1 * mean2 + c1) * (2 * unbiased * covariance + c2)
+    return alike / ((mean1.square() + mean2.square() + c1) * (unbiased * variances + c2))

@@ -46,7 +46,7 @@ class Protocol:
     ssim_window: functional.Window = "gaussian"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "thresholds", _checked_thresholds(self.thresholds))
+        object.__setattr__(self, "thresholds", _checked(self.thresholds))
         if self.headline not in self.thresholds:
             listed = ", ".join(f"{t:g}" for t in self.thresholds)
             raise SlackoffError(
@@ -144,17 +144,13 @@ def _check_shapes(output: Tensor, background: Tensor, rain: Tensor, rainy: Tenso
         raise ValueError(f"rain is {(count, 1, height, width)} beside these images, got {tuple(rain.shape)}")
 
 
-def _checked_thresholds(given: object) -> tuple[float, ...]:
-    values = given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
-    thresholds = sorted(_checked_threshold(value) for value in values)
+def _checked(given: Iterable[float]) -> tuple[float, ...]:
+    thresholds = tuple(sorted(given))
     if not thresholds:
         raise SlackoffError(f"{_KEY} is empty: give at least one threshold in grey levels, e.g. [10].")
-    if len({f"{threshold:g}" for threshold in thresholds}) < len(thresholds):
-        raise SlackoffError(f"{_KEY} repeats a value in {thresholds}: list each threshold once.")
-    return tuple(thresholds)
-
-
-def _checked_threshold(value: object) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < functional.GREY_LEVELS:
-        return value
-    raise SlackoffError(f"{_KEY} has {value!r}: give numbers of grey levels from 0 to below 255, e.g. [0, 10].")
+    for value in thresholds:
+        if not 0 <= value < functional.GREY_LEVELS:
+            raise SlackoffError(f"{_KEY} has {value!r}: give numbers of grey levels from 0 to below 255, e.g. [0, 10].")
+    if len({f"{value:g}" for value in thresholds}) < len(thresholds):
+        raise SlackoffError(f"{_KEY} repeats a value in {list(thresholds)}: list each threshold once.")
+    return thresholds
