@@ -225,29 +225,37 @@ def plan_jobs(inputs: Sequence[Path], out: Path, ending: str = "keep", left_out:
     for path in inputs:
         if not path.exists() and not path.is_symlink():
             raise SlackoffError(f"{path} is not there: give photos or folders of photos")
+    failures: list[str] = []
     if len(inputs) == 1 and not inputs[0].is_dir() and out.suffix.lower() in FORMATS and not out.is_dir():
-        jobs = [Job(inputs[0], out)]
         if ending != "keep" and FORMATS[out.suffix.lower()] != FORMATS[f".{ending}"]:
             raise SlackoffError(f"-o {out} and --format {ending} contradict each other: leave out --format")
-        _check(jobs)
-        return Plan(jobs)
-    if out.exists() and not out.is_dir():
+        jobs = [Job(inputs[0], out)]
+    elif out.exists() and not out.is_dir():
         raise SlackoffError(f"-o {out} is a file: name a folder for the results")
-    hidden = {path.resolve() for path in (out, *left_out)}
-    failures: list[str] = []
-    jobs = []
-    for path in inputs:
-        if path.is_dir() and path.resolve() == out.resolve():
-            raise SlackoffError(f"-o {out} is the input itself: name another folder, photos are never overwritten")
-        names = sorted(_walk(path, "", set(), hidden, failures), key=natural) if path.is_dir() else [path.name]
-        root = path if path.is_dir() else path.parent
-        jobs += [Job(root / name, _renamed(out / name, ending)) for name in names]
+    else:
+        hidden = {path.resolve() for path in (out, *left_out)}
+        jobs = []
+        for path in inputs:
+            if path.is_dir() and path.resolve() == out.resolve():
+                raise SlackoffError(f"-o {out} is the input itself: name another folder, photos are never overwritten")
+            names = sorted(_walk(path, "", set(), hidden, failures), key=natural) if path.is_dir() else [path.name]
+            root = path if path.is_dir() else path.parent
+            jobs += [Job(root / name, _renamed(out / name, ending)) for name in names]
     if not jobs and not failures:
         raise SlackoffError(
             f"{', '.join(map(str, inputs))}: there is no photo; files that end in {', '.join(FORMATS)} are taken"
         )
     jobs = list(dict.fromkeys(jobs))  # a photo that was named twice
-    _check(jobs)
+    sources, taken = {job.source.resolve() for job in jobs}, dict[Path, Path]()
+    for job in jobs:
+        target = job.target.resolve()
+        if target in sources:
+            raise SlackoffError(f"{job.target} is an input: name another -o, photos are never overwritten")
+        if target in taken:
+            raise SlackoffError(
+                f"{taken[target]} and {job.source} would both be written to {job.target}: give them an -o each"
+            )
+        taken[target] = job.source
     return Plan(jobs, failures)
 
 
@@ -285,21 +293,6 @@ def _renamed(target: Path, ending: str) -> Path:
     if kind == FORMATS[f".{ending}"]:
         return target
     return target.with_name(f"{target.stem if kind else target.name}.{ending}")
-
-
-def _check(jobs: Sequence[Job]) -> None:
-    """Refuse results of one name, and those in the place of an input."""
-    sources = {job.source.resolve(): job.source for job in jobs}
-    taken: dict[Path, Path] = {}
-    for job in jobs:
-        target = job.target.resolve()
-        if target in sources:
-            raise SlackoffError(f"{job.target} is an input: name another -o, photos are never overwritten")
-        if target in taken:
-            raise SlackoffError(
-                f"{taken[target]} and {job.source} would both be written to {job.target}: give them an -o each"
-            )
-        taken[target] = job.source
 
 
 @dataclass
