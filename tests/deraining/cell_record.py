@@ -8,13 +8,14 @@ import pandas as pd
 import torch
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
-from torch import nn
+from typer.testing import CliRunner, Result
 
+from slackoff.cli.app import app
 from slackoff.config.build import build_network
 from slackoff.record.results import write_results
 from slackoff.record.status import Status
 
-IDENTITY = "0123456789ab"
+IDENTITY = "abcdef012345"
 ENVIRONMENT = {
     "python": "3.12.1",
     "cpu": "Some CPU @ 2.5GHz",
@@ -39,39 +40,40 @@ def result_rows() -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def write_cell(runs: Path, config: DictConfig, teacher: bool = False, state: str = "done") -> nn.Module:
-    """Write the record of a cell of `config`, whose network has random weights; the network, in eval mode."""
-    folder = runs / "cells" / IDENTITY
+def write_cell(runs: Path, config: DictConfig, identity: str = IDENTITY, **status: object) -> Path:
+    """Write the record of a cell whose network and teacher, 3 dB better, have random weights; its folder."""
+    folder = runs / "cells" / identity
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
     (folder / "environment.json").write_text(json.dumps(ENVIRONMENT))
-    label = {"network": config.network.name, "patch_count": 4, "seed": 0}
-    status = Status(
-        IDENTITY, label, 20, step=20, train_seconds=12.5, evaluate_seconds=3.25, notes=["a pair is left out"]
-    )
-    status.state = state  # type: ignore[assignment]
-    status.write(folder)
-    network = _random_network(config, 5)
-    rows = result_rows()
-    values = {"rainy": 200, "output": 120, "background": 100}
+    done = {"label": {"network": "unet_tiny"}, "steps_total": 20, "step": 20, "state": "done"}
+    costs = {"train_seconds": 12.5, "evaluate_seconds": 3.25, "notes": ["a pair is left out"]}
+    Status(**{"id": identity, **done, **costs, **status}).write(folder)
+    rows, values = result_rows(), {"rainy": 200, "output": 120, "background": 100}
     grey = {kind: np.full((20, 30, 3), value, np.uint8) for kind, value in values.items()}
-    write_results(folder, "", network, rows, {("R100-like", "0000-photo"): grey})
-    if teacher:
-        taught = rows.assign(psnr_rgb=rows["psnr_rgb"] + 3)
-        write_results(folder, "teacher", _random_network(config, 6), taught, {})
-    return network
+    pictures = {("R100-like", "0000-photo"): grey}
+    for name, kept, better in (("", pictures, 0), ("teacher", {}, 3)):
+        torch.manual_seed(len(identity) + better)
+        write_results(folder, name, build_network(config), rows.assign(psnr_rgb=rows["psnr_rgb"] + better), kept)
+    return folder
 
 
-def _random_network(config: DictConfig, seed: int) -> nn.Module:
-    network = build_network(config).eval().requires_grad_(False)
-    generator = torch.Generator().manual_seed(seed)
-    for parameter in network.parameters():
-        parameter.copy_(0.2 * torch.randn(parameter.shape, generator=generator))
-    return network
-
-
-def write_photo(path: Path, height: int = 37, width: int = 50) -> np.ndarray:
+def write_photo(path: Path, height: int = 37, width: int = 50, seed: int = 3) -> np.ndarray:
     """A photo of noise as a PNG file; its pixels."""
-    pixels = np.random.default_rng(3).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
     return pixels
+
+
+def call(*arguments: object) -> Result:
+    """Run a verb."""
+    return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+def mistake(*arguments: object) -> str:
+    """The one sentence with which a verb refuses."""
+    found = call(*arguments)
+    assert found.exit_code == 2
+    assert len(found.stderr.strip().splitlines()) == 1
+    return found.stderr

@@ -1,59 +1,60 @@
-"""``derain`` from the command line, on the tiny network of a record."""
+"""``derain`` from the command line: the tiny network of a record, and dsc, which takes photos as a whole."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from cell_record import IDENTITY, call, mistake, write_photo
 from PIL import Image
-from safetensors.torch import load_file
-from typer.testing import CliRunner, Result
+from torch import nn
+from typer.testing import Result
 
-from slackoff.cli.app import app
+from slackoff.config.presets import compose_preset
 from slackoff.deraining import photos as work
-from slackoff.deraining.tiles import derain_array
-from slackoff.networks import UNet
+from slackoff.deraining.model import Model, from_preset
+from slackoff.deraining.tiles import Tiling, derain_array
+from slackoff.errors import SlackoffError
+from slackoff.networks import DSC
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """Three PNGs of noise, 40 x 50 px, one of them in a folder below."""
-    folder = tmp_path / "photos"
-    (folder / "more").mkdir(parents=True)
     for seed, name in enumerate(("a.png", "b.png", "more/c.png")):
-        noise = np.random.default_rng(seed).integers(0, 256, (40, 50, 3), dtype=np.uint8)
-        Image.fromarray(noise).save(folder / name)
-    return folder
+        write_photo(tmp_path / "photos" / name, 40, 50, seed)
+    return tmp_path / "photos"
 
 
 @pytest.fixture
 def derain(runs: Path, tmp_path: Path):
     """Derain with the record's cell into out/."""
 
-    def call(*arguments: object) -> Result:
-        options = ["--cell", "abc", "--runs", runs, "-o", tmp_path / "out", "--device", "cpu"]
-        return CliRunner().invoke(app, ["derain", *map(str, [*arguments, *options])])
+    def derained(*arguments: object) -> Result:
+        return call("derain", *arguments, "--cell", "abc", "--runs", runs, "-o", tmp_path / "out", "--device", "cpu")
 
-    return call
+    return derained
 
 
 def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_folder_is_derained_by_the_network_of_the_cell(derain, photos, runs, tmp_path):
+def whole(network: nn.Module, photo: Path) -> np.ndarray:
+    """What a network makes of a photo that it sees as a whole."""
+    rainy = torch.from_numpy(np.array(Image.open(photo))).permute(2, 0, 1)[None] / 255
+    with torch.no_grad():
+        return (network(rainy)[0].permute(1, 2, 0) * 255).round().clamp(0, 255).to(torch.uint8).numpy()
+
+
+def test_a_folder_is_derained_by_the_network_of_the_cell(derain, photos, trained, tmp_path):
     result = derain(photos)
     assert result.exit_code == 0, result.output
     assert "3 derained in" in result.output
-    network = UNet(width=4, levels=2)
-    network.load_state_dict(load_file(runs / "cells" / "abcdef012345" / "network.safetensors"))
     for name in ("a.png", "b.png", "more/c.png"):
-        rainy = torch.from_numpy(np.array(Image.open(photos / name))).permute(2, 0, 1)[None] / 255
-        with torch.no_grad():
-            expected = (network(rainy)[0].permute(1, 2, 0) * 255).round().clamp(0, 255).to(torch.uint8)
         found = Image.open(tmp_path / "out" / name)
-        assert np.array_equal(np.asarray(found), expected.numpy())
-        assert found.text["Software"] == "slackoff, cell abcdef012345"
+        assert np.array_equal(np.asarray(found), whole(trained, photos / name))
+        assert found.text["Software"] == f"slackoff, cell {IDENTITY}"
 
 
 def test_the_same_command_again_does_what_is_not_there_yet(derain, photos, tmp_path):
@@ -136,17 +137,16 @@ def test_formats_are_chosen(derain, photos, tmp_path):
     assert derain(photos / "a.png", "--format", "jpg").exit_code == 0
     image = Image.open(tmp_path / "out" / "a.jpg")
     assert image.format == "JPEG"
-    assert image.getexif()[305] == "slackoff, cell abcdef012345"
+    assert image.getexif()[305] == f"slackoff, cell {IDENTITY}"
 
 
 def test_small_tiles_give_the_picture_of_one_tile(derain, tmp_path):
-    noise = np.random.default_rng(0).integers(0, 256, (130, 170, 3), dtype=np.uint8)
-    Image.fromarray(noise).save(tmp_path / "photo.png")
+    write_photo(tmp_path / "photo.png", 130, 170)
     assert derain(tmp_path / "photo.png").exit_code == 0
-    whole = (tmp_path / "out" / "photo.png").read_bytes()
+    one = (tmp_path / "out" / "photo.png").read_bytes()
     result = derain(tmp_path / "photo.png", "--tile", 96, "--overlap", 48, "--overwrite")
     assert "tiles of 96 px" in result.output
-    assert (tmp_path / "out" / "photo.png").read_bytes() == whole
+    assert (tmp_path / "out" / "photo.png").read_bytes() == one
 
 
 @pytest.mark.parametrize(
@@ -163,12 +163,53 @@ def test_small_tiles_give_the_picture_of_one_tile(derain, tmp_path):
         (["--cell", "abc", "--overlap", "-16"], "--overlap=-16 must be"),
         (["--cell", "abc", "--device", "abacus"], "--device=abacus cannot be used here"),
         (["--cell", "abc", "--device", "cuda:99"], "--device=cuda:99 cannot be used here"),
+        (["--network", "dcs"], "did you mean 'dsc'?"),
+        (["--network", "dsc", "--tile", "64"], "--tile is not for dsc"),
+        (["--network", "dsc", "--teacher"], "one of the two"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_nothing_is_written(arguments, sentence, photos, runs, tmp_path):
-    out = tmp_path / "out"
-    result = CliRunner().invoke(app, ["derain", str(photos), "-o", str(out), "--runs", str(runs), *arguments])
-    assert result.exit_code == 2
-    assert sentence in result.stderr
-    assert len(result.stderr.splitlines()) == 1
-    assert not out.exists()
+    assert sentence in mistake("derain", photos, "-o", tmp_path / "out", "--runs", runs, *arguments)
+    assert not (tmp_path / "out").exists()
+
+
+SMALL = {"atoms": 20, "rain_atoms": 10, "samples": 200, "sweeps": 1, "rounds": 1, "step": 4}
+
+
+def test_the_verb_writes_what_dsc_makes_of_the_photo(tmp_path, monkeypatch):
+    write_photo(tmp_path / "a.png", 21, 40)
+    node = compose_preset("dsc")
+    node.update(SMALL)
+    monkeypatch.setattr("slackoff.deraining.model.compose_preset", lambda preset: node)
+    command = ["derain", tmp_path / "a.png", "--network", "dsc", "-o", tmp_path / "b.png", "--device", "cpu"]
+    result = call(*command)
+    assert result.exit_code == 0, result.output
+    assert "dsc: 1 photos, each as a whole" in result.output
+    found = Image.open(tmp_path / "b.png")
+    assert np.array_equal(np.asarray(found), whole(DSC(**SMALL), tmp_path / "a.png"))
+    assert found.text["Software"] == "slackoff, dsc"
+
+    def out_of_memory(*_: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError("not enough memory")
+
+    monkeypatch.setattr(DSC, "derain", out_of_memory)
+    result = call(*command, "--overwrite")
+    assert result.exit_code == 11
+    assert "a.png cannot be derained (not enough memory): try a smaller photo" in result.stderr
+
+
+def test_a_photo_larger_than_a_tile_is_one_whole_and_tells_its_progress():
+    noise = np.random.default_rng(1).integers(0, 256, (70, 40, 3), dtype=np.uint8)
+    model = Model(DSC(**SMALL), compose_preset("dsc"), "dsc", None)
+    shares: list[float] = []
+    found = derain_array(model, noise, Tiling(32, 16), shares.append)
+    assert np.array_equal(found, derain_array(model, noise))
+    assert len(shares) == 3  # K-SVD, and each layer coded once
+    assert sum(shares) == pytest.approx(1)
+
+
+def test_a_method_without_weights_says_so():
+    model = from_preset("dsc")
+    assert (model.weights, model.cell, model.name) == (None, None, "dsc")
+    with pytest.raises(SlackoffError, match="needs its weights"):
+        from_preset("moss_small")

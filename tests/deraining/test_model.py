@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from cell_record import IDENTITY
 from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
-from tiny_record import write_cell
 
-from slackoff.config.build import build
 from slackoff.config.presets import compose_preset
 from slackoff.deraining.model import CELL, NETWORK, from_cell, from_file, provenance
 from slackoff.errors import SlackoffError
@@ -26,11 +25,11 @@ def reference(weights: Path) -> torch.Tensor:
         return network.eval()(IMAGE)
 
 
-@pytest.mark.parametrize("identity", ["abcdef012345", "abc", "a"])
-def test_a_cell_is_found_by_its_id_or_its_beginning(identity, runs):
+@pytest.mark.parametrize("identity", [IDENTITY, "abc", "a"])
+def test_a_cell_is_found_by_its_id_or_its_beginning(identity, runs, trained):
     model = from_cell(identity, runs)
-    folder = runs / "cells" / "abcdef012345"
-    assert torch.equal(model.network(IMAGE), reference(folder / "network.safetensors"))
+    folder = runs / "cells" / IDENTITY
+    assert torch.equal(model.network(IMAGE), trained(IMAGE))
     assert not model.network.training
     assert not any(parameter.requires_grad for parameter in model.network.parameters())
     assert (model.cell, model.weights) == (folder, folder / "network.safetensors")
@@ -41,13 +40,13 @@ def test_a_cell_is_found_by_its_id_or_its_beginning(identity, runs):
 
 def test_the_teacher_is_another_network(runs):
     model = from_cell("abc", runs, teacher=True)
-    assert torch.equal(model.network(IMAGE), reference(runs / "cells" / "abcdef012345" / "teacher.safetensors"))
+    assert torch.equal(model.network(IMAGE), reference(runs / "cells" / IDENTITY / "teacher.safetensors"))
     assert not torch.equal(model.network(IMAGE), from_cell("abc", runs).network(IMAGE))
     assert provenance(model) == "slackoff, cell abcdef012345, teacher"
 
 
-def test_an_id_that_is_the_beginning_of_another_one_is_that_cell(runs):
-    write_cell(runs, "abcdef", seed=5)
+def test_an_id_that_is_the_beginning_of_another_one_is_that_cell(runs, add_cell):
+    add_cell("abcdef")
     assert from_cell("abcdef", runs).cell == runs / "cells" / "abcdef"
     with pytest.raises(SlackoffError, match=r"2 cells under .* begin with 'abc' \(abcdef, abcdef012345\)"):
         from_cell("abc", runs)
@@ -80,15 +79,15 @@ def truncate(name: str):
     ],
 )
 def test_a_spoilt_record_is_one_sentence(spoil, sentence, runs):
-    spoil(runs / "cells" / "abcdef012345")
+    spoil(runs / "cells" / IDENTITY)
     with pytest.raises(SlackoffError, match=sentence) as refused:
-        from_cell("abcdef012345", runs)
+        from_cell(IDENTITY, runs)
     assert len(str(refused.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("state", ["pending", "running", "failed", "interrupted"])
-def test_only_a_done_cell_has_a_network(state, runs):
-    write_cell(runs, "fed", state=state)
+def test_only_a_done_cell_has_a_network(state, runs, add_cell):
+    add_cell("fed", state=state)
     with pytest.raises(SlackoffError, match=rf"The cell fed under .* is {state}: only .* retry fed --runs"):
         from_cell("f", runs)
 
@@ -100,14 +99,13 @@ def test_an_unknown_cell_is_one_sentence(identity, runs):
 
 
 def test_a_cell_without_a_teacher_says_so(runs):
-    (runs / "cells" / "abcdef012345" / "teacher.safetensors").unlink()
+    (runs / "cells" / IDENTITY / "teacher.safetensors").unlink()
     with pytest.raises(SlackoffError, match="has no teacher: leave out --teacher"):
         from_cell("abc", runs, teacher=True)
 
 
 def exported(path: Path, **metadata: str) -> Path:
-    torch.manual_seed(7)
-    save_file(build(compose_preset("unet_tiny"), "network").state_dict(), path, metadata)
+    save_file(UNet(width=4, levels=2).state_dict(), path, metadata)
     return path
 
 
@@ -134,7 +132,6 @@ def test_a_plain_file_needs_the_name_of_its_network(tmp_path):
 
 
 def test_published_weights_take_the_names_of_their_authors(tmp_path):
-    torch.manual_seed(3)
     network = UNet(width=4, levels=2)
     torch.save({f"module.{name}": tensor for name, tensor in network.state_dict().items()}, tmp_path / "unet.pth")
     with torch.no_grad():

@@ -1,5 +1,8 @@
 """ONNX files: the same numbers as PyTorch at sizes and batches that the exporter was not shown, or no file."""
 
+import re
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +13,12 @@ from cell_record import IDENTITY, write_photo
 from PIL import Image
 from torch import Tensor, nn
 
+from slackoff.config.build import build
+from slackoff.config.presets import compose_preset, preset_names
 from slackoff.deraining import onnx as onnx_file
 from slackoff.deraining.export import export
-from slackoff.deraining.model import from_cell
-from slackoff.deraining.onnx import OPSET, OnnxError, largest_difference, write_onnx
+from slackoff.deraining.model import from_cell, from_preset
+from slackoff.deraining.onnx import OPSET, TOLERANCE, OnnxError, largest_difference, write_onnx
 from slackoff.errors import SlackoffError
 from slackoff.networks.layers import mirror_to_multiple
 
@@ -64,13 +69,6 @@ def test_the_file_names_its_axes_and_no_folder_of_this_machine(mirrored: tuple[n
     assert str(Path(onnx_file.__file__).parents[1]).encode() not in path.read_bytes()
 
 
-def test_a_file_of_other_weights_is_found_out(mirrored: tuple[nn.Module, Path]):
-    _, path = mirrored
-    other = Mirrored().eval().requires_grad_(False)
-    with pytest.raises(OnnxError, match="that of Mirrored differs from PyTorch by "):
-        largest_difference(other, path)
-
-
 def test_a_file_that_is_none_is_found_out(tmp_path: Path):
     (tmp_path / "model.onnx").write_bytes(b"none")
     with pytest.raises(OnnxError, match="is not run by onnxruntime"):
@@ -100,28 +98,18 @@ def test_a_failing_exporter_is_one_sentence_with_its_cause(tmp_path: Path, monke
         write_onnx(Mirrored(), tmp_path / "model.onnx")
 
 
-def test_an_output_that_differs_leaves_no_file(tmp_path: Path, monkeypatch):
+def test_an_output_that_differs_leaves_no_file(tmp_path: Path, mirrored: tuple[nn.Module, Path], monkeypatch):
     """A file of other weights, which the exporter is made to write."""
-    monkeypatch.setattr(onnx_file, "_export", lambda network, path, size: _write_identity(path))
-    with pytest.raises(OnnxError, match="differs from PyTorch"):
+    monkeypatch.setattr(onnx_file, "_export", lambda network, path, size: shutil.copy(mirrored[1], path))
+    with pytest.raises(OnnxError, match="that of Mirrored differs from PyTorch by "):
         write_onnx(Mirrored(), tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
 
 
-def _write_identity(path: Path) -> None:
-    axes = ["batch", 3, "height", "width"]
-    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, axes) for name in ("rainy", "derained")]
-    graph = onnx.helper.make_graph(
-        [onnx.helper.make_node("Identity", ["rainy"], ["derained"])], "g", *[[e] for e in ends]
-    )
-    made = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10)
-    onnx.save(made, path)
-
-
-def test_the_folder_has_the_file_and_the_cards_lines_run_it(trained: nn.Module, tmp_path: Path, monkeypatch):
-    written = export(from_cell(IDENTITY, tmp_path / "runs"), tmp_path / "out", size=(37, 50))
-    assert written.onnx is not None
-    assert written.onnx.size == (37, 50)
+def test_the_folder_has_the_file_and_the_cards_lines_run_it(trained, runs: Path, tmp_path: Path, monkeypatch):
+    written, _ = export(from_cell(IDENTITY, runs), tmp_path / "out", size=(37, 50))
+    assert written is not None
+    assert written.size == (37, 50)
     text = (tmp_path / "out" / "README.md").read_text()
     assert "images of 37x50 px (height x width) only" in text
     assert "- onnx\n" in text
@@ -134,8 +122,46 @@ def test_the_folder_has_the_file_and_the_cards_lines_run_it(trained: nn.Module, 
     assert np.abs(found - expected.permute(1, 2, 0).numpy()).max() <= 0.51
 
 
-def test_without_its_libraries_nothing_is_written(trained: nn.Module, tmp_path: Path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+def test_without_its_libraries_nothing_is_written(runs: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(SlackoffError, match=r"in the checkout, \.venv/bin/pip install -e '\.\[export\]'.*--no-onnx"):
-        export(from_cell(IDENTITY, tmp_path / "runs"), tmp_path / "out")
+        export(from_cell(IDENTITY, runs), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+# Every preset, as the table in docs/export.md says.
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "export.md"
+
+
+def documented() -> dict[str, tuple[str, float]]:
+    """Preset to how it exports and the megabytes of its file."""
+    ways = "any size|not tried|no weights, refused"
+    rows = re.findall(rf"^\| `(\w+)` \| ({ways}) \| (\S+) \|", DOCUMENT.read_text(), re.MULTILINE)
+    return {preset: (how, float(size) if how == "any size" else 0.0) for preset, how, size in rows}
+
+
+def test_the_table_has_every_preset():
+    assert sorted(documented()) == preset_names()
+
+
+def test_what_has_no_weights_is_refused(tmp_path):
+    without = [preset for preset, (how, _) in documented().items() if how == "no weights, refused"]
+    assert without == ["dsc"]
+    for preset in without:
+        with pytest.raises(SlackoffError, match="has no weights to export"):
+            export(from_preset(preset), tmp_path / preset)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("preset", preset_names())
+def test_a_preset_exports_as_the_table_says(preset, tmp_path):
+    how, megabytes = documented()[preset]
+    if how != "any size":
+        pytest.skip(f"docs/export.md: {how}")
+    torch.manual_seed(0)
+    network = build(compose_preset(preset), "network").eval().requires_grad_(False)
+    written = write_onnx(network, tmp_path / "model.onnx")
+    assert written.difference < TOLERANCE
+    assert written.bytes / 1e6 == pytest.approx(megabytes, rel=0.1, abs=0.06)

@@ -1,4 +1,4 @@
-"""What of a photo survives deraining, read back with Pillow and OpenCV."""
+"""What of a photo survives deraining, read back with Pillow and OpenCV; which result goes where."""
 
 from io import BytesIO
 from pathlib import Path
@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
-from slackoff.deraining.photos import FORMATS, read_photo, write_photo
+from slackoff.deraining import photos as photos_module
+from slackoff.deraining.photos import FORMATS, natural, plan_jobs, read_photo, write_photo
 from slackoff.errors import SlackoffError
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -65,13 +66,10 @@ def test_every_format_is_written(ending, tmp_path):
     lossy = ending in (".jpg", ".jpeg", ".webp")
     difference = np.abs(np.asarray(image.convert("RGB")).astype(int) - read_photo(source).pixels)
     assert difference.max() <= (12 if lossy else 0)
+    if image.format == "PNG":
+        assert image.text["Software"] == "slackoff, cell abc"
     if image.format == "JPEG":
         assert image.layer[0][1:3] == image.layer[1][1:3] == (1, 1)  # no chroma subsampling
-
-
-def test_the_provenance_is_text_of_a_png(tmp_path):
-    Image.fromarray(pixels()).save(tmp_path / "photo.png")
-    assert rewritten(tmp_path / "photo.png", tmp_path / "out.png").text["Software"] == "slackoff, cell abc"
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "P with transparency", "RGB with transparency"])
@@ -179,3 +177,103 @@ def test_a_photo_that_cannot_be_encoded_leaves_nothing(tmp_path):
     with pytest.raises(SlackoffError, match=r"out\.webp cannot be written as WEBP.*--format png"):
         rewritten(tmp_path / "photo.png", tmp_path / "out.webp")
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
+
+
+# Which result goes where.
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch) -> Path:
+    """a.png, b.JPG, notes.txt, a hidden one, and frames in a folder below."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "photos"
+    (folder / "video").mkdir(parents=True)
+    for name in ("a.png", "b.JPG", "notes.txt", ".hidden.png", *(f"video/frame{i}.png" for i in (1, 2, 10))):
+        (folder / name).touch()
+    return Path("photos")
+
+
+def planned(*arguments, **options) -> dict[str, str]:
+    return {str(job.source): str(job.target) for job in plan_jobs(*arguments, **options).jobs}
+
+
+def test_folders_keep_their_structure_and_frames_the_order_of_their_numbers(photos):
+    names = ["a.png", "b.JPG", *(f"video/frame{i}.png" for i in (1, 2, 10))]
+    assert list(planned([photos], Path("out")).items()) == [(f"photos/{name}", f"out/{name}") for name in names]
+    names = ["f10.png", "f9.png", "f009b.png", "2/f1.png", "10/f1.png", "f.png"]
+    assert sorted(names, key=natural) == ["2/f1.png", "10/f1.png", "f9.png", "f009b.png", "f10.png", "f.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "out", "ending", "target"),
+    [
+        ("a.png", "out", "keep", "out/a.png"),
+        ("a.png", "clean.jpg", "keep", "clean.jpg"),
+        ("a.png", "out", "jpg", "out/a.jpg"),
+        ("b.JPG", "out", "jpg", "out/b.JPG"),
+        ("b.JPG", "out", "png", "out/b.png"),
+        ("notes.txt", "out", "keep", "out/notes.txt.png"),
+        ("notes.txt", "out", "jpg", "out/notes.txt.jpg"),
+    ],
+)
+def test_a_photo_goes_to_a_folder_or_to_a_name(name, out, ending, target, photos):
+    assert planned([photos / name], Path(out), ending=ending) == {f"photos/{name}": target}
+
+
+def test_several_photos_go_to_a_folder_whatever_its_name(photos):
+    found = planned([photos / "a.png", photos / "b.JPG"], Path("out.png"))
+    assert found == {"photos/a.png": "out.png/a.png", "photos/b.JPG": "out.png/b.JPG"}
+
+
+def test_an_output_inside_the_input_is_no_input(photos):
+    (photos / "derained").mkdir()
+    (photos / "derained" / "a.png").touch()
+    (photos / "sheet.png").touch()
+    found = planned([photos], photos / "derained", left_out=[photos / "sheet.png"])
+    assert len(found) == 5
+    assert found["photos/a.png"] == "photos/derained/a.png"
+
+
+def test_the_same_photo_twice_is_one_job_and_links_in_circles_end(photos):
+    assert len(plan_jobs([photos / "a.png", photos / "a.png"], Path("out")).jobs) == 1
+    assert len(plan_jobs([photos / "a.png", photos], Path("out")).jobs) == 5
+    (photos / "video" / "again").symlink_to(photos.resolve(), target_is_directory=True)
+    assert len(planned([photos], Path("out"))) == 5
+
+
+def test_a_folder_that_cannot_be_listed_is_a_failure_and_the_others_go_on(photos, monkeypatch):
+    listed = photos_module.visible_entries
+
+    def refuse(path, key):
+        if path.name == "video":
+            raise SlackoffError(f"{key}: the folder {path} cannot be listed (Permission denied)")
+        return listed(path, key)
+
+    monkeypatch.setattr(photos_module, "visible_entries", refuse)
+    plan = plan_jobs([photos], Path("out"))
+    assert [job.source.name for job in plan.jobs] == ["a.png", "b.JPG"]
+    assert len(plan.failures) == 1
+    assert "photos/video cannot be listed" in plan.failures[0]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "out", "options", "sentence"),
+    [
+        (["nowhere.png"], "out", {}, r"nowhere\.png is not there"),
+        (["photos"], "photos/a.png", {}, "is a file: name a folder"),
+        (["empty"], "out", {}, "empty: there is no photo"),
+        (["photos/a.png"], "clean.jpg", {"ending": "png"}, "contradict each other"),
+        (["photos"], "photos", {}, "the input itself"),
+        (["photos/a.png"], "photos", {}, r"photos/a\.png is an input"),
+        (["photos/video", "frame1.png"], ".", {}, r"frame1\.png is an input"),
+        (["photos", "a"], "out", {"ending": "png"}, r"photos/a\.png and a/a\.jpg would both be written to out/a\.png"),
+    ],
+)
+def test_mistakes_are_refused_before_anything_starts(inputs, out, options, sentence, photos):
+    for folder in ("empty", "a"):
+        Path(folder).mkdir()
+    for file in ("frame1.png", "a/a.jpg"):
+        Path(file).touch()
+    with pytest.raises(SlackoffError, match=sentence):
+        plan_jobs([Path(name) for name in inputs], Path(out), **options)
+    assert planned([photos], Path())["photos/a.png"] == "a.png"  # an input inside the output is fine

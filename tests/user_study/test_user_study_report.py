@@ -1,12 +1,14 @@
-"""The report of a user study: its files, its words, its page."""
+"""The report of a user study: its files, its words, its page, its verb."""
 
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from report_page import Page
+from slackoff.cli.app import app
 from slackoff.errors import SlackoffError
 from slackoff.user_study.report import answer, build, notes, summarise
 
@@ -103,3 +105,25 @@ def test_a_table_of_scores_has_rank_n_scores_only(tmp_path):
     assert sorted(path.name for path in (page.parent / "tables").iterdir()) == ["rank_n.csv", "scores.csv"]
     with pytest.raises(SlackoffError, match="leave --method out"):
         summarise(path, methods=["A"])
+
+
+def test_the_verb_draws_beside_the_votes_or_where_it_is_told(tmp_path):
+    path = tmp_path / "votes.csv"
+    path.write_text("rater,image,method\nann,im1,A\nann,im2,B\nbob,im1,A\nbob,im2,A\n")
+    result = CliRunner().invoke(app, ["user-study", "report", str(path)])
+    assert result.exit_code == 0, result.output
+    assert "2 raters, 4 votes (2 an image), 2 images, 2 methods" in result.stdout
+    assert "A is selected most, with 75.0 % of an image's votes. It takes 5 images" in result.stdout
+    assert f"Report: {tmp_path}/votes_report/index.html" in result.stdout
+    assert (tmp_path / "votes_report" / "figures" / "user_study.png").is_file()
+    images, out = tmp_path / "originals", tmp_path / "out"
+    images.mkdir()
+    for number in range(6):
+        (images / f"im{number}.png").touch()
+    options = ["--method", "A", "--method", "B", "--method", "C", "--images", str(images), "--out", str(out)]
+    result = CliRunner().invoke(app, ["user-study", "report", str(path), *options])
+    assert "2 images, 3 methods" in result.stdout
+    assert "Images without votes are left out: im0, im3, im4 and im5." in result.stdout.replace("\n", " ")
+    assert (out / "index.html").is_file()
+    missing = CliRunner().invoke(app, ["user-study", "report", "nowhere.csv"])
+    assert (missing.exit_code, missing.stderr) == (2, "error: nowhere.csv does not exist: name a CSV file.\n")

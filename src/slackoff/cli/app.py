@@ -1,4 +1,4 @@
-"""The verbs: look at the record without training anything."""
+"""All verbs, and those that look at studies and their cells without starting one."""
 
 import json
 import sys
@@ -6,62 +6,89 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console, RenderableType
 
-from slackoff.cli import stop
-from slackoff.cli.derain import demo, derain, export
-from slackoff.cli.publish import publish
-from slackoff.cli.user_study import app as user_study
-from slackoff.errors import EXIT_STOPPED, SlackoffError, explain_unusable, failure_exit_code
+from slackoff.cli import RUNS, Port, Runs, Verbs, stopped
+from slackoff.cli.derain import demo, derain, export, import_weights
+from slackoff.errors import SlackoffError, explain_unusable, failure_exit_code
 from slackoff.record.ledger import HeartbeatMonitor, latest
 from slackoff.record.status import State, Status, observed_status
 
-if TYPE_CHECKING:
-    from slackoff.sweep.display import Pace
-
-
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(cls=Verbs, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+user_study = typer.Typer(no_args_is_help=True, help="Ask people which method's results they like best, and report it.")
 app.add_typer(user_study, name="user-study")
-app.command()(export)
-app.command()(demo)
-app.command()(derain)
-app.command()(publish)
-_UNDONE: frozenset[State] = frozenset(("pending", "failed", "interrupted"))
-Runs = Annotated[Path, typer.Option(help="Where the records are.")]
+for _verb in (export, demo, derain):
+    app.command()(_verb)
+
+
+@app.command()
+def publish(
+    study: Annotated[str, typer.Option(help="Name of a study (or the beginning of it, if one fits), or its folder.")],
+    runs: Runs = RUNS,
+    project: Annotated[str, typer.Option(help="W&B project.")] = "slackoff",
+    entity: Annotated[str | None, typer.Option(help="W&B user or team; your own if left out.")] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Write runs for wandb sync; no dashboard.")] = False,
+) -> None:
+    """Show a study in W&B from its record: a run per cell, one of the study, a workspace and a report.
+
+    Again with the same record it changes nothing; with a newer one it brings all of it up to date.
+    """
+    from slackoff.wandb_view.publish import publish as publish_study
+    from slackoff.wandb_view.publish import study_named
+
+    console = Console(highlight=False)
+    with console.status("reading the record") as shown:
+        name = study_named(study, runs)
+        done = publish_study(
+            name, runs, project, entity, offline, lambda number, of: shown.update(f"{number} of {of} cells")
+        )
+    console.print(f"{name}: {done.written} cells written, {done.there} were there already")
+    if done.unstarted:
+        console.print(f"{done.unstarted} cells have no steps on record yet and are left out", style="yellow")
+    if offline:
+        folder = runs / "studies" / Path(name).name / "wandb"
+        console.print(f"Upload: wandb sync {folder}/offline-run-*", soft_wrap=True)
+    else:
+        console.print(f"Workspace: {done.workspace}", f"Report: {done.report}", sep="\n", soft_wrap=True)
 
 
 @app.command()
 def status(
-    runs: Runs = Path("runs"),
+    runs: Runs = RUNS,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a cell.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Keep showing it until Ctrl-C.")] = False,
 ) -> None:
     """Show every cell: what it is, its state, how far it is, what went wrong."""
-    from slackoff.sweep.display import Pace, watch_statuses
+    from slackoff.sweep.display import Pace, status_table, watch_statuses
 
     signs, known = HeartbeatMonitor(), dict[str, Status]()
+    pace = Pace() if watch else None
+
+    def table() -> list[RenderableType]:
+        statuses = _guarded_statuses(runs, signs, known)
+        if not statuses:
+            return [f"{runs} holds no cells yet."]
+        if pace:
+            pace.see(statuses)
+        return status_table(statuses, _places(runs, statuses), pace)
+
     if watch:
-        pace = Pace()
-        watch_statuses(lambda: _status_table(runs, signs, known, pace), Console())
-        return
-    try:
-        if as_json:
-            statuses = _guarded_statuses(runs, signs, known)
-            places = _places(runs, statuses)
-            print(json.dumps([{**asdict(item), "where": places.get(item.id)} for item in statuses], indent=2))
-            return
-        Console().print(*_status_table(runs, signs, known), sep="\n")
-    except OSError as error:
-        stop(error)
+        watch_statuses(table, Console())
+    elif as_json:
+        statuses = _guarded_statuses(runs, signs, known)
+        places = _places(runs, statuses)
+        print(json.dumps([{**asdict(item), "where": places.get(item.id)} for item in statuses], indent=2))
+    else:
+        Console().print(*table(), sep="\n")
 
 
 @app.command()
 def report(
     study: Annotated[str | None, typer.Argument(help="Name or folder of a study; the newest one if left out.")] = None,
-    runs: Runs = Path("runs"),
+    runs: Runs = RUNS,
 ) -> None:
     """Rebuild figures, tables and index.html of a study from the record alone."""
     from slackoff.analysis import load
@@ -69,16 +96,20 @@ def report(
     from slackoff.analysis.tables import print_table
     from slackoff.measurements import study as measured
 
-    try:
-        name = study or _newest(runs)
-        if (found := measured.find(name, runs)) is not None:
-            measured.show(found, Console())
-            return
-        frames = load(name, runs)
-        page = build(frames.study.folder)
-    except (SlackoffError, OSError) as error:
-        stop(error)
     console = Console()
+    if not (name := study):
+        studies = (runs / "studies").glob("*/study.json")
+        newest = max(studies, key=lambda path: path.stat().st_mtime, default=None)
+        if newest is None:
+            raise SlackoffError(
+                f"{runs} holds no study: run one first, for example python -m slackoff +experiment=patchcount -m"
+            )
+        name = str(newest.parent)
+    if (found := measured.find(name, runs)) is not None:
+        measured.show(found, console)
+        return
+    frames = load(name, runs)
+    page = build(frames.study.folder)
     print_table(frames, console)
     console.print(f"Report: {page}", soft_wrap=True)
 
@@ -86,7 +117,7 @@ def report(
 @app.command()
 def retry(
     cells: Annotated[list[str] | None, typer.Argument(help="Ids of cells; all that failed if left out.")] = None,
-    runs: Runs = Path("runs"),
+    runs: Runs = RUNS,
     slots: Annotated[int | None, typer.Option(help="Cells at once; one a GPU, or up to eight, if left out.")] = None,
 ) -> None:
     """Train the failed cells again, or those that are named, each from its last checkpoint.
@@ -110,11 +141,8 @@ def retry(
             raise SlackoffError("These cells are trained by different numbers of ranks: name those of one number")
         resources = Resources(make_slots(slots or "auto", gpus_per_cell=ranks.pop()), LocalBackend())
         statuses = run_cells(again, resources, console)
-    except (SlackoffError, OSError) as error:
-        stop(error)
     except KeyboardInterrupt:
-        print("stopped; the same command again goes on from the last checkpoints", file=sys.stderr)
-        raise typer.Exit(EXIT_STOPPED) from None
+        stopped("from the last checkpoints")
     console.print("python -m slackoff report STUDY draws a study with what is done now.")
     if failed := report_failures(again, statuses, resources, console):
         raise typer.Exit(failure_exit_code(failed))
@@ -124,21 +152,18 @@ def retry(
 def why(
     first: Annotated[str, typer.Argument(help="Id of a cell, or its beginning.")],
     second: Annotated[str, typer.Argument(help="Id of another one.")],
-    runs: Runs = Path("runs"),
+    runs: Runs = RUNS,
 ) -> None:
     """Say why two cells are not the same: the keys, data or source code in which they differ, one a line."""
     from slackoff.sweep.identity import explain_difference
 
-    try:
-        lines = explain_difference(first, second, runs)
-    except SlackoffError as error:
-        stop(error)
+    lines = explain_difference(first, second, runs)
     print(*(lines or [f"{first} and {second} are the same cell"]), sep="\n")
 
 
 @app.command()
 def clean(
-    runs: Runs = Path("runs"),
+    runs: Runs = RUNS,
     done: Annotated[bool, typer.Option("--done", help="Remove done cells too: their networks and results.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
@@ -147,10 +172,8 @@ def clean(
     from slackoff.sweep.display import status_table
 
     console = Console()
-    try:
-        cells = recorded_cells(runs, _UNDONE | {"done"} if done else _UNDONE)
-    except (SlackoffError, OSError) as error:
-        stop(error)
+    states: set[State] = {"pending", "failed", "interrupted"}
+    cells = recorded_cells(runs, states | {"done"} if done else states)
     if not cells:
         console.print(f"Nothing to remove under {runs}.")
         return
@@ -158,11 +181,7 @@ def clean(
     size = sum(cell.size() for cell in cells) / 1e6
     if not yes and not typer.confirm(f"Remove these {len(cells)} cells ({size:.1f} MB)?"):
         raise typer.Exit(1)
-    try:
-        left = remove(cells)
-    except OSError as error:
-        stop(error)
-    for folder in left:
+    for folder in remove(cells):
         console.print(f"{folder} was left: another process trains it now", style="yellow")
 
 
@@ -173,49 +192,60 @@ def networks(
     """List every network preset: parameters, operations, source paper."""
     from slackoff.config.counting import count_presets, preset_table
 
-    try:
-        rows = count_presets()
-    except SlackoffError as error:
-        stop(error)
+    rows = count_presets()
     if as_json:
         print(json.dumps([asdict(row) for row in rows], indent=2))
-        return
-    Console().print(preset_table(rows))
+    else:
+        Console().print(preset_table(rows))
 
 
-@app.command("import-weights")
-def import_weights(
-    network: Annotated[str, typer.Argument(help="The network's preset: python -m slackoff networks lists them.")],
-    file: Annotated[Path, typer.Argument(help="Published weights: .pth, .pt, .npz or .safetensors.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="What to write; FILE's name, in this folder, if left out.")
-    ] = None,
+app.command()(import_weights)
+
+
+@user_study.command()
+def show(
+    images: Annotated[Path, typer.Option(help="Folder of the original, rainy images.")],
+    method: Annotated[list[str], typer.Option(help="NAME=FOLDER of a method's results; give it for each method.")],
+    votes: Annotated[Path, typer.Option(help="CSV that the votes are added to.")] = Path("votes.csv"),
+    groups: Annotated[int, typer.Option(help="Images that each rater is shown.")] = 10,
+    seed: Annotated[int, typer.Option(help="Decides which images a rater sees, and the order of the methods.")] = 0,
+    port: Port = 7860,
 ) -> None:
-    """Write the published weights of a network as safetensors under our names, for +start_from=...
+    """Show a page on this machine where people pick the best of several anonymous results; Ctrl-C ends it.
 
-    Nothing in FILE is run. Where anything does not fit, nothing is written and the exit code is 2.
+    A FOLDER holds pictures under the names of the originals, or is a cell of the record (runs/cells/ID).
     """
-    from slackoff.cli.weight_import import import_weights as write_weights
+    from slackoff.user_study.page import Questionnaire, find_groups, import_gradio, named_folders, serve
+    from slackoff.user_study.votes import VoteFile
 
-    try:
-        written = write_weights(network, file, out)
-    except (SlackoffError, OSError) as error:
-        stop(error)
-    console = Console()
-    console.print(f"{written.path}: {written.parameters:,} parameters of network={network}", soft_wrap=True)
+    import_gradio()
+    folders = named_folders(method)
+    found = find_groups(images, folders)
+    study = Questionnaire(found, VoteFile(votes, list(folders)), groups, seed)
+    print(f"{len(found)} images, {study.total} for each rater; methods: {', '.join(study.methods)}; votes: {votes}")
+    serve(study, port)
 
 
-def _status_table(
-    runs: Path, monitor: HeartbeatMonitor, known: dict[str, Status], pace: "Pace | None" = None
-) -> list[RenderableType]:
-    from slackoff.sweep.display import status_table
+@user_study.command("report")
+def report_votes(
+    votes: Annotated[Path, typer.Argument(help="CSV of votes (rater,image,method) or scores (image,method,score).")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the report; NAME_report beside NAME.csv if left out.")
+    ] = None,
+    method: Annotated[
+        list[str] | None, typer.Option(help="A method that was shown; for votes without 'shown'.")
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the images, to tell those without votes.")] = None,
+) -> None:
+    """Draw selection percentages and rank-n scores from a CSV of votes: tables, a figure and index.html."""
+    from slackoff.user_study.page import image_names
+    from slackoff.user_study.report import answer, build, counted, notes, summarise
 
-    statuses = _guarded_statuses(runs, monitor, known)
-    if not statuses:
-        return [f"{runs} holds no cells yet."]
-    if pace:
-        pace.see(statuses)
-    return status_table(statuses, _places(runs, statuses), pace)
+    summary = summarise(votes, method or (), image_names(images) if images else ())
+    page = build(summary, out or votes.with_name(f"{votes.stem}_report"), f"User study: {votes.name}")
+    console = Console(markup=False, highlight=False)
+    console.print(counted(summary), answer(summary)[1], *notes(summary), sep="\n")
+    console.print(f"Report: {page}", soft_wrap=True)
 
 
 def _places(runs: Path, statuses: Sequence[Status]) -> dict[str, str]:
@@ -248,12 +278,3 @@ def _guarded_statuses(runs: Path, monitor: HeartbeatMonitor, known: dict[str, St
             elif not isinstance(error, NotADirectoryError):
                 print(explain_unusable(error, folder), file=sys.stderr)
     return sorted(found, key=lambda item: [str(value).zfill(8) for value in item.label.values()])
-
-
-def _newest(runs: Path) -> str:
-    studies = sorted((runs / "studies").glob("*/study.json"), key=lambda path: path.stat().st_mtime)
-    if not studies:
-        raise SlackoffError(
-            f"{runs} holds no study: run one first, for example python -m slackoff +experiment=patchcount -m"
-        )
-    return str(studies[-1].parent)

@@ -1,30 +1,21 @@
-"""The verbs that use a trained network: ``derain``, ``demo``, ``export``."""
+"""The verbs that use a trained network: ``derain``, ``demo``, ``export``, ``import-weights``."""
 
 import os
-import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 
-from slackoff.cli import stop
-from slackoff.errors import EXIT_STOPPED, EXIT_WITHOUT_ONNX, SlackoffError, failure_exit_code
+from slackoff.cli import RUNS, Port, Runs, stopped
+from slackoff.errors import EXIT_WITHOUT_ONNX, SlackoffError, failure_exit_code
 
 if TYPE_CHECKING:
     import torch
 
     from slackoff.deraining.model import Model
-    from slackoff.deraining.tiles import Tiling
 
-
-class Format(StrEnum):
-    """What results are written as."""
-
-    keep = "keep"
-    png = "png"
-    jpg = "jpg"
+_Preset = Annotated[str | None, typer.Option(help="The preset of --model; not for what export wrote.")]
 
 
 def derain(
@@ -36,12 +27,12 @@ def derain(
         str | None, typer.Option(help="Preset of the network of --model; alone, a method without training: dsc.")
     ] = None,
     teacher: Annotated[bool, typer.Option("--teacher", help="Take the cell's teacher.")] = False,
-    runs: Annotated[Path, typer.Option(help="Where the records are.")] = Path("runs"),
+    runs: Runs = RUNS,
     tile: Annotated[
         int | None, typer.Option(help="Side of the tiles, px; by the network's memory if left out.")
     ] = None,
     overlap: Annotated[int, typer.Option(help="Overlap of the tiles, px.")] = 64,
-    format: Annotated[Format, typer.Option(help="What results are written as.")] = Format.keep,
+    format: Annotated[Literal["keep", "png", "jpg"], typer.Option(help="What results are written as.")] = "keep",
     sheet: Annotated[Path | None, typer.Option(help="PNG to write: the first photos before and after.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write results that are there anew.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
@@ -52,19 +43,25 @@ def derain(
     2 a mistake, 130 Ctrl-C.
     """
     console = Console(markup=False, highlight=False)
-    bound_kernel_caches()
+    _bound_kernel_caches()
     try:
         from slackoff.deraining.model import from_preset
         from slackoff.deraining.photos import derain_jobs, plan_jobs, write_sheet
+        from slackoff.deraining.tiles import Tiling, choose_tiling
+        from slackoff.networks.interfaces import PerImageMethod
 
-        plan = plan_jobs(inputs, out, format.value, [sheet] if sheet else [])
+        plan = plan_jobs(inputs, out, format, [sheet] if sheet else [])
         if network is not None and cell is None and model is None and not teacher:
             chosen = from_preset(network)
         else:
-            chosen = load_model(cell, model, network, teacher, runs)
-        chosen.network.to(choose_device(device))
-        tiling = _tiling(chosen, tile, overlap)
-        console.print(f"{chosen.name}: {len(plan.jobs)} photos, {_cut(chosen, tiling)}", soft_wrap=True)
+            chosen = _named_model(cell, model, network, teacher, runs)
+        chosen.network.to(_device(device))
+        whole = isinstance(chosen.network, PerImageMethod)
+        if whole and tile is not None:
+            raise SlackoffError(f"--tile is not for {chosen.name}, which takes a photo as a whole: leave it out")
+        tiling = Tiling(tile, overlap) if tile is not None else choose_tiling(chosen.network, overlap)
+        cut = "each as a whole" if whole else f"tiles of {tiling.side} px"
+        console.print(f"{chosen.name}: {len(plan.jobs)} photos, {cut}", soft_wrap=True)
         outcome = derain_jobs(chosen, plan, tiling, overwrite, console)
         console.print(outcome.summary() + f": {out}", soft_wrap=True)
         if sheet is not None and sheet.exists() and not overwrite:
@@ -72,16 +69,13 @@ def derain(
         elif sheet is not None and outcome.results:
             write_sheet(outcome.results, sheet)
             console.print(f"Contact sheet: {sheet}", soft_wrap=True)
-    except (SlackoffError, OSError) as error:
-        stop(error)
     except KeyboardInterrupt:
-        print("stopped; the same command again goes on with what is not there yet", file=sys.stderr)
-        raise typer.Exit(EXIT_STOPPED) from None
+        stopped("with what is not there yet")
     if outcome.failures:
         raise typer.Exit(failure_exit_code(len(outcome.failures)))
 
 
-def bound_kernel_caches() -> None:
+def _bound_kernel_caches() -> None:
     """Keep few of the kernels that are made for a size of image; a folder of many sizes would fill gigabytes with them.
 
     The libraries read this when they are first used, so it comes before torch.
@@ -90,7 +84,7 @@ def bound_kernel_caches() -> None:
         os.environ.setdefault(cache, "8")
 
 
-def load_model(cell: str | None, file: Path | None, network: str | None, teacher: bool, runs: Path) -> "Model":
+def _named_model(cell: str | None, file: Path | None, network: str | None, teacher: bool, runs: Path) -> "Model":
     """The network that the options of a verb name.
 
     Raises:
@@ -110,7 +104,7 @@ def load_model(cell: str | None, file: Path | None, network: str | None, teacher
     return from_file(file, network)
 
 
-def choose_device(name: str) -> "torch.device":
+def _device(name: str) -> "torch.device":
     """The device of a name; for "auto" the first GPU, or the CPU.
 
     Raises:
@@ -130,52 +124,32 @@ def choose_device(name: str) -> "torch.device":
     return device
 
 
-def _cut(model: "Model", tiling: "Tiling") -> str:
-    """How photos are cut, in a few words."""
-    from slackoff.networks.interfaces import PerImageMethod
-
-    return "each as a whole" if isinstance(model.network, PerImageMethod) else f"tiles of {tiling.side} px"
-
-
-def _tiling(model: "Model", tile: int | None, overlap: int) -> "Tiling":
-    from slackoff.deraining.tiles import Tiling, choose_tiling
-    from slackoff.networks.interfaces import PerImageMethod
-
-    if tile is not None and isinstance(model.network, PerImageMethod):
-        raise SlackoffError(f"--tile is not for {model.name}, which takes a photo as a whole: leave it out")
-    return Tiling(tile, overlap) if tile is not None else choose_tiling(model.network, overlap)
-
-
 def demo(
     cell: Annotated[list[str] | None, typer.Option(help="Id of a done cell; give it for each.")] = None,
     model: Annotated[list[Path] | None, typer.Option(help="A weight file; give it for each.")] = None,
-    network: Annotated[str | None, typer.Option(help="The preset of --model; not for what export wrote.")] = None,
+    network: _Preset = None,
     teacher: Annotated[bool, typer.Option("--teacher", help="The moving averages that taught the cells.")] = False,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page on this machine.")] = 7861,
-    runs: Annotated[Path, typer.Option(help="Where the records are.")] = Path("runs"),
+    port: Port = 7861,
+    runs: Runs = RUNS,
 ) -> None:
     """Show a page on this machine where trained networks take the rain out of photos, side by side; Ctrl-C ends it."""
-
-    bound_kernel_caches()
+    _bound_kernel_caches()
     from slackoff.deraining.demo import require_gradio, serve
     from slackoff.deraining.model import from_cell, from_file
 
-    try:
-        require_gradio()
-        if not cell and not model:
-            raise SlackoffError("Give --cell ID or --model FILE: python -m slackoff status lists the cells")
-        models = [from_cell(identity, runs, teacher) for identity in cell or ()]
-        models += [from_file(path, network) for path in model or ()]
-        serve(models, port)
-    except (SlackoffError, OSError) as error:
-        stop(error)
+    require_gradio()
+    if not cell and not model:
+        raise SlackoffError("Give --cell ID or --model FILE: python -m slackoff status lists the cells")
+    models = [from_cell(identity, runs, teacher) for identity in cell or ()]
+    models += [from_file(path, network) for path in model or ()]
+    serve(models, port)
 
 
 def export(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
     cell: Annotated[str | None, typer.Option(help="Id of a done cell, or how it begins.")] = None,
     model: Annotated[Path | None, typer.Option(help="A weight file in the place of a cell.")] = None,
-    network: Annotated[str | None, typer.Option(help="The preset of --model; not for what export wrote.")] = None,
+    network: _Preset = None,
     teacher: Annotated[bool, typer.Option("--teacher", help="The moving average that taught the cell.")] = False,
     onnx: Annotated[bool, typer.Option(help="Write model.onnx, if it computes the same.")] = True,
     size: Annotated[
@@ -185,7 +159,7 @@ def export(
         str | None, typer.Option("--license", help="Of the weights, for the card: mit, cc-by-nc-4.0 ...")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
-    runs: Annotated[Path, typer.Option(help="Where the records are.")] = Path("runs"),
+    runs: Runs = RUNS,
 ) -> None:
     """Write a trained network for other people: model.safetensors, a model card, config.yaml and model.onnx.
 
@@ -193,22 +167,54 @@ def export(
     """
     from slackoff.deraining.export import export as write
 
-    console = Console()
-    try:
-        if size is not None and min(size) < 1:
-            raise SlackoffError(f"--size {size[0]} {size[1]} must be at least 1 pixel a side")
-        found = load_model(cell, model, network, teacher, runs)
-        written = write(found, out, onnx, size, overwrite, license_id)
-    except (SlackoffError, OSError) as error:
-        stop(error)
-    console.print(f"{written.folder}: {found.name}", soft_wrap=True, markup=False, highlight=False)
-    if written.onnx:
-        sizes = "{}x{} pixels".format(*written.onnx.size) if written.onnx.size else "any size"
+    console = Console(highlight=False)
+    if size is not None and min(size) < 1:
+        raise SlackoffError(f"--size {size[0]} {size[1]} must be at least 1 pixel a side")
+    found = _named_model(cell, model, network, teacher, runs)
+    written, refusal = write(found, out, onnx, size, overwrite, license_id)
+    console.print(f"{out}: {found.name}", soft_wrap=True, markup=False)
+    if written:
+        sizes = "{}x{} pixels".format(*written.size) if written.size else "any size"
         console.print(
-            f"model.onnx: {sizes}, opset {written.onnx.opset}, {written.onnx.bytes / 1e6:.1f} MB, at most "
-            f"{written.onnx.difference:.1e} from PyTorch",
+            f"model.onnx: {sizes}, opset {written.opset}, {written.bytes / 1e6:.1f} MB, at most "
+            f"{written.difference:.1e} from PyTorch",
             soft_wrap=True,
         )
-    if written.refusal:
-        console.print(written.refusal, style="yellow", soft_wrap=True, markup=False, highlight=False)
+    if refusal:
+        console.print(refusal, style="yellow", soft_wrap=True, markup=False)
         raise typer.Exit(EXIT_WITHOUT_ONNX)
+
+
+def import_weights(
+    network: Annotated[str, typer.Argument(help="The network's preset: python -m slackoff networks lists them.")],
+    file: Annotated[Path, typer.Argument(help="Published weights: .pth, .pt, .npz or .safetensors.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="What to write; FILE's name, in this folder, if left out.")
+    ] = None,
+) -> None:
+    """Write the published weights of a network as safetensors under our names, for +start_from=...
+
+    Nothing in FILE is run. Where anything does not fit, nothing is written and the exit code is 2.
+    """
+    import torch
+    from safetensors.torch import save
+
+    from slackoff.config.build import build
+    from slackoff.config.presets import check_presets, compose_preset
+    from slackoff.networks.weights import fitted, named_as_ours, read_tensors
+    from slackoff.record.files import write_bytes
+
+    check_presets([network], "import-weights")
+    target = out or Path(file.name).with_suffix(".safetensors")
+    if target.suffix != ".safetensors":
+        raise SlackoffError(f"-o {target} must end in .safetensors")
+    if not target.parent.is_dir():
+        raise SlackoffError(f"{target.parent} is no folder: make it, or give another place with -o")
+    if target.exists():
+        raise SlackoffError(f"{target} is there already: give another name with -o, or remove it")
+    with torch.device("meta"):
+        built = build(compose_preset(network), f"network={network}").to("meta")
+    tensors = named_as_ours(type(built).__name__, read_tensors(file), built.state_dict())
+    write_bytes(target, save(fitted(built, tensors, str(file))))
+    parameters = sum(parameter.numel() for parameter in built.parameters())
+    Console().print(f"{target}: {parameters:,} parameters of network={network}", soft_wrap=True)

@@ -4,10 +4,8 @@ A thin layer of Gradio, on this machine only.
 """
 
 import os
-import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,35 +30,20 @@ PREVIEW_PX = 1600
 """The longest side of what a page shows; the file to download has every pixel."""
 
 
-@dataclass(frozen=True)
-class Removal:
-    """A photo before and after, uint8 (H, W, 3), and the wall time between the two in seconds."""
-
-    rainy: NDArray[np.uint8]
-    derained: NDArray[np.uint8]
-    seconds: float
-
-    @property
-    def change(self) -> NDArray[np.float64]:
-        """What was taken out or put in: mean absolute difference of the channels in grey levels, (H, W)."""
-        return np.abs(self.rainy.astype(np.float64) - self.derained).mean(axis=2)
-
-
-def remove_rain(model: Model, rainy: NDArray[np.uint8]) -> Removal:
-    """Run a network on a photo of any size, uint8 (H, W, 3) RGB, in tiles."""
-    start = time.perf_counter()
-    derained = derain_array(model, rainy)
-    return Removal(rainy, derained, time.perf_counter() - start)
-
-
-def change_map(removal: Removal) -> NDArray[np.uint8]:
-    """`change` in colours, uint8 (H, W, 3): black where nothing changed, pale yellow from 64 grey levels on.
+def change_map(change: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """What was taken out or put in, in colours: black where nothing changed, pale yellow from 64 grey levels on.
 
     The scale is the same for all photos and networks, so that two maps can be compared.
+
+    Args:
+        change: absolute difference of the photo and its result, mean of the channels, grey levels, (H, W).
+
+    Returns:
+        uint8, (H, W, 3).
     """
     import matplotlib
 
-    share = np.clip(removal.change / FULL_SCALE, 0, 1)
+    share = np.clip(change / FULL_SCALE, 0, 1)
     return np.asarray(matplotlib.colormaps["inferno"](share, bytes=True)[..., :3], dtype=np.uint8)
 
 
@@ -71,6 +54,8 @@ def preview(pixels: NDArray[np.uint8]) -> Image.Image:
     return image
 
 
+require_gradio = partial(local_page.import_gradio, "The demo", "demo")
+
 _STYLE = "footer { display: none !important } .model { min-width: 320px }"
 _TASK = (
     "# Take the rain out of a photo\n\nChoose a photo and press **Derain**. Drag the line to compare before (left) and "
@@ -78,11 +63,6 @@ _TASK = (
 )
 _MOST_EXAMPLES = 8
 _COLUMNS = 3
-
-
-def require_gradio() -> Any:
-    """Gradio for this page; raises SlackoffError where it is not installed."""
-    return local_page.import_gradio("The demo", "demo")
 
 
 def serve(models: Sequence[Model], port: int) -> None:
@@ -163,10 +143,13 @@ def _shown(gr: Any, model: Model, name: str, folder: Path, photo: str | None, ch
         raise gr.Error("There is no photo yet: drop one on the page or pick a test picture.", print_exception=False)
     try:
         sides, removed, words, file = derain_file(model, Path(photo), folder)
-    except (SlackoffError, OSError) as error:
-        sentence = _sentence(error, Path(photo))
-        print(f"error: {sentence}", file=sys.stderr, flush=True)
-        raise gr.Error(sentence, print_exception=False) from error
+    except SlackoffError as error:
+        name = Path(photo).name  # without the folder that it was uploaded to
+        raise local_page.told(gr, str(error).replace(photo, name)) from error
+    except OSError as error:
+        raise local_page.told(
+            gr, f"The result cannot be written ({error.strerror or error}): free some space."
+        ) from error
     return [sides, removed, words, gr.update(value=file, interactive=True)]
 
 
@@ -182,18 +165,21 @@ def derain_file(model: Model, photo: Path, folder: Path) -> tuple[tuple[str, str
         OSError: the results cannot be written.
     """
     read = read_photo(photo)
-    removal = remove_rain(model, read.pixels)
+    start = time.perf_counter()
+    derained = derain_array(model, read.pixels)
+    seconds = time.perf_counter() - start
+    change = np.abs(read.pixels.astype(np.float64) - derained).mean(axis=2)
     place = folder / uuid4().hex
     place.mkdir()
-    for kind, pixels in (("before", read.pixels), ("after", removal.derained), ("removed", change_map(removal))):
+    for kind, pixels in (("before", read.pixels), ("after", derained), ("removed", change_map(change))):
         preview(pixels).save(place / f"{kind}.png", compress_level=1)
     suffix = photo.suffix.lower() if photo.suffix.lower() in FORMATS else ".png"
     file = place / f"{photo.stem}_derained{suffix}"
-    write_photo(read, removal.derained, file, provenance(model))
+    write_photo(read, derained, file, provenance(model))
     height, width = read.pixels.shape[:2]
     words = (
-        f"{model.name}: {width} x {height} px in {removal.seconds:.1f} s. Pixels changed by "
-        f"{number(float(removal.change.mean()), 1)} grey levels on average."
+        f"{model.name}: {width} x {height} px in {seconds:.1f} s. Pixels changed by "
+        f"{number(float(change.mean()), 1)} grey levels on average."
     )
     if max(height, width) > PREVIEW_PX:
         words += " Shown smaller; the download has every pixel."
@@ -211,10 +197,3 @@ def _short_names(models: Sequence[Model]) -> list[str]:
         again = sum(known == name or known.startswith(f"{name} #") for known in found)
         found.append(f"{name} #{again + 1}" if again else name)
     return found
-
-
-def _sentence(error: SlackoffError | OSError, photo: Path) -> str:
-    """A mistake for the page: the photo by its name, not by the folder that it was uploaded to."""
-    if isinstance(error, OSError):
-        return f"The result cannot be written ({error.strerror or error}): free some space."
-    return str(error).replace(str(photo), photo.name)

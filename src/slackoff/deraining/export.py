@@ -10,37 +10,122 @@ import math
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import jinja2
+import pandas as pd
+import pyarrow as pa
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save
 
-from slackoff.analysis.tables import heading
+from slackoff.analysis.groups import Group
+from slackoff.analysis.statistics import difference_interval
+from slackoff.analysis.tables import INPUTS, ORACLES, heading, shown_measures
 from slackoff.analysis.text import NO_NUMBER, amount, decimals, number
-from slackoff.deraining.model import CELL, NETWORK, CellRecord, Model, TestSet, read_record
+from slackoff.config.build import build
+from slackoff.deraining.model import CELL, NETWORK, Model
 from slackoff.deraining.onnx import OnnxError, OnnxFile, require_onnx, write_onnx
 from slackoff.errors import SlackoffError
 from slackoff.metrics.columns import COLUMNS
+from slackoff.metrics.protocol import Protocol
 from slackoff.networks.interfaces import PerImageMethod
 from slackoff.record.environment import describe_environment
 from slackoff.record.files import write_bytes, write_text
+from slackoff.record.status import Status, read_status
+
+
+@dataclass(frozen=True)
+class CellRecord:
+    """What a cell's record says of its network.
+
+    - `config`, `status`: of the cell.
+    - `environment`: of its training; empty where the record has none.
+    - `protocol`: one line with the name.
+    - `measures`: the columns that a study's table shows, in its order.
+    - `test_sets`: the results by test set, each a `Group` of the one cell 0, so that the statistics are those of a
+      study's tables.
+    """
+
+    config: DictConfig
+    status: Status
+    environment: dict[str, Any]
+    protocol: str
+    measures: list[str]
+    test_sets: dict[str, Group]
+
+
+def read_record(folder: Path, teacher: bool = False) -> CellRecord:
+    """The record of a cell that is done; nothing of it is changed.
+
+    Args:
+        folder: of the cell.
+        teacher: the results of the moving average that taught it, in the place of its own.
+
+    Raises:
+        SlackoffError: a file of it is missing or damaged.
+    """
+    path = folder / "status.json"
+    try:
+        if (status := read_status(folder)) is None:
+            raise ValueError("it is missing")
+        path = folder / "config.yaml"
+        config = OmegaConf.load(path)
+        assert isinstance(config, DictConfig)
+        protocol = build(config.evaluation.protocol, "evaluation.protocol")
+        assert isinstance(protocol, Protocol)
+        path = folder / ("images_teacher.parquet" if teacher else "images.parquet")
+        images = pd.read_parquet(path).assign(cell=0)
+        measures = shown_measures(images)
+        test_sets = {
+            str(name): Group("cell", {}, pd.DataFrame({"cell": [0]}), rows.reset_index(drop=True))
+            for name, rows in images.groupby("test_set", sort=False)
+        }
+        path = folder / "environment.json"
+        environment = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, ValueError, KeyError, AttributeError, AssertionError, pa.ArrowException) as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise SlackoffError(
+            f"{path} cannot be read ({why}): run the command of its study again, which makes it anew"
+        ) from error
+    named = replace(protocol, name=str(config.evaluation.protocol.get("name", protocol.name)))
+    return CellRecord(config, status, environment, named.describe(), measures, test_sets)
 
 
 def trained_on(record: CellRecord) -> list[str]:
     """What the weights were learned from, as the cell's config says it, one point a line."""
     config = record.config
-    lines = [f"Started from the weights `{_file(config.start_from)}`."] if config.get("start_from") else []
-    if not config.schedule.steps:
+    schedule, task, background = config.schedule, config.task, config.background
+    lines = []
+    if start := config.get("start_from"):
+        file = str(start).replace("\\", "/").rsplit("/", 1)[-1]  # without the folders of the machine
+        lines.append(f"Started from the weights `{file}`.")
+    if not schedule.steps:
         return [*lines, "Not trained: measured as it was."]
-    lines.append(_pairs(config) if config.get("labelled") else _synthesised(config))
+    side = f"{background.patch_size_px}x{background.patch_size_px} px"
+    if labelled := config.get("labelled"):
+        share = labelled.get("share")
+        part = f"; {share} of the clean images with their truth" if share is not None else ""
+        lines.append(f"Pairs of rainy and clean images: `{labelled.name}`{part}, in crops of {side}.")
+    else:
+        lists = {key: value for key, value in config.rain.items() if OmegaConf.is_list(value)}
+        bounds = ", ".join(f"{key} [{', '.join(map(str, value))}]" for key, value in lists.items())
+        lines.append(
+            f"Rain laid over N = {background.patch_count} patches of {side} from the backgrounds "
+            f"`{background.name}`; rain range `{config.rain.name}` ({bounds})."
+        )
     if config.get("unlabelled"):
         lines.append(f"Unlabelled images without truth: `{config.unlabelled.name}`.")
-    lines.append(_regime(config))
+    loss = (task.get("loss") or {}).get("_target_")
+    with_loss = f", loss {str(loss).rsplit('.', 1)[-1]}" if loss else ""
+    lines.append(
+        f"Task `{task.name}`{with_loss}: {schedule.steps:,} steps of batches of {schedule.batch_size}, learning rate "
+        f"{task.get('learning_rate', schedule.get('learning_rate'))}, precision {config.trainer.precision}, "
+        f"seed {config.seed}."
+    )
     return [*lines, *(f"Noted in training: {note}." for note in record.status.notes)]
 
 
@@ -63,63 +148,20 @@ def versions(record: CellRecord, here: Mapping[str, Any]) -> list[str]:
         record: of the cell.
         here: the environment of the export, as `describe_environment` gives it.
     """
-    trained = _named(record.environment)
+    trained, exported = (
+        [f"{name} {found}" for name, found in {"Python": it.get("python"), **it.get("packages", {})}.items() if found]
+        for it in (record.environment, here)
+    )
     lines = [f"Trained with {', '.join(trained)}."] if trained else []
     if (commit := record.environment.get("git_commit")) is not None:
         changed = ", with changes that were not committed" if record.environment.get("git_dirty") else ""
         lines.append(f"Commit {commit}{changed}.")
-    exported = [name for name in _named(here) if name not in trained]
-    return [*lines, *([f"Exported with {', '.join(exported)}."] if exported else [])]
-
-
-def _named(environment: Mapping[str, Any]) -> list[str]:
-    python = [f"Python {environment['python']}"] if environment.get("python") else []
-    packages = {name: found for name, found in environment.get("packages", {}).items() if found}
-    return [*python, *(f"{name} {found}" for name, found in packages.items())]
-
-
-def _pairs(config: DictConfig) -> str:
-    share = config.labelled.get("share")
-    part = f"; {share} of the clean images with their truth" if share is not None else ""
-    side = config.background.patch_size_px
-    return f"Pairs of rainy and clean images: `{config.labelled.name}`{part}, in crops of {side}x{side} px."
-
-
-def _synthesised(config: DictConfig) -> str:
-    background, rain = config.background, config.rain
-    bounds = ", ".join(f"{key} {_values(value)}" for key, value in rain.items() if _is_list(value))
-    return (
-        f"Rain laid over N = {background.patch_count} patches of {background.patch_size_px}x{background.patch_size_px} "
-        f"px from the backgrounds `{background.name}`; rain range `{rain.name}` ({bounds})."
-    )
-
-
-def _regime(config: DictConfig) -> str:
-    schedule, task = config.schedule, config.task
-    loss = task.get("loss")
-    with_loss = f", loss {str(loss._target_).rsplit('.', 1)[-1]}" if loss and loss.get("_target_") else ""
-    return (
-        f"Task `{task.name}`{with_loss}: {schedule.steps:,} steps of batches of {schedule.batch_size}, learning rate "
-        f"{task.get('learning_rate', schedule.get('learning_rate'))}, precision {config.trainer.precision}, "
-        f"seed {config.seed}."
-    )
-
-
-def _is_list(value: Any) -> bool:
-    return not isinstance(value, str) and hasattr(value, "__len__")
-
-
-def _values(value: Any) -> str:
-    return f"[{', '.join(map(str, value))}]"
-
-
-def _file(path: Any) -> str:
-    """The name of a file without the folders of the machine."""
-    return str(path).replace("\\", "/").rsplit("/", 1)[-1]
+    if new := [name for name in exported if name not in trained]:
+        lines.append(f"Exported with {', '.join(new)}.")
+    return lines
 
 
 _TEMPLATE = Path(__file__).parent / "templates" / "model_card.md.j2"
-_UNCHOSEN = "other"
 
 
 def model_card(model: Model, record: CellRecord | None, onnx: OnnxFile | None, license_id: str | None = None) -> str:
@@ -131,96 +173,90 @@ def model_card(model: Model, record: CellRecord | None, onnx: OnnxFile | None, l
         onnx: the ONNX file beside the card, if there is one.
         license_id: of the weights, as Hugging Face writes it ('mit', 'cc-by-nc-4.0'); None says that none was chosen.
     """
+    teacher = " (teacher)" if model.teaches else ""
+    title = f"{model.node.get('name', 'network')}{teacher}, cell {model.cell.name}" if model.cell else model.name
+    front: dict[str, Any] = {
+        **({"license": license_id} if license_id else {"license": "other", "license_name": "none-chosen"}),
+        "library_name": "slackoff",
+        "pipeline_tag": "image-to-image",
+        "tags": ["deraining", "image-restoration", "pytorch", "safetensors", *(["onnx"] if onnx else [])],
+    }
+    if record:
+        front["model-index"] = [{"name": title, "results": _index(record)}]
     made = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    paper = str(getattr(type(model.network), "paper", ""))
+    arguments = {str(key): value for key, value in OmegaConf.to_container(model.node).items()}  # type: ignore[union-attr]
     return made.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
-        front=_front(model, record, onnx, license_id),
-        title=_title(model),
+        front=yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=120),
+        title=title,
         network=type(model.network).__name__,
         parameters=sum(parameter.numel() for parameter in model.network.parameters()),
         trained=trained_on(record) if record else [],
         weights=model.weights.name if model.weights else "",
         evaluation=record.config.evaluation.name if record else "",
         protocol=record.protocol if record else "",
-        table=_table(record.test_sets) if record else "",
+        table=_table(record) if record else "",
         limits=_limits(record, license_id),
         cost=cost(record) if record else "",
         versions=versions(record, describe_environment()) if record else [],
-        arguments=_arguments(model.node),
+        arguments=", ".join(f"{key}={value!r}" for key, value in arguments.items() if key not in ("_target_", "name")),
         onnx=onnx,
-        onnx_words=_onnx_words(onnx) if onnx else "",
-        paper=paper,
+        onnx_words=onnx.describe() if onnx else "",
+        paper=str(getattr(type(model.network), "paper", "")),
     )
 
 
-def _title(model: Model) -> str:
-    teacher = " (teacher)" if model.teaches else ""
-    return f"{model.node.get('name', 'network')}{teacher}, cell {model.cell.name}" if model.cell else model.name
+def _index(record: CellRecord) -> list[dict[str, Any]]:
+    """The results as Hugging Face's `model-index` has them: the mean of each measure on each test set."""
+    evaluation = str(record.config.evaluation.name)
+    results = []
+    for name, group in record.test_sets.items():
+        means = {measure: group.level(0, measure).mean for measure in record.measures}
+        results.append(
+            {
+                "task": {"type": "image-to-image", "name": "Image deraining"},
+                "dataset": {"type": evaluation, "name": f"{evaluation}, {name}"},
+                "metrics": [
+                    {"type": measure, "name": COLUMNS[measure].label, "value": round(mean, 6)}
+                    for measure, mean in means.items()
+                    if math.isfinite(mean)
+                ],
+            }
+        )
+    return results
 
 
-def _front(model: Model, record: CellRecord | None, onnx: OnnxFile | None, license_id: str | None) -> str:
-    front: dict[str, Any] = {"license": license_id or _UNCHOSEN}
-    if license_id is None:
-        front |= {"license_name": "none-chosen"}
-    front |= {
-        "library_name": "slackoff",
-        "pipeline_tag": "image-to-image",
-        "tags": ["deraining", "image-restoration", "pytorch", "safetensors", *(["onnx"] if onnx else [])],
-    }
-    if record:
-        results = [_index_entry(test_set, str(record.config.evaluation.name)) for test_set in record.test_sets]
-        front["model-index"] = [{"name": _title(model), "results": results}]
-    return yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=120)
-
-
-def _index_entry(test_set: TestSet, evaluation: str) -> dict[str, Any]:
-    metrics = [
-        {"type": measure, "name": COLUMNS[measure].label, "value": round(found.mean, 6)}
-        for measure, found in test_set.measures.items()
-        if math.isfinite(found.mean)
-    ]
-    return {
-        "task": {"type": "image-to-image", "name": "Image deraining"},
-        "dataset": {"type": evaluation, "name": f"{evaluation}, {test_set.name}"},
-        "metrics": metrics,
-    }
-
-
-def _table(test_sets: tuple[TestSet, ...]) -> str:
-    measures = list(test_sets[0].measures)
-    head = ["test set", "images", "output", *(_heading(measure) for measure in measures)]
-    rows = [head, ["---", "---:", "---", *["---:"] * len(measures)]]
-    for found in test_sets:
-        shown = [_entry(found, measure) for measure in measures]
-        nothing = [number(found.inputs[m].mean, decimals(m)) if m in found.inputs else NO_NUMBER for m in measures]
-        rows += [[found.name, str(found.images), "network", *shown], ["", "", "untouched input", *nothing]]
+def _table(record: CellRecord) -> str:
+    """Markdown, for each test set a row of the network, '45.1 (46.2) [44.0, 46.0]': mean, oracle, interval, and one of
+    the untouched input."""
+    rows = [["test set", "images", "output"], ["---", "---:", "---"]]
+    for measure in record.measures:
+        unit = COLUMNS[measure].unit
+        rows[0].append(heading(measure) + (f", {unit}" if unit else ""))
+        rows[1].append("---:")
+    for name, group in record.test_sets.items():
+        rows += [[name, str(len(group.image_names)), "network"], ["", "", "untouched input"]]
+        for measure in record.measures:
+            interval, places = group.level(0, measure), decimals(measure)
+            text = number(interval.mean, places)
+            if measure in ORACLES:
+                text += f" ({number(group.level(0, ORACLES[measure]).mean, places)})"
+            if math.isfinite(interval.low):
+                text += f" [{number(interval.low, places)}, {number(interval.high, places)}]"
+            rows[-2].append(text)
+            untouched = number(group.level(0, INPUTS[measure]).mean, places) if measure in INPUTS else NO_NUMBER
+            rows[-1].append(untouched)
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def _heading(measure: str) -> str:
-    unit = COLUMNS[measure].unit
-    return heading(measure) + (f", {unit}" if unit else "")
-
-
-def _entry(found: TestSet, measure: str) -> str:
-    """'45.1 (46.2) [44.0, 46.0]': mean, oracle, interval."""
-    interval, places = found.measures[measure], decimals(measure)
-    text = number(interval.mean, places)
-    if measure in found.oracles:
-        text += f" ({number(found.oracles[measure].mean, places)})"
-    if math.isfinite(interval.low):
-        text += f" [{number(interval.low, places)}, {number(interval.high, places)}]"
-    return text
 
 
 def _limits(record: CellRecord | None, license_id: str | None) -> list[str]:
     lines = []
     if record:
-        for found in record.test_sets:
-            lines += _limits_on(found)
-        names = ", ".join(f"`{found.name}`" for found in record.test_sets)
+        psnr = next(measure for measure in record.measures if measure.startswith("psnr"))
+        for name, group in record.test_sets.items():
+            lines += [f"`{name}`: {limit}" for limit in _limits_on(group, psnr)]
+        names = ", ".join(f"`{name}`" for name in record.test_sets)
         lines.append(f"Tested on {names} alone. What it does to any other rain, real rain too, was not measured.")
         lines.append(
             f"One training run (seed {record.config.get('seed')}). The intervals are over test images and say nothing "
@@ -236,57 +272,24 @@ def _limits(record: CellRecord | None, license_id: str | None) -> list[str]:
     return lines
 
 
-def _limits_on(found: TestSet) -> list[str]:
-    lines = []
-    damage = found.measures["e_b"]
+def _limits_on(group: Group, psnr: str) -> Iterator[str]:
+    damage, share = group.level(0, "e_b"), group.level(0, "removal_share")
+    gain = difference_interval(group.table(0, psnr), group.table(0, INPUTS[psnr]), group.sources)
     if math.isfinite(damage.mean):
-        words = amount(damage, "e_b", first=True)
-        lines.append(f"`{found.name}`: pixels without rain end up {words} away from the true background (E_B).")
-    share = found.measures["removal_share"]
+        yield f"pixels without rain end up {amount(damage, 'e_b', first=True)} away from the true background (E_B)."
     if math.isfinite(share.mean):
-        lines.append(
-            f"`{found.name}`: it takes out a share of {amount(share, 'removal_share', first=True)} of the rain."
-        )
-    psnr = next((measure for measure in found.gains if measure.startswith("psnr")), None)
-    if psnr and math.isfinite(found.gains[psnr].mean):
-        lines.append(f"`{found.name}`: {_compared(found, psnr)}")
-    return lines
-
-
-def _compared(found: TestSet, psnr: str) -> str:
-    gain = found.gains[psnr]
+        yield f"it takes out a share of {amount(share, 'removal_share', first=True)} of the rain."
     words = amount(gain, psnr, first=True)
     if gain.sign > 0:
-        return f"the output's PSNR is above that of the untouched input by {words}."
-    if gain.sign < 0:
-        return f"it does harm. The output's PSNR differs from that of the untouched input by {words}."
-    return f"no clear gain in PSNR over the untouched input: {words}."
-
-
-def _arguments(node: DictConfig) -> str:
-    values = {str(key): value for key, value in OmegaConf.to_container(node).items()}  # type: ignore[union-attr]
-    return ", ".join(f"{key}={value!r}" for key, value in values.items() if key not in ("_target_", "name"))
-
-
-def _onnx_words(onnx: OnnxFile) -> str:
-    size = f"images of {onnx.size[0]}x{onnx.size[1]} px (height x width) only" if onnx.size else "any size and batch"
-    return (
-        f"opset {onnx.opset}, {onnx.bytes / 1e6:.1f} MB, {size}; at most {onnx.difference:.1e} from PyTorch's output "
-        "in [0, 1], over several sizes"
-    )
+        yield f"the output's PSNR is above that of the untouched input by {words}."
+    elif gain.sign < 0:
+        yield f"it does harm. The output's PSNR differs from that of the untouched input by {words}."
+    elif math.isfinite(gain.mean):
+        yield f"no clear gain in PSNR over the untouched input: {words}."
 
 
 WEIGHTS, CARD, CONFIG, ONNX = "model.safetensors", "README.md", "config.yaml", "model.onnx"
 """What an export folder holds; nothing else is written there, and nothing else is replaced."""
-
-
-@dataclass(frozen=True)
-class Exported:
-    """What was written. `onnx` is None where none was asked for or none could be made; then `refusal` says why."""
-
-    folder: Path
-    onnx: OnnxFile | None
-    refusal: str = ""
 
 
 def export(
@@ -296,7 +299,7 @@ def export(
     size: tuple[int, int] | None = None,
     overwrite: bool = False,
     license_id: str | None = None,
-) -> Exported:
+) -> tuple[OnnxFile | None, str]:
     """Write a network for other people; the folder appears whole or not at all.
 
     Args:
@@ -307,6 +310,9 @@ def export(
         overwrite: replace what an earlier export wrote there.
         license_id: of the weights, see `model_card`.
 
+    Returns:
+        The ONNX file, None where none was asked for or none could be made, and in the latter case why.
+
     Raises:
         SlackoffError: there are no weights, the folder has something in it, the record is damaged, or the extra for
             ONNX is missing.
@@ -314,12 +320,22 @@ def export(
     """
     if isinstance(model.network, PerImageMethod):
         raise SlackoffError(f"{model.name} has no weights to export: derain photos with it instead")
-    _check_target(folder, overwrite)
+    if folder.exists() and not folder.is_dir():
+        raise SlackoffError(f"-o {folder} is a file: give a folder")
+    there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if foreign := [name for name in there if name not in (WEIGHTS, CARD, CONFIG, ONNX)]:
+        raise SlackoffError(f"{folder} holds {foreign[0]}, which no export wrote: give a folder of its own with -o")
+    if there and not overwrite:
+        raise SlackoffError(f"{folder} holds an export already: give another folder with -o, or --overwrite")
     if with_onnx:
         require_onnx()
     record = read_record(model.cell, model.teaches) if model.cell else None
     with _in_place_of(folder) as partial:
-        _write_weights(model, partial / WEIGHTS)
+        tensors = {key: value.detach().cpu().contiguous() for key, value in model.network.state_dict().items()}
+        metadata = {"format": "pt", NETWORK: json.dumps(OmegaConf.to_container(model.node, resolve=True))}
+        if model.cell:
+            metadata[CELL] = model.cell.name
+        write_bytes(partial / WEIGHTS, save(tensors, metadata))
         write_text(partial / CONFIG, OmegaConf.to_yaml(record.config if record else {"network": model.node}))
         onnx, refusal = None, ""
         if with_onnx:
@@ -328,25 +344,7 @@ def export(
             except OnnxError as error:
                 refusal = str(error)
         write_text(partial / CARD, model_card(model, record, onnx, license_id))
-    return Exported(folder, onnx, refusal)
-
-
-def _write_weights(model: Model, path: Path) -> None:
-    tensors = {key: value.detach().cpu().contiguous() for key, value in model.network.state_dict().items()}
-    metadata = {"format": "pt", NETWORK: json.dumps(OmegaConf.to_container(model.node, resolve=True))}
-    if model.cell:
-        metadata[CELL] = model.cell.name
-    write_bytes(path, save(tensors, metadata))
-
-
-def _check_target(folder: Path, overwrite: bool) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise SlackoffError(f"-o {folder} is a file: give a folder")
-    there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    if foreign := [name for name in there if name not in (WEIGHTS, CARD, CONFIG, ONNX)]:
-        raise SlackoffError(f"{folder} holds {foreign[0]}, which no export wrote: give a folder of its own with -o")
-    if there and not overwrite:
-        raise SlackoffError(f"{folder} holds an export already: give another folder with -o, or --overwrite")
+    return onnx, refusal
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Pages of Gradio that are for this machine alone: nothing is loaded from the internet and nothing is reported."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -54,3 +55,9 @@ def serve(gradio: Any, make_page: Callable[[Path], Any], port: int, style: str, 
             raise SlackoffError(f"Port {port} of this machine is taken: give another one with --port.") from error
         print(f"Open {address} in a browser; {words}", flush=True)
         page.block_thread()
+
+
+def told(gradio: Any, shown: str, in_full: str = "") -> Exception:
+    """The error that shows a sentence on the page; the person who runs it reads that, or more, on standard error."""
+    print(f"error: {in_full or shown}", file=sys.stderr, flush=True)
+    return gradio.Error(shown, print_exception=False)  # type: ignore[no-any-return]

@@ -1,31 +1,21 @@
-"""A network or method, ready for photos: from the record of a cell, from a file, or without training.
-
-With it comes what the record of the cell says of the network: the facts of a model card.
-"""
+"""A network or method, ready for photos: from the record of a cell, from a file, or without training."""
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
-import pyarrow as pa
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from safetensors import SafetensorError, safe_open
 from torch import nn
 from yaml import YAMLError
 
-from slackoff.analysis.groups import Group
-from slackoff.analysis.statistics import Interval, difference_interval
-from slackoff.analysis.tables import INPUTS, ORACLES, shown_measures
 from slackoff.config.build import build
 from slackoff.config.presets import check_presets, compose_preset
 from slackoff.errors import SlackoffError
-from slackoff.metrics.protocol import Protocol
 from slackoff.networks.interfaces import PerImageMethod
 from slackoff.networks.weights import fitted, named_as_ours, read_tensors
-from slackoff.record.status import Status, read_status
+from slackoff.record.status import read_status
 
 NETWORK = "slackoff.network"
 """The key in the metadata of an exported file under which the network's config stands, as JSON."""
@@ -94,10 +84,17 @@ def from_cell(identity: str, runs: Path, teacher: bool = False) -> Model:
     weights = folder / (TEACHER if teacher else "network.safetensors")
     if teacher and not weights.exists():
         raise SlackoffError(f"The cell {folder.name} under {runs} has no teacher: leave out --teacher")
-    node = _recorded_network(folder / "config.yaml")
+    path, cure = folder / "config.yaml", "run the command of its study again, which writes it anew"
+    try:
+        config = OmegaConf.load(path)
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
+        raise SlackoffError(f"{path} cannot be read ({' '.join(str(error).split())}): {cure}") from error
+    node = config.get("network") if isinstance(config, DictConfig) else None
+    if not isinstance(node, DictConfig):
+        raise SlackoffError(f"{path} names no network: {cure}")
     label = ", ".join(f"{key} {value}" for key, value in status.label.items() if value not in ("", None))
     name = f"cell {folder.name}{', teacher' if teacher else ''}{f' ({label})' if label else ''}"
-    return Model(_filled(node, weights, folder / "config.yaml"), node, name, weights, folder)
+    return Model(_filled(node, weights, path), node, name, weights, folder)
 
 
 def from_file(path: Path, preset: str | None = None) -> Model:
@@ -115,7 +112,18 @@ def from_file(path: Path, preset: str | None = None) -> Model:
         node = compose_preset(preset)
     else:
         read_tensors(path)  # what is no weight file is refused by its own sentence
-        node = _named_inside(path)
+        metadata = _metadata(path)
+        if NETWORK not in metadata:
+            raise SlackoffError(
+                f"{path} does not say which network it holds: name its preset with --network; "
+                "python -m slackoff networks lists them"
+            )
+        try:
+            node = OmegaConf.create(dict(json.loads(metadata[NETWORK])))
+        except (ValueError, TypeError):
+            raise SlackoffError(
+                f"{path}: {NETWORK} in its metadata is damaged: name its preset with --network"
+            ) from None
     return Model(_filled(node, path, path), node, path.stem, path)
 
 
@@ -140,31 +148,16 @@ def from_preset(preset: str) -> Model:
 
 def _folder(identity: str, runs: Path) -> Path:
     """The folder of the one cell whose id begins like that."""
-    cells = runs / "cells"
-    found = sorted(path.parent for path in cells.glob("*/status.json") if path.parent.name.startswith(identity))
-    if identity and (cells / identity) in found:
-        return cells / identity
-    if len(found) == 1 and identity:
+    cells = [path.parent for path in (runs / "cells").glob("*/status.json")]
+    found = sorted(folder for folder in cells if identity and folder.name.startswith(identity))
+    if found and (len(found) == 1 or found[0].name == identity):  # what is all of an id comes before longer ones
         return found[0]
-    if found and identity:
+    if found:
         some = ", ".join(path.name for path in found[:3]) + (", ..." if len(found) > 3 else "")
         raise SlackoffError(f"{len(found)} cells under {runs} begin with '{identity}' ({some}): give more of the id")
     raise SlackoffError(
         f"There is no cell '{identity}' under {runs}: python -m slackoff status --runs {runs} lists them"
     )
-
-
-def _recorded_network(path: Path) -> DictConfig:
-    cure = "run the command of its study again, which writes it anew"
-    try:
-        config = OmegaConf.load(path)
-    except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
-        raise SlackoffError(f"{path} cannot be read ({' '.join(str(error).split())}): {cure}") from error
-    if not isinstance(config, DictConfig) or not isinstance(config.get("network"), DictConfig):
-        raise SlackoffError(f"{path} names no network: {cure}")
-    node = config.network
-    assert isinstance(node, DictConfig)
-    return node
 
 
 def _metadata(path: Path) -> dict[str, str]:
@@ -178,22 +171,6 @@ def _metadata(path: Path) -> dict[str, str]:
         raise SlackoffError(f"{path} cannot be read ({error}): give an undamaged file") from error
 
 
-def _named_inside(path: Path) -> DictConfig:
-    metadata = _metadata(path)
-    if NETWORK not in metadata:
-        raise SlackoffError(
-            f"{path} does not say which network it holds: name its preset with --network; "
-            "python -m slackoff networks lists them"
-        )
-    try:
-        content: Any = json.loads(metadata[NETWORK])
-    except ValueError:
-        content = None
-    if not isinstance(content, dict):
-        raise SlackoffError(f"{path}: {NETWORK} in its metadata is damaged: name its preset with --network")
-    return OmegaConf.create(content)
-
-
 def _filled(node: DictConfig, weights: Path, named: Path) -> nn.Module:
     """The network of a config, which the file `named` gave, with the weights of a file."""
     try:
@@ -205,99 +182,3 @@ def _filled(node: DictConfig, weights: Path, named: Path) -> nn.Module:
     tensors = named_as_ours(type(network).__name__, read_tensors(weights), network.state_dict())
     network.load_state_dict(fitted(network, tensors, str(weights)))
     return network.float().eval().requires_grad_(False)
-
-
-_CELL = "cell"
-
-
-@dataclass(frozen=True)
-class TestSet:
-    """The results on one test set.
-
-    - `images`: how many it has.
-    - `measures`: mean with 95 % interval by column, in the order of a study's table.
-    - `oracles`: what the background itself has, for E_R and the removal share; NaN where it was not recorded.
-    - `inputs`: what the untouched rainy images have, for PSNR and SSIM.
-    - `gains`: by how much it is better than they are, for PSNR and SSIM, paired over the images.
-    """
-
-    __test__ = False  # for pytest, which takes the name for one of its own
-
-    name: str
-    images: int
-    measures: dict[str, Interval]
-    oracles: dict[str, Interval]
-    inputs: dict[str, Interval]
-    gains: dict[str, Interval]
-
-
-@dataclass(frozen=True)
-class CellRecord:
-    """`config.yaml`, `status.json`, `environment.json` and the results of a cell.
-
-    `protocol` is one line with the name; `environment` is empty where the record has none.
-    """
-
-    folder: Path
-    config: DictConfig
-    status: Status
-    protocol: str
-    test_sets: tuple[TestSet, ...]
-    environment: dict[str, Any] = field(default_factory=dict)
-
-
-def read_record(folder: Path, teacher: bool = False) -> CellRecord:
-    """The record of a cell that is done; nothing of it is changed.
-
-    Args:
-        folder: of the cell.
-        teacher: the results of the moving average that taught it, in the place of its own.
-
-    Raises:
-        SlackoffError: a file of it is missing or damaged.
-    """
-    status = read_status(folder)
-    if status is None:
-        raise _damaged(folder / "status.json", "it is missing")
-    path = folder / "config.yaml"
-    try:
-        config = OmegaConf.load(path)
-        assert isinstance(config, DictConfig)
-        protocol = build(config.evaluation.protocol, "evaluation.protocol")
-        assert isinstance(protocol, Protocol)
-        path = folder / ("images_teacher.parquet" if teacher else "images.parquet")
-        test_sets = _test_sets(pd.read_parquet(path))
-        path = folder / "environment.json"
-        environment = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except (OSError, ValueError, KeyError, AttributeError, AssertionError, pa.ArrowException) as error:
-        raise _damaged(path, " ".join(str(error).split()) or type(error).__name__) from error
-    named = replace(protocol, name=str(config.evaluation.protocol.get("name", protocol.name)))
-    return CellRecord(folder, config, status, named.describe(), test_sets, environment)
-
-
-def _test_sets(images: pd.DataFrame) -> tuple[TestSet, ...]:
-    shown = shown_measures(images)
-    return tuple(_test_set(str(name), rows, shown) for name, rows in images.groupby("test_set", sort=False))
-
-
-def _test_set(name: str, rows: pd.DataFrame, shown: list[str]) -> TestSet:
-    """By the statistics of a study's tables: a group of one cell."""
-    rows = rows.assign(**{_CELL: 0}).reset_index(drop=True)
-    group = Group(_CELL, {}, pd.DataFrame({_CELL: [0]}), rows)
-    inputs = [measure for measure in shown if measure in INPUTS]
-    return TestSet(
-        name,
-        rows["image"].nunique(),
-        {measure: group.level(0, measure) for measure in shown},
-        {measure: group.level(0, ORACLES[measure]) for measure in shown if measure in ORACLES},
-        {measure: group.level(0, INPUTS[measure]) for measure in inputs},
-        {measure: _gain(group, measure) for measure in inputs},
-    )
-
-
-def _gain(group: Group, measure: str) -> Interval:
-    return difference_interval(group.table(0, measure), group.table(0, INPUTS[measure]), group.sources)
-
-
-def _damaged(path: Path, why: str) -> SlackoffError:
-    return SlackoffError(f"{path} cannot be read ({why}): run the command of its study again, which makes it anew")

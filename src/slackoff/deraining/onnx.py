@@ -2,11 +2,10 @@
 
 import io
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,17 +17,27 @@ from slackoff.errors import SlackoffError
 INPUT, OUTPUT = "rainy", "derained"
 """What the file calls its one input and its one output: float32, (batch, 3, height, width)."""
 
+Sizes = Sequence[tuple[int, int]]
+
 OPSET = 20
 TOLERANCE = 1e-4
 SIZES = ((16, 16), (33, 47), (50, 31), (64, 96), (101, 77))
 """Heights and widths at which outputs are compared, odd ones and others that 16 does not divide among them."""
 
-_BATCHES = (1, 3)
 _TRACED = (2, 3, 52, 68)  # of the input that the exporter is shown; none of these numbers gets into a dynamic file
 
 
 class OnnxError(SlackoffError):
-    """A network that cannot be had as ONNX; no file of it is left."""
+    """A network that cannot be had as ONNX; no file of it is left.
+
+    Args:
+        network: the one.
+        why: what is wrong with its file, as the end of a sentence.
+    """
+
+    def __init__(self, network: nn.Module, why: str) -> None:
+        kind = type(network).__name__
+        super().__init__(f"No ONNX file was left: that of {kind} {why}; --size HEIGHT WIDTH tries one size only")
 
 
 @dataclass(frozen=True)
@@ -46,12 +55,18 @@ class OnnxFile:
     bytes: int
     difference: float
 
+    def describe(self) -> str:
+        """Version, size and precision of the file in a few words."""
+        height, width = self.size or (0, 0)
+        sizes = f"images of {height}x{width} px (height x width) only" if self.size else "any size and batch"
+        return (
+            f"opset {self.opset}, {self.bytes / 1e6:.1f} MB, {sizes}; at most {self.difference:.1e} from PyTorch's "
+            "output in [0, 1], over several sizes"
+        )
+
 
 def require_onnx() -> None:
-    """
-    Raises:
-        SlackoffError: a library of the extra `export` is not installed.
-    """
+    """Raises SlackoffError where a library of the extra `export` is not installed."""
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
@@ -89,7 +104,7 @@ def write_onnx(network: nn.Module, path: Path, size: tuple[int, int] | None = No
     return OnnxFile(size, OPSET, path.stat().st_size, difference)
 
 
-def largest_difference(network: nn.Module, path: Path, sizes: Any = SIZES) -> float:
+def largest_difference(network: nn.Module, path: Path, sizes: Sizes = SIZES) -> float:
     """The largest absolute difference between a network and an ONNX file, over sizes, batches and kinds of images.
 
     In units in which an image is [0, 1]; where an output leaves that range, as an untrained network's may, in units of
@@ -107,18 +122,19 @@ def largest_difference(network: nn.Module, path: Path, sizes: Any = SIZES) -> fl
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         for images in _trial_images(sizes):
             (found,) = session.run([OUTPUT], {INPUT: images})
-            expected = _derained(network, images)
+            with torch.inference_mode():
+                expected = network(torch.from_numpy(images)).numpy()
             if found.shape != expected.shape or not np.isfinite(found).all():
-                raise OnnxError(_refusal(network, f"gives {found.shape} for {images.shape}, or numbers not finite"))
+                raise OnnxError(network, f"gives {found.shape} for {images.shape}, or numbers not finite")
             off = float(np.abs(found - expected).max()) / max(1.0, float(np.abs(expected).max()))
             if off > TOLERANCE:
                 where = f"{images.shape[-2]}x{images.shape[-1]} pixels"
-                raise OnnxError(_refusal(network, f"differs from PyTorch by {off:.1e} at {where}"))
+                raise OnnxError(network, f"differs from PyTorch by {off:.1e} at {where}")
             worst = max(worst, off)
     except OnnxError:
         raise
     except Exception as error:  # onnxruntime has a dozen kinds, which have no base but this
-        raise OnnxError(_refusal(network, f"is not run by onnxruntime ({_first_line(error)})")) from error
+        raise OnnxError(network, f"is not run by onnxruntime ({_first_line(error)})") from error
     return worst
 
 
@@ -126,7 +142,8 @@ def _export(network: nn.Module, path: Path, size: tuple[int, int] | None) -> Non
     dynamic = {0: "batch"} if size else {0: "batch", 2: "height", 3: "width"}
     traced = torch.rand(*_TRACED[:2], *(size or _TRACED[2:]))
     try:
-        with _silence():
+        # what the exporter tells of its steps is for its own developers
+        with warnings.catch_warnings(action="ignore"), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             program = torch.onnx.export(
                 network,
                 (traced,),
@@ -138,56 +155,27 @@ def _export(network: nn.Module, path: Path, size: tuple[int, int] | None) -> Non
                 dynamic_shapes=(dynamic,),
             )
             assert program is not None
-            _strip_source_paths(program.model)
+            graph = program.model.graph
+            nodes = list(graph.all_nodes())
+            outputs = (value for node in nodes for value in node.outputs)
+            for named in (program.model, graph, *nodes, *outputs, *graph.inputs, *graph.initializers.values()):
+                named.metadata_props.clear()  # the lines of code that it came from, with the folders of this machine
             program.save(path, external_data=False)
     except Exception as error:  # whatever a tracer, a converter and an optimiser may raise
         cause = _first_line(error.__cause__ or error)
-        raise OnnxError(_refusal(network, f"cannot be made by PyTorch's exporter ({cause})")) from error
+        raise OnnxError(network, f"cannot be made by PyTorch's exporter ({cause})") from error
 
 
-def _strip_source_paths(model: Any) -> None:
-    """The exporter notes for each operator the lines of code that it came from, with the folders of this machine."""
-    for node in model.graph.all_nodes():
-        node.metadata_props.clear()
-        for value in node.outputs:
-            value.metadata_props.clear()
-    for value in (*model.graph.inputs, *model.graph.initializers.values()):
-        value.metadata_props.clear()
-    model.graph.metadata_props.clear()
-    model.metadata_props.clear()
-
-
-def _trial_images(sizes: Any) -> Iterator[NDArray[np.float32]]:
+def _trial_images(sizes: Sizes) -> Iterator[NDArray[np.float32]]:
+    """Noise in batches of 1 and 3, then black, white, a slope and a board of 5 pixels, at each size."""
     generator = np.random.default_rng(0)
     for height, width in sizes:
-        for batch in _BATCHES:
+        for batch in (1, 3):
             yield generator.random((batch, 3, height, width), dtype=np.float32)
-        yield _structured(height, width)
-
-
-def _structured(height: int, width: int) -> NDArray[np.float32]:
-    """Black, white, a slope, and a board of 5 pixels: (4, 3, H, W)."""
-    y, x = np.mgrid[:height, :width].astype(np.float32)
-    slope = (y + x) / max(height + width - 2, 1)
-    board = (y // 5 + x // 5) % 2
-    planes = np.stack([0 * slope, 0 * slope + 1, slope, board])
-    return np.repeat(planes[:, None], 3, axis=1).astype(np.float32)
-
-
-@torch.inference_mode()
-def _derained(network: nn.Module, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(network(torch.from_numpy(images)).numpy())
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """What the exporter tells of its steps is for its own developers."""
-    with warnings.catch_warnings(action="ignore"), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        yield
-
-
-def _refusal(network: nn.Module, why: str) -> str:
-    return f"No ONNX file was left: that of {type(network).__name__} {why}; --size HEIGHT WIDTH tries one size only"
+        y, x = np.mgrid[:height, :width].astype(np.float32)
+        slope = (y + x) / max(height + width - 2, 1)
+        planes = np.stack([0 * slope, 0 * slope + 1, slope, (y // 5 + x // 5) % 2])
+        yield np.repeat(planes[:, None], 3, axis=1).astype(np.float32)
 
 
 def _first_line(error: BaseException) -> str:

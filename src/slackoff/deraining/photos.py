@@ -7,7 +7,7 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
@@ -185,13 +185,8 @@ def _plain(image: Image.Image, path: Path) -> Image.Image:
         return Image.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8))
     if image.mode not in (*_GREY_MODES, *_COLOUR_MODES):
         raise SlackoffError(f"{path} is stored as {image.mode}, not as RGB or grey: convert it to 8-bit RGB.")
-    if image.has_transparency_data:
-        return image.convert("LA" if image.mode in _GREY_MODES else "RGBA")
-    return image.convert("L" if image.mode in _GREY_MODES else "RGB")
-
-
-KEEP = "keep"
-_ENDINGS = {"png": ".png", "jpg": ".jpg"}
+    kind = "L" if image.mode in _GREY_MODES else "RGB"
+    return image.convert(kind + "A" * image.has_transparency_data)
 
 
 @dataclass(frozen=True)
@@ -210,7 +205,7 @@ class Plan:
     failures: list[str] = field(default_factory=list)
 
 
-def plan_jobs(inputs: Sequence[Path], out: Path, ending: str = KEEP, left_out: Sequence[Path] = ()) -> Plan:
+def plan_jobs(inputs: Sequence[Path], out: Path, ending: str = "keep", left_out: Sequence[Path] = ()) -> Plan:
     """Decide what is written where.
 
     A photo goes to OUT under its name, a folder's photos under their path in that folder; for a single photo OUT may be
@@ -230,31 +225,37 @@ def plan_jobs(inputs: Sequence[Path], out: Path, ending: str = KEEP, left_out: S
     for path in inputs:
         if not path.exists() and not path.is_symlink():
             raise SlackoffError(f"{path} is not there: give photos or folders of photos")
-    if len(inputs) == 1 and not inputs[0].is_dir() and out.suffix.lower() in FORMATS and not out.is_dir():
-        jobs = [Job(inputs[0], out)]
-        if ending != KEEP and FORMATS[out.suffix.lower()] != FORMATS[_ENDINGS[ending]]:
-            raise SlackoffError(f"-o {out} and --format {ending} contradict each other: leave out --format")
-        _check(jobs)
-        return Plan(jobs)
-    if out.exists() and not out.is_dir():
-        raise SlackoffError(f"-o {out} is a file: name a folder for the results")
-    hidden = {path.resolve() for path in (out, *left_out)}
     failures: list[str] = []
-    jobs = []
-    for path in inputs:
-        if path.is_dir():
-            if path.resolve() == out.resolve():
+    if len(inputs) == 1 and not inputs[0].is_dir() and out.suffix.lower() in FORMATS and not out.is_dir():
+        if ending != "keep" and FORMATS[out.suffix.lower()] != FORMATS[f".{ending}"]:
+            raise SlackoffError(f"-o {out} and --format {ending} contradict each other: leave out --format")
+        jobs = [Job(inputs[0], out)]
+    elif out.exists() and not out.is_dir():
+        raise SlackoffError(f"-o {out} is a file: name a folder for the results")
+    else:
+        hidden = {path.resolve() for path in (out, *left_out)}
+        jobs = []
+        for path in inputs:
+            if path.is_dir() and path.resolve() == out.resolve():
                 raise SlackoffError(f"-o {out} is the input itself: name another folder, photos are never overwritten")
-            names = sorted(_walk(path, "", set(), hidden, failures), key=natural)
-            jobs += [Job(path / name, _renamed(out / name, ending)) for name in names]
-        else:
-            jobs.append(Job(path, _renamed(out / path.name, ending)))
+            names = sorted(_walk(path, "", set(), hidden, failures), key=natural) if path.is_dir() else [path.name]
+            root = path if path.is_dir() else path.parent
+            jobs += [Job(root / name, _renamed(out / name, ending)) for name in names]
     if not jobs and not failures:
         raise SlackoffError(
             f"{', '.join(map(str, inputs))}: there is no photo; files that end in {', '.join(FORMATS)} are taken"
         )
     jobs = list(dict.fromkeys(jobs))  # a photo that was named twice
-    _check(jobs)
+    sources, taken = {job.source.resolve() for job in jobs}, dict[Path, Path]()
+    for job in jobs:
+        target = job.target.resolve()
+        if target in sources:
+            raise SlackoffError(f"{job.target} is an input: name another -o, photos are never overwritten")
+        if target in taken:
+            raise SlackoffError(
+                f"{taken[target]} and {job.source} would both be written to {job.target}: give them an -o each"
+            )
+        taken[target] = job.source
     return Plan(jobs, failures)
 
 
@@ -286,27 +287,12 @@ def _walk(
 
 
 def _renamed(target: Path, ending: str) -> Path:
-    if ending != KEEP:
-        known = target.suffix.lower() in FORMATS
-        if known and FORMATS[target.suffix.lower()] == FORMATS[_ENDINGS[ending]]:
-            return target
-        return target.with_name((target.stem if known else target.name) + _ENDINGS[ending])
-    return target if target.suffix.lower() in FORMATS else target.with_name(target.name + ".png")
-
-
-def _check(jobs: Sequence[Job]) -> None:
-    """Refuse results of one name, and those in the place of an input."""
-    sources = {job.source.resolve(): job.source for job in jobs}
-    taken: dict[Path, Path] = {}
-    for job in jobs:
-        target = job.target.resolve()
-        if target in sources:
-            raise SlackoffError(f"{job.target} is an input: name another -o, photos are never overwritten")
-        if target in taken:
-            raise SlackoffError(
-                f"{taken[target]} and {job.source} would both be written to {job.target}: give them an -o each"
-            )
-        taken[target] = job.source
+    kind = FORMATS.get(target.suffix.lower())
+    if ending == "keep":
+        return target if kind else target.with_name(target.name + ".png")
+    if kind == FORMATS[f".{ending}"]:
+        return target
+    return target.with_name(f"{target.stem if kind else target.name}.{ending}")
 
 
 @dataclass
@@ -345,54 +331,46 @@ def derain_jobs(model: Model, plan: Plan, tiling: Tiling, overwrite: bool, conso
     """
     outcome = Outcome()
     start = time.monotonic()
-    with _progress(console) as progress:
-        tell = partial(_tell, progress)
+    done = TextColumn("{task.completed:.1f} of {task.total:.0f}")
+    columns = (BarColumn(), done, _Rate(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+
+        def tell(sentence: str) -> None:  # on standard error, above the bar
+            if console.is_terminal:
+                progress.console.print(sentence, soft_wrap=True, markup=False, highlight=False)
+            else:
+                print(sentence, file=sys.stderr)
+
+        def fail(sentence: str) -> None:
+            outcome.failures.append(sentence)
+            tell(f"error: {sentence}")
+
         for sentence in plan.failures:
-            _fail(outcome, sentence, tell)
+            fail(sentence)
         todo: list[Job] = []
         for job in plan.jobs:
             (todo if overwrite or not job.target.is_file() else outcome.kept).append(job)
         bar = progress.add_task("derain", total=len(todo))
         for number, job in enumerate(todo):
             try:
-                notes = _derain(model, job, tiling, partial(progress.advance, bar))
+                photo = read_photo(job.source)
+                derained = derain_array(model, photo.pixels, tiling, partial(progress.advance, bar))
+                write_photo(photo, derained, job.target, provenance(model))
             except SlackoffError as error:
-                _fail(outcome, str(error), tell)
+                fail(str(error))
             except OSError as error:
-                _fail(outcome, f"{error.filename or job.target} cannot be used ({error.strerror or error})", tell)
+                fail(f"{error.filename or job.target} cannot be used ({error.strerror or error})")
             except RuntimeError as error:  # the memory of a GPU, or of the machine, does not do
+                why = " ".join(str(error).split())[:200] or type(error).__name__
                 smaller = "photo" if isinstance(model.network, PerImageMethod) else "--tile"
-                _fail(outcome, f"{job.source} cannot be derained ({_short(error)}): try a smaller {smaller}", tell)
+                fail(f"{job.source} cannot be derained ({why}): try a smaller {smaller}")
             else:
                 outcome.done.append(job)
-                for note in notes:
+                for note in photo.notes:
                     tell(f"{job.source}: {note}")
             progress.update(bar, completed=number + 1)
     outcome.seconds = time.monotonic() - start
     return outcome
-
-
-def _derain(model: Model, job: Job, tiling: Tiling, advance: Callable[[float], object]) -> tuple[str, ...]:
-    photo = read_photo(job.source)
-    write_photo(photo, derain_array(model, photo.pixels, tiling, advance), job.target, provenance(model))
-    return photo.notes
-
-
-def _fail(outcome: Outcome, sentence: str, tell: Callable[[str], None]) -> None:
-    outcome.failures.append(sentence)
-    tell(f"error: {sentence}")
-
-
-def _tell(progress: Progress, sentence: str) -> None:
-    """Print a sentence on standard error, above the bar."""
-    if progress.console.is_terminal:
-        progress.console.print(sentence, soft_wrap=True, markup=False, highlight=False)
-    else:
-        print(sentence, file=sys.stderr)
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 class _Rate(ProgressColumn):
@@ -405,40 +383,33 @@ class _Rate(ProgressColumn):
         return Text(f"{speed:.1f} images/s" if speed >= 1 else f"{1 / speed:.1f} s/image")
 
 
-def _progress(console: Console) -> Progress:
-    done = TextColumn("{task.completed:.1f} of {task.total:.0f}")
-    return Progress(BarColumn(), done, _Rate(), TimeRemainingColumn(), console=console, transient=True)
-
-
 MOST = 12
 """Pairs on a sheet: the first ones."""
 
 SIDE_PX = 300
-_COLUMNS, _ONE_COLUMN = 2, 3
 _GAP_PX, _LINE_PX, _FONT_PX = 8, 18, 13
 _PAPER, _INK = (255, 255, 255), (60, 60, 60)
 
 
-def write_sheet(jobs: Sequence[Job], path: Path) -> int:
+def write_sheet(jobs: Sequence[Job], path: Path) -> None:
     """Draw the first `MOST` photos with their results and write the sheet whole, as PNG.
 
     Each pair is two thumbnails of at most 300 px a side, "rainy" and "derained", under the name of the photo.
 
-    Returns:
-        How many pairs are on it.
+    Args:
+        jobs: at least one, done.
+        path: the file; its folder is made.
 
     Raises:
         SlackoffError: a photo cannot be read any more.
         OSError: the sheet cannot be written.
     """
     pairs = [_pair(job) for job in jobs[:MOST]]
-    if not pairs:
-        raise SlackoffError(f"{path}: there is nothing to show, as no photo was derained")
-    columns = _COLUMNS if len(pairs) > _ONE_COLUMN else 1
+    columns = 2 if len(pairs) > 3 else 1
     rows = [pairs[i : i + columns] for i in range(0, len(pairs), columns)]
     heights = [max(pair.height for pair in row) for row in rows]
-    width = len(rows[0]) * (pairs[0].width + 2 * _GAP_PX) - _GAP_PX
-    sheet = Image.new("RGB", (width + _GAP_PX, sum(heights) + _GAP_PX * (len(rows) + 1)), _PAPER)
+    width = columns * (pairs[0].width + 2 * _GAP_PX)
+    sheet = Image.new("RGB", (width, sum(heights) + _GAP_PX * (len(rows) + 1)), _PAPER)
     top = _GAP_PX
     for row, height in zip(rows, heights, strict=True):
         for column, pair in enumerate(row):
@@ -446,7 +417,6 @@ def write_sheet(jobs: Sequence[Job], path: Path) -> int:
         top += height + _GAP_PX
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, lambda partial: sheet.save(partial, "PNG", optimize=True))
-    return len(pairs)
 
 
 def _pair(job: Job) -> Image.Image:

@@ -60,19 +60,13 @@ class _LiveBytes(TorchDispatchMode):
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(result):
-            if isinstance(tensor, Tensor):
-                self._hold(tensor.untyped_storage())
+            storage = tensor.untyped_storage() if isinstance(tensor, Tensor) else None
+            if storage is not None and storage._cdata not in self._held:  # several tensors may look at one storage
+                self._held[storage._cdata] = storage.nbytes()
+                self.now += storage.nbytes()
+                self.most = max(self.most, self.now)
+                weakref.finalize(storage, self._drop, storage._cdata)
         return result
-
-    def _hold(self, storage: torch.UntypedStorage) -> None:
-        """Several tensors can look at one storage: it counts once."""
-        key = storage._cdata
-        if key in self._held:
-            return
-        self._held[key] = storage.nbytes()
-        self.now += storage.nbytes()
-        self.most = max(self.most, self.now)
-        weakref.finalize(storage, self._drop, key)
 
     def _drop(self, key: int) -> None:
         self.now -= self._held.pop(key)
@@ -120,14 +114,6 @@ class Tiling:
             )
 
 
-@dataclass(frozen=True)
-class Span:
-    """A tile along one axis: the pixels from `start` up to `stop`, without it."""
-
-    start: int
-    stop: int
-
-
 def choose_tiling(network: nn.Module, overlap: int = OVERLAP_PX, budget: float = BUDGET_BYTES) -> Tiling:
     """The largest tiles whose tensors fit into a number of bytes.
 
@@ -144,20 +130,20 @@ def choose_tiling(network: nn.Module, overlap: int = OVERLAP_PX, budget: float =
     return Tiling(min(max(side, least), max(LARGEST_PX, least)) // MULTIPLE * MULTIPLE, overlap)
 
 
-def spans(size: int, tiling: Tiling) -> list[Span]:
-    """Tiles along an axis of `size` px: as few as will do, of nearly equal length, starting at multiples of 16.
+def spans(size: int, tiling: Tiling) -> list[slice]:
+    """The pixels of each tile along an axis of `size` px: few tiles, of nearly equal length, from multiples of 16 on.
 
     Neighbours have exactly `tiling.overlap` px in common; what fits into one tile is one tile.
     """
     if size <= tiling.side:
-        return [Span(0, size)]
+        return [slice(0, size)]
     most = tiling.side - tiling.overlap
     count = -(-(size - tiling.overlap) // most)
     step = -(-(size - tiling.overlap) // (count * MULTIPLE)) * MULTIPLE
-    return [Span(start, min(start + step + tiling.overlap, size)) for start in range(0, size - tiling.overlap, step)]
+    return [slice(start, min(start + step + tiling.overlap, size)) for start in range(0, size - tiling.overlap, step)]
 
 
-def weights(tiles: list[Span]) -> list[Tensor]:
+def weights(tiles: list[slice]) -> list[Tensor]:
     """How much each tile counts at each of its pixels, float32 in [0, 1]: over all tiles the sum is 1 everywhere.
 
     In an overlap the outer pixels of a tile, which lack most of their surroundings, count nothing; in the middle
@@ -168,16 +154,12 @@ def weights(tiles: list[Span]) -> list[Tensor]:
         overlap = before.stop - after.start
         if overlap <= 0:
             continue
-        rise = _rise(overlap)
+        band = min(BLEND_PX, overlap // 2)
+        position = (torch.arange(overlap) + 0.5 - (overlap - band) / 2) / band
+        rise = (1 - torch.cos(torch.pi * position.clamp(0, 1))) / 2
         first[len(first) - overlap :] *= 1 - rise
         second[:overlap] *= rise
     return found
-
-
-def _rise(overlap: int) -> Tensor:
-    band = min(BLEND_PX, overlap // 2)
-    position = (torch.arange(overlap) + 0.5 - (overlap - band) / 2) / band
-    return (1 - torch.cos(torch.pi * position.clamp(0, 1))) / 2
 
 
 def derained_strips(
@@ -204,13 +186,13 @@ def derained_strips(
     height, width = rainy.shape[:2]
     rows, columns = spans(height, tiling), spans(width, tiling)
     carried = torch.zeros(0, width, 3)
-    row_weights, column_weights = weights(rows), weights(columns)
-    for number, (row, row_weight) in enumerate(zip(rows, row_weights, strict=True)):
+    column_weights = weights(columns)
+    for number, (row, row_weight) in enumerate(zip(rows, weights(rows), strict=True)):
         strip = torch.zeros(row.stop - row.start, width, 3)
         strip[: len(carried)] += carried
         for column, column_weight in zip(columns, column_weights, strict=True):
-            tile = _derained(network, rainy[row.start : row.stop, column.start : column.stop])
-            strip[:, column.start : column.stop] += tile * (row_weight[:, None] * column_weight)[..., None]
+            tile = _derained(network, rainy[row, column])
+            strip[:, column] += tile * (row_weight[:, None] * column_weight)[..., None]
             advance(1 / (len(rows) * len(columns)))
         finished = len(strip) if number + 1 == len(rows) else rows[number + 1].start - row.start
         yield strip[:finished]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import isclose
 from pathlib import Path
 from typing import Any
@@ -17,18 +18,7 @@ from slackoff.analysis.page import data_uri, environment
 from slackoff.analysis.statistics import MIN_UNITS, Interval, difference_interval, mean_interval
 from slackoff.analysis.text import first_of, listing, number, quantity
 from slackoff.errors import SlackoffError
-from slackoff.user_study.votes import (
-    SCORE_COLUMNS,
-    Scores,
-    Votes,
-    in_top,
-    read_header,
-    read_scores,
-    read_votes,
-    selection_shares,
-    tied_images,
-    vote_counts,
-)
+from slackoff.user_study.votes import SCORE_COLUMNS, in_top, read_header, read_scores, read_votes
 
 
 @dataclass(frozen=True)
@@ -36,7 +26,7 @@ class Summary:
     """What the report says.
 
     Attributes:
-        values: images x methods, votes or scores, for the images that count.
+        values: images (sorted) x methods, votes or scores, for the images that count.
         shares: the same images x methods, share of the image's votes, 0..1; None for scores.
         left_out: names of images without votes, or without a score of every method.
         raters, votes, replaced: how many raters and votes count, and earlier votes that do not; 0 for scores.
@@ -49,7 +39,7 @@ class Summary:
     votes: int = 0
     replaced: int = 0
 
-    @property
+    @cached_property
     def methods(self) -> list[str]:
         """The best first: by selection, or without votes by rank-1, rank-2, ... scores; ties by name."""
         names = sorted(self.values.columns)
@@ -63,94 +53,75 @@ class Summary:
         return range(1, self.values.shape[1] + 1)
 
     def selection(self, method: str) -> Interval:
-        """Averaged selection percentage, 0..100, with its 95 % bootstrap interval over images."""
-        return mean_interval(100 * self._shares[method].to_numpy())
+        """Averaged selection percentage, 0..100, with its 95 % bootstrap interval over images; of votes only."""
+        assert self.shares is not None
+        return mean_interval(100 * self.shares[method].to_numpy())
 
     def lead(self, first: str, second: str) -> Interval:
-        """How many percentage points `first` is selected more than `second`, paired over images."""
-        shares = self._shares
-        return difference_interval(100 * shares[first].to_numpy(), 100 * shares[second].to_numpy())
+        """How many percentage points `first` is selected more than `second`, paired over images; of votes only."""
+        assert self.shares is not None
+        return difference_interval(100 * self.shares[first].to_numpy(), 100 * self.shares[second].to_numpy())
 
     def rank(self, method: str, n: int) -> Interval:
         """Rank-n score in percent, 0..100, with its 95 % bootstrap interval over images."""
-        column = list(self.values.columns).index(method)
-        return mean_interval(100.0 * in_top(self.values, n)[:, column])
+        return mean_interval(100.0 * in_top(self.values, n)[:, self.values.columns.get_loc(method)])
 
     def tied(self, n: int) -> int:
         """Images on which a tie puts more than n methods among the n best."""
-        return tied_images(self.values, n)
-
-    @property
-    def _shares(self) -> pd.DataFrame:
-        if self.shares is None:
-            raise ValueError("scores have no selection percentage")
-        return self.shares
+        return int((in_top(self.values, n).sum(axis=1) > n).sum())
 
 
-def summarise_votes(votes: Votes, images: Sequence[str] = ()) -> Summary:
-    """The summary of votes; `images` are those of the study, of which some may have no vote and are left out."""
-    counts = vote_counts(votes, images)
-    shares = selection_shares(counts)
-    left_out = tuple(name for name in counts.index if name not in shares.index)
-    return Summary(counts.loc[shares.index], shares, left_out, votes.raters, len(votes.rows), votes.replaced)
+def summarise(path: Path, methods: Sequence[str] = (), images: Sequence[str] = ()) -> Summary:
+    """The summary of a CSV of votes, or of scores where it has a column 'score' and none 'rater'.
 
+    Args:
+        path: the file.
+        methods: as for `read_votes`; not for scores, whose file names them all.
+        images: names of the images of the study, to tell those without votes.
 
-def summarise_scores(scores: Scores) -> Summary:
-    """The summary of a table of scores."""
-    return Summary(scores.table, None, scores.skipped)
-
-
-def selection_table(summary: Summary) -> pd.DataFrame:
-    """One row a method: averaged selection percentage with its interval, and its votes over all images."""
-    votes = summary.values.sum()
-    rows = [
-        {"method": name, **_columns("selection_percent", summary.selection(name)), "votes": int(votes[name])}
-        for name in summary.methods
-    ]
-    return pd.DataFrame(rows)
-
-
-def rank_table(summary: Summary) -> pd.DataFrame:
-    """One row per method and n: rank-n score in percent with its interval, and the images with a tie at n."""
-    rows = [
-        {"method": name, "n": n, **_columns("rank_percent", summary.rank(name, n)), "tied_images": summary.tied(n)}
-        for name in summary.methods
-        for n in summary.places
-    ]
-    return pd.DataFrame(rows)
+    Raises:
+        SlackoffError: as for `read_votes` and `read_scores`.
+    """
+    header = read_header(path)
+    if "score" in header and "rater" not in header:
+        if methods:
+            raise SlackoffError(f"{path} holds scores ({', '.join(SCORE_COLUMNS)}): leave --method out.")
+        table, left_out = read_scores(path)
+        return Summary(table, None, left_out)
+    votes = read_votes(path, methods)
+    counts = pd.crosstab(votes.rows["image"], votes.rows["method"]).reindex(columns=list(votes.methods), fill_value=0)
+    counts = counts.rename_axis(index="image", columns=None)
+    shares = counts.div(counts.sum(axis=1), axis=0)
+    left_out = tuple(sorted({*images} - {*counts.index}))
+    return Summary(counts, shares, left_out, votes.rows["rater"].nunique(), len(votes.rows), votes.replaced)
 
 
 def write_tables(summary: Summary, folder: Path) -> None:
-    """rank_n.csv; for votes also selection.csv and votes.csv (votes per image and method), for scores scores.csv."""
+    """Write the tables of a study as CSV files.
+
+    - `rank_n`: per method and n the rank-n score in percent with its interval, and the images with a tie at n.
+    - `scores`, or for votes `votes`: per image and method its score, or the number of votes.
+    - `selection`, for votes: per method the averaged selection percentage with its interval, and all its votes.
+    """
+
+    def columns(name: str, level: Interval) -> dict[str, float | int]:
+        return {name: level.mean, f"{name}_low": level.low, f"{name}_high": level.high, "images": level.images}
+
     folder.mkdir(parents=True, exist_ok=True)
-    rank_table(summary).to_csv(folder / "rank_n.csv", index=False)
-    if summary.shares is None:
-        summary.values.to_csv(folder / "scores.csv")
-        return
-    selection_table(summary).to_csv(folder / "selection.csv", index=False)
-    summary.values.to_csv(folder / "votes.csv")
-
-
-def readable(summary: Summary) -> pd.DataFrame:
-    """A row a method, best first, as text '77.1 [64.6, 87.5]': selection where there are votes, then each rank n."""
-    rows = []
-    for name in summary.methods:
-        row = {"Method": name}
-        if summary.shares is not None:
-            row["Selected, %"] = _entry(summary.selection(name))
-        rows.append(row | {f"Rank-{n}, %": _entry(summary.rank(name, n)) for n in summary.places})
-    return pd.DataFrame(rows)
-
-
-def _columns(name: str, level: Interval) -> dict[str, float | int]:
-    return {name: level.mean, f"{name}_low": level.low, f"{name}_high": level.high, "images": level.images}
-
-
-def _entry(level: Interval) -> str:
-    text = number(level.mean, 1)
-    if pd.isna(level.low) or level.low == level.high:
-        return text
-    return f"{text} [{number(level.low, 1)}, {number(level.high, 1)}]"
+    ranks = [
+        {"method": name, "n": n, **columns("rank_percent", summary.rank(name, n)), "tied_images": summary.tied(n)}
+        for name in summary.methods
+        for n in summary.places
+    ]
+    pd.DataFrame(ranks).to_csv(folder / "rank_n.csv", index=False)
+    summary.values.to_csv(folder / ("scores.csv" if summary.shares is None else "votes.csv"))
+    if summary.shares is not None:
+        votes = summary.values.sum()
+        selected = [
+            {"method": name, **columns("selection_percent", summary.selection(name)), "votes": int(votes[name])}
+            for name in summary.methods
+        ]
+        pd.DataFrame(selected).to_csv(folder / "selection.csv", index=False)
 
 
 _SPREAD = 0.24
@@ -238,12 +209,16 @@ def answer(summary: Summary) -> tuple[bool, str]:
     if len(summary.values) < MIN_UNITS:
         few = f"It takes {MIN_UNITS} images to decide anything; there are {len(summary.values)}."
         return False, f"{names[0]} is {words}, with {share} {unit}. {few}"
-    text = f"{names[0]} is {words}, with {_text(level(names[0]), unit, '95 % interval ')}."
+    text = f"{names[0]} is {words}, with {_quantity(level(names[0]), unit, '95 % interval ')}."
     if summary.shares is None:
         return False, text
     lead = summary.lead(*names[:2])
-    ahead = f"ahead of {names[1]}, the next: by {_text(lead, 'percentage points')}"
+    ahead = f"ahead of {names[1]}, the next: by {_quantity(lead, 'percentage points')}"
     return lead.sign > 0, f"{text} It is {'' if lead.sign > 0 else 'not '}clearly {ahead}."
+
+
+def _quantity(level: Interval, unit: str, words: str = "") -> str:
+    return quantity(level.mean, level.low, level.high, unit, 1, words)
 
 
 def notes(summary: Summary) -> list[str]:
@@ -274,29 +249,6 @@ def counted(summary: Summary) -> str:
     return ", ".join(parts)
 
 
-def _text(level: Interval, unit: str, words: str = "") -> str:
-    return quantity(level.mean, level.low, level.high, unit, 1, words)
-
-
-def summarise(path: Path, methods: Sequence[str] = (), images: Sequence[str] = ()) -> Summary:
-    """The summary of a CSV of votes, or of scores where it has a column 'score' and none 'rater'.
-
-    Args:
-        path: the file.
-        methods: as for `read_votes`; not for scores, whose file names them all.
-        images: names of the images of the study, to tell those without votes.
-
-    Raises:
-        SlackoffError: as for `read_votes` and `read_scores`.
-    """
-    header = read_header(path)
-    if "score" in header and "rater" not in header:
-        if methods:
-            raise SlackoffError(f"{path} holds scores ({', '.join(SCORE_COLUMNS)}): leave --method out.")
-        return summarise_scores(read_scores(path))
-    return summarise_votes(read_votes(path, methods), images)
-
-
 def build(summary: Summary, folder: Path, title: str) -> Path:
     """Write tables/*.csv, figures/user_study.png and .svg, and index.html into `folder`; returns the page's path.
 
@@ -308,21 +260,34 @@ def build(summary: Summary, folder: Path, title: str) -> Path:
     write_tables(summary, folder / "tables")
     figure = data_uri(save(user_study_figure(summary), folder / "figures", "user_study")[1])
     clear, sentence = answer(summary)
-    text = readable(summary)
+    voted = summary.shares is not None
+    headings = ["Method", *(["Selected, %"] if voted else []), *(f"Rank-{n}, %" for n in summary.places)]
+    rows = [
+        [
+            {"main": name, "interval": "", "sort": name},
+            *([_cell(summary.selection(name))] if voted else []),
+            *(_cell(summary.rank(name, n)) for n in summary.places),
+        ]
+        for name in summary.methods
+    ]
+    images = [
+        (image, [{"text": f"{value:.0f}" if voted else f"{value:.4g}", "best": value == row.max()} for value in row])
+        for image, row in summary.values[summary.methods].iterrows()
+    ]
     page = folder / "index.html"
     html = environment().get_template("user_study.html.j2")
     page.write_text(
         html.render(
             title=title,
-            voted=summary.shares is not None,
+            voted=voted,
             counted=counted(summary),
             clear=clear,
             answer=sentence,
             notes=notes(summary),
             figure=figure,
-            headings=list(text.columns),
-            rows=[[_cell(str(entry)) for entry in row] for row in text.itertuples(index=False)],
-            images=_images(summary),
+            headings=headings,
+            rows=rows,
+            images=images,
             methods=summary.methods,
         ),
         encoding="utf-8",
@@ -330,19 +295,8 @@ def build(summary: Summary, folder: Path, title: str) -> Path:
     return page
 
 
-def _cell(entry: str) -> dict[str, str]:
+def _cell(level: Interval) -> dict[str, str]:
     """An entry of the table: its number, its interval, and what to sort by."""
-    main, _, interval = entry.partition(" [")
-    return {"main": main, "interval": interval.rstrip("]").replace(", ", " to "), "sort": main}
-
-
-def _images(summary: Summary) -> list[tuple[str, list[dict[str, Any]]]]:
-    """(image, per method its votes or score and whether it is the best there)."""
-    values = summary.values[summary.methods]
-    found = []
-    for image, row in values.iterrows():
-        top = row.max()
-        text = [f"{value:.0f}" if summary.shares is not None else f"{value:.4g}" for value in row]
-        cells = [{"text": shown, "best": value == top} for shown, value in zip(text, row, strict=True)]
-        found.append((str(image), cells))
-    return found
+    mean, low, high = (number(value, 1) for value in (level.mean, level.low, level.high))
+    interval = "" if pd.isna(level.low) or level.low == level.high else f"{low} to {high}"
+    return {"main": mean, "interval": interval, "sort": mean}
