@@ -268,7 +268,6 @@ def test_a_network_without_the_estimates_that_a_loss_compares_is_refused(loss, n
         *((lambda w=weight: RCDNetLoss(stage_rains=w), r"task\.loss\.stage_rains=")
           for weight in (-0.1, math.nan, math.inf)),
         (lambda: RCDNetLoss(0, 0, 0, 0, 0), r"task\.loss: one of result, .* must be above 0"),
-        (lambda: JORDERELoss("clean"), r"task\.loss\.mask_rule=clean is not known: choose as_released or rain"),
         (lambda: JORDERELoss(mask=-1.0), r"task\.loss\.mask=-1\.0 must be a finite weight of at least 0"),
         (lambda: JORDERELoss(level=math.nan), r"task\.loss\.level=nan must be a finite weight"),
     ],

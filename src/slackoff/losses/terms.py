@@ -8,14 +8,26 @@ B^2, which float32 would lose to cancellation, are taken as (A - B)(A + B).
 
 from abc import ABC, abstractmethod
 from math import isfinite
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slackoff.errors import SlackoffError
-from slackoff.networks.devices import full_precision
+from slackoff.networks.layers import full_precision
+
+
+def check_weights(group: str, **weights: float) -> None:
+    """Raise a ``SlackoffError`` that names the config key of the first weight that is negative or not finite.
+
+    Args:
+        group: the config key above.
+        weights: by their keys.
+    """
+    for key, weight in weights.items():
+        if not isfinite(weight) or weight < 0:
+            raise SlackoffError(f"{group}.{key}={weight} must be a finite weight of at least 0")
 
 
 class Term(nn.Module, ABC):
@@ -88,9 +100,6 @@ class PixelL1(Term):
         return F.l1_loss(output, background)
 
 
-NORMALISERS = ("mean", "chw")
-
-
 def sobel(images: Tensor) -> Tensor:
     """Sobel features of every channel: cross-correlations without a factor of 1/8, the border mirrored.
 
@@ -113,7 +122,7 @@ def sobel(images: Tensor) -> Tensor:
     )
 
 
-def edge_error(output: Tensor, background: Tensor, normaliser: str = "mean") -> Tensor:
+def edge_error(output: Tensor, background: Tensor, normaliser: Literal["mean", "chw"] = "mean") -> Tensor:
     """Squared differences of Sobel features.
 
     Args:
@@ -135,17 +144,12 @@ class EdgeAware(Term):
     Args:
         normaliser: 'mean' (the authors' code) or 'chw' (the paper, twice as large).
         scale: see ``Term``.
-
-    Raises:
-        SlackoffError: the normaliser is not known, or see ``Term``.
     """
 
     least_side = 2
 
-    def __init__(self, normaliser: str = "mean", scale: float = 255.0) -> None:
+    def __init__(self, normaliser: Literal["mean", "chw"] = "mean", scale: float = 255.0) -> None:
         super().__init__(scale)
-        if normaliser not in NORMALISERS:
-            raise SlackoffError(f"EdgeAware: normaliser={normaliser} is not known: choose {' or '.join(NORMALISERS)}")
         self.normaliser = normaliser
 
     def error(self, output: Tensor, background: Tensor) -> Tensor:
@@ -201,9 +205,6 @@ def gram_frobenius_error(output: Tensor, background: Tensor) -> Tensor:
     return (half + half.mT).square().sum((1, 2)).mean()
 
 
-KINDS = {"gram_mean": gram_mean_error, "gram_frobenius": gram_frobenius_error}
-
-
 class Texture(Term):
     """Error of Gram matrices of 4 x 4 patches, in the fourth power of grey levels if ``scale`` is 255.
 
@@ -215,21 +216,16 @@ class Texture(Term):
         kind: 'gram_mean' (``gram_mean_error``, the authors' code) or 'gram_frobenius' (``gram_frobenius_error``, the
             paper).
         scale: see ``Term``.
-
-    Raises:
-        SlackoffError: the kind is not known, or see ``Term``.
     """
 
     least_side = PATCH_SIDE
 
-    def __init__(self, kind: str = "gram_mean", scale: float = 255.0) -> None:
+    def __init__(self, kind: Literal["gram_mean", "gram_frobenius"] = "gram_mean", scale: float = 255.0) -> None:
         super().__init__(scale)
-        if kind not in KINDS:
-            raise SlackoffError(f"Texture: kind={kind} is not known: choose {' or '.join(KINDS)}")
         self.kind = kind
 
     def error(self, output: Tensor, background: Tensor) -> Tensor:
-        return KINDS[self.kind](output, background)
+        return (gram_mean_error if self.kind == "gram_mean" else gram_frobenius_error)(output, background)
 
 
 def total_variation(images: Tensor) -> Tensor:
