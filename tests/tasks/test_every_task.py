@@ -7,33 +7,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_problem import GOLDEN, Gated, InDouble, Outputs, Pixel, SaveAt, golden_losses, network, three_terms, train
+from small_problem import (
+    GOLDEN,
+    Gated,
+    InDouble,
+    Outputs,
+    Pixel,
+    SaveAt,
+    golden_losses,
+    network,
+    semi_supervised,
+    sirr,
+    syn2real,
+    three_terms,
+    train,
+)
 
 from slackoff.config.validate import check_arguments
 from slackoff.errors import SlackoffError
 from slackoff.losses import L1, DynamicWeightAverage, GradientBalancing, GradNorm, PCGrad, Uncertainty
-from slackoff.networks import DDN, Syn2Real
-from slackoff.tasks import MultitaskTask, SemiSupervisedTask, SIRRTask, Steps, SupervisedTask, Syn2RealTask
-
-CONSTANT = Steps([], 1.0)
+from slackoff.networks import DDN
+from slackoff.tasks import MultitaskTask, SemiSupervisedTask, SupervisedTask, Syn2RealTask
 
 
 def multitask(weighting, net=None, terms=None, **options):
     return MultitaskTask(net or network(), three_terms() if terms is None else terms, weighting, 8, 2e-3, **options)
-
-
-def semi_supervised(net=None, **options):
-    options = {"learning_rate": 2e-3, "decay": CONSTANT, "teacher_decay": 0.8, "supervised": "4steps", **options}
-    return SemiSupervisedTask(net or Gated(), 8, **options)
-
-
-def sirr(net=None, **options):
-    return SIRRTask(net or DDN(channels=4, pairs=1, norm="batch"), 8, decay=CONSTANT, **options)
-
-
-def syn2real(net=None, **options):
-    options = {"neighbours": 3, "bank_size": 6, "gp_weight": 0.1, "decay": CONSTANT, **options}
-    return Syn2RealTask(net or Syn2Real(8, 1), 8, **options)
 
 
 RESUMED = {
@@ -42,9 +40,12 @@ RESUMED = {
     "gradnorm": (lambda: multitask(GradNorm(log_weights=True)), [3]),
     "dwa": (lambda: multitask(DynamicWeightAverage(window=1)), [3]),
     "pcgrad": (lambda: multitask(PCGrad()), [3]),
-    "semi_supervised": (semi_supervised, [2, 4, 5, 7]),  # around the switch to self-training, after step 4
-    "sirr": (sirr, [3]),
-    "sirr_own_norms": (lambda: sirr(shared_norm=False), [3]),
+    "semi_supervised": (
+        lambda: semi_supervised(Gated()),
+        [2, 4, 5, 7],
+    ),  # around the switch
+    "sirr": (lambda: sirr(DDN(channels=4, pairs=1, norm="batch")), [3]),
+    "sirr_own_norms": (lambda: sirr(DDN(channels=4, pairs=1, norm="batch"), shared_norm=False), [3]),
     "syn2real": (syn2real, [2]),
 }
 

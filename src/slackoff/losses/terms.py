@@ -62,11 +62,6 @@ class Term(nn.Module, ABC):
         Raises:
             SlackoffError: these are no RGB images of one shape, or they are too small.
         """
-        self._check(output, background)
-        with full_precision(output):
-            return self.error(self.scale * output.float(), self.scale * background.float())
-
-    def _check(self, output: Tensor, background: Tensor) -> None:
         fit = output.shape == background.shape and output.ndim == 4 and output.shape[1] == 3 and len(output)
         if not fit or not (output.is_floating_point() and background.is_floating_point()):
             raise SlackoffError(
@@ -80,6 +75,8 @@ class Term(nn.Module, ABC):
                 f"{type(self).__name__} needs images of at least {self.least_side} x {self.least_side} px, not "
                 f"{height} x {width}: raise background.patch_size_px"
             )
+        with full_precision(output):
+            return self.error(self.scale * output.float(), self.scale * background.float())
 
 
 def _described(images: Tensor) -> str:
@@ -122,27 +119,12 @@ def sobel(images: Tensor) -> Tensor:
     )
 
 
-def edge_error(output: Tensor, background: Tensor, normaliser: Literal["mean", "chw"] = "mean") -> Tensor:
-    """Squared differences of Sobel features.
+class EdgeAware(Term):
+    """Mean squared error of Sobel features, see ``sobel``; in squared grey levels if ``scale`` is 255.
 
     Args:
-        output, background: float, (N, C, H, W), H and W at least 2.
         normaliser: 'mean' over images, pixels, channels and both directions, as in the authors' code; 'chw' adds up
             the directions, as in the paper, which divides by CHW alone: twice as large.
-
-    Returns:
-        A scalar, in the squared unit of the images.
-    """
-    # Sobel is linear: the features of the difference are the difference of the features.
-    mean = sobel(output - background).square().mean()
-    return mean if normaliser == "mean" else 2 * mean
-
-
-class EdgeAware(Term):
-    """Mean squared error of Sobel features, see ``edge_error``; in squared grey levels if ``scale`` is 255.
-
-    Args:
-        normaliser: 'mean' (the authors' code) or 'chw' (the paper, twice as large).
         scale: see ``Term``.
     """
 
@@ -153,7 +135,9 @@ class EdgeAware(Term):
         self.normaliser = normaliser
 
     def error(self, output: Tensor, background: Tensor) -> Tensor:
-        return edge_error(output, background, self.normaliser)
+        # Sobel is linear: the features of the difference are the difference of the features.
+        mean = sobel(output - background).square().mean()
+        return mean if self.normaliser == "mean" else 2 * mean
 
 
 PATCH_SIDE = 4

@@ -7,7 +7,7 @@ The memory is a table of items that is moved by the encodings it sees and read s
 
 from functools import partial
 from itertools import pairwise
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
 import torch
 import torch.distributed
@@ -16,8 +16,6 @@ from torch import Tensor, nn
 
 from slackoff.errors import SlackoffError
 from slackoff.networks.layers import check_positive, check_sizes, full_precision, mirror_to_multiple
-
-KEEP_PROBABILITY = 0.8
 
 
 class ResidualBlock(nn.Module):
@@ -105,24 +103,11 @@ class ConditionalFusion(nn.Module):
             return conditioned
         share = torch.sigmoid(self.gate(feature))
         if self.training:
-            share = share * (torch.rand(len(share), 1, 1, 1, device=share.device) < KEEP_PROBABILITY)
+            share = share * (torch.rand(len(share), 1, 1, 1, device=share.device) < 0.8)
         return conditioned + share * (feature * (1 + self.scale) + self.shift - conditioned)
 
 
 Unassigned = Literal["shrink", "freeze"]
-NO_DIVISION_BY_ZERO = 1e-6  # added to the counts, as in the authors' code
-
-
-class Assigned(NamedTuple):
-    """What was assigned to each of the items.
-
-    Attributes:
-        sums: (items, channels), of the encodings.
-        counts: (items,), how many encodings; of the dtype of the sums.
-    """
-
-    sums: Tensor
-    counts: Tensor
 
 
 def cosine_scores(encodings: Tensor, table: Tensor) -> Tensor:
@@ -130,29 +115,29 @@ def cosine_scores(encodings: Tensor, table: Tensor) -> Tensor:
     return F.normalize(encodings, dim=1) @ F.normalize(table, dim=1).T
 
 
-def assign(encodings: Tensor, table: Tensor) -> Assigned:
+def assign(encodings: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
     """Give each encoding (n, channels) to the item (items, channels) of the highest cosine.
 
-    The sums are a matrix product: adding up by index would take another order on each run of a GPU.
+    Returns the sums (items, channels) of the encodings that each item got, and their counts (items,), of the same
+    dtype. The sums are a matrix product: adding up by index would take another order on each run of a GPU.
     """
     best = cosine_scores(encodings, table).argmax(dim=1, keepdim=True)
     chosen = (best == torch.arange(len(table), device=table.device)).to(encodings.dtype)
-    return Assigned(chosen.T @ encodings, chosen.sum(dim=0))
+    return chosen.T @ encodings, chosen.sum(dim=0)
 
 
-def updated(table: Tensor, assigned: Assigned, decay: float, unassigned: Unassigned = "shrink") -> Tensor:
+def updated(table: Tensor, sums: Tensor, counts: Tensor, decay: float, unassigned: Unassigned = "shrink") -> Tensor:
     """The table after one update, a new tensor: decay * item + (1 - decay) * mean of what was assigned to it (Eq. 3).
 
     Args:
         table: (items, channels).
-        assigned: what was assigned to each item.
+        sums, counts: of what was assigned to each item, see ``assign``.
         decay: tau, from 0 (items become the means) to 1 (items stay).
         unassigned: "shrink" multiplies an item without an encoding by ``decay``, as if its mean were 0 (so does the
             authors' code); "freeze" keeps it.
     """
-    counts = assigned.counts[:, None]
-    moved = decay * table + (1 - decay) * assigned.sums / (counts + NO_DIVISION_BY_ZERO)
-    return torch.where(counts > 0, moved, table) if unassigned == "freeze" else moved
+    moved = decay * table + (1 - decay) * sums / (counts[:, None] + 1e-6)  # as in the authors' code
+    return torch.where(counts[:, None] > 0, moved, table) if unassigned == "freeze" else moved
 
 
 def read(encodings: Tensor, table: Tensor, temperature: float = 1.0) -> Tensor:
@@ -215,22 +200,16 @@ class Memory(nn.Module):
 
     @torch.no_grad()
     def _update(self, table: Tensor, encodings: Tensor) -> Tensor:
-        assigned = assign(encodings, table)
-        if self.training:
-            _add_up_over_ranks(assigned)
-        table = updated(table, assigned, self.decay, self.unassigned)
+        sums, counts = assign(encodings, table)
+        # All ranks give every training batch to the memory; evaluation is the first one's alone and adds up nothing.
+        together = torch.distributed.is_available() and torch.distributed.is_initialized()
+        if self.training and together and torch.distributed.get_world_size() > 1:
+            torch.distributed.all_reduce(sums)
+            torch.distributed.all_reduce(counts)
+        table = updated(table, sums, counts, self.decay, self.unassigned)
         if self.training:
             self.table.copy_(table)
         return table
-
-
-def _add_up_over_ranks(assigned: Assigned) -> None:
-    """All ranks give every training batch to the memory; evaluation is the first one's alone and adds up nothing."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return
-    if torch.distributed.get_world_size() > 1:
-        torch.distributed.all_reduce(assigned.sums)
-        torch.distributed.all_reduce(assigned.counts)
 
 
 class MOSS(nn.Module):
