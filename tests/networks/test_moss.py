@@ -38,13 +38,9 @@ def update_by_hand(table: np.ndarray, encodings: np.ndarray, decay: float, unass
     return result
 
 
-def read_weights(encodings: np.ndarray, table: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    powers = np.exp(cosines(encodings, table) / temperature)
-    return powers / powers.sum(axis=1, keepdims=True)
-
-
 def read_by_hand(encodings: np.ndarray, table: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    return read_weights(encodings, table, temperature) @ table
+    powers = np.exp(cosines(encodings, table) / temperature)
+    return powers / powers.sum(axis=1, keepdims=True) @ table
 
 
 def convolve_by_hand(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:

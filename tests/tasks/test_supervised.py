@@ -41,23 +41,19 @@ def test_training_equals_a_bare_loop():
     assert all((a - b).abs().max() > 1e-4 for a, b in zip(bare.parameters(), untouched.parameters(), strict=True))
 
 
-def test_defaults_are_the_recipe_of_the_paper():
-    optimizer = SupervisedTask(network(), L1(), 250_000).configure_optimizers()["optimizer"]
-    assert type(optimizer) is torch.optim.Adam
-    group = optimizer.param_groups[0]
-    assert (group["lr"], group["betas"], group["weight_decay"], group["amsgrad"]) == (2e-4, (0.9, 0.99), 0, False)
-
-
-def test_defaults_of_several_terms_are_the_recipe_of_menet():
-    task = MultitaskTask(network(), {"one": Pixel(), "two": Pixel()}, GradientBalancing(), 100)
-    group = task.configure_optimizers()["optimizer"].param_groups[0]
-    assert (group["lr"], group["betas"], group["eps"], group["weight_decay"]) == (1e-3, (0.9, 0.999), 1e-8, 0)
-    assert task.decay == Steps([0.4, 0.8], 0.1)
-
-
-def test_a_list_of_betas_as_yaml_gives_it_is_accepted():
-    optimizer = SupervisedTask(network(), L1(), 5, betas=[0.5, 0.6]).configure_optimizers()["optimizer"]
-    assert optimizer.param_groups[0]["betas"] == (0.5, 0.6)
+def test_defaults_are_the_recipes_of_the_papers():
+    """And betas may be a list, as YAML gives them."""
+    single = SupervisedTask(network(), L1(), 250_000)
+    several = MultitaskTask(network(), {"one": Pixel(), "two": Pixel()}, GradientBalancing(), 100)
+    listed = SupervisedTask(network(), L1(), 5, betas=[0.5, 0.6])
+    expected = ((2e-4, (0.9, 0.99)), (1e-3, (0.9, 0.999)), (2e-4, (0.5, 0.6)))
+    for task, (rate, betas) in zip((single, several, listed), expected, strict=True):
+        optimizer = task.configure_optimizers()["optimizer"]
+        group = optimizer.param_groups[0]
+        assert type(optimizer) is torch.optim.Adam
+        assert (group["lr"], group["betas"], group["eps"]) == (rate, betas, 1e-8)
+        assert (group["weight_decay"], group["amsgrad"]) == (0, False)
+    assert several.decay == Steps([0.4, 0.8], 0.1)
 
 
 def test_the_loss_compares_the_output_with_the_background():

@@ -289,19 +289,16 @@ def rates_of(decay: Cosine | Steps, steps: int) -> list[float]:
     return found
 
 
-def test_cosine_is_half_a_wave():
-    expected = [0.01 + 0.99 * (1 + math.cos(math.pi * step / 20)) / 2 for step in range(20)]
-    assert rates_of(Cosine(0.01), 20) == pytest.approx(expected, rel=1e-9)
-
-
-def test_steps_multiply_at_parts_of_the_run():
-    expected = [1.0] * 5 + [0.2] * 5 + [0.04] * 10
-    assert rates_of(Steps([0.25, 0.5], 0.2), 20) == pytest.approx(expected)
-
-
-def test_each_part_may_have_a_factor_of_its_own():
-    expected = [1.0] * 5 + [0.5] * 5 + [0.4] * 10
-    assert rates_of(Steps([0.25, 0.5], [0.5, 0.8]), 20) == pytest.approx(expected)
+@pytest.mark.parametrize(
+    ("decay", "expected"),
+    [
+        (Cosine(0.01), [0.01 + 0.99 * (1 + math.cos(math.pi * step / 20)) / 2 for step in range(20)]),
+        (Steps([0.25, 0.5], 0.2), [1.0] * 5 + [0.2] * 5 + [0.04] * 10),
+        (Steps([0.25, 0.5], [0.5, 0.8]), [1.0] * 5 + [0.5] * 5 + [0.4] * 10),
+    ],
+)
+def test_a_rate_falls_by_half_a_wave_or_at_parts_of_the_run(decay, expected):
+    assert rates_of(decay, 20) == pytest.approx(expected, rel=1e-9)
 
 
 def test_another_number_of_factors_than_of_parts_is_refused():

@@ -62,8 +62,8 @@ class Stage(nn.Module):
         self.level_scale, self.level_shift = _modulator(3, channels), _modulator(3, channels)
         self.decoder = nn.Sequential(DilatedConv2d(channels, channels), DilatedConv2d(channels, 3))
         for scale in (self.mask_scale, self.level_scale):  # 1 whatever mask or level it is given, as in the release
-            nn.init.zeros_(scale[-1].weight)
-            nn.init.ones_(scale[-1].bias)
+            for name, parameter in scale[-1].named_parameters():
+                nn.init.constant_(parameter, float(name == "bias"))
 
     def forward(self, rainy: Tensor, estimate: Tensor, before: StageOutput | None) -> StageOutput:
         """Images in 0..255, (N, 3, H, W); ``before``: what the stage before gave, None in the first."""

@@ -164,8 +164,8 @@ def _ddn_name(name: str) -> str | None:
     if found := re.fullmatch(r"(?:module\.)?(?:b([13])\.([01])|b2\.(\d+))\.(\w+)", name):
         if found[1]:
             return f"{'first' if found[1] == '1' else 'last'}.{found[2]}.{found[4]}"
-        layer, within = divmod(int(found[3]), 3)
-        return f"layers.{layer}.{within}.{found[4]}" if within < 2 else name
+        number, within = divmod(int(found[3]), 3)
+        return f"layers.{number}.{within}.{found[4]}" if within < 2 else name
     return name
 
 
