@@ -11,8 +11,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.models import vgg19
 
 from slackoff.config import build
+from slackoff.config.validate import check_arguments
 from slackoff.errors import SlackoffError
-from slackoff.losses import EdgeAware, NegativeSSIM, Perceptual, PixelL1, PixelMSE, Term, Texture, TotalVariationTerm
+from slackoff.losses import (
+    EdgeAware,
+    JORDERELoss,
+    NegativeSSIM,
+    Perceptual,
+    PixelL1,
+    PixelMSE,
+    Term,
+    Texture,
+    TotalVariationTerm,
+)
 from slackoff.losses.terms import gram_frobenius_error, gram_mean_error, patches, sobel, total_variation
 
 DEGREES = {"mse": 2, "l1": 1, "edge": 2, "edge_chw": 2, "gram_mean": 4, "gram_frobenius": 4, "variation": 2, "vgg": 2}
@@ -340,13 +351,14 @@ def test_a_bias_of_three_grey_levels(photo):
 
 
 @pytest.mark.parametrize(
-    ("make", "sentence"),
+    ("kind", "key", "choices"),
     [
-        (lambda path: Perceptual(path, "tf"), "Perceptual: preprocessing=tf is not known: choose torchvision or caffe"),
-        (lambda path: Texture("gram"), "Texture: kind=gram is not known: choose gram_mean or gram_frobenius"),
-        (lambda path: EdgeAware("sum"), "EdgeAware: normaliser=sum is not known: choose mean or chw"),
+        (Perceptual, "preprocessing", "torchvision, caffe"),
+        (Texture, "kind", "gram_mean, gram_frobenius"),
+        (EdgeAware, "normaliser", "mean, chw"),
+        (JORDERELoss, "mask_rule", "as_released, rain"),
     ],
 )
-def test_a_form_that_is_not_known_is_refused(make, sentence, vgg_file):
-    with pytest.raises(SlackoffError, match=sentence):
-        make(str(vgg_file))
+def test_a_form_that_is_not_known_is_refused(kind, key, choices):
+    with pytest.raises(SlackoffError, match=f"^here.{key}=other is not known: choose one of {choices}"):
+        check_arguments(kind, {key: "other"}, "here")

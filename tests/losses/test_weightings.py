@@ -13,7 +13,7 @@ from weighting_problem import BOTH, KINDS, Small, Term, absolutes, images, say, 
 
 from slackoff.errors import SlackoffError
 from slackoff.losses import DynamicWeightAverage, Fixed, GradNorm, Uncertainty
-from slackoff.losses.weighting import of_all_ranks
+from slackoff.losses.term_losses import of_all_ranks
 
 STEPS = 4
 

@@ -92,8 +92,5 @@ KINDS: dict[str, Callable[[], Weighting]] = {
     "pcgrad": PCGrad,
 }
 
-
 BOTH = [LossBalancing, GradientBalancing]
-
-
 LAST = slice(5 * 28, 5 * 28 + 3 * 5 * 9)

@@ -10,6 +10,7 @@ from network_tester import CASES, count_parameters, figures, fill, formula_input
 from torch.nn.functional import cosine_similarity, pad
 
 from slackoff.config import build, config_folder
+from slackoff.config.validate import check_arguments
 from slackoff.data import RainyBatch
 from slackoff.errors import SlackoffError
 from slackoff.losses import L1, MSE, EdgeAware, GradientBalancing, PixelMSE
@@ -191,7 +192,6 @@ SWINIR_LIGHT = {"channels": 60, "depths": [6] * 4}
         (ResNet, {"channels": 1, "blocks": 1}, 88),
         (SPDNet, {"channels": 8, "blocks": 1}, 112_373),
         (SPDNet, {"channels": 16, "blocks": 2}, 595_861),
-        (SwinIR, {"residual_conv": "3conv"}, 10_498_368),
         (SwinIR, {"channels": 12, "depths": [2, 2], "heads": 2, "window": 4}, 10_163),
         (Syn2Real, {"width": 7, "groups": 3}, 198_766),
         (UNet, {"width": 64, "levels": 5}, 31_031_875),
@@ -377,6 +377,7 @@ AT_LEAST_1 = [
     for network, keys in {
         DDN: ["channels"], DRDNet: ["channels", "blocks"], JORDERE: ["channels", "blocks"], MENET: ["blocks"],
         MOSS: ["width", "stages", "blocks"], PReNet: ["stages", "channels", "blocks"], RESCAN: ["width", "stages"],
+        ResNet: ["channels", "blocks"], UNet: ["width", "levels"],
         RCDNet: ["stages", "blocks", "maps", "dual_channels"], SPDNet: ["channels", "blocks", "chains"],
         Syn2Real: ["groups"], DSC: ["rounds"],
     }.items()
@@ -392,12 +393,9 @@ RANGE = "must be 1 or 255"
         *AT_LEAST_1,
         (DDN, {"pairs": -1}, "network.pairs=-1 must be at least 1"),
         (DDN, {"radius": 0}, "network.radius=0 must be at least 1"),
-        (DDN, {"skip": "short"}, "network.skip=short is not known: choose pairwise or long"),
-        (DDN, {"norm": "layer"}, "network.norm=layer is not known: choose running or batch"),
         (DDN, {"eps": 0.0}, "network.eps=0.0 must be above 0"),
         (DDN, {"smoothing": -1.0}, "network.smoothing=-1.0 must be above 0"),
         (DDN, {"momentum": 1.5}, "network.momentum=1.5"),
-        (DRDNet, {"detail_input": "product"}, "network.detail_input=product is not known: choose sum or rainy"),
         (DSC, {"atoms": 4}, "network.atoms=4 must be at least sparsity=5"),
         (DSC, {"rain_atoms": 7}, "network.rain_atoms=7 must be at least rain_sparsity=8"),
         (DSC, {"step": 3}, "network.step=3 must be 1, 2, 4, 8 or 16"),
@@ -413,14 +411,9 @@ RANGE = "must be 1 or 255"
         (MOSS, {"memory_decay": 1.01}, "network.memory_decay=1.01 must lie in [0, 1]"),
         (MOSS, {"memory_decay": float("nan")}, "network.memory_decay=nan must lie in [0, 1]"),
         (MOSS, {"memory_temperature": 0}, "network.memory_temperature=0 must be above 0"),
-        (MOSS, {"memory_unassigned": "drop"}, "network.memory_unassigned=drop is not known: choose one of shrink, fr"),
-        (PReNet, {"unit": "rnn"}, "network.unit=rnn is not known: choose one of lstm, gru, none"),
         (RCDNet, {"maps": 33}, "network.maps=33 must be at most 32"),
         (RESCAN, {"depth": 2}, "network.depth=2 must be at least 3"),
-        (RESCAN, {"unit": "gated"}, "network.unit=gated is not known: choose conv, rnn, gru, lstm"),
-        (RESCAN, {"mode": "both"}, "network.mode=both is not known: choose full or add"),
         (RESCAN, {"stages": 1}, "network.stages=1 leaves unit=gru nothing to remember: choose network.unit=conv"),
-        *((ResNet, {key: 0}, "network.channels=") for key in ("channels", "blocks")),
         *((SPDNet, {"image_range": value}, f"network.image_range={value} {RANGE}") for value in (0, 2.0, -255)),
         (SPDNet, {"image_range": float("nan")}, f"network.image_range=nan {RANGE}"),
         (SwinIR, {"channels": 10, "heads": 3}, "network.channels=10 "),
@@ -428,10 +421,8 @@ RANGE = "must be 1 or 255"
         *((SwinIR, {key: 0}, "network.mlp_ratio=") for key in ("mlp_ratio", "img_range")),
         *((SwinIR, {"depths": depths}, f"network.depths={depths}") for depths in ([], [2, 0])),
         (SwinIR, {"window": 1}, "network.window=1"),
-        (SwinIR, {"residual_conv": "2conv"}, "network.residual_conv=2conv "),
         (SwinIR, {"stochastic_depth": 1.0}, "network.stochastic_depth=1.0"),
         (Syn2Real, {"width": 5}, "network.width=5 must be at least 6"),
-        *((UNet, {key: -3}, "network.width=") for key in ("width", "levels")),
     ],
 )
 def test_an_option_out_of_its_range_is_one_sentence(network, options, sentence):
@@ -439,3 +430,22 @@ def test_an_option_out_of_its_range_is_one_sentence(network, options, sentence):
         network(**options)
     assert str(refused.value).startswith(sentence)
     assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("network", "key", "choices"),
+    [
+        (DDN, "skip", "pairwise, long"),
+        (DDN, "norm", "running, batch"),
+        (DRDNet, "detail_input", "sum, rainy"),
+        (MOSS, "memory_unassigned", "shrink, freeze"),
+        (PReNet, "unit", "lstm, gru, none"),
+        (RESCAN, "unit", "conv, rnn, gru, lstm"),
+        (RESCAN, "mode", "full, add"),
+        (SwinIR, "residual_conv", "1conv, 3conv"),
+    ],
+)
+def test_a_choice_that_is_not_known_is_one_sentence(network, key, choices):
+    with pytest.raises(SlackoffError) as refused:
+        check_arguments(network, {key: "other"}, "network")
+    assert str(refused.value).startswith(f"network.{key}=other is not known: choose one of {choices}")

@@ -38,13 +38,9 @@ def update_by_hand(table: np.ndarray, encodings: np.ndarray, decay: float, unass
     return result
 
 
-def read_weights(encodings: np.ndarray, table: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    powers = np.exp(cosines(encodings, table) / temperature)
-    return powers / powers.sum(axis=1, keepdims=True)
-
-
 def read_by_hand(encodings: np.ndarray, table: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    return read_weights(encodings, table, temperature) @ table
+    powers = np.exp(cosines(encodings, table) / temperature)
+    return powers / powers.sum(axis=1, keepdims=True) @ table
 
 
 def convolve_by_hand(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
@@ -162,18 +158,18 @@ TABLE, ENCODED = numbers(ITEMS, CHANNELS), numbers(6, CHANNELS, seed=2)
 def test_cosines_and_assignments_are_those_of_the_reference():
     expected = cosines(ENCODED.numpy(), TABLE.numpy())
     np.testing.assert_allclose(cosine_scores(ENCODED, TABLE), expected, atol=1e-14)
-    assigned = assign(ENCODED, TABLE)
+    sums, counts = assign(ENCODED, TABLE)
     chosen = nearest_items(ENCODED.numpy(), TABLE.numpy())
-    assert assigned.counts.tolist() == [chosen.count(item) for item in range(ITEMS)]
+    assert counts.tolist() == [chosen.count(item) for item in range(ITEMS)]
     for item in range(ITEMS):
         given = ENCODED[[n for n, to in enumerate(chosen) if to == item]]
-        torch.testing.assert_close(assigned.sums[item], given.sum(dim=0))
+        torch.testing.assert_close(sums[item], given.sum(dim=0))
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.3, 0.999, 1.0])
 @pytest.mark.parametrize("unassigned", ["shrink", "freeze"])
 def test_the_update_is_that_of_the_reference(decay, unassigned):
-    found = updated(TABLE, assign(ENCODED, TABLE), decay, unassigned)
+    found = updated(TABLE, *assign(ENCODED, TABLE), decay, unassigned)
     expected = update_by_hand(TABLE.numpy(), ENCODED.numpy(), decay, unassigned)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 

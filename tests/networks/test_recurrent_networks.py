@@ -81,13 +81,11 @@ def test_every_stage_is_that_of_plain_functions(member):
 
 
 @torch.no_grad()
-def test_the_result_is_the_last_stage_and_not_clipped():
+def test_the_result_is_not_clipped():
     network = PReNet(3, 4, 1)
     torch.nn.init.constant_(network.output.bias, 5.0)
     rainy = formula_input()
-    assert torch.equal(network(rainy), network.stages(rainy).backgrounds[-1])
     assert network(rainy).min() > 1
-    assert network.stages(rainy).rains == ()
 
 
 def sigmoid(x):
@@ -161,8 +159,8 @@ def test_a_unit_without_recurrence_repeats_itself():
     torch.testing.assert_close(first, expected)
 
 
-@pytest.mark.parametrize(("mode", "slopes"), [("full", [1, 1, 1]), ("add", [1, 1, 1])])
-def test_a_stage_that_adds_sends_no_gradient_to_the_rain_before(mode, slopes):
+@pytest.mark.parametrize("mode", ["full", "add"])
+def test_a_stage_that_adds_sends_no_gradient_to_the_rain_before(mode):
     """With a last convolution of zero each stage gives its bias, on top of the rain before if it adds."""
     network = RESCAN(4, 3, 3, mode=mode)
     last = network.decoder[-1]
@@ -172,7 +170,7 @@ def test_a_stage_that_adds_sends_no_gradient_to_the_rain_before(mode, slopes):
     values = [0.1, 0.2, 0.3] if mode == "add" else [0.1] * 3
     assert [rain.mean().item() for rain in rains] == pytest.approx(values)
     found = [torch.autograd.grad(rain[:, 0].mean(), last.bias, retain_graph=True)[0][0].item() for rain in rains]
-    assert found == pytest.approx(slopes)
+    assert found == pytest.approx([1, 1, 1])
 
 
 def test_bf16_and_channels_last_give_about_the_same_gradient():

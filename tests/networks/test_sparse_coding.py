@@ -8,9 +8,8 @@ import torch
 from scipy.optimize import minimize_scalar
 from sklearn.linear_model import OrthogonalMatchingPursuit, orthogonal_mp_gram
 
-from slackoff.networks import DSC, sparse_coding
-from slackoff.networks.layers import guided_smooth
-from slackoff.networks.sparse_coding import (
+from slackoff.networks import DSC, dsc
+from slackoff.networks.dsc import (
     Codes,
     Settings,
     across_streaks,
@@ -23,6 +22,7 @@ from slackoff.networks.sparse_coding import (
     unblend,
     update_layer,
 )
+from slackoff.networks.layers import guided_smooth
 
 SMALL = {"atoms": 96, "rain_atoms": 32, "samples": 600, "rounds": 2, "sweeps": 2}
 
@@ -61,7 +61,7 @@ def test_an_image_without_rain_is_nearly_unchanged():
 
 def test_layers_blend_to_the_image_and_share_no_atom():
     observed = rainy_image()[1].mean(0)
-    settings = Settings(background_atoms=96, rain_atoms=32, samples=600, rounds=3, sweeps=2)
+    settings = Settings(atoms=96, rain_atoms=32, samples=600, rounds=3, sweeps=2)
     base = guided_smooth(observed[None, None], 7, 1.0)[0, 0]
     shares: list[float] = []
     layers = separate(observed, base, settings, torch.Generator().manual_seed(0), shares.append)
@@ -202,27 +202,27 @@ def by_hand(image: np.ndarray, side: int, step: int, make) -> np.ndarray:
 @pytest.mark.parametrize(("size", "side", "step"), [((16, 16), 16, 2), ((18, 40), 16, 2), ((13, 10), 4, 3)])
 @pytest.mark.parametrize("band", [1, 10, 10_000])
 def test_patches_come_apart_and_together_again(monkeypatch, size, side, step, band):
-    monkeypatch.setattr(sparse_coding, "BAND_PATCHES", band)
+    monkeypatch.setattr(dsc, "BAND_PATCHES", band)
     image = torch.rand(size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     told: list[int] = []
-    same = sparse_coding.average_patches(image, side, step, lambda rows: rows, told.append)
+    same = dsc.average_patches(image, side, step, lambda rows: rows, told.append)
     torch.testing.assert_close(same, image, atol=1e-12, rtol=0)
-    assert sum(told) == sparse_coding.count_patches(size, side, step)
-    centred = sparse_coding.average_patches(image, side, step, lambda rows: rows.square() - rows.mean(1, keepdim=True))
+    assert sum(told) == dsc.count_patches(size, side, step)
+    centred = dsc.average_patches(image, side, step, lambda rows: rows.square() - rows.mean(1, keepdim=True))
     expected = by_hand(image.numpy(), side, step, lambda patch: patch**2 - patch.mean())
     np.testing.assert_allclose(centred.numpy(), expected, atol=1e-12)
 
 
 def test_sampled_patches_are_different_places_of_the_grid():
     image = torch.arange(20 * 30.0).view(20, 30)
-    found = sparse_coding.sample_patches(image, 4, 3, 40, torch.Generator().manual_seed(0)).view(-1, 4, 4)
+    found = dsc.sample_patches(image, 4, 3, 40, torch.Generator().manual_seed(0)).view(-1, 4, 4)
     corners = found[:, 0, 0].int().tolist()
     assert len(set(corners)) == 40
     for patch, corner in zip(found, corners, strict=True):
         top, left = divmod(corner, 30)
         assert (top % 3, left % 3) == (0, 0)
         assert torch.equal(patch, image[top : top + 4, left : left + 4])
-    assert len(sparse_coding.sample_patches(image, 4, 3, 10_000, torch.Generator())) == 6 * 9
+    assert len(dsc.sample_patches(image, 4, 3, 10_000, torch.Generator())) == 6 * 9
 
 
 def unit_rows(count: int, size: int, seed: int) -> torch.Tensor:

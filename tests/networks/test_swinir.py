@@ -1,16 +1,15 @@
 """SwinIR: windows, masks and attention against loops over pixels, its start, and official checkpoints."""
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
 from network_tester import fill
 from torch import Tensor
 
-from slackoff.errors import SlackoffError
 from slackoff.networks import SwinIR
 from slackoff.networks.swinir import SwinLayer, WindowAttention, relative_positions, shift_mask
+from slackoff.networks.weights import start_from
 
 CPU = torch.device("cpu")
 
@@ -185,32 +184,6 @@ def test_an_official_checkpoint_is_taken_without_its_buffers(tmp_path, key):
     block = "layers.0.residual_group.blocks.1"
     buffers = {f"{block}.attn_mask": torch.zeros(16, 16, 16), f"{block}.attn.relative_position_index": torch.zeros(2)}
     torch.save({key: trained.state_dict() | buffers}, tmp_path / "official.pth")
-    fresh.load_official(tmp_path / "official.pth")
+    start_from(fresh, tmp_path / "official.pth")
     rainy = torch.rand(1, 3, 8, 8)
     assert torch.equal(fresh.eval()(rainy), trained(rainy))
-
-
-class RunsOnLoading:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return Path.touch, (self.path,)
-
-
-def test_code_in_a_checkpoint_is_not_run(tmp_path):
-    torch.save({"params": RunsOnLoading(tmp_path / "ran")}, tmp_path / "wrong.pth")
-    with pytest.raises(SlackoffError, match=r"wrong\.pth"):
-        SwinIR(**SMALL).load_official(tmp_path / "wrong.pth")
-    assert not (tmp_path / "ran").exists()
-
-
-@pytest.mark.parametrize(
-    "held", [{"params": SwinIR(**SMALL | {"channels": 8}).state_dict()}, {"weights": {}}, [1, 2], None]
-)
-def test_what_is_no_fitting_checkpoint_is_refused(tmp_path, held):
-    if held is not None:
-        torch.save(held, tmp_path / "wrong.pth")
-    with pytest.raises(SlackoffError, match=r"wrong\.pth") as refused:
-        SwinIR(**SMALL).load_official(tmp_path / "wrong.pth")
-    assert len(str(refused.value).splitlines()) == 1

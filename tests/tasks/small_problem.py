@@ -11,10 +11,20 @@ from lightning import Callback, Trainer
 from torch import Tensor, nn
 
 from slackoff.data import BatchStream, RainyBatch, RainyData
+from slackoff.data.streams import derive_seed
 from slackoff.losses import L1, GradientBalancing
-from slackoff.networks import UNet
+from slackoff.networks import Syn2Real, UNet
 from slackoff.rain import RainRange
-from slackoff.tasks import MultitaskTask, SemiSupervisedTask, StepSeed, SupervisedTask, Task
+from slackoff.tasks import (
+    MultitaskTask,
+    SemiSupervisedTask,
+    SIRRTask,
+    Steps,
+    StepSeed,
+    SupervisedTask,
+    Syn2RealTask,
+    Task,
+)
 
 SIZE, BATCH, SEED = 32, 4, 5
 RANGE = RainRange([200, 300], [3, 5], [10, 20], [-30, 30])
@@ -164,6 +174,52 @@ def train(
     )
     trainer.fit(task, WithUnlabelled(unlabelled) if unlabelled else data(), **fit)
     return witness, trainer
+
+
+def bare_loop(
+    net: nn.Module,
+    steps: int,
+    loss_of: Callable[[int, RainyBatch, Tensor | None], Tensor],
+    unlabelled: int = 0,
+    rate: Callable[[int], float] = lambda step: 2e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    after: Callable[[int], None] = lambda step: None,
+) -> list[float]:
+    """The losses of a training by Adam without Lightning, task or scheduler.
+
+    ``loss_of`` is told the step, its batch, and rainy images of which nothing else is known.
+    """
+    given = WithUnlabelled(unlabelled) if unlabelled else data()
+    stream = BatchStream(torch.from_numpy(given.bank).permute(0, 3, 1, 2), **given.options)
+    optimizer, losses = torch.optim.Adam(net.parameters(), betas=betas), []
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = rate(step)
+        torch.manual_seed(derive_seed(SEED, "step", step, 0))
+        loss = loss_of(step, stream.batch(step), given.other.batch(step).rainy if unlabelled else None)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+        after(step)
+    return losses
+
+
+CONSTANT = Steps([], 1.0)
+
+
+def semi_supervised(net: nn.Module | None = None, **options: Any) -> SemiSupervisedTask:
+    options = {"learning_rate": 2e-3, "decay": CONSTANT, "teacher_decay": 0.8, "supervised": "4steps", **options}
+    return SemiSupervisedTask(net or network(), 8, **options)
+
+
+def sirr(net: nn.Module | None = None, steps: int = 8, **options: Any) -> SIRRTask:
+    return SIRRTask(net or network(), steps, **{"decay": CONSTANT, **options})
+
+
+def syn2real(net: nn.Module | None = None, steps: int = 8, **options: Any) -> Syn2RealTask:
+    options = {"neighbours": 3, "bank_size": 6, "gp_weight": 0.1, "decay": CONSTANT, **options}
+    torch.manual_seed(1)
+    return Syn2RealTask(net or Syn2Real(8, 1), steps, **options)
 
 
 GOLDEN: dict[str, tuple[Callable[[int], Task], int]] = {

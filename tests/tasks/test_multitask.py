@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_problem import BATCH, RANGE, SEED, Outputs, Pixel, Slope, network, smooth_bank, three_terms, train
+from small_problem import BATCH, RANGE, SEED, Outputs, Pixel, Slope, bare_loop, network, smooth_bank, three_terms, train
 from torch import Tensor, nn
 
 from slackoff.cell.callbacks import LossGuard, NonFiniteLossError
@@ -46,29 +46,26 @@ def batch_of(step: int) -> RainyBatch:
     return BatchStream(bank, RANGE, BATCH, SEED, channels_last=False).batch(step)
 
 
-def bare_loop(net: nn.Module, steps: int) -> list[float]:
+def menet_loop(net: nn.Module, steps: int) -> list[float]:
     """Training with GB without Lightning, task or weighting: each norm from a backward pass of its own."""
-    optimizer, losses = torch.optim.Adam(net.parameters(), 2e-3), []
-    for step in range(steps):
-        batch = batch_of(step)
-        for group in optimizer.param_groups:
-            group["lr"] = 2e-3 * (0.1 if step >= 0.4 * steps else 1) * (0.1 if step >= 0.8 * steps else 1)
+
+    def balanced(step: int, batch: RainyBatch, photos: Tensor | None) -> Tensor:
         output = net(batch.rainy)
         terms = torch.stack([term(output, batch.background) for term in three_terms().values()])
         norms = torch.tensor([torch.autograd.grad(t, net.head.weight, retain_graph=True)[0].norm() for t in terms])
         weights = torch.stack([norms[1] + norms[2], norms[0] + norms[2], norms[0] + norms[1]]) / norms.sum()
-        loss = (weights * terms).sum()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    return losses
+        return (weights * terms).sum()
+
+    def rate(step: int) -> float:
+        return 2e-3 * (0.1 if step >= 0.4 * steps else 1) * (0.1 if step >= 0.8 * steps else 1)
+
+    return bare_loop(net, steps, balanced, rate=rate)
 
 
 def test_training_equals_a_bare_loop_with_the_recipe_of_menet():
     task, bare = make(GradientBalancing(), steps=10), network()
     witness, _ = train(task, 10)
-    np.testing.assert_allclose(witness.losses, bare_loop(bare, 10), rtol=1e-4)
+    np.testing.assert_allclose(witness.losses, menet_loop(bare, 10), rtol=1e-4)
     assert witness.rates == pytest.approx([2e-3] * 4 + [2e-4] * 4 + [2e-5] * 2)
     for own, other in zip(task.network.parameters(), bare.parameters(), strict=True):
         torch.testing.assert_close(own, other, rtol=0, atol=1e-5)

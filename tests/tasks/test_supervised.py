@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from small_problem import BATCH, RANGE, SEED, Pixel, network, smooth_bank, train
+from small_problem import BATCH, RANGE, SEED, Pixel, bare_loop, network, smooth_bank, train
 from torch import nn
 
 from slackoff.config import build
@@ -19,32 +19,21 @@ def cosine(step: int, steps: int, highest: float, lowest: float) -> float:
     return lowest + (highest - lowest) * (1 + math.cos(math.pi * step / steps)) / 2
 
 
-def bare_loop(net: nn.Module, steps: int, highest: float, lowest: float, betas: tuple[float, float]) -> list[float]:
-    """The same training without Lightning, task or scheduler."""
-    bank = torch.from_numpy(smooth_bank()).permute(0, 3, 1, 2).contiguous()
-    stream = BatchStream(bank, RANGE, BATCH, SEED, channels_last=False)
-    optimizer = torch.optim.Adam(net.parameters(), betas=betas)
-    losses = []
-    for step in range(steps):
-        optimizer.param_groups[0]["lr"] = cosine(step, steps, highest, lowest)
-        batch = stream.batch(step)
-        loss = (net(batch.rainy) - batch.background).abs().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    return losses
-
-
 def test_training_equals_a_bare_loop():
     steps, highest, lowest, betas = 12, 3e-3, 1e-5, (0.8, 0.95)
     task = SupervisedTask(network(), L1(), steps, highest, betas, Cosine(lowest))
     witness, _ = train(task, steps)
     bare = network()
-    losses = bare_loop(bare, steps, highest, lowest, betas)
 
+    def rate(step: int) -> float:
+        return cosine(step, steps, highest, lowest)
+
+    def l1(step, batch, photos):
+        return (bare(batch.rainy) - batch.background).abs().mean()
+
+    losses = bare_loop(bare, steps, l1, rate=rate, betas=betas)
     np.testing.assert_allclose(witness.losses, losses, rtol=0, atol=1e-6)
-    np.testing.assert_allclose(witness.rates, [cosine(k, steps, highest, lowest) for k in range(steps)], rtol=1e-9)
+    np.testing.assert_allclose(witness.rates, [rate(step) for step in range(steps)], rtol=1e-9)
     assert witness.numbers == list(range(steps))
     for (name, trained), expected in zip(task.network.named_parameters(), bare.parameters(), strict=True):
         torch.testing.assert_close(trained, expected, rtol=0, atol=1e-6, msg=name)
@@ -52,23 +41,19 @@ def test_training_equals_a_bare_loop():
     assert all((a - b).abs().max() > 1e-4 for a, b in zip(bare.parameters(), untouched.parameters(), strict=True))
 
 
-def test_defaults_are_the_recipe_of_the_paper():
-    optimizer = SupervisedTask(network(), L1(), 250_000).configure_optimizers()["optimizer"]
-    assert type(optimizer) is torch.optim.Adam
-    group = optimizer.param_groups[0]
-    assert (group["lr"], group["betas"], group["weight_decay"], group["amsgrad"]) == (2e-4, (0.9, 0.99), 0, False)
-
-
-def test_defaults_of_several_terms_are_the_recipe_of_menet():
-    task = MultitaskTask(network(), {"one": Pixel(), "two": Pixel()}, GradientBalancing(), 100)
-    group = task.configure_optimizers()["optimizer"].param_groups[0]
-    assert (group["lr"], group["betas"], group["eps"], group["weight_decay"]) == (1e-3, (0.9, 0.999), 1e-8, 0)
-    assert task.decay == Steps([0.4, 0.8], 0.1)
-
-
-def test_a_list_of_betas_as_yaml_gives_it_is_accepted():
-    optimizer = SupervisedTask(network(), L1(), 5, betas=[0.5, 0.6]).configure_optimizers()["optimizer"]
-    assert optimizer.param_groups[0]["betas"] == (0.5, 0.6)
+def test_defaults_are_the_recipes_of_the_papers():
+    """And betas may be a list, as YAML gives them."""
+    single = SupervisedTask(network(), L1(), 250_000)
+    several = MultitaskTask(network(), {"one": Pixel(), "two": Pixel()}, GradientBalancing(), 100)
+    listed = SupervisedTask(network(), L1(), 5, betas=[0.5, 0.6])
+    expected = ((2e-4, (0.9, 0.99)), (1e-3, (0.9, 0.999)), (2e-4, (0.5, 0.6)))
+    for task, (rate, betas) in zip((single, several, listed), expected, strict=True):
+        optimizer = task.configure_optimizers()["optimizer"]
+        group = optimizer.param_groups[0]
+        assert type(optimizer) is torch.optim.Adam
+        assert (group["lr"], group["betas"], group["eps"]) == (rate, betas, 1e-8)
+        assert (group["weight_decay"], group["amsgrad"]) == (0, False)
+    assert several.decay == Steps([0.4, 0.8], 0.1)
 
 
 def test_the_loss_compares_the_output_with_the_background():

@@ -16,7 +16,7 @@ from torch.distributions import Normal, kl_divergence
 from slackoff.data.streams import derive_seed
 from slackoff.errors import SlackoffError
 from slackoff.tasks import SGD, Cosine, Steps, StepSeed
-from slackoff.tasks.semi_supervised import Length, copy_student, follow_student, mix_residues
+from slackoff.tasks.semi_supervised import count_steps, follow_student, mix_residues
 from slackoff.tasks.sirr import VARIANCE_FLOOR, Mixture, least_divergence, maximised, mixture_loss, responsibilities
 from slackoff.tasks.syn2real import KERNELS, latent_loss, length_scale, linear, nearest, posterior
 
@@ -107,7 +107,7 @@ def test_a_teacher_is_the_moving_average_of_its_student(decay, buffers):
 def test_the_student_stays_as_it_is_and_is_not_shared():
     teacher, student = teacher_and_student()
     before = state(student)
-    copy_student(teacher, student)
+    teacher.load_state_dict(student.state_dict())
     assert all(torch.equal(value, student.state_dict()[name]) for name, value in teacher.state_dict().items())
     with torch.no_grad():
         for parameter in teacher.parameters():
@@ -289,19 +289,16 @@ def rates_of(decay: Cosine | Steps, steps: int) -> list[float]:
     return found
 
 
-def test_cosine_is_half_a_wave():
-    expected = [0.01 + 0.99 * (1 + math.cos(math.pi * step / 20)) / 2 for step in range(20)]
-    assert rates_of(Cosine(0.01), 20) == pytest.approx(expected, rel=1e-9)
-
-
-def test_steps_multiply_at_parts_of_the_run():
-    expected = [1.0] * 5 + [0.2] * 5 + [0.04] * 10
-    assert rates_of(Steps([0.25, 0.5], 0.2), 20) == pytest.approx(expected)
-
-
-def test_each_part_may_have_a_factor_of_its_own():
-    expected = [1.0] * 5 + [0.5] * 5 + [0.4] * 10
-    assert rates_of(Steps([0.25, 0.5], [0.5, 0.8]), 20) == pytest.approx(expected)
+@pytest.mark.parametrize(
+    ("decay", "expected"),
+    [
+        (Cosine(0.01), [0.01 + 0.99 * (1 + math.cos(math.pi * step / 20)) / 2 for step in range(20)]),
+        (Steps([0.25, 0.5], 0.2), [1.0] * 5 + [0.2] * 5 + [0.04] * 10),
+        (Steps([0.25, 0.5], [0.5, 0.8]), [1.0] * 5 + [0.5] * 5 + [0.4] * 10),
+    ],
+)
+def test_a_rate_falls_by_half_a_wave_or_at_parts_of_the_run(decay, expected):
+    assert rates_of(decay, 20) == pytest.approx(expected, rel=1e-9)
 
 
 def test_another_number_of_factors_than_of_parts_is_refused():
@@ -320,13 +317,13 @@ def test_a_part_outside_the_run_is_refused(part):
     [("40%", 400), ("0.1%", 1), ("2000steps", 2000), ("1 step", 1), ("10epochs", 75), ("0.5 epochs", 4), ("0%", 0)],
 )
 def test_lengths_in_steps_of_a_run_of_1000_with_7_and_a_half_steps_an_epoch(text, steps):
-    assert Length.parse(text, "task.supervised").steps(1000, 7.5) == steps
+    assert count_steps(text, "task.supervised", 1000, 7.5) == steps
 
 
 @pytest.mark.parametrize("text", ["40", "half", "-3 steps", "ten epochs", "", "5%%"])
 def test_anything_else_is_refused(text):
     with pytest.raises(SlackoffError, match=r"task.supervised=.* write it as 2000steps, 10epochs or 50%"):
-        Length.parse(text, "task.supervised")
+        count_steps(text, "task.supervised", 1000, 7.5)
 
 
 def test_steps_have_the_momentum_of_those_before():

@@ -6,63 +6,57 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from small_problem import BATCH, SEED, Gated, Pixel, WithUnlabelled, network, train
-from torch import nn
+from small_problem import (
+    BATCH,
+    Gated,
+    Pixel,
+    WithUnlabelled,
+    bare_loop,
+    network,
+    semi_supervised,
+    sirr,
+    syn2real,
+    train,
+)
+from torch import Tensor, nn
 
 from slackoff.config import build
-from slackoff.data import BatchStream, RainyBatch
-from slackoff.data.streams import derive_seed
+from slackoff.data import RainyBatch
 from slackoff.errors import SlackoffError
 from slackoff.losses.terms import absolute_variation
 from slackoff.networks import DDN, Syn2Real
-from slackoff.tasks import SemiSupervisedTask, SIRRTask, Steps, Syn2RealTask
-
-CONSTANT = Steps([], 1.0)
-
-
-def semi_supervised(
-    net: nn.Module | None = None, steps: int = 8, supervised: str = "4steps", **options
-) -> SemiSupervisedTask:
-    options = {"learning_rate": 2e-3, "decay": CONSTANT, "teacher_decay": 0.8, **options}
-    return SemiSupervisedTask(net or network(), steps, supervised, **options)
 
 
 def semi_supervised_loop(net: nn.Module, steps: int, switch: int, unlabelled: int) -> tuple[list[float], nn.Module]:
     """Algorithms 1 and 2 of the supplement without Lightning, task or the functions it calls."""
-    data = WithUnlabelled(unlabelled)
-    bank = torch.from_numpy(data.bank).permute(0, 3, 1, 2)
-    stream = BatchStream(bank, **data.options)
-    optimizer = torch.optim.Adam(net.parameters(), 2e-3, betas=(0.9, 0.999))
-    teacher, losses = net, []
-    for step in range(steps):
-        torch.manual_seed(derive_seed(SEED, "step", step, 0))
-        x_l, y_l = stream.batch(step).rainy, stream.batch(step).background
-        x_u = data.other.batch(step).rainy
-        restored = net(x_l)
-        loss = 10 * (restored - y_l).abs().mean()
+    teacher = net
+
+    def loss_of(step: int, batch: RainyBatch, x_u: Tensor) -> Tensor:
+        nonlocal teacher
+        x_l, y_l = batch.rainy, batch.background
+        loss = 10 * (net(x_l) - y_l).abs().mean()
+        if step < switch:
+            return loss
         if step == switch:
             teacher = copy.deepcopy(net)
+        with torch.no_grad():
+            y_p = teacher.eval()(x_u).clamp(0, 1)
+        r_l, r_u = x_l - y_l, x_u - y_p
+        order = torch.randperm(2 * len(x_l) + 2 * len(x_u))
+        scale = 0.5 + 0.6 * torch.rand(len(order), 1, 1, 1)
+        rain = torch.cat([r_l, r_l, r_u, r_u])[order] * scale
+        y_n = net((torch.cat([x_u, y_p, x_l, y_l]) + rain).clamp(0, 1))
+        loss = loss + (y_n - torch.cat([y_p, y_p, y_l, y_l])).abs().mean()
+        squares = ((y_n[:, :, 1:] - y_n[:, :, :-1]) ** 2).mean() + ((y_n[..., 1:] - y_n[..., :-1]) ** 2).mean()
+        return loss + 0.002 * squares / 2
+
+    @torch.no_grad()
+    def follow(step: int) -> None:
         if step >= switch:
-            with torch.no_grad():
-                y_p = teacher.eval()(x_u).clamp(0, 1)
-            r_l, r_u = x_l - y_l, x_u - y_p
-            order = torch.randperm(2 * len(x_l) + 2 * len(x_u))
-            scale = 0.5 + 0.6 * torch.rand(len(order), 1, 1, 1)
-            rain = torch.cat([r_l, r_l, r_u, r_u])[order] * scale
-            x_n = (torch.cat([x_u, y_p, x_l, y_l]) + rain).clamp(0, 1)
-            y_n = net(x_n)
-            loss = loss + (y_n - torch.cat([y_p, y_p, y_l, y_l])).abs().mean()
-            squares = ((y_n[:, :, 1:] - y_n[:, :, :-1]) ** 2).mean() + ((y_n[..., 1:] - y_n[..., :-1]) ** 2).mean()
-            loss = loss + 0.002 * squares / 2
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-        if step >= switch:
-            with torch.no_grad():
-                for own, other in zip(teacher.parameters(), net.parameters(), strict=True):
-                    own.copy_(0.8 * own + 0.2 * other)
-    return losses, teacher
+            for own, other in zip(teacher.parameters(), net.parameters(), strict=True):
+                own.copy_(0.8 * own + 0.2 * other)
+
+    return bare_loop(net, steps, loss_of, unlabelled, after=follow), teacher
 
 
 @pytest.mark.parametrize("unlabelled", [BATCH, 2 * BATCH + 1, 1])
@@ -151,43 +145,33 @@ def test_the_first_stage_may_be_counted_in_epochs():
     assert task.switch == 3
 
 
-def sirr(net: nn.Module | None = None, steps: int = 6, **options) -> SIRRTask:
-    return SIRRTask(net or network(), steps, **{"decay": CONSTANT, **options})
-
-
 def sirr_loop(net: nn.Module, steps: int, unlabelled: int) -> tuple[list[float], np.ndarray, np.ndarray]:
     """The method in NumPy float64 but for the network: losses, weights and variances of the mixture."""
-    data = WithUnlabelled(unlabelled)
-    stream = BatchStream(torch.from_numpy(data.bank).permute(0, 3, 1, 2), **data.options)
-    optimizer = torch.optim.Adam(net.parameters(), 1e-3)
-    weights, variances, losses = np.full(3, 1 / 3), np.array([1e-4, 1e-3, 1e-2]), []
-    for step in range(steps):
-        torch.manual_seed(derive_seed(SEED, "step", step, 0))
-        batch, photos = stream.batch(step), data.other.batch(step).rainy
+    weights, variances = np.full(3, 1 / 3), np.array([1e-4, 1e-3, 1e-2])
+
+    def shares_of(e: np.ndarray) -> np.ndarray:
+        density = weights * np.exp(-(e[:, None] ** 2) / (2 * variances)) / np.sqrt(variances)
+        return density / density.sum(1, keepdims=True)
+
+    def loss_of(step: int, batch: RainyBatch, photos: Tensor) -> Tensor:
+        nonlocal weights, variances
         output = net(photos)
         residue = photos - output
         e = residue.detach().double().numpy().ravel()
-        for _ in range(2):
-            density = weights * np.exp(-(e[:, None] ** 2) / (2 * variances)) / np.sqrt(variances)
-            shares = density / density.sum(1, keepdims=True)
-            if _ == 0:
-                weights = shares.mean(0)
-                variances = (shares * e[:, None] ** 2).sum(0) / shares.sum(0) + 1e-6
-        scale = torch.from_numpy((shares / (2 * variances)).sum(1)).view_as(residue)
+        shares = shares_of(e)
+        weights, variances = shares.mean(0), (shares * e[:, None] ** 2).sum(0) / shares.sum(0) + 1e-6
+        scale = torch.from_numpy((shares_of(e) / (2 * variances)).sum(1)).view_as(residue)
         variation = sum((output[:, :, 1:] - output[:, :, :-1]).abs().sum((1, 2, 3))) / len(output)
         variation = variation + sum((output[..., 1:] - output[..., :-1]).abs().sum((1, 2, 3))) / len(output)
         loss = (net(batch.rainy) - batch.background).square().mean()
-        loss = loss + 0.5 * (scale * residue**2).mean() + 1e-5 * variation
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    return losses, weights, variances
+        return loss + 0.5 * (scale * residue**2).mean() + 1e-5 * variation
+
+    return bare_loop(net, steps, loss_of, unlabelled, rate=lambda step: 1e-3), weights, variances
 
 
 @pytest.mark.parametrize("unlabelled", [BATCH, 2 * BATCH + 1])
 def test_sirr_training_equals_a_bare_loop(unlabelled):
-    task = sirr()
+    task = sirr(steps=6)
     witness, _ = train(task, 6, unlabelled=unlabelled)
     losses, weights, variances = sirr_loop(network(), 6, unlabelled)
     np.testing.assert_allclose(witness.losses, losses, rtol=1e-4)
@@ -197,12 +181,12 @@ def test_sirr_training_equals_a_bare_loop(unlabelled):
 
 def test_norms_of_their_own_in_sirr_are_trained_beside_and_start_alike():
     net = DDN(channels=4, pairs=1, norm="batch")
-    task = sirr(net, shared_norm=False, learning_rate=1e-2)
+    task = sirr(net, 6, shared_norm=False, learning_rate=1e-2)
     small = [parameter for parameter in net.parameters() if parameter.dim() == 1]
     assert len(task.own) == len(small) == 3 * 4
     assert all(torch.equal(own, other) for own, other in zip(task.own, small, strict=True))
     assert len(list(task.trained_parameters())) == len(list(net.parameters())) + len(small)
-    shared = sirr(copy.deepcopy(net), learning_rate=1e-2)
+    shared = sirr(copy.deepcopy(net), 6, learning_rate=1e-2)
     first = [train(each, 6, unlabelled=3)[0].losses for each in (task, shared)]
     assert first[0][0] == pytest.approx(first[1][0], rel=1e-6)
     assert abs(first[0][-1] - first[1][-1]) > 1e-5
@@ -212,18 +196,6 @@ def test_norms_of_their_own_in_sirr_are_trained_beside_and_start_alike():
 def test_absolute_variation_is_a_sum_over_each_image():
     images = torch.tensor([[[[0.0, 1.0], [0.5, 0.25]]], [[[1.0, 1.0], [1.0, 1.0]]]])
     assert absolute_variation(images).item() == pytest.approx((0.5 + 0.75 + 1.0 + 0.25) / 2)
-
-
-SMALL = {"neighbours": 3, "bank_size": 6}
-
-
-def small(seed: int = 1) -> Syn2Real:
-    torch.manual_seed(seed)
-    return Syn2Real(8, 1)
-
-
-def syn2real(net: nn.Module | None = None, steps: int = 5, **options) -> Syn2RealTask:
-    return Syn2RealTask(net or small(), steps, **{"decay": CONSTANT, "gp_weight": 0.1, **SMALL, **options})
 
 
 def explicit_gp(u: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
@@ -237,31 +209,26 @@ def explicit_gp(u: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
 
 
 def syn2real_loop(net: Syn2Real, steps: int, unlabelled: int) -> tuple[list[float], torch.Tensor]:
-    data = WithUnlabelled(unlabelled)
-    stream = BatchStream(torch.from_numpy(data.bank).permute(0, 3, 1, 2), **data.options)
-    optimizer = torch.optim.Adam(net.parameters(), 2e-4)
-    seen, losses = [], []
-    for step in range(steps):
-        torch.manual_seed(derive_seed(SEED, "step", step, 0))
-        batch, photos = stream.batch(step), data.other.batch(step).rainy
+    seen: list[Tensor] = []
+
+    def loss_of(step: int, batch: RainyBatch, photos: Tensor) -> Tensor:
         image, latent = net.restored(batch.rainy)
-        seen = (seen + list(latent.detach().reshape(BATCH, -1)))[-6:]
+        seen[:] = (seen + list(latent.detach().reshape(BATCH, -1)))[-6:]
         loss = F.smooth_l1_loss(image, batch.background) + 0.04 * (image - batch.background).square().mean()
         for u in net.latent(photos).reshape(unlabelled, -1):
             distances = torch.stack([(z - u.detach()).norm() for z in seen])
             near = [seen[number] for number in distances.argsort()[:3]]
             loss = loss + 0.1 * explicit_gp(u, torch.stack(near)) / unlabelled
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    return losses, torch.stack(seen)
+        return loss
+
+    return bare_loop(net, steps, loss_of, unlabelled, rate=lambda step: 2e-4), torch.stack(seen)
 
 
 def test_syn2real_training_equals_a_bare_loop():
-    task = syn2real(terms={"pixel": Pixel(1.0)})
+    task = syn2real(steps=5, terms={"pixel": Pixel(1.0)})
+    net = copy.deepcopy(task.network)
     witness, _ = train(task, 5, unlabelled=3)
-    losses, seen = syn2real_loop(small(), 5, 3)
+    losses, seen = syn2real_loop(net, 5, 3)
     assert witness.losses == pytest.approx(losses, rel=1e-3, abs=1e-5)
     assert task.bank.shape == (6, 16 * 4 * 4)
     torch.testing.assert_close(task.bank, seen, rtol=1e-2, atol=1e-3)

@@ -19,9 +19,8 @@ from torch.utils._pytree import tree_leaves
 
 from slackoff.deraining.model import Model
 from slackoff.errors import SlackoffError
-from slackoff.networks.devices import device_of, true_float32
 from slackoff.networks.interfaces import PerImageMethod
-from slackoff.networks.layers import mirror_to_multiple
+from slackoff.networks.layers import device_of, mirror_to_multiple, true_float32
 
 _PROBE_PX = 256
 

@@ -13,7 +13,7 @@ from slackoff.evaluation.test_sets import EvaluationImage
 from slackoff.metrics import BackgroundError, RainRemovalError
 from slackoff.metrics.columns import for_averaging
 from slackoff.metrics.protocol import Protocol
-from slackoff.networks.devices import device_of, true_float32
+from slackoff.networks.layers import device_of, true_float32
 
 
 class Evaluation(NamedTuple):

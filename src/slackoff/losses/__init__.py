@@ -8,9 +8,9 @@ Plain torch; knows nothing of Lightning, Hydra or W&B.
 """
 
 from slackoff.losses.losses import L1, MSE, DRDNetLoss, JORDERELoss, NegativeSSIM, RCDNetLoss, RESCANLoss, SPDNetLoss
+from slackoff.losses.term_losses import TermLosses, shared_weight
 from slackoff.losses.terms import EdgeAware, PixelL1, PixelMSE, Term, Texture, TotalVariationTerm
 from slackoff.losses.vgg import Perceptual, VGG16Features
-from slackoff.losses.weighting import TermLosses, Weighted, Weighting, shared_weight
 from slackoff.losses.weightings import (
     DynamicWeightAverage,
     Fixed,
@@ -19,6 +19,8 @@ from slackoff.losses.weightings import (
     LossBalancing,
     PCGrad,
     Uncertainty,
+    Weighted,
+    Weighting,
 )
 
 __all__ = [

@@ -1,17 +1,20 @@
 """Whole losses, called as ``loss(network, rainy, background)``: the plain ones, and those of the networks' papers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import exp, isfinite
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slackoff.errors import SlackoffError
-from slackoff.networks.devices import full_precision
-from slackoff.networks.interfaces import StagedNetwork
+from slackoff.losses.terms import check_weights
+from slackoff.networks.interfaces import StagedNetwork, Stages
 from slackoff.networks.jorder_e import JORDERE
+from slackoff.networks.layers import full_precision
+
+GREY_LEVELS = 255.0
 
 
 class L1(nn.Module):
@@ -30,12 +33,38 @@ class MSE(nn.Module):
         return F.mse_loss(network(rainy), background)
 
 
+def _stage_weights(weights: Sequence[float]) -> tuple[float, ...]:
+    if not any(weights) or not all(isfinite(weight) and weight >= 0 for weight in weights):
+        raise SlackoffError(f"task.loss.weights={list(weights)} must be at least 0, finite, and one of them above 0")
+    return tuple(weights)
+
+
+def _over_stages(
+    network: nn.Module,
+    rainy: Tensor,
+    weights: Sequence[float],
+    value: Callable[[Tensor], Tensor],
+    refusal: tuple[str, str],
+) -> Tensor:
+    """The weighted sum of a value of each stage's background; ``refusal``: who needs stages, and the cure."""
+    kind = type(network).__name__
+    if not isinstance(network, StagedNetwork):
+        raise SlackoffError(f"{refusal[0]} a network with stages, which {kind} has not: {refusal[1]}")
+    backgrounds = network.stages(rainy).backgrounds
+    if len(backgrounds) != len(weights):
+        raise SlackoffError(
+            f"task.loss.weights has {len(weights)} weights, but {kind} has {len(backgrounds)} stages: give one weight "
+            "a stage"
+        )
+    values = [value(estimate) for estimate in backgrounds]
+    return torch.stack([weight * each for weight, each in zip(weights, values, strict=True)]).sum()
+
+
 class StagesMSE(nn.Module):
     """Weighted sum of the mean squared errors of a network's backgrounds.
 
     Args:
         weights: one a stage, the result's last.
-        scale: what the value 1 of an image counts as; the errors have its square.
 
     Raises:
         SlackoffError: a weight is negative or not finite, or none is positive.
@@ -44,14 +73,12 @@ class StagesMSE(nn.Module):
     preset: ClassVar[str]
     """Network that the loss was made for, for messages."""
 
-    def __init__(self, weights: Sequence[float], scale: float = 1.0) -> None:
+    scale: ClassVar[float] = 1.0
+    """What the value 1 of an image counts as; the errors have its square."""
+
+    def __init__(self, weights: Sequence[float]) -> None:
         super().__init__()
-        if not any(weights) or not all(isfinite(weight) and weight >= 0 for weight in weights):
-            raise SlackoffError(
-                f"task.loss.weights={list(weights)} must be at least 0, finite, and one of them above 0"
-            )
-        self.weights = tuple(weights)
-        self.scale = scale
+        self.weights = _stage_weights(weights)
 
     def forward(self, network: nn.Module, rainy: Tensor, background: Tensor) -> Tensor:
         """A scalar; ``rainy`` and ``background``: float, (N, 3, H, W), in [0, 1].
@@ -59,20 +86,9 @@ class StagesMSE(nn.Module):
         Raises:
             SlackoffError: the network has no stages, or another number of them than there are weights.
         """
-        if not isinstance(network, StagedNetwork):
-            raise SlackoffError(
-                f"task.loss {type(self).__name__} needs a network with stages, which {type(network).__name__} has not: "
-                f"choose network={self.preset} or task=supervised"
-            )
-        backgrounds = network.stages(rainy).backgrounds
-        if len(backgrounds) != len(self.weights):
-            raise SlackoffError(
-                f"task.loss.weights has {len(self.weights)} weights, but {type(network).__name__} has "
-                f"{len(backgrounds)} stages: give one weight a stage"
-            )
-        errors = [F.mse_loss(estimate, background) for estimate in backgrounds]
-        weighted = [weight * error for weight, error in zip(self.weights, errors, strict=True)]
-        return self.scale**2 * torch.stack(weighted).sum()
+        refusal = (f"task.loss {type(self).__name__} needs", f"choose network={self.preset} or task=supervised")
+        errors = _over_stages(network, rainy, self.weights, lambda image: F.mse_loss(image, background), refusal)
+        return self.scale**2 * errors
 
 
 class DRDNetLoss(StagesMSE):
@@ -80,18 +96,12 @@ class DRDNetLoss(StagesMSE):
 
     Args:
         weights: of the background before the detail is repaired, and of the result; those of the authors' code.
-
-    Raises:
-        SlackoffError: a weight is negative or not finite, or none is positive.
     """
 
-    preset: ClassVar[str] = "drd_net"
+    preset = "drd_net"
 
     def __init__(self, weights: Sequence[float] = (0.1, 1.0)) -> None:
         super().__init__(weights)
-
-
-GREY_LEVELS = 255.0
 
 
 class SPDNetLoss(StagesMSE):
@@ -99,15 +109,23 @@ class SPDNetLoss(StagesMSE):
 
     Args:
         weights: one a stage, the result's last; the paper's are all 1.
-
-    Raises:
-        SlackoffError: a weight is negative or not finite, or none is positive.
     """
 
-    preset: ClassVar[str] = "spdnet"
+    preset = "spdnet"
+    scale = GREY_LEVELS
 
     def __init__(self, weights: Sequence[float] = (1.0, 1.0, 1.0)) -> None:
-        super().__init__(weights, GREY_LEVELS)
+        super().__init__(weights)
+
+
+def _stages_with_rain(network: nn.Module, rainy: Tensor, loss: str, preset: str) -> Stages:
+    stages = network.stages(rainy) if isinstance(network, StagedNetwork) else Stages(())
+    if not stages.rains:
+        raise SlackoffError(
+            f"task.loss {loss} needs a network that gives a rain layer a stage, which {type(network).__name__} does "
+            f"not: choose network={preset} or task=supervised"
+        )
+    return stages
 
 
 class RESCANLoss(nn.Module):
@@ -122,12 +140,7 @@ class RESCANLoss(nn.Module):
         Raises:
             SlackoffError: the network gives no stages, or stages without rain layers.
         """
-        rains = network.stages(rainy).rains if isinstance(network, StagedNetwork) else ()
-        if not rains:
-            raise SlackoffError(
-                f"task.loss RESCANLoss needs a network that gives a rain layer a stage, which {type(network).__name__}"
-                " does not: choose network=rescan or task=supervised"
-            )
+        rains = _stages_with_rain(network, rainy, "RESCANLoss", "rescan").rains
         truth = (rainy - background).float()
         return sum((F.mse_loss(rain.float(), truth) for rain in rains), truth.new_zeros(()))
 
@@ -156,11 +169,7 @@ class NegativeSSIM(nn.Module):
 
     def __init__(self, weights: Sequence[float] | None = None) -> None:
         super().__init__()
-        if weights is not None and (not any(weights) or not all(isfinite(w) and w >= 0 for w in weights)):
-            raise SlackoffError(
-                f"task.loss.weights={list(weights)} must be at least 0, finite, and one of them above 0"
-            )
-        self.weights = None if weights is None else tuple(weights)
+        self.weights = None if weights is None else _stage_weights(weights)
 
     def forward(self, network: nn.Module, rainy: Tensor, background: Tensor) -> Tensor:
         """A scalar of float32; ``rainy`` and ``background``: float, (N, 3, H, W), in [0, 1].
@@ -170,19 +179,8 @@ class NegativeSSIM(nn.Module):
         """
         if self.weights is None:
             return -zero_padded_ssim(network(rainy), background)
-        if not isinstance(network, StagedNetwork):
-            raise SlackoffError(
-                f"task.loss.weights need a network with stages, which {type(network).__name__} has not: leave them out "
-                "or choose network=prenet"
-            )
-        backgrounds = network.stages(rainy).backgrounds
-        if len(backgrounds) != len(self.weights):
-            raise SlackoffError(
-                f"task.loss.weights has {len(self.weights)} weights, but {type(network).__name__} has "
-                f"{len(backgrounds)} stages: give one weight a stage"
-            )
-        values = [zero_padded_ssim(estimate, background) for estimate in backgrounds]
-        return -torch.stack([weight * value for weight, value in zip(self.weights, values, strict=True)]).sum()
+        refusal = ("task.loss.weights need", "leave them out or choose network=prenet")
+        return -_over_stages(network, rainy, self.weights, lambda image: zero_padded_ssim(image, background), refusal)
 
 
 def zero_padded_ssim(first: Tensor, second: Tensor) -> Tensor:
@@ -210,9 +208,6 @@ def _blurred(images: Tensor) -> Tensor:
         parts = (tap * padded.narrow(dim, place, size) for place, tap in enumerate(BELL))
         images = sum(parts, images.new_zeros(()))
     return images
-
-
-GREY_LEVELS = 255.0
 
 
 class RCDNetLoss(nn.Module):
@@ -250,9 +245,7 @@ class RCDNetLoss(nn.Module):
             "stage_rains": stage_rains,
             "last_rain": last_rain,
         }
-        for key, weight in weights.items():
-            if not isfinite(weight) or weight < 0:
-                raise SlackoffError(f"task.loss.{key}={weight} must be a finite weight of at least 0")
+        check_weights("task.loss", **weights)
         if not any(weights.values()):
             raise SlackoffError(f"task.loss: one of {', '.join(weights)} must be above 0")
         self.result = result
@@ -267,12 +260,7 @@ class RCDNetLoss(nn.Module):
         Raises:
             SlackoffError: the network gives no stages, or stages without rain layers.
         """
-        stages = network.stages(rainy) if isinstance(network, StagedNetwork) else None
-        if stages is None or not stages.rains:
-            raise SlackoffError(
-                f"task.loss RCDNetLoss needs a network that gives a rain layer a stage, which {type(network).__name__}"
-                " does not: choose network=rcdnet or task=supervised"
-            )
+        stages = _stages_with_rain(network, rainy, "RCDNetLoss", "rcdnet")
         first, *middle, result = (_squared_error(estimate, background) for estimate in stages.backgrounds)
         rains = [_squared_error(estimate, rainy - background) for estimate in stages.rains]
         return (
@@ -288,9 +276,7 @@ def _squared_error(estimate: Tensor, truth: Tensor) -> Tensor:
     return F.mse_loss(estimate.float(), truth.float()) * GREY_LEVELS**2
 
 
-GREY_LEVELS = 255.0
 RELEASED_PIXELS = 8 * 64 * 64  # of a batch of the release, eight patches of 64 px: its mask error is a sum over them
-MASK_RULES = ("as_released", "rain")
 
 
 class JORDERELoss(nn.Module):
@@ -308,18 +294,17 @@ class JORDERELoss(nn.Module):
         level: weight of the l1 of the level against background less rainy image.
 
     Raises:
-        SlackoffError: a rule that is not known, or a weight that is negative or not finite.
+        SlackoffError: a weight that is negative or not finite.
     """
 
     def __init__(
-        self, mask_rule: str = "as_released", mask: float = 1e-3 * RELEASED_PIXELS, level: float = 1e-2
+        self,
+        mask_rule: Literal["as_released", "rain"] = "as_released",
+        mask: float = 1e-3 * RELEASED_PIXELS,
+        level: float = 1e-2,
     ) -> None:
         super().__init__()
-        if mask_rule not in MASK_RULES:
-            raise SlackoffError(f"task.loss.mask_rule={mask_rule} is not known: choose {' or '.join(MASK_RULES)}")
-        for key, weight in {"mask": mask, "level": level}.items():
-            if not isfinite(weight) or weight < 0:
-                raise SlackoffError(f"task.loss.{key}={weight} must be a finite weight of at least 0")
+        check_weights("task.loss", mask=mask, level=level)
         self.sign = -1.0 if mask_rule == "rain" else 1.0
         self.mask = mask
         self.level = level

@@ -8,14 +8,26 @@ B^2, which float32 would lose to cancellation, are taken as (A - B)(A + B).
 
 from abc import ABC, abstractmethod
 from math import isfinite
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slackoff.errors import SlackoffError
-from slackoff.networks.devices import full_precision
+from slackoff.networks.layers import full_precision
+
+
+def check_weights(group: str, **weights: float) -> None:
+    """Raise a ``SlackoffError`` that names the config key of the first weight that is negative or not finite.
+
+    Args:
+        group: the config key above.
+        weights: by their keys.
+    """
+    for key, weight in weights.items():
+        if not isfinite(weight) or weight < 0:
+            raise SlackoffError(f"{group}.{key}={weight} must be a finite weight of at least 0")
 
 
 class Term(nn.Module, ABC):
@@ -50,11 +62,6 @@ class Term(nn.Module, ABC):
         Raises:
             SlackoffError: these are no RGB images of one shape, or they are too small.
         """
-        self._check(output, background)
-        with full_precision(output):
-            return self.error(self.scale * output.float(), self.scale * background.float())
-
-    def _check(self, output: Tensor, background: Tensor) -> None:
         fit = output.shape == background.shape and output.ndim == 4 and output.shape[1] == 3 and len(output)
         if not fit or not (output.is_floating_point() and background.is_floating_point()):
             raise SlackoffError(
@@ -68,6 +75,8 @@ class Term(nn.Module, ABC):
                 f"{type(self).__name__} needs images of at least {self.least_side} x {self.least_side} px, not "
                 f"{height} x {width}: raise background.patch_size_px"
             )
+        with full_precision(output):
+            return self.error(self.scale * output.float(), self.scale * background.float())
 
 
 def _described(images: Tensor) -> str:
@@ -86,9 +95,6 @@ class PixelL1(Term):
 
     def error(self, output: Tensor, background: Tensor) -> Tensor:
         return F.l1_loss(output, background)
-
-
-NORMALISERS = ("mean", "chw")
 
 
 def sobel(images: Tensor) -> Tensor:
@@ -113,43 +119,25 @@ def sobel(images: Tensor) -> Tensor:
     )
 
 
-def edge_error(output: Tensor, background: Tensor, normaliser: str = "mean") -> Tensor:
-    """Squared differences of Sobel features.
+class EdgeAware(Term):
+    """Mean squared error of Sobel features, see ``sobel``; in squared grey levels if ``scale`` is 255.
 
     Args:
-        output, background: float, (N, C, H, W), H and W at least 2.
         normaliser: 'mean' over images, pixels, channels and both directions, as in the authors' code; 'chw' adds up
             the directions, as in the paper, which divides by CHW alone: twice as large.
-
-    Returns:
-        A scalar, in the squared unit of the images.
-    """
-    # Sobel is linear: the features of the difference are the difference of the features.
-    mean = sobel(output - background).square().mean()
-    return mean if normaliser == "mean" else 2 * mean
-
-
-class EdgeAware(Term):
-    """Mean squared error of Sobel features, see ``edge_error``; in squared grey levels if ``scale`` is 255.
-
-    Args:
-        normaliser: 'mean' (the authors' code) or 'chw' (the paper, twice as large).
         scale: see ``Term``.
-
-    Raises:
-        SlackoffError: the normaliser is not known, or see ``Term``.
     """
 
     least_side = 2
 
-    def __init__(self, normaliser: str = "mean", scale: float = 255.0) -> None:
+    def __init__(self, normaliser: Literal["mean", "chw"] = "mean", scale: float = 255.0) -> None:
         super().__init__(scale)
-        if normaliser not in NORMALISERS:
-            raise SlackoffError(f"EdgeAware: normaliser={normaliser} is not known: choose {' or '.join(NORMALISERS)}")
         self.normaliser = normaliser
 
     def error(self, output: Tensor, background: Tensor) -> Tensor:
-        return edge_error(output, background, self.normaliser)
+        # Sobel is linear: the features of the difference are the difference of the features.
+        mean = sobel(output - background).square().mean()
+        return mean if self.normaliser == "mean" else 2 * mean
 
 
 PATCH_SIDE = 4
@@ -201,9 +189,6 @@ def gram_frobenius_error(output: Tensor, background: Tensor) -> Tensor:
     return (half + half.mT).square().sum((1, 2)).mean()
 
 
-KINDS = {"gram_mean": gram_mean_error, "gram_frobenius": gram_frobenius_error}
-
-
 class Texture(Term):
     """Error of Gram matrices of 4 x 4 patches, in the fourth power of grey levels if ``scale`` is 255.
 
@@ -215,21 +200,16 @@ class Texture(Term):
         kind: 'gram_mean' (``gram_mean_error``, the authors' code) or 'gram_frobenius' (``gram_frobenius_error``, the
             paper).
         scale: see ``Term``.
-
-    Raises:
-        SlackoffError: the kind is not known, or see ``Term``.
     """
 
     least_side = PATCH_SIDE
 
-    def __init__(self, kind: str = "gram_mean", scale: float = 255.0) -> None:
+    def __init__(self, kind: Literal["gram_mean", "gram_frobenius"] = "gram_mean", scale: float = 255.0) -> None:
         super().__init__(scale)
-        if kind not in KINDS:
-            raise SlackoffError(f"Texture: kind={kind} is not known: choose {' or '.join(KINDS)}")
         self.kind = kind
 
     def error(self, output: Tensor, background: Tensor) -> Tensor:
-        return KINDS[self.kind](output, background)
+        return (gram_mean_error if self.kind == "gram_mean" else gram_frobenius_error)(output, background)
 
 
 def total_variation(images: Tensor) -> Tensor:

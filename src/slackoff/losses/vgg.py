@@ -8,7 +8,7 @@ import hashlib
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +33,7 @@ class Weights(NamedTuple):
 
 
 VGG19 = Weights("VGG-19", "vgg19-dcbb9e9d", 8)
+VGG16 = Weights("VGG-16", "vgg16-397923af", 7)
 
 _WIDTHS = (64, 64, 128, 128, 256, 256, 256, 256)
 _POOLED_BEFORE = (2, 4)
@@ -67,7 +68,7 @@ def activations(images: Tensor, weights: Sequence[Tensor]) -> Iterator[Tensor]:
         yield features
 
 
-def find_weights(root: str | None, key: str, weights: Weights = VGG19) -> Path:
+def find_weights(root: str | None, key: str, weights: Weights) -> Path:
     """The weight file: ``root`` itself, or the first of the weights' ``files`` in the folder ``root``.
 
     Raises:
@@ -82,14 +83,6 @@ def find_weights(root: str | None, key: str, weights: Weights = VGG19) -> Path:
         f"{' or '.join(weights.files)} into "
         f"{folder.absolute() if root else 'a folder'}, or name the file or its folder with {key}=PATH"
     )
-
-
-def weights_digest(tensors: Sequence[Tensor]) -> str:
-    """SHA-256 of the values in turn, hexadecimal: the same whatever file they came from."""
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def load_weights(path: Path, weights: Weights = VGG19) -> list[Tensor]:
@@ -132,42 +125,65 @@ def _read(path: Path) -> dict[str, Tensor]:
     return content
 
 
-VGG16 = Weights("VGG-16", "vgg16-397923af", 7)
+class FrozenVGG(Term):
+    """A term on features of a frozen network, for images of at least 4 px a side.
+
+    Its weights are neither parameters nor part of a state dict, but move with the module. Gradients flow to the output
+    alone.
+
+    Args:
+        root: the weight file, or a folder with one of the network's ``files``.
+        key: the config key that names ``root``, for messages.
+        scale: see ``Term``.
+
+    Raises:
+        SlackoffError: the weights are not on disk (nothing is ever downloaded) or are another network's, or see
+            ``Term``.
+    """
+
+    least_side = 4
+    network: ClassVar[Weights]
+
+    def __init__(self, root: str | None, key: str, scale: float) -> None:
+        super().__init__(scale)
+        for number, tensor in enumerate(load_weights(find_weights(root, key, self.network), self.network)):
+            self.hold(f"tensor{number}", tensor)
+
+    def hold(self, name: str, tensor: Tensor) -> None:
+        """Keep a tensor that moves with the module and is not saved, on the default device (meta in checks)."""
+        self.register_buffer(name, tensor.to(torch.get_default_device()), persistent=False)
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """Kernels and biases of the convolutions in turn."""
+        return [self.get_buffer(f"tensor{number}") for number in range(2 * self.network.convolutions)]
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights in use, hexadecimal, whatever the file's format; part of a cell's identity."""
+        digest = hashlib.sha256()
+        for tensor in self.weights:
+            digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+
 COMPARED = (1, 3, 6)
 """Numbers of the convolutions whose features are compared: relu1_2, relu2_2 and relu3_3."""
 
 
-class VGG16Features(Term):
+class VGG16Features(FrozenVGG):
     """Mean over relu1_2, relu2_2 and relu3_3 of the mean squared error of VGG-16's features.
 
     The network sees images in [0, 1] as they are, without the normalisation that it was trained with, as in the
-    authors' code. It is frozen: its weights are neither parameters nor part of a state dict, but move with the module.
-    Gradients flow to the output alone.
+    authors' code.
 
     Args:
-        root: the weight file, or a folder with ``vgg16-397923af.pth`` or ``vgg16-397923af.safetensors``.
-        key: the config key that names ``root``, for messages.
-
-    Raises:
-        SlackoffError: the weights are not on disk (nothing is ever downloaded) or are no VGG-16's.
+        root, key: see ``FrozenVGG``.
     """
 
-    least_side = 4
+    network = VGG16
 
     def __init__(self, root: str | None, key: str = "roots.vgg16") -> None:
-        super().__init__(scale=1.0)
-        for number, tensor in enumerate(load_weights(find_weights(root, key, VGG16), VGG16)):
-            # On the default device, which is meta in checks.
-            self.register_buffer(f"tensor{number}", tensor.to(torch.get_default_device()), persistent=False)
-
-    @property
-    def weights(self) -> list[Tensor]:
-        """Kernels and biases up to conv3_3 in turn."""
-        return [self.get_buffer(f"tensor{number}") for number in range(2 * VGG16.convolutions)]
-
-    def fingerprint(self) -> str:
-        """Hexadecimal digest of the weights in use, whatever the file's format; part of a cell's identity."""
-        return weights_digest(self.weights)
+        super().__init__(root, key, scale=1.0)
 
     def error(self, output: Tensor, background: Tensor) -> Tensor:
         with torch.no_grad():
@@ -186,11 +202,8 @@ PREPROCESSINGS: dict[str, tuple[list[float], list[float]]] = {
 """What weights expect: (image in [0, 1] - mean) / deviation of each channel; those of 'caffe' are blue, green, red."""
 
 
-class Perceptual(Term):
+class Perceptual(FrozenVGG):
     """Mean squared error of VGG-19's ``conv3_4`` features after ReLU.
-
-    The network is frozen: its weights are neither parameters nor part of a state dict, but move with the module.
-    Gradients flow to the output alone.
 
     The first layer of weights that were converted from Caffe, which MENET used, takes BGR in 0..255 less its mean;
     torchvision's takes RGB less the mean over the standard deviation of ImageNet. Its features are thus about 58 times
@@ -198,42 +211,25 @@ class Perceptual(Term):
     unit of images in [0, scale] again, so that a weight such as MENET's 1e-3 means about the same with either.
 
     Args:
-        root: the weight file, or a folder with ``vgg19-dcbb9e9d.pth`` or ``vgg19-dcbb9e9d.safetensors``.
+        root, key, scale: see ``FrozenVGG``.
         preprocessing: what the weights expect: 'torchvision' (also timm's) or 'caffe'.
-        scale: see ``Term``.
-        key: the config key that names ``root``, for messages.
-
-    Raises:
-        SlackoffError: the weights are not on disk (nothing is ever downloaded) or are no VGG-19's, the preprocessing is
-            not known, or see ``Term``.
     """
 
-    least_side = 4
+    network = VGG19
 
     def __init__(
-        self, root: str | None, preprocessing: str = "torchvision", scale: float = 255.0, key: str = "roots.vgg19"
+        self,
+        root: str | None,
+        preprocessing: Literal["torchvision", "caffe"] = "torchvision",
+        scale: float = 255.0,
+        key: str = "roots.vgg19",
     ) -> None:
-        super().__init__(scale)
-        if preprocessing not in PREPROCESSINGS:
-            raise SlackoffError(
-                f"Perceptual: preprocessing={preprocessing} is not known: choose {' or '.join(PREPROCESSINGS)}"
-            )
+        super().__init__(root, key, scale)
         self.preprocessing = preprocessing
         mean, deviation = PREPROCESSINGS[preprocessing]
         self._unit = scale * sum(deviation) / 3  # units of images in [0, scale] to one of what the first layer takes
-        self._register("mean", torch.tensor(mean).view(1, 3, 1, 1))
-        self._register("deviation", torch.tensor(deviation).view(1, 3, 1, 1))
-        for name, tensor in zip(WEIGHT_NAMES, load_weights(find_weights(root, key)), strict=True):
-            self._register(_buffer_name(name), tensor)
-
-    @property
-    def weights(self) -> list[Tensor]:
-        """Kernels and biases up to conv3_4 in turn."""
-        return [self.get_buffer(_buffer_name(name)) for name in WEIGHT_NAMES]
-
-    def fingerprint(self) -> str:
-        """Hexadecimal digest of the weights in use, whatever the file's format; part of a cell's identity."""
-        return weights_digest(self.weights)
+        self.hold("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.hold("deviation", torch.tensor(deviation).view(1, 3, 1, 1))
 
     def error(self, output: Tensor, background: Tensor) -> Tensor:
         weights = self.weights
@@ -244,11 +240,3 @@ class Perceptual(Term):
     def _preprocess(self, images: Tensor) -> Tensor:
         ordered = images.flip(1) if self.preprocessing == "caffe" else images
         return (ordered / self.scale - self.get_buffer("mean")) / self.get_buffer("deviation")
-
-    def _register(self, name: str, tensor: Tensor) -> None:
-        """Hold a tensor that moves with the module and is not saved, on the default device (meta in checks)."""
-        self.register_buffer(name, tensor.to(torch.get_default_device()), persistent=False)
-
-
-def _buffer_name(name: str) -> str:
-    return name.replace(".", "_")

@@ -1,15 +1,61 @@
 """Weightings of loss terms: chosen by a person, balanced (MENET), learned, or by conflicts of their gradients."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from math import isfinite
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from slackoff.errors import SlackoffError
-from slackoff.losses.weighting import TermLosses, Weighted, Weighting, from_first_rank, row_norms, weigh, with_gradients
-from slackoff.networks.devices import full_precision
+from slackoff.losses.term_losses import TermLosses, from_first_rank, row_norms, with_gradients
+from slackoff.losses.terms import check_weights
+from slackoff.networks.layers import full_precision
+
+TINY = 1e-12
+"""Up to this sum of losses or norms there is nothing to balance; added to what is divided by."""
+
+
+class Weighted(NamedTuple):
+    """One loss made of T.
+
+    ``loss``: a scalar to minimise. ``weights``: (T,), detached, what each term counts in it.
+    """
+
+    loss: Tensor
+    weights: Tensor
+
+
+class Weighting(nn.Module, ABC):
+    """Makes one loss of several terms; what it remembers between steps is in its ``state_dict``.
+
+    ``begin`` is called once, before anything else. Parameters belong to the optimiser that trains the network. With
+    several ranks all reckon the same weights, those of the whole batch.
+    """
+
+    uses_shared_layer: ClassVar[bool] = False
+    """Whether it asks for the gradients of a shared layer."""
+
+    names: tuple[str, ...] = ()
+
+    def begin(self, names: tuple[str, ...]) -> None:
+        """Take the names of the terms, in their order, and make room for what is remembered of each.
+
+        Raises:
+            SlackoffError: the weighting does not go with these terms.
+        """
+        self.names = names
+
+    @abstractmethod
+    def forward(self, terms: TermLosses) -> Weighted:
+        """The loss of one step. In training a weighting with a memory moves it here."""
+
+
+def weigh(terms: TermLosses, weights: Tensor) -> Weighted:
+    """The sum of the losses with constant weights (T,)."""
+    weights = weights.detach().to(terms.losses.dtype)
+    return Weighted((weights * terms.losses).sum(), weights)
 
 
 class Fixed(Weighting):
@@ -27,9 +73,7 @@ class Fixed(Weighting):
     def __init__(self, weights: Mapping[str, float]) -> None:
         super().__init__()
         self.weights = dict(weights)
-        for name, weight in self.weights.items():
-            if not isfinite(weight) or weight < 0:
-                raise SlackoffError(f"task.weighting.weights.{name}={weight} must be a finite weight of at least 0")
+        check_weights("task.weighting.weights", **self.weights)
 
     def begin(self, names: tuple[str, ...]) -> None:
         """See ``Weighting``.
@@ -51,14 +95,10 @@ class Fixed(Weighting):
         return weigh(terms, self.chosen)
 
 
-EPSILON = 1e-12
-"""Up to this sum of losses or norms there is nothing to balance."""
-
-
 def share_of_others(sizes: Tensor) -> Tensor:
     """1 - x_t / sum of all x, reckoned as (sum of the others) / sum, which keeps the digits of one that dominates.
 
-    The weights add up to T - 1. Where the sum is at most ``EPSILON``, all are 1.
+    The weights add up to T - 1. Where the sum is at most ``TINY``, all are 1.
 
     Args:
         sizes: (T,), at least 0.
@@ -69,8 +109,8 @@ def share_of_others(sizes: Tensor) -> Tensor:
     count = len(sizes)
     others = (sizes * (1 - torch.eye(count, dtype=sizes.dtype, device=sizes.device))).sum(dim=1)
     total = sizes.sum()
-    # Not "total > EPSILON": NaN shall stay NaN.
-    return torch.where(total <= EPSILON, torch.ones_like(sizes), others / total)
+    # Not "total > TINY": NaN shall stay NaN.
+    return torch.where(total <= TINY, torch.ones_like(sizes), others / total)
 
 
 class _Balancing(Weighting):
@@ -106,9 +146,6 @@ class GradientBalancing(_Balancing):
 
     def forward(self, terms: TermLosses) -> Weighted:
         return weigh(terms, share_of_others(terms.gradient_norms))
-
-
-_NO_DIVISION_BY_ZERO = 1e-12
 
 
 class DynamicWeightAverage(Weighting):
@@ -148,14 +185,11 @@ class DynamicWeightAverage(Weighting):
             self.register_buffer(name, torch.zeros((), dtype=torch.long))
 
     def forward(self, terms: TermLosses) -> Weighted:
-        weighted = weigh(terms, self._weights())
+        ratio = (self.last + TINY) / (self.before + TINY)
+        weights = len(ratio) * torch.softmax(ratio / self.temperature, dim=0)
+        weighted = weigh(terms, torch.where(self.windows < 2, torch.ones_like(weights), weights))
         self._remember(terms.reduced)
         return weighted
-
-    def _weights(self) -> Tensor:
-        ratio = (self.last + _NO_DIVISION_BY_ZERO) / (self.before + _NO_DIVISION_BY_ZERO)
-        weights = len(ratio) * torch.softmax(ratio / self.temperature, dim=0)
-        return torch.where(self.windows < 2, torch.ones_like(weights), weights)
 
     @torch.no_grad()
     def _remember(self, losses: Tensor) -> None:
@@ -168,9 +202,6 @@ class DynamicWeightAverage(Weighting):
         self.windows += full
         self.total.masked_fill_(full, 0)
         self.counted.masked_fill_(full, 0)
-
-
-_LEAST_LOG_VARIANCE = -20.0
 
 
 class Uncertainty(Weighting):
@@ -195,14 +226,10 @@ class Uncertainty(Weighting):
     def forward(self, terms: TermLosses) -> Weighted:
         # Clamped itself, not by torch.clamp in the graph, which would leave no gradient to come back by.
         with torch.no_grad():
-            self.log_variances.clamp_(min=_LEAST_LOG_VARIANCE)
+            self.log_variances.clamp_(min=-20.0)
         weights = torch.exp(-self.log_variances) / 2
         loss = (weights * terms.losses).sum() + self.log_variances.sum() / 2
         return Weighted(loss, weights.detach())
-
-
-_NO_DIVISION_BY_ZERO = 1e-12
-_LEAST_WEIGHT = 1e-30
 
 
 class GradNorm(Weighting):
@@ -256,19 +283,16 @@ class GradNorm(Weighting):
     def _learn(self, losses: Tensor, norms: Tensor) -> None:
         self.first.copy_(torch.where(self.started, self.first, losses))
         self.started.fill_(True)
-        ratio = (losses + _NO_DIVISION_BY_ZERO) / (self.first + _NO_DIVISION_BY_ZERO)
+        ratio = (losses + TINY) / (self.first + TINY)
         weighted = self.weights * norms
         target = weighted.mean() * (ratio / ratio.mean()) ** self.alpha
         direction = self.learning_rate * torch.sign(weighted - target)
         if self.log_weights:
-            moved = self.weights * torch.exp(-direction * weighted / (weighted.mean() + _NO_DIVISION_BY_ZERO))
+            moved = self.weights * torch.exp(-direction * weighted / (weighted.mean() + TINY))
         else:
-            moved = self.weights - direction * norms / (norms.mean() + _NO_DIVISION_BY_ZERO)
-        moved = moved.clamp(min=_LEAST_WEIGHT)
+            moved = self.weights - direction * norms / (norms.mean() + TINY)
+        moved = moved.clamp(min=1e-30)
         self.weights.copy_(len(moved) * moved / moved.sum())
-
-
-_LEAST_NORM = 1e-30
 
 
 class PCGrad(Weighting):
@@ -285,10 +309,11 @@ class PCGrad(Weighting):
 
     def forward(self, terms: TermLosses) -> Weighted:
         gradients, parameters = terms.parameter_gradients()
-        norms = row_norms(gradients).clamp(min=_LEAST_NORM).to(gradients.dtype)
+        norms = row_norms(gradients).clamp(min=1e-30).to(gradients.dtype)
         units = gradients / norms[:, None]
         with full_precision(units):
-            shares = norms @ surviving_parts(units @ units.T, _draw_orders(len(norms), norms.device))
+            orders = from_first_rank(torch.rand(len(norms), len(norms), device="cpu").argsort(dim=1).to(norms.device))
+            shares = norms @ surviving_parts(units @ units.T, orders)
             total = (shares @ units).split([parameter.numel() for parameter in parameters])
         shaped = [part.view_as(parameter) for part, parameter in zip(total, parameters, strict=True)]
         loss = with_gradients(terms.losses.detach().sum()[None], [shaped], parameters).sum()
@@ -314,8 +339,3 @@ def surviving_parts(cosines: Tensor, orders: Tensor) -> Tensor:
         against = (products < 0) & (met != itself)
         parts = parts - torch.where(against, products, 0)[:, None] * identity[met]
     return parts
-
-
-def _draw_orders(count: int, device: torch.device) -> Tensor:
-    orders = torch.rand(count, count, device="cpu").argsort(dim=1)
-    return from_first_rank(orders.to(device))

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from slackoff.config import build
 from slackoff.data import BatchStream, RainyBatch
-from slackoff.networks.devices import true_float32
+from slackoff.networks.layers import true_float32
 from slackoff.record.environment import device_kind
 
 Pass = Callable[[int], None]

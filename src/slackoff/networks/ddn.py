@@ -1,14 +1,11 @@
 """DDN: a chain of narrow convolutions that sees only the detail of an image and gives what to add to it."""
 
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
 from slackoff.errors import SlackoffError
-from slackoff.networks.layers import guided_smooth
-
-Skip = Literal["pairwise", "long"]
-Norm = Literal["running", "batch"]
+from slackoff.networks.layers import check_positive, check_sizes, guided_smooth
 
 
 class DDN(nn.Module):
@@ -40,7 +37,7 @@ class DDN(nn.Module):
         smoothing: the guided filter's eps, in squared units of [0, 1]. At 1 the base is nearly two box means in a row.
 
     Raises:
-        SlackoffError: a size or an option is out of its range.
+        SlackoffError: a size or a number is out of its range.
     """
 
     paper: ClassVar[str] = "Fu et al., DDN (CVPR 2017)"
@@ -50,16 +47,18 @@ class DDN(nn.Module):
         self,
         channels: int = 16,
         pairs: int = 12,
-        skip: Skip = "pairwise",
-        norm: Norm = "running",
+        skip: Literal["pairwise", "long"] = "pairwise",
+        norm: Literal["running", "batch"] = "running",
         eps: float = 1e-3,
         momentum: float = 0.01,
         radius: int = 15,
         smoothing: float = 1.0,
     ) -> None:
         super().__init__()
-        _check_sizes(channels=channels, pairs=pairs, radius=radius)
-        _check_options(skip, norm, eps, momentum, smoothing)
+        check_sizes(channels=channels, pairs=pairs, radius=radius)
+        check_positive(eps=eps, smoothing=smoothing)
+        if not 0 < momentum <= 1:
+            raise SlackoffError(f"network.momentum={momentum} must lie above 0, and be at most 1")
         self.skip, self.radius, self.smoothing = skip, radius, smoothing
 
         def conv_norm(channels_in: int, channels_out: int) -> nn.Sequential:
@@ -87,20 +86,3 @@ def _draw_weights(module: nn.Module) -> None:
         nn.init.xavier_uniform_(module.weight)
         assert module.bias is not None
         nn.init.zeros_(module.bias)
-
-
-def _check_sizes(**sizes: int) -> None:
-    for key, size in sizes.items():
-        if size < 1:
-            raise SlackoffError(f"network.{key}={size} must be at least 1")
-
-
-def _check_options(skip: str, norm: str, eps: float, momentum: float, smoothing: float) -> None:
-    for key, value, choices in (("skip", skip, get_args(Skip)), ("norm", norm, get_args(Norm))):
-        if value not in choices:
-            raise SlackoffError(f"network.{key}={value} is not known: choose {' or '.join(choices)}")
-    for key, number in {"eps": eps, "smoothing": smoothing}.items():
-        if not number > 0:
-            raise SlackoffError(f"network.{key}={number} must be above 0")
-    if not 0 < momentum <= 1:
-        raise SlackoffError(f"network.momentum={momentum} must lie above 0, and be at most 1")

@@ -1,15 +1,12 @@
 """DRD-Net: one network subtracts the rain, another one puts back the detail that went with it."""
 
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from slackoff.errors import SlackoffError
 from slackoff.networks.interfaces import StagedNetwork, Stages
-from slackoff.networks.layers import DilatedConv2d
-
-DetailInput = Literal["sum", "rainy"]
+from slackoff.networks.layers import DilatedConv2d, check_sizes
 
 DILATIONS = (1, 3, 5)
 REDUCTION = 16  # channels to those between the two layers of squeeze and excitation
@@ -98,19 +95,15 @@ class DRDNet(StagedNetwork):
         detail_input: what the detail network sees: the "sum" of first background and rainy image, or the "rainy" image.
 
     Raises:
-        SlackoffError: a size below 1, or an input that is not known.
+        SlackoffError: a size below 1.
     """
 
     paper: ClassVar[str] = "Deng et al., DRD-Net (CVPR 2020)"
     shared_layer: ClassVar[str] = "detail.output"
 
-    def __init__(self, channels: int = 64, blocks: int = 16, detail_input: DetailInput = "sum") -> None:
+    def __init__(self, channels: int = 64, blocks: int = 16, detail_input: Literal["sum", "rainy"] = "sum") -> None:
         super().__init__()
-        for key, size in {"channels": channels, "blocks": blocks}.items():
-            if size < 1:
-                raise SlackoffError(f"network.{key}={size} must be at least 1")
-        if detail_input not in get_args(DetailInput):
-            raise SlackoffError(f"network.detail_input={detail_input} is not known: choose sum or rainy")
+        check_sizes(channels=channels, blocks=blocks)
         self.detail_input = detail_input
         self.rain = SubNetwork(channels, blocks, detail=False)
         self.detail = SubNetwork(channels, blocks, detail=True)

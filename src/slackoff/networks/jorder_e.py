@@ -5,9 +5,8 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from slackoff.errors import SlackoffError
 from slackoff.networks.interfaces import StagedNetwork, Stages
-from slackoff.networks.layers import DilatedConv2d
+from slackoff.networks.layers import DilatedConv2d, check_sizes
 
 HINTS = 8  # channels between the features and the mask or the level
 MODULATION = 16  # channels between the mask or the level and what modulates the features
@@ -26,18 +25,18 @@ class StageOutput(NamedTuple):
     features: tuple[Tensor, ...]
 
 
-def conv(channels_in: int, channels_out: int, dilation: int = 1) -> nn.Conv2d:
-    """3x3 with biases, keeping the size."""
-    return DilatedConv2d(channels_in, channels_out, dilation)
-
-
 class ContextBlock(nn.Module):
     """The input and three paths of two convolutions each; the two paths of wider reach count a tenth."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.near, self.wide, self.wider = (
-            nn.Sequential(conv(channels, channels, first), nn.ReLU(), conv(channels, channels, second), nn.ReLU())
+            nn.Sequential(
+                DilatedConv2d(channels, channels, first),
+                nn.ReLU(),
+                DilatedConv2d(channels, channels, second),
+                nn.ReLU(),
+            )
             for first, second in ((1, 1), (2, 2), (2, 4))
         )
 
@@ -55,15 +54,16 @@ class Stage(nn.Module):
 
     def __init__(self, channels: int, blocks: int) -> None:
         super().__init__()
-        self.encoder = conv(6, channels)
+        self.encoder = DilatedConv2d(6, channels)
         self.blocks = nn.ModuleList(ContextBlock(channels) for _ in range(blocks))
-        self.mask = nn.Sequential(conv(channels, HINTS), conv(HINTS, 2))
-        self.level = nn.Sequential(conv(channels, HINTS), conv(HINTS, 3))
+        self.mask = nn.Sequential(DilatedConv2d(channels, HINTS), DilatedConv2d(HINTS, 2))
+        self.level = nn.Sequential(DilatedConv2d(channels, HINTS), DilatedConv2d(HINTS, 3))
         self.mask_scale, self.mask_shift = _modulator(2, channels), _modulator(2, channels)
         self.level_scale, self.level_shift = _modulator(3, channels), _modulator(3, channels)
-        self.decoder = nn.Sequential(conv(channels, channels), conv(channels, 3))
-        for scale in (self.mask_scale, self.level_scale):
-            _start_at_one(scale[-1])
+        self.decoder = nn.Sequential(DilatedConv2d(channels, channels), DilatedConv2d(channels, 3))
+        for scale in (self.mask_scale, self.level_scale):  # 1 whatever mask or level it is given, as in the release
+            for name, parameter in scale[-1].named_parameters():
+                nn.init.constant_(parameter, float(name == "bias"))
 
     def forward(self, rainy: Tensor, estimate: Tensor, before: StageOutput | None) -> StageOutput:
         """Images in 0..255, (N, 3, H, W); ``before``: what the stage before gave, None in the first."""
@@ -82,14 +82,7 @@ class Stage(nn.Module):
 
 
 def _modulator(channels_in: int, channels: int) -> nn.Sequential:
-    return nn.Sequential(conv(channels_in, MODULATION), nn.ReLU(), conv(MODULATION, channels))
-
-
-@torch.no_grad()
-def _start_at_one(last: nn.Module) -> None:
-    """A scale that is 1 whatever mask or level it is given, as in the release: training starts without them."""
-    for name, parameter in last.named_parameters():
-        parameter.fill_(float(name == "bias"))
+    return nn.Sequential(DilatedConv2d(channels_in, MODULATION), nn.ReLU(), DilatedConv2d(MODULATION, channels))
 
 
 GREY_LEVELS = 255.0
@@ -132,9 +125,7 @@ class JORDERE(StagedNetwork):
 
     def __init__(self, channels: int = 64, blocks: int = 9) -> None:
         super().__init__()
-        for key, value in {"channels": channels, "blocks": blocks}.items():
-            if value < 1:
-                raise SlackoffError(f"network.{key}={value} must be at least 1")
+        check_sizes(channels=channels, blocks=blocks)
         self.stage1, self.stage2 = Stage(channels, blocks), Stage(channels, blocks)
 
     def estimates(self, rainy: Tensor) -> JorderEstimates:

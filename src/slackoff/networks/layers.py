@@ -1,10 +1,59 @@
-"""Layers and image operations that several networks share: mirror padding, guided filter, dilated convolution."""
+"""What several networks share: checks of sizes, precision, mirror padding, guided filter, dilated convolution."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import chain
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slackoff.networks.devices import full_precision
+from slackoff.errors import SlackoffError
+
+
+def check_sizes(least: int = 1, **sizes: int) -> None:
+    """Raise a ``SlackoffError`` that names the config key of the first size below the least one."""
+    for key, size in sizes.items():
+        if size < least:
+            raise SlackoffError(f"network.{key}={size} must be at least {least}")
+
+
+def check_positive(**numbers: float) -> None:
+    """Raise a ``SlackoffError`` that names the config key of the first number that is not above 0."""
+    for key, number in numbers.items():
+        if not number > 0:
+            raise SlackoffError(f"network.{key}={number} must be above 0")
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """The device of a network's parameters, or of its buffers if it has no parameters; the CPU if it has neither."""
+    tensors = chain(network.parameters(), network.buffers())
+    return next((tensor.device for tensor in tensors), torch.device("cpu"))
+
+
+def full_precision(x: Tensor | torch.device) -> AbstractContextManager[object]:
+    """Autocast off on a tensor's device; on devices that know no autocast (meta) there is nothing to turn off."""
+    kind = (x.device if isinstance(x, Tensor) else x).type
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
+
+
+@contextmanager
+def true_float32(device: torch.device) -> Iterator[None]:
+    """Within the context float32 is float32: neither autocast nor, on NVIDIA GPUs, TensorFloat-32.
+
+    The gradients of a convolution are computed in what holds when ``backward`` is called, so that must be within too.
+    """
+    flags: tuple[Any, ...] = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [flag.allow_tf32 for flag in flags]
+    for flag in flags:
+        flag.allow_tf32 = False
+    try:
+        with full_precision(device):
+            yield
+    finally:
+        for flag, allowed in zip(flags, before, strict=True):
+            flag.allow_tf32 = allowed
 
 
 def mirror_to_multiple(images: Tensor, multiple: int) -> Tensor:
@@ -63,9 +112,6 @@ def guided_smooth(images: Tensor, radius: int, eps: float) -> Tensor:
     return box_mean(slope, radius) * images + box_mean(mean - slope * mean, radius)
 
 
-_BLOCK = 16
-
-
 class DilatedConv2d(nn.Conv2d):
     """3x3 with biases, keeping the size, whose weight's gradient is right on a CPU in bf16 too.
 
@@ -77,9 +123,9 @@ class DilatedConv2d(nn.Conv2d):
         dilation: in pixels.
     """
 
-    def __init__(self, channels_in: int, channels_out: int, dilation: int) -> None:
+    def __init__(self, channels_in: int, channels_out: int, dilation: int = 1) -> None:
         super().__init__(channels_in, channels_out, 3, padding=dilation, dilation=dilation)
-        self.unsafe_in_half = dilation > 1 and channels_in % _BLOCK != 0
+        self.unsafe_in_half = dilation > 1 and channels_in % 16 != 0
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same size."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from slackoff.errors import SlackoffError
-from slackoff.networks.layers import mirror_to_multiple
+from slackoff.networks.layers import check_sizes, mirror_to_multiple
 
 NORM_EPS = 1e-3
 NORM_MOMENTUM = 0.01  # TensorFlow's 0.99 is the share that stays
@@ -103,8 +103,7 @@ class MENET(nn.Module):
         super().__init__()
         if width < 4 or width % 4:
             raise SlackoffError(f"network.width={width} must be a multiple of 4 from 4 up")
-        if blocks < 1:
-            raise SlackoffError(f"network.blocks={blocks} must be at least 1")
+        check_sizes(blocks=blocks)
         self.multiple = 16 if attention else 4
         self.fold, self.unfold = nn.PixelUnshuffle(2), nn.PixelShuffle(2)
         self.layer1 = conv_norm(4 * 3, width // 4)

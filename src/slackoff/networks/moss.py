@@ -7,7 +7,7 @@ The memory is a table of items that is moved by the encodings it sees and read s
 
 from functools import partial
 from itertools import pairwise
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
 import torch
 import torch.distributed
@@ -15,10 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slackoff.errors import SlackoffError
-from slackoff.networks.devices import full_precision
-from slackoff.networks.layers import mirror_to_multiple
-
-KEEP_PROBABILITY = 0.8
+from slackoff.networks.layers import check_positive, check_sizes, full_precision, mirror_to_multiple
 
 
 class ResidualBlock(nn.Module):
@@ -43,31 +40,26 @@ class ResidualBlock(nn.Module):
         return self.shortcut(x) + self.conv2(F.leaky_relu(self.conv1(x), 0.02))
 
 
-class EncoderStage(nn.Module):
-    """Residual blocks, the first of which changes the channels; a mean over 2x2 pixels follows it by ``pool``."""
+class Stage(nn.Module):
+    """Residual blocks, the first of which changes the channels.
 
-    def __init__(self, channels_in: int, channels_out: int, blocks: int, pool: bool, wide_width: bool) -> None:
+    By ``resize`` "down" (encoder) a mean over 2x2 pixels follows the first block, by "up" (decoder) a bilinear
+    enlargement by 2 comes before all.
+    """
+
+    def __init__(
+        self, channels_in: int, channels_out: int, blocks: int, resize: Literal["down", "up", "keep"], wide_width: bool
+    ) -> None:
         super().__init__()
-        self.pool = pool
-        self.blocks = _chain(channels_in, channels_out, blocks, wide_width)
+        self.resize = resize
+        further = (ResidualBlock(channels_out, channels_out) for _ in range(blocks - 1))
+        self.blocks = nn.Sequential(ResidualBlock(channels_in, channels_out, wide_width), *further)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.blocks[0](x)
-        return self.blocks[1:](F.avg_pool2d(x, 2) if self.pool else x)
-
-
-class DecoderStage(nn.Module):
-    """Residual blocks, the first of which changes the channels; by ``upsample`` behind a bilinear enlargement by 2."""
-
-    def __init__(self, channels_in: int, channels_out: int, blocks: int, upsample: bool, wide_width: bool) -> None:
-        super().__init__()
-        self.upsample = upsample
-        self.blocks = _chain(channels_in, channels_out, blocks, wide_width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.upsample:
+        if self.resize == "up":
             x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-        return self.blocks(x)
+        x = self.blocks[0](x)
+        return self.blocks[1:](F.avg_pool2d(x, 2) if self.resize == "down" else x)
 
 
 class ConditionalFusion(nn.Module):
@@ -111,30 +103,11 @@ class ConditionalFusion(nn.Module):
             return conditioned
         share = torch.sigmoid(self.gate(feature))
         if self.training:
-            share = share * (torch.rand(len(share), 1, 1, 1, device=share.device) < KEEP_PROBABILITY)
+            share = share * (torch.rand(len(share), 1, 1, 1, device=share.device) < 0.8)
         return conditioned + share * (feature * (1 + self.scale) + self.shift - conditioned)
 
 
-def _chain(channels_in: int, channels_out: int, blocks: int, wide_width: bool) -> nn.Sequential:
-    further = (ResidualBlock(channels_out, channels_out) for _ in range(blocks - 1))
-    return nn.Sequential(ResidualBlock(channels_in, channels_out, wide_width), *further)
-
-
 Unassigned = Literal["shrink", "freeze"]
-POLICIES = ("shrink", "freeze")
-NO_DIVISION_BY_ZERO = 1e-6  # added to the counts, as in the authors' code
-
-
-class Assigned(NamedTuple):
-    """What was assigned to each of the items.
-
-    Attributes:
-        sums: (items, channels), of the encodings.
-        counts: (items,), how many encodings; of the dtype of the sums.
-    """
-
-    sums: Tensor
-    counts: Tensor
 
 
 def cosine_scores(encodings: Tensor, table: Tensor) -> Tensor:
@@ -142,29 +115,29 @@ def cosine_scores(encodings: Tensor, table: Tensor) -> Tensor:
     return F.normalize(encodings, dim=1) @ F.normalize(table, dim=1).T
 
 
-def assign(encodings: Tensor, table: Tensor) -> Assigned:
+def assign(encodings: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
     """Give each encoding (n, channels) to the item (items, channels) of the highest cosine.
 
-    The sums are a matrix product: adding up by index would take another order on each run of a GPU.
+    Returns the sums (items, channels) of the encodings that each item got, and their counts (items,), of the same
+    dtype. The sums are a matrix product: adding up by index would take another order on each run of a GPU.
     """
     best = cosine_scores(encodings, table).argmax(dim=1, keepdim=True)
     chosen = (best == torch.arange(len(table), device=table.device)).to(encodings.dtype)
-    return Assigned(chosen.T @ encodings, chosen.sum(dim=0))
+    return chosen.T @ encodings, chosen.sum(dim=0)
 
 
-def updated(table: Tensor, assigned: Assigned, decay: float, unassigned: Unassigned = "shrink") -> Tensor:
+def updated(table: Tensor, sums: Tensor, counts: Tensor, decay: float, unassigned: Unassigned = "shrink") -> Tensor:
     """The table after one update, a new tensor: decay * item + (1 - decay) * mean of what was assigned to it (Eq. 3).
 
     Args:
         table: (items, channels).
-        assigned: what was assigned to each item.
+        sums, counts: of what was assigned to each item, see ``assign``.
         decay: tau, from 0 (items become the means) to 1 (items stay).
         unassigned: "shrink" multiplies an item without an encoding by ``decay``, as if its mean were 0 (so does the
             authors' code); "freeze" keeps it.
     """
-    counts = assigned.counts[:, None]
-    moved = decay * table + (1 - decay) * assigned.sums / (counts + NO_DIVISION_BY_ZERO)
-    return torch.where(counts > 0, moved, table) if unassigned == "freeze" else moved
+    moved = decay * table + (1 - decay) * sums / (counts[:, None] + 1e-6)  # as in the authors' code
+    return torch.where(counts[:, None] > 0, moved, table) if unassigned == "freeze" else moved
 
 
 def read(encodings: Tensor, table: Tensor, temperature: float = 1.0) -> Tensor:
@@ -193,7 +166,7 @@ class Memory(nn.Module):
             authors' code does. The result of an image then depends on those beside it.
 
     Raises:
-        SlackoffError: an option is out of its range.
+        SlackoffError: a number is out of its range.
     """
 
     def __init__(
@@ -208,12 +181,7 @@ class Memory(nn.Module):
         super().__init__()
         if not 0 <= decay <= 1:
             raise SlackoffError(f"network.memory_decay={decay} must lie in [0, 1]")
-        if not temperature > 0:
-            raise SlackoffError(f"network.memory_temperature={temperature} must be above 0")
-        if unassigned not in POLICIES:
-            raise SlackoffError(
-                f"network.memory_unassigned={unassigned} is not known: choose one of {', '.join(POLICIES)}"
-            )
+        check_positive(memory_temperature=temperature)
         self.decay, self.temperature, self.unassigned = decay, temperature, unassigned
         self.update_in_eval = update_in_eval
         self.table = nn.Parameter(torch.randn(items, channels), requires_grad=False)
@@ -232,22 +200,16 @@ class Memory(nn.Module):
 
     @torch.no_grad()
     def _update(self, table: Tensor, encodings: Tensor) -> Tensor:
-        assigned = assign(encodings, table)
-        if self.training:
-            _add_up_over_ranks(assigned)
-        table = updated(table, assigned, self.decay, self.unassigned)
+        sums, counts = assign(encodings, table)
+        # All ranks give every training batch to the memory; evaluation is the first one's alone and adds up nothing.
+        together = torch.distributed.is_available() and torch.distributed.is_initialized()
+        if self.training and together and torch.distributed.get_world_size() > 1:
+            torch.distributed.all_reduce(sums)
+            torch.distributed.all_reduce(counts)
+        table = updated(table, sums, counts, self.decay, self.unassigned)
         if self.training:
             self.table.copy_(table)
         return table
-
-
-def _add_up_over_ranks(assigned: Assigned) -> None:
-    """All ranks give every training batch to the memory; evaluation is the first one's alone and adds up nothing."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return
-    if torch.distributed.get_world_size() > 1:
-        torch.distributed.all_reduce(assigned.sums)
-        torch.distributed.all_reduce(assigned.counts)
 
 
 class MOSS(nn.Module):
@@ -284,7 +246,7 @@ class MOSS(nn.Module):
             torch's own start, with which short runs get further.
 
     Raises:
-        SlackoffError: a size or an option of the memory is out of its range.
+        SlackoffError: a size or a number of the memory is out of its range.
     """
 
     paper: ClassVar[str] = "Huang et al., MOSS (CVPR 2021)"
@@ -310,17 +272,20 @@ class MOSS(nn.Module):
         super().__init__()
         if initial_std is not None and not initial_std > 0:
             raise SlackoffError(f"network.initial_std={initial_std} must be above 0, or null for torch's own start")
-        _check_sizes(width, growth, stages, blocks, downscalings, memory_items)
+        check_sizes(width=width, stages=stages, blocks=blocks)
+        check_sizes(0, growth=growth, memory_items=memory_items)
+        if not 0 <= downscalings <= stages:
+            raise SlackoffError(f"network.downscalings={downscalings} must lie between 0 and network.stages={stages}")
         self.multiple = 2**downscalings
         self.skip = skip
         widths = [width + growth * stage for stage in range(stages + 1)]
         self.head = nn.Conv2d(3, width, 3, padding=1, bias=False)
         self.encoder = nn.ModuleList(
-            EncoderStage(narrow, wide, blocks, stage < downscalings, wide_width)
+            Stage(narrow, wide, blocks, "down" if stage < downscalings else "keep", wide_width)
             for stage, (narrow, wide) in enumerate(pairwise(widths))
         )
         self.decoder = nn.ModuleList(
-            DecoderStage(wide, narrow, blocks, stage >= stages - downscalings, wide_width)
+            Stage(wide, narrow, blocks, "up" if stage >= stages - downscalings else "keep", wide_width)
             for stage, (wide, narrow) in enumerate(pairwise(reversed(widths)))
         )
         self.fusions = nn.ModuleList(ConditionalFusion(channels, cbn_gate) for channels in reversed(widths[1:-1]))
@@ -357,14 +322,3 @@ def _draw_weights(module: nn.Module, std: float | None) -> None:
             nn.init.zeros_(module.bias)
     elif isinstance(module, ConditionalFusion):
         module.start_neutral()
-
-
-def _check_sizes(width: int, growth: int, stages: int, blocks: int, downscalings: int, memory_items: int) -> None:
-    for key, value in {"width": width, "stages": stages, "blocks": blocks}.items():
-        if value < 1:
-            raise SlackoffError(f"network.{key}={value} must be at least 1")
-    for key, value in {"growth": growth, "memory_items": memory_items}.items():
-        if value < 0:
-            raise SlackoffError(f"network.{key}={value} must be at least 0")
-    if not 0 <= downscalings <= stages:
-        raise SlackoffError(f"network.downscalings={downscalings} must lie between 0 and network.stages={stages}")

@@ -1,6 +1,5 @@
 """PReNet and its family: one small network with a recurrent unit, applied again and again to its own estimate."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar, Literal
 
@@ -8,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slackoff.errors import SlackoffError
 from slackoff.networks.interfaces import StagedNetwork, Stages
+from slackoff.networks.layers import check_sizes
 
 Memory = tuple[Tensor, ...]
 """What a recurrent unit keeps from one stage to the next."""
@@ -35,24 +34,23 @@ class ResidualBlock(nn.Module):
         return F.relu(x + F.relu(self.conv2(F.relu(self.conv1(x)))))
 
 
-class Unit(nn.Module, ABC):
-    """What carries features from one stage to the next; called with features and memory, it gives both again.
+class Unit(nn.Module):
+    """What carries features (N, channels, H, W) from one stage to the next: given them and a memory, it gives both."""
 
-    Args:
-        channels: of the features, (N, channels, H, W).
-    """
+    remembered: ClassVar[int]
+    """Tensors in the memory."""
 
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.channels = channels
-
-    @abstractmethod
     def start(self, features: Tensor) -> Memory:
         """The memory before the first stage, for such features; float32 also under autocast, as it adds up."""
+        zeros = torch.zeros_like(features, dtype=next(self.parameters()).dtype)
+        return (zeros,) * self.remembered
 
 
 class NoUnit(Unit):
     """In the place of a recurrent unit: features go through, and nothing is remembered."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
 
     def start(self, features: Tensor) -> Memory:
         return ()
@@ -67,14 +65,13 @@ class ConvLSTM(Unit):
     Features (N, channels, H, W); the memory, the hidden and the cell state, has the same shape and starts with zeros.
     """
 
+    remembered = 2
+
     def __init__(self, channels: int) -> None:
-        super().__init__(channels)
+        super().__init__()
         self.input_gate, self.forget_gate, self.candidate, self.output_gate = (
             convolution(2 * channels, channels) for _ in range(4)
         )
-
-    def start(self, features: Tensor) -> Memory:
-        return (_zeros(features, self.candidate),) * 2
 
     def forward(self, features: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         hidden, cell = memory
@@ -91,12 +88,11 @@ class ConvGRU(Unit):
     The candidate sees (reset hidden state, features), in this order. Features and memory: (N, channels, H, W).
     """
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels)
-        self.update_gate, self.reset_gate, self.candidate = (convolution(2 * channels, channels) for _ in range(3))
+    remembered = 1
 
-    def start(self, features: Tensor) -> Memory:
-        return (_zeros(features, self.candidate),)
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.update_gate, self.reset_gate, self.candidate = (convolution(2 * channels, channels) for _ in range(3))
 
     def forward(self, features: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         (before,) = memory
@@ -107,12 +103,7 @@ class ConvGRU(Unit):
         return hidden, (hidden,)
 
 
-def _zeros(features: Tensor, layer: nn.Conv2d) -> Tensor:
-    return torch.zeros_like(features, dtype=layer.weight.dtype)
-
-
 UNITS: dict[str, Callable[[int], Unit]] = {"lstm": ConvLSTM, "gru": ConvGRU, "none": NoUnit}
-"""The recurrent units by name."""
 
 
 class PReNet(StagedNetwork):
@@ -136,7 +127,7 @@ class PReNet(StagedNetwork):
         see_rainy: each stage sees the rainy image beside the estimate before; False as in PReNet_x.
 
     Raises:
-        SlackoffError: a size below 1, or an unknown unit.
+        SlackoffError: a size below 1.
     """
 
     paper: ClassVar[str] = "Ren et al., PReNet (CVPR 2019)"
@@ -153,11 +144,7 @@ class PReNet(StagedNetwork):
         see_rainy: bool = True,
     ) -> None:
         super().__init__()
-        for key, value in {"stages": stages, "channels": channels, "blocks": blocks}.items():
-            if value < 1:
-                raise SlackoffError(f"network.{key}={value} must be at least 1")
-        if unit not in UNITS:
-            raise SlackoffError(f"network.unit={unit} is not known: choose one of {', '.join(UNITS)}")
+        check_sizes(stages=stages, channels=channels, blocks=blocks)
         self.stage_count = stages
         self.block_uses = blocks if share_blocks else 1
         self.add_input = add_input

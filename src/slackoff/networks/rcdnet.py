@@ -14,8 +14,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint as recompute
 
 from slackoff.errors import SlackoffError
-from slackoff.networks.devices import full_precision
 from slackoff.networks.interfaces import StagedNetwork, Stages
+from slackoff.networks.layers import check_sizes, full_precision
 
 SIZE = 9  # px a side
 
@@ -110,11 +110,9 @@ class ResidualBlock(nn.Module):
         return F.relu(x + self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x))))))
 
 
-class ImageNet(nn.Sequential):
-    """Proximal operator of the background and its dual channels."""
-
-    def __init__(self, channels: int, blocks: int) -> None:
-        super().__init__(*(ResidualBlock(channels) for _ in range(blocks)))
+def residual_blocks(channels: int, blocks: int) -> nn.Sequential:
+    """Blocks in a row; with the channels of image and dual, the proximal operator of the background."""
+    return nn.Sequential(*(ResidualBlock(channels) for _ in range(blocks)))
 
 
 class MapNet(nn.Module):
@@ -122,7 +120,7 @@ class MapNet(nn.Module):
 
     def __init__(self, maps: int, blocks: int) -> None:
         super().__init__()
-        self.blocks = nn.Sequential(*(ResidualBlock(maps) for _ in range(blocks)))
+        self.blocks = residual_blocks(maps, blocks)
         self.threshold = nn.Parameter(torch.full((1, maps, 1, 1), 0.5))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -168,9 +166,7 @@ class RCDNet(StagedNetwork):
         self, stages: int = 17, blocks: int = 4, maps: int = 32, dual_channels: int = 32, checkpoint: bool = False
     ) -> None:
         super().__init__()
-        for key, value in {"stages": stages, "blocks": blocks, "maps": maps, "dual_channels": dual_channels}.items():
-            if value < 1:
-                raise SlackoffError(f"network.{key}={value} must be at least 1")
+        check_sizes(stages=stages, blocks=blocks, maps=maps, dual_channels=dual_channels)
         if maps > len(STREAKS):
             raise SlackoffError(f"network.maps={maps} must be at most {len(STREAKS)}, the number of known rain kernels")
         self.checkpoint = checkpoint
@@ -181,9 +177,9 @@ class RCDNet(StagedNetwork):
         self.map_steps = nn.ParameterList(nn.Parameter(torch.tensor([1.0])) for _ in range(stages - 1))
         self.image_steps = nn.ParameterList(nn.Parameter(torch.tensor([5.0])) for _ in range(stages))
         self.map_nets = nn.ModuleList(MapNet(maps, blocks) for _ in range(stages))
-        self.first_image_net = ImageNet(3 + dual_channels, blocks)
-        self.image_nets = nn.ModuleList(ImageNet(3 + dual_channels, blocks) for _ in range(stages))
-        self.last_image_net = ImageNet(3 + dual_channels, blocks)
+        self.first_image_net = residual_blocks(3 + dual_channels, blocks)
+        self.image_nets = nn.ModuleList(residual_blocks(3 + dual_channels, blocks) for _ in range(stages))
+        self.last_image_net = residual_blocks(3 + dual_channels, blocks)
         self.shared_layer = f"last_image_net.{blocks - 1}.conv2"
 
     def stages(self, rainy: Tensor) -> Stages:

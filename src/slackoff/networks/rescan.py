@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from slackoff.errors import SlackoffError
 from slackoff.networks.interfaces import StagedNetwork, Stages
-from slackoff.networks.layers import DilatedConv2d
+from slackoff.networks.layers import DilatedConv2d, check_sizes
 
 SQUEEZED = 6  # hidden channels at any width: the release calls this its reduction but uses it as a width
 SLOPE = 0.2
@@ -126,8 +126,6 @@ class LSTMUnit(Unit):
 
 UNITS: dict[str, type[Unit]] = {"conv": ConvUnit, "rnn": RNNUnit, "gru": GRUUnit, "lstm": LSTMUnit}
 
-
-Mode = Literal["full", "add"]
 LEAST_DEPTH = 3
 
 
@@ -152,7 +150,7 @@ class RESCAN(StagedNetwork):
         attention: squeeze-and-excitation in units and decoder.
 
     Raises:
-        SlackoffError: a size is too small, a unit or mode is not known, or a unit would remember for no further stage.
+        SlackoffError: a size is too small, or a unit would remember for no further stage.
     """
 
     paper: ClassVar[str] = "Li et al., RESCAN (ECCV 2018)"
@@ -163,12 +161,15 @@ class RESCAN(StagedNetwork):
         width: int = 24,
         depth: int = 7,
         stages: int = 4,
-        unit: str = "gru",
-        mode: Mode = "full",
+        unit: Literal["conv", "rnn", "gru", "lstm"] = "gru",
+        mode: Literal["full", "add"] = "full",
         attention: bool = True,
     ) -> None:
         super().__init__()
-        _check(width, depth, stages, unit, mode)
+        check_sizes(width=width, stages=stages)
+        check_sizes(LEAST_DEPTH, depth=depth)
+        if stages == 1 and UNITS[unit].recurrent:
+            raise SlackoffError(f"network.stages=1 leaves unit={unit} nothing to remember: choose network.unit=conv")
         self.count = stages
         self.add = mode == "add"
         dilations = [1, *(2**i for i in range(depth - LEAST_DEPTH))]
@@ -196,15 +197,3 @@ class RESCAN(StagedNetwork):
             rains.append(rain)
             backgrounds.append(background)
         return Stages(tuple(backgrounds), tuple(rains))
-
-
-def _check(width: int, depth: int, stages: int, unit: str, mode: str) -> None:
-    for key, value, least in (("width", width, 1), ("depth", depth, LEAST_DEPTH), ("stages", stages, 1)):
-        if value < least:
-            raise SlackoffError(f"network.{key}={value} must be at least {least}")
-    if unit not in UNITS:
-        raise SlackoffError(f"network.unit={unit} is not known: choose {', '.join(UNITS)}")
-    if mode not in ("full", "add"):
-        raise SlackoffError(f"network.mode={mode} is not known: choose full or add")
-    if stages == 1 and UNITS[unit].recurrent:
-        raise SlackoffError(f"network.stages=1 leaves unit={unit} nothing to remember: choose network.unit=conv")

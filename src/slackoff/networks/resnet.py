@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from slackoff.errors import SlackoffError
+from slackoff.networks.layers import check_sizes
 
 
 class ResidualBlock(nn.Module):
@@ -40,17 +40,14 @@ class ResNet(nn.Module):
 
     def __init__(self, channels: int = 64, blocks: int = 16, global_residual: bool = True) -> None:
         super().__init__()
-        if channels < 1 or blocks < 1:
-            raise SlackoffError(f"network.channels={channels} and network.blocks={blocks} must both be at least 1")
+        check_sizes(channels=channels, blocks=blocks)
         self.global_residual = global_residual
         self.conv_first = nn.Conv2d(3, channels, 3, padding=1)
         self.body = nn.Sequential(*(ResidualBlock(channels) for _ in range(blocks)))
         self.conv_hr = nn.Conv2d(channels, channels, 3, padding=1)
         self.conv_last = nn.Conv2d(channels, 3, 3, padding=1)
         self.activation = nn.LeakyReLU(0.1)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                _scaled_kaiming(module)
+        self.apply(_draw_weights)
 
     def forward(self, rainy: Tensor) -> Tensor:
         features = self.body(self.activation(self.conv_first(rainy)))
@@ -58,9 +55,10 @@ class ResNet(nn.Module):
         return rainy + output if self.global_residual else output
 
 
-def _scaled_kaiming(conv: nn.Conv2d, scale: float = 0.1) -> None:
-    """BasicSR's start: Kaiming normal by fan-in times 0.1, biases 0."""
-    nn.init.kaiming_normal_(conv.weight)
-    conv.weight.data.mul_(scale)
-    if conv.bias is not None:
-        nn.init.zeros_(conv.bias)
+def _draw_weights(module: nn.Module) -> None:
+    """For ``apply``: BasicSR's start, Kaiming normal by fan-in times 0.1, biases 0."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight)
+        module.weight.data.mul_(0.1)
+        assert module.bias is not None
+        nn.init.zeros_(module.bias)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from slackoff.errors import SlackoffError
 from slackoff.networks.interfaces import StagedNetwork, Stages
+from slackoff.networks.layers import check_sizes
 
 
 def haar(x: Tensor) -> Tensor:
@@ -228,9 +229,7 @@ class SPDNet(StagedNetwork):
         chains: int = 3,
     ) -> None:
         super().__init__()
-        for key, value in {"channels": channels, "blocks": blocks, "chains": chains}.items():
-            if value < 1:
-                raise SlackoffError(f"network.{key}={value} must be at least 1")
+        check_sizes(channels=channels, blocks=blocks, chains=chains)
         if image_range not in (1, 255):
             raise SlackoffError(f"network.image_range={image_range} must be 1 or 255")
         self.image_range = image_range

@@ -3,14 +3,13 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from slackoff.errors import SlackoffError
-from slackoff.networks.layers import mirror_to_multiple
+from slackoff.networks.layers import check_sizes, mirror_to_multiple
 
 MASKED = -100.0  # added to scores between tokens that the cyclic shift alone made neighbours; SwinIR's value
 
@@ -131,7 +130,7 @@ class ResidualSwinBlock(nn.Module):
         heads: int,
         window: int,
         mlp_ratio: float,
-        residual_conv: str,
+        residual_conv: Literal["1conv", "3conv"],
         drop_probabilities: Sequence[float],
     ) -> None:
         super().__init__()
@@ -171,7 +170,7 @@ class SwinIR(nn.Module):
         global_residual: add the input to the output; False lets the network predict the background itself.
 
     Raises:
-        SlackoffError: a size that is not positive or does not fit the others, or an unknown ``residual_conv``.
+        SlackoffError: a size that is not positive or does not fit the others.
     """
 
     paper: ClassVar[str] = "Liang et al., SwinIR (ICCVW 2021)"
@@ -185,13 +184,17 @@ class SwinIR(nn.Module):
         heads: int = 6,
         window: int = 8,
         mlp_ratio: float = 2.0,
-        residual_conv: str = "1conv",
+        residual_conv: Literal["1conv", "3conv"] = "1conv",
         img_range: float = 1.0,
         stochastic_depth: float = 0.1,
         global_residual: bool = True,
     ) -> None:
         super().__init__()
-        _check_sizes(channels, depths, heads, window)
+        if heads < 1 or channels < 1 or channels % heads:
+            raise SlackoffError(f"network.channels={channels} must be a positive multiple of network.heads={heads}")
+        if not depths or min(depths) < 1:
+            raise SlackoffError(f"network.depths={list(depths)} must hold numbers of layers from 1 up")
+        check_sizes(2, window=window)
         if mlp_ratio * channels < 1 or img_range <= 0:
             raise SlackoffError(f"network.mlp_ratio={mlp_ratio} and network.img_range={img_range} must be above 0")
         if not 0 <= stochastic_depth < 1:
@@ -228,33 +231,10 @@ class SwinIR(nn.Module):
         output = (x + output if self.global_residual else output) / self.img_range + self.mean
         return output[..., :height, :width]
 
-    def load_official(self, path: Path | str) -> None:
-        """Take the weights of an official checkpoint (or of one trained with BasicSR) of the same configuration.
 
-        Args:
-            path: a ``.pth`` file with the weights under ``params`` or ``params_ema``; masks and position indices in
-                it are left out, since they depend on nothing but sizes.
-
-        Raises:
-            SlackoffError: the file is missing, no such checkpoint, or of another configuration.
-        """
-        try:
-            held = torch.load(path, map_location="cpu", weights_only=True)
-            state = held.get("params", held.get("params_ema"))
-            kept = {key: state[key] for key in state if not key.endswith(("attn_mask", "relative_position_index"))}
-            self.load_state_dict(kept)
-        except Exception as error:
-            raise SlackoffError(
-                f"{path} is no SwinIR checkpoint of this network's configuration: "
-                f"{(str(error) or type(error).__name__).splitlines()[0]}"
-            ) from error
-
-
-def _residual_conv(channels: int, kind: str) -> nn.Module:
+def _residual_conv(channels: int, kind: Literal["1conv", "3conv"]) -> nn.Module:
     if kind == "1conv":
         return nn.Conv2d(channels, channels, 3, padding=1)
-    if kind != "3conv":
-        raise SlackoffError(f"network.residual_conv={kind} is not known: choose one of 1conv, 3conv")
     narrow = max(channels // 4, 1)
     return nn.Sequential(
         nn.Conv2d(channels, narrow, 3, padding=1),
@@ -263,15 +243,6 @@ def _residual_conv(channels: int, kind: str) -> nn.Module:
         nn.LeakyReLU(0.2),
         nn.Conv2d(narrow, channels, 3, padding=1),
     )
-
-
-def _check_sizes(channels: int, depths: Sequence[int], heads: int, window: int) -> None:
-    if heads < 1 or channels < 1 or channels % heads:
-        raise SlackoffError(f"network.channels={channels} must be a positive multiple of network.heads={heads}")
-    if not depths or min(depths) < 1:
-        raise SlackoffError(f"network.depths={list(depths)} must hold numbers of layers from 1 up")
-    if window < 2:
-        raise SlackoffError(f"network.window={window} must be at least 2")
 
 
 def _to_tokens(image: Tensor) -> Tensor:

@@ -9,9 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slackoff.errors import SlackoffError
 from slackoff.networks.interfaces import LatentNetwork, Restored
-from slackoff.networks.layers import mirror_to_multiple
+from slackoff.networks.layers import check_sizes, mirror_to_multiple
 
 SPLITS = 6
 FILTERED = SPLITS - 1
@@ -101,9 +100,8 @@ class Syn2Real(LatentNetwork):
 
     def __init__(self, width: int = 16, groups: int = 8) -> None:
         super().__init__()
-        for key, value, least in (("width", width, LEAST_WIDTH), ("groups", groups, 1)):
-            if value < least:
-                raise SlackoffError(f"network.{key}={value} must be at least {least}")
+        check_sizes(LEAST_WIDTH, width=width)
+        check_sizes(groups=groups)
         w = width
         self.head = nn.Conv2d(3, w, 3, padding=1)
         self.encoder1 = Res2Block(w, groups)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slackoff.errors import SlackoffError
+from slackoff.networks.layers import check_sizes
 
 
 class DoubleConv(nn.Sequential):
@@ -43,8 +43,7 @@ class UNet(nn.Module):
 
     def __init__(self, width: int = 32, levels: int = 5, global_residual: bool = True) -> None:
         super().__init__()
-        if width < 1 or levels < 1:
-            raise SlackoffError(f"network.width={width} and network.levels={levels} must both be at least 1")
+        check_sizes(width=width, levels=levels)
         self.global_residual = global_residual
         self.multiple = 2 ** (levels - 1)
         widths = [width * 2**level for level in range(levels)]

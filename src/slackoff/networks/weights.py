@@ -1,6 +1,6 @@
 """Published weights: tensors read without running anything in the file, renamed from the authors' names to ours.
 
-A new family is a function from the authors' names to ours, and its line in ``AUTHORS``.
+A new family is a function from a name of the authors to ours, and its line in ``AUTHORS``.
 """
 
 import re
@@ -18,16 +18,14 @@ from torch import Tensor, nn
 
 from slackoff.errors import SlackoffError
 
-_WRAPPED = "module."
-"""What DataParallel puts before each name."""
-
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a weight file by the names that they have there, on the CPU.
 
     Args:
         path: a state dict by ``torch.save`` (.pth, .pt), arrays by ``numpy.savez`` (.npz), or .safetensors. Where every
-            name starts with "module.", as DataParallel has it, that is left out.
+            name starts with "module.", as DataParallel has it, that is left out. A checkpoint of BasicSR's holds them
+            under "params" or "params_ema".
 
     Raises:
         SlackoffError: there is no such file, it is of another kind, it is damaged, or it holds anything but tensors of
@@ -39,8 +37,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise SlackoffError(f"{path} is not there: give a weight file")
     tensors = _checked(path, reader(path))
-    if all(name.startswith(_WRAPPED) for name in tensors):
-        return {name.removeprefix(_WRAPPED): tensor for name, tensor in tensors.items()}
+    if all(name.startswith("module.") for name in tensors):
+        return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
     return tensors
 
 
@@ -81,6 +79,8 @@ _READERS: dict[str, Callable[[Path], Any]] = {
 
 
 def _checked(path: Path, content: Any) -> dict[str, Tensor]:
+    if isinstance(content, Mapping):
+        content = content.get("params", content.get("params_ema", content))
     if not isinstance(content, Mapping) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in content.items()
     ):
@@ -103,9 +103,6 @@ def _objects(path: Path) -> SlackoffError:
 def _damaged(path: Path, error: Exception) -> SlackoffError:
     why = " ".join(str(error).split())[:120] or type(error).__name__
     return SlackoffError(f"{path} cannot be read ({why}): give an undamaged file")
-
-
-_NAMED = 3
 
 
 def fitted(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
@@ -139,111 +136,60 @@ def fitted(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> di
 
 
 def _some(names: Sequence[str]) -> str:
-    more = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
-    return ", ".join([*names[:_NAMED], *more])
+    more = [f"{len(names) - 3} more"] if len(names) > 3 else []
+    return ", ".join([*names[:3], *more])
 
 
 def _sides(tensor: Tensor) -> str:
     return "x".join(map(str, tensor.shape)) or "a single number"
 
 
-def ddn_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under the names of ``slackoff.networks.DDN``; a name that is neither's stays.
-
-    Of SIRR's two sets of biases and norms the one for labelled images is taken, with which its authors test.
-    """
-    if any(_SIRR_NAME.fullmatch(name) for name in tensors):
-        return _from_sirr(tensors)
-    return {reproduction_name(name) or name: tensor for name, tensor in tensors.items()}
-
-
 _SIRR_NAME = re.compile(r"conv_(\d+)(_1)?__(weights|biases|scale|beta)_\d+")
 """A variable of SIRR's TensorFlow graph, slashes written as two underscores; ``_1``: of the pass over real photos."""
 
-_SIRR_LAST = 26
+_SIRR_LAYERS = {1: "first", 26: "last"}
 _SIRR_KINDS = {"weights": "0.weight", "biases": "0.bias", "scale": "1.weight", "beta": "1.bias"}
 
 
-def _from_sirr(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Kernels there are (height, width, in, out)."""
-    ours = {}
-    for name, tensor in tensors.items():
-        found = _SIRR_NAME.fullmatch(name)
-        if found is None:
-            ours[name] = tensor
-        elif found[2] is None:
-            number = int(found[1])
-            layer = {1: "first", _SIRR_LAST: "last"}.get(number, f"layers.{number - 2}")
-            ours[f"{layer}.{_SIRR_KINDS[found[3]]}"] = tensor.permute(3, 2, 0, 1) if tensor.dim() == 4 else tensor
-    return ours
+def _ddn_name(name: str) -> str | None:
+    """Of SIRR, or of the PyTorch reproduction (H. Yan, Deep_Detailed_Network-PyTorch), which is ``DDN(skip="long")``.
 
-
-def reproduction_name(name: str) -> str | None:
-    """What ``DDN(skip="long")`` calls a tensor of the PyTorch reproduction (H. Yan, Deep_Detailed_Network-PyTorch).
-
-    There a chain b1, b2, b3 holds the first, the inner and the last layers; in b2 each layer is a convolution, a norm
-    and a ReLU, counted one by one. Shapes are the same.
-
-    Args:
-        name: in the reproduction's state dict, with or without the prefix ``module.`` of ``DataParallel``.
-
-    Returns:
-        None for a name that the reproduction does not have.
+    Of SIRR's two sets of biases and norms the one for labelled images is taken, with which its authors test. In the
+    reproduction a chain b1, b2, b3 holds the first, the inner and the last layers; in b2 each layer is a convolution, a
+    norm and a ReLU, counted one by one.
     """
-    found = re.fullmatch(r"(?:module\.)?b([123])\.(\d+)\.(\w+)", name)
-    if found is None:
-        return None
-    part, position, tensor = found[1], int(found[2]), found[3]
-    layer, within = divmod(position, 3)
-    if within > 1 or (part != "2" and layer):
-        return None
-    return f"{ {'1': 'first', '2': f'layers.{layer}', '3': 'last'}[part] }.{within}.{tensor}"
+    if found := _SIRR_NAME.fullmatch(name):
+        layer = _SIRR_LAYERS.get(int(found[1]), f"layers.{int(found[1]) - 2}")
+        return None if found[2] else f"{layer}.{_SIRR_KINDS[found[3]]}"
+    if found := re.fullmatch(r"(?:module\.)?(?:b([13])\.([01])|b2\.(\d+))\.(\w+)", name):
+        if found[1]:
+            return f"{'first' if found[1] == '1' else 'last'}.{found[2]}.{found[4]}"
+        number, within = divmod(int(found[3]), 3)
+        return f"layers.{number}.{within}.{found[4]}" if within < 2 else name
+    return name
 
 
-JORDER_E_RELEASED = re.compile(r"jorder([12])\.(.+)\.(weight|bias)")
-JORDER_E_BLOCK = re.compile(r"updater\.res(\d+)\.conv([1-6])")
-JORDER_E_PATHS = ("near", "wide", "wider")
-JORDER_E_MODULES = {
-    "encoder": "encoder",
-    "mask_estimator1": "mask.0",
-    "mask_estimator2": "mask.1",
-    "level_estimator1": "level.0",
-    "level_estimator2": "level.1",
-    "mask_F_w_encoder1": "mask_scale.0",
-    "mask_F_w_encoder2": "mask_scale.2",
-    "mask_F_b_encoder1": "mask_shift.0",
-    "mask_F_b_encoder2": "mask_shift.2",
-    "level_F_w_encoder1": "level_scale.0",
-    "level_F_w_encoder2": "level_scale.2",
-    "level_F_b_encoder1": "level_shift.0",
-    "level_F_b_encoder2": "level_shift.2",
-    "decoder.0": "decoder.0",
-    "decoder.1": "decoder.1",
-}
+_JORDER_E = re.compile(r"jorder([12])\.(.+)\.(weight|bias)")
+_JORDER_E_PATHS = ("near", "wide", "wider")
 
 
-def jorder_e_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under the names of ``slackoff.networks.JORDERE``; a name that is not the authors' stays."""
-    return {jorder_e_name(name): tensor for name, tensor in tensors.items()}
+def _jorder_e_name(name: str) -> str:
+    found = _JORDER_E.fullmatch(name)
+    own = _jorder_e_module(found[2]) if found else None
+    return f"stage{found[1]}.{own}.{found[3]}" if found and own else name
 
 
-def jorder_e_name(key: str) -> str:
-    """The name that a tensor of the release has in ``slackoff.networks.JORDERE``; a key that is none stays as it is."""
-    found = JORDER_E_RELEASED.fullmatch(key)
-    if found is None:
-        return key
-    stage, module, tensor = found.groups()
-    own = _jorder_e_block(module) or JORDER_E_MODULES.get(module)
-    return key if own is None else f"stage{stage}.{own}.{tensor}"
-
-
-def _jorder_e_block(module: str) -> str | None:
-    """For a convolution of a block: numbered from 1 there, two to a path."""
-    found = JORDER_E_BLOCK.fullmatch(module)
-    if found is None or found[1] == "0":
-        return None
-    path, place = divmod(int(found[2]) - 1, 2)
-    return f"blocks.{int(found[1]) - 1}.{JORDER_E_PATHS[path]}.{2 * place}"
+def _jorder_e_module(module: str) -> str | None:
+    if module in ("encoder", "decoder.0", "decoder.1"):
+        return module
+    if found := re.fullmatch(r"(mask|level)_estimator([12])", module):
+        return f"{found[1]}.{int(found[2]) - 1}"
+    if found := re.fullmatch(r"(mask|level)_F_([wb])_encoder([12])", module):
+        return f"{found[1]}_{'scale' if found[2] == 'w' else 'shift'}.{2 * int(found[3]) - 2}"
+    if found := re.fullmatch(r"updater\.res([1-9]\d*)\.conv([1-6])", module):  # numbered from 1, two to a path
+        path, place = divmod(int(found[2]) - 1, 2)
+        return f"blocks.{int(found[1]) - 1}.{_JORDER_E_PATHS[path]}.{2 * place}"
+    return None
 
 
 _PRENET_PARTS = {
@@ -257,19 +203,18 @@ _PRENET_PARTS = {
     "conv.0": "output",
 }
 _PRENET_BLOCK = re.compile(r"res_conv([1-9]\d*)\.([02])")
-_PRENET_CONVOLUTIONS = {"0": "conv1", "2": "conv2"}
-
-
-def prenet_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under the names of ``slackoff.networks.PReNet``; a name that is not the authors' stays."""
-    return {_prenet_name(name): tensor for name, tensor in tensors.items()}
 
 
 def _prenet_name(name: str) -> str:
     layer, _, kind = name.rpartition(".")
     if block := _PRENET_BLOCK.fullmatch(layer):
-        return f"blocks.{int(block[1]) - 1}.{_PRENET_CONVOLUTIONS[block[2]]}.{kind}"
+        return f"blocks.{int(block[1]) - 1}.conv{int(block[2]) // 2 + 1}.{kind}"
     return f"{_PRENET_PARTS[layer]}.{kind}" if layer in _PRENET_PARTS else name
+
+
+def _swinir_name(name: str) -> str | None:
+    """Ours are the official ones; masks and position indices are left out, as they depend on nothing but sizes."""
+    return None if name.endswith(("attn_mask", "relative_position_index")) else name
 
 
 _PLAIN = {
@@ -284,67 +229,44 @@ _BLOCK_PARTS = {"bn1": "norm", "conv1": "widen", "bns": "split_norms", "convs": 
 _BLOCK_PARTS |= {"bn3": "joined_norm", "conv3": "narrow"}
 _TRANSITION_PARTS = {"bn1": "norm", "conv1": "change"}
 _BLOCK = re.compile(r"dense_block([1-9])\.(bn1|bn3|conv1|conv3|bns(?=\.[0-4]\.)|convs(?=\.[0-4]\.))((?:\.\d)?\.\w+)")
-_TRANSITION = re.compile(r"trans_block([2-9])(_o)?\.(bn1|conv1)(\.\w+)")
+_TRANSITION = re.compile(r"trans_block(?![56]\.)([2-9])(_o)?\.(bn1|conv1)(\.\w+)")  # scales 5 and 6 have none before
 _UNUSED = re.compile(r"dense_block[1-9]\.SE\..+")
-_ENCODER_DOWN = (2, 3, 4)
-_ENCODER_FLAT = (5, 6)
 
 
-def syn2real_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under the names of ``slackoff.networks.Syn2Real``; a name that is not the authors' stays.
-
-    Squeeze-excitations, which the release declares and never calls, are left out. Shapes are the same.
-    """
-    return {_syn2real_name(name): tensor for name, tensor in tensors.items() if not _UNUSED.fullmatch(name)}
-
-
-def _syn2real_name(name: str) -> str:
+def _syn2real_name(name: str) -> str | None:
+    """Squeeze-excitations, which the release declares and never calls, are left out."""
+    if _UNUSED.fullmatch(name):
+        return None
     if found := _BLOCK.fullmatch(name):
-        return f"{_syn2real_block(int(found[1]))}.{_BLOCK_PARTS[found[2]]}{found[3]}"
+        return f"{_syn2real_place(int(found[1]), 1)}.{_BLOCK_PARTS[found[2]]}{found[3]}"
     if found := _TRANSITION.fullmatch(name):
-        number = int(found[1])
-        place = _after_block(number) if found[2] else _before_block(number)
-        return name if place is None else f"{place}.{_TRANSITION_PARTS[found[3]]}{found[4]}"
+        place = _syn2real_place(int(found[1]), 2 if found[2] else 0)
+        return f"{place}.{_TRANSITION_PARTS[found[3]]}{found[4]}"
     layer, _, kind = name.rpartition(".")
     return f"{_PLAIN[layer]}.{kind}" if layer in _PLAIN else name
 
 
-def _syn2real_block(number: int) -> str:
-    """Where the block of a scale is."""
+def _syn2real_place(number: int, part: int) -> str:
+    """Of a scale: 0 is the change of channels before its block, 1 the block, 2 the change after it."""
     if number == 1:
         return "encoder1"
-    return f"encoder{number}.1" if number in _ENCODER_DOWN else f"{_side(number)}{number}.0"
+    if number in (2, 3, 4):
+        return f"encoder{number}.{part}"
+    return f"{'encoder' if number <= 6 else 'decoder'}{number}.{part - 1}" if part else f"up{number}"
 
 
-def _before_block(number: int) -> str | None:
-    """The change of channels before the block; two scales of the encoder have none."""
-    if number in _ENCODER_FLAT:
-        return None
-    return f"encoder{number}.0" if number in _ENCODER_DOWN else f"up{number}"
-
-
-def _after_block(number: int) -> str:
-    return f"encoder{number}.2" if number in _ENCODER_DOWN else f"{_side(number)}{number}.1"
-
-
-def _side(number: int) -> str:
-    return "encoder" if number <= max(_ENCODER_FLAT) else "decoder"
-
-
-Tensors = Mapping[str, Tensor]
-
-AUTHORS: dict[str, Callable[[Tensors], dict[str, Tensor]]] = {
-    "DDN": ddn_names,
-    "JORDERE": jorder_e_names,
-    "PReNet": prenet_names,
-    "Syn2Real": syn2real_names,
+AUTHORS: dict[str, Callable[[str], str | None]] = {
+    "DDN": _ddn_name,
+    "JORDERE": _jorder_e_name,
+    "PReNet": _prenet_name,
+    "SwinIR": _swinir_name,
+    "Syn2Real": _syn2real_name,
 }
-"""By class of network. Each takes the tensors under the authors' names and gives them under ours, in our layout; a name
-that it does not know stays as it is."""
+"""By class of network: our name for a tensor of the authors'; a name that is not theirs stays, None leaves it out."""
 
 
-def named_as_ours(network: str, tensors: Tensors, ours: Collection[str]) -> dict[str, Tensor]:
-    """The tensors under our names, as far as they are known.
+def named_as_ours(network: str, tensors: Mapping[str, Tensor], ours: Collection[str]) -> dict[str, Tensor]:
+    """The tensors under our names and in our layout, as far as they are known.
 
     Args:
         network: its class.
@@ -353,7 +275,12 @@ def named_as_ours(network: str, tensors: Tensors, ours: Collection[str]) -> dict
     """
     if network not in AUTHORS or set(tensors) == set(ours):
         return dict(tensors)
-    return AUTHORS[network](tensors)
+    named = {}
+    for name, tensor in tensors.items():
+        if (own := AUTHORS[network](name)) is not None:
+            kernel = _SIRR_NAME.fullmatch(name) and tensor.dim() == 4  # TensorFlow's are (height, width, in, out)
+            named[own] = tensor.permute(3, 2, 0, 1) if kernel else tensor
+    return named
 
 
 def start_from(network: nn.Module, path: Path) -> None:

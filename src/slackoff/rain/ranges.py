@@ -8,7 +8,7 @@ the figures stand in docs/datasets.md.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -40,24 +40,25 @@ class RainRange:
     ``key`` is the config key of the range, for messages.
 
     Raises:
-        SlackoffError: a range is empty or reversed, or a value lies outside what the generator can draw.
+        SlackoffError: a range is empty or reversed, or an end lies outside what the generator can draw.
     """
 
-    quantity: Sequence[int]
-    width: Sequence[int]
-    length: Sequence[int]
-    angle_deg: Sequence[int]
+    quantity: tuple[int, int]
+    width: Sequence[Literal[1, 3, 5, 7, 9]]
+    length: tuple[int, int]
+    angle_deg: tuple[int, int]
     legacy_scale: bool = True
     key: str = field(default="rain", compare=False)
 
     def __post_init__(self) -> None:
         for key, low, high in (("quantity", 1, 25600), ("length", 1, MAX_LENGTH), ("angle_deg", -90, 90)):
-            _check_ends(f"{self.key}.{key}", getattr(self, key), low, high)
-        if not isinstance(self.width, Sequence) or not self.width:
+            ends, name = getattr(self, key), f"{self.key}.{key}"
+            if ends[0] > ends[1]:
+                raise SlackoffError(f"{name} is reversed: {list(ends)} has low > high; write [{ends[1]}, {ends[0]}]")
+            if ends[0] < low or ends[1] > high:
+                raise SlackoffError(f"{name} is {list(ends)}: both ends must lie in [{low}, {high}]")
+        if not self.width:
             raise SlackoffError(f"{self.key}.width is {self.width}: give at least one odd width, for example [5, 7, 9]")
-        for width in self.width:
-            if width not in (1, 3, 5, 7, 9):
-                raise SlackoffError(f"{self.key}.width holds {width}: a width is one of 1, 3, 5, 7, 9 px")
         if max(self.width) // 2 >= min(self.length):
             raise SlackoffError(
                 f"{self.key}.width {max(self.width)} does not fit {self.key}.length {min(self.length)}: "
@@ -89,7 +90,7 @@ class RainRange:
         """Draw the parameters of ``count`` rain layers, uniformly, on the generator's device."""
         device = generator.device
 
-        def between(ends: Sequence[int]) -> Tensor:
+        def between(ends: tuple[int, int]) -> Tensor:
             return torch.randint(ends[0], ends[1] + 1, (count,), generator=generator, device=device)
 
         quantity = between(self.quantity)
@@ -97,18 +98,6 @@ class RainRange:
         # Not an index into a tensor of widths: to make one on a GPU is to wait for it.
         width = sum(((index == number) * px for number, px in enumerate(self.width)), torch.zeros_like(index))
         return RainParameters(quantity, width, between(self.length), between(self.angle_deg))
-
-
-def _check_ends(key: str, ends: Sequence[int], low: int, high: int) -> None:
-    if not isinstance(ends, Sequence) or len(ends) != 2 or not all(isinstance(end, int) for end in ends):
-        raise SlackoffError(f"{key} is {ends}: give two whole numbers, [low, high]")
-    if ends[0] > ends[1]:
-        raise SlackoffError(f"{key} is reversed: {list(ends)} has low > high; write [{ends[1]}, {ends[0]}]")
-    if ends[0] < low or ends[1] > high:
-        raise SlackoffError(f"{key} is {list(ends)}: both ends must lie in [{low}, {high}]")
-
-
-_POINTS_PER_PX = 2
 
 
 @dataclass(frozen=True)
@@ -126,7 +115,7 @@ class ThinRain:
         key: the config key of this rain, for messages.
 
     Raises:
-        SlackoffError: not a pair, or one that is reversed or not positive where it must be.
+        SlackoffError: a pair that is reversed, or not positive where it must be.
     """
 
     streaks_per_megapixel: tuple[float, float] = (1000.0, 4000.0)
@@ -139,10 +128,7 @@ class ThinRain:
 
     def __post_init__(self) -> None:
         for key in ("streaks_per_megapixel", "length_px", "width_px", "angle_deg", "brightness"):
-            ends, name = getattr(self, key), f"{self.key}.{key}"
-            if not isinstance(ends, Sequence) or len(ends) != 2:
-                raise SlackoffError(f"{name} is {ends}: give two numbers, [low, high]")
-            low, high = ends
+            (low, high), name = getattr(self, key), f"{self.key}.{key}"
             if low > high:
                 raise SlackoffError(f"{name} is reversed: write [{high}, {low}]")
             if key != "angle_deg" and low <= 0:
@@ -179,7 +165,7 @@ class ThinRain:
 
 def _splat(centre: Tensor, angle: Tensor, length: Tensor, peak: Tensor, height: int, width: int) -> Tensor:
     """Lay each streak's points down with bilinear weights; unit line density times peak, (height, width)."""
-    points = int(length.max()) * _POINTS_PER_PX + 1
+    points = 2 * int(length.max()) + 1  # two a pixel
     position = torch.linspace(-0.5, 0.5, points)[None]  # along the streak, in lengths
     taper = torch.cos(torch.pi * position).clamp_min(0.0).sqrt()
     weight = peak[:, None] * taper * (length[:, None] / (points - 1))

@@ -44,7 +44,7 @@ def line_kernels(parameters: RainParameters, legacy_scale: bool = True, side: in
     """
     lines = _rotated_diagonals(parameters.length, parameters.angle_deg, legacy_scale, side)
     blur = _blur_matrices(side, lines.device)[parameters.width // 2, parameters.length]
-    return blur @ lines @ blur.transpose(1, 2)
+    return blur @ lines @ blur.mT
 
 
 def _rotated_diagonals(length: Tensor, angle_deg: Tensor, legacy_scale: bool, side: int) -> Tensor:
@@ -184,14 +184,9 @@ def _correlate(images: Tensor, kernels: Tensor) -> Tensor:
 def _fast_length(length: int) -> int:
     """The next even length whose only prime factors are 2, 3 and 5: FFTs of such lengths are quick."""
     length += length % 2
-    while True:
-        rest = length
-        for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return length
+    while 60 ** length.bit_length() % length:
         length += 2
+    return length
 
 
 def render_layer(rain: RainRange | ThinRain, height: int, width: int, generator: Generator) -> Tensor:

@@ -46,7 +46,11 @@ class MultitaskTask(Task):
         log_gradient_norms: bool = False,
     ) -> None:
         super().__init__(network, steps, learning_rate, betas, decay or Steps([0.4, 0.8], 0.1))
-        _check_names(terms)
+        if not terms:
+            raise SlackoffError("task.terms is empty: name at least one loss term, as terms@task.terms=pixel does")
+        for name in terms:
+            if not re.fullmatch("[a-z][a-z0-9_]*", name) or hasattr(nn.ModuleDict, name):
+                raise SlackoffError(f"task.terms.{name} is no name: use lower-case letters, digits and underscores")
         self.terms = nn.ModuleDict(terms)
         self.weighting = weighting
         self.weighting.begin(tuple(terms))
@@ -73,11 +77,3 @@ class MultitaskTask(Task):
             for name, value in zip(self.weighting.names, values, strict=True)
         }
         return {"loss": loss, **named}
-
-
-def _check_names(terms: Mapping[str, nn.Module]) -> None:
-    if not terms:
-        raise SlackoffError("task.terms is empty: name at least one loss term, as terms@task.terms=pixel does")
-    for name in terms:
-        if not re.fullmatch("[a-z][a-z0-9_]*", name) or hasattr(nn.ModuleDict, name):
-            raise SlackoffError(f"task.terms.{name} is no name: use lower-case letters, digits and underscores")

@@ -6,9 +6,7 @@ The images that teach are rain of one image on the background of another (Eq. 9)
 import copy
 import math
 import re
-from dataclasses import dataclass
-from math import isfinite
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,8 +14,8 @@ from torch import Generator, Tensor, nn
 
 from slackoff.data import RainyBatch
 from slackoff.errors import SlackoffError
-from slackoff.losses.terms import total_variation
-from slackoff.tasks.task import Cosine, Steps, Task
+from slackoff.losses.terms import check_weights, total_variation
+from slackoff.tasks.task import Cosine, Steps, Task, with_parts
 
 
 class Mixed(NamedTuple):
@@ -60,16 +58,11 @@ def mix_residues(
     return Mixed((images + scale * residues[order]).clamp(0.0, 1.0), target)
 
 
-BUFFERS = ("copy", "average", "keep")
-
-
-def copy_student(teacher: nn.Module, student: nn.Module) -> None:
-    """Make the teacher equal to the student, parameters and buffers."""
-    teacher.load_state_dict(student.state_dict())
+Buffers = Literal["copy", "average", "keep"]
 
 
 @torch.no_grad()
-def follow_student(teacher: nn.Module, student: nn.Module, decay: float, buffers: str = "copy") -> None:
+def follow_student(teacher: nn.Module, student: nn.Module, decay: float, buffers: Buffers = "copy") -> None:
     """Move the teacher towards the student: teacher = decay * teacher + (1 - decay) * student.
 
     Args:
@@ -90,40 +83,23 @@ def follow_student(teacher: nn.Module, student: nn.Module, decay: float, buffers
             own.copy_(other)
 
 
-_WRITTEN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(%|epochs?|steps?)\s*")
+def count_steps(length: str, key: str, run_steps: int, epoch_steps: float) -> int:
+    """A length in steps: '2000 steps', '10 epochs' (passes over the labelled images) or '50%' of the run, rounded up.
 
+    Args:
+        length: as it is written.
+        key: the config key that it stands at.
+        run_steps: of the whole run.
+        epoch_steps: of one pass over the labelled images.
 
-@dataclass(frozen=True)
-class Length:
-    """A number of steps, of epochs (passes over the labelled images), or a part of the run in per cent."""
-
-    amount: float
-    unit: str
-
-    @classmethod
-    def parse(cls, text: str, key: str) -> "Length":
-        """Read '2000 steps', '10 epochs' or '50%'.
-
-        Raises:
-            SlackoffError: it is none of these; ``key`` is the config key it stands at.
-        """
-        found = _WRITTEN.fullmatch(str(text))
-        if not found:
-            raise SlackoffError(f"{key}={text} is no length: write it as 2000steps, 10epochs or 50%")
-        return cls(float(found[1]), found[2].rstrip("s"))
-
-    def steps(self, run_steps: int, epoch_steps: float) -> int:
-        """The length in steps.
-
-        Args:
-            run_steps: of the whole run.
-            epoch_steps: of one pass over the labelled images.
-        """
-        whole = {"%": run_steps / 100, "epoch": epoch_steps, "step": 1.0}[self.unit]
-        return math.ceil(self.amount * whole - 1e-9)
-
-
-RESIDUES = ("background", "prediction")
+    Raises:
+        SlackoffError: it is no such length.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(%|epochs?|steps?)\s*", str(length))
+    if not found:
+        raise SlackoffError(f"{key}={length} is no length: write it as 2000steps, 10epochs or 50%")
+    whole = {"%": run_steps / 100, "epoch": epoch_steps, "step": 1.0}[found[2].rstrip("s")]
+    return math.ceil(float(found[1]) * whole - 1e-9)
 
 
 class SemiSupervisedTask(Task):
@@ -158,7 +134,8 @@ class SemiSupervisedTask(Task):
         SlackoffError: a setting that cannot be, or a first stage that leaves no step for the second.
     """
 
-    uses_unlabelled: ClassVar[bool] = True
+    uses_unlabelled = True
+    preset = "semi_supervised"
 
     def __init__(
         self,
@@ -170,19 +147,17 @@ class SemiSupervisedTask(Task):
         unlabelled_weight: float = 1.0,
         tv_weight: float = 0.002,
         teacher_decay: float = 0.999,
-        teacher_buffers: str = "copy",
-        labelled_residue: str = "background",
+        teacher_buffers: Buffers = "copy",
+        labelled_residue: Literal["background", "prediction"] = "background",
         mixing_strength: tuple[float, float] = (0.5, 1.1),
         learning_rate: float = 2e-4,
         betas: tuple[float, float] = (0.9, 0.999),
         decay: Cosine | Steps | None = None,
     ) -> None:
         super().__init__(network, steps, learning_rate, betas, decay)
-        _check_weights(labelled_weight=labelled_weight, unlabelled_weight=unlabelled_weight, tv_weight=tv_weight)
+        check_weights("task", labelled_weight=labelled_weight, unlabelled_weight=unlabelled_weight, tv_weight=tv_weight)
         if not 0 <= teacher_decay <= 1:
             raise SlackoffError(f"task.teacher_decay={teacher_decay} must lie between 0 and 1")
-        _check_choice("teacher_buffers", teacher_buffers, BUFFERS)
-        _check_choice("labelled_residue", labelled_residue, RESIDUES)
         low, high = mixing_strength
         if not 0 <= low <= high:
             raise SlackoffError(f"task.mixing_strength={[low, high]} must be [low, high] with 0 <= low <= high")
@@ -194,8 +169,8 @@ class SemiSupervisedTask(Task):
         self.teacher_buffers = teacher_buffers
         self.labelled_residue = labelled_residue
         self.mixing_strength = (low, high)
-        self._supervised = Length.parse(supervised, "task.supervised")
-        self._set_switch(epoch_steps=None)
+        self.supervised = supervised
+        self._set_switch()
         self.teacher = copy.deepcopy(network).requires_grad_(False) if self_training else None
 
     @property
@@ -213,28 +188,22 @@ class SemiSupervisedTask(Task):
         labelled = F.l1_loss(restored.float(), batch.background)
         loss = self.labelled_weight * labelled
         if self.teacher is None or step < self.switch:
-            return {"loss": loss, "labelled": labelled.detach()}
+            return with_parts(loss, {"labelled": labelled})
         mixed = self._mix(batch, restored)
         output = self.network(mixed.rainy).float()
         unlabelled = F.l1_loss(output, mixed.target)
         smoothness = total_variation(output)
         loss = loss + self.unlabelled_weight * unlabelled + self.tv_weight * smoothness
-        parts = {"labelled": labelled, "unlabelled": unlabelled, "total_variation": smoothness}
-        return {"loss": loss} | {name: value.detach() for name, value in parts.items()}
+        return with_parts(loss, {"labelled": labelled, "unlabelled": unlabelled, "total_variation": smoothness})
 
     @torch.no_grad()
     def _mix(self, batch: RainyBatch, restored: Tensor) -> Mixed:
         assert self.teacher is not None
-        if batch.unlabelled is None:
-            raise SlackoffError(
-                "task=semi_supervised has no unlabelled images: name a folder of rainy photos with unlabelled=folder "
-                "unlabelled.root=PATH, or set task.self_training=false"
-            )
-        self.teacher.eval()
-        pseudo_label = self.teacher(batch.unlabelled).float().clamp(0.0, 1.0)
+        photos = self.photos(batch, ", or set task.self_training=false")
+        pseudo_label = self.teacher.eval()(photos).float().clamp(0.0, 1.0)
         clean = restored.float() if self.labelled_residue == "prediction" else batch.background
         return mix_residues(
-            batch.rainy, batch.background, batch.rainy - clean, batch.unlabelled, pseudo_label, self.mixing_strength
+            batch.rainy, batch.background, batch.rainy - clean, photos, pseudo_label, self.mixing_strength
         )
 
     def setup(self, stage: str) -> None:
@@ -243,7 +212,7 @@ class SemiSupervisedTask(Task):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         if self.teacher is not None and self.global_step == self.switch:
-            copy_student(self.teacher, self.network)
+            self.teacher.load_state_dict(self.network.state_dict())
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Adam's step, and at once the teacher's, so that a checkpoint never lies between the two."""
@@ -252,22 +221,11 @@ class SemiSupervisedTask(Task):
         if self.teacher is not None and step >= self.switch:
             follow_student(self.teacher, self.network, self.teacher_decay, self.teacher_buffers)
 
-    def _set_switch(self, epoch_steps: float | None) -> None:
+    def _set_switch(self, epoch_steps: float = 0.0) -> None:
         """At which step the second stage begins; before the data are known, epochs count as none."""
-        self.switch = self._supervised.steps(self.steps, epoch_steps or 0.0)
+        self.switch = count_steps(self.supervised, "task.supervised", self.steps, epoch_steps)
         if self.self_training and self.switch >= self.steps:
             raise SlackoffError(
                 f"task.supervised takes {self.switch} of the {self.steps} steps and leaves none for self-training: "
                 "shorten it, raise schedule.steps, or set task.self_training=false"
             )
-
-
-def _check_weights(**weights: float) -> None:
-    for key, weight in weights.items():
-        if not isfinite(weight) or weight < 0:
-            raise SlackoffError(f"task.{key}={weight} must be a finite weight of at least 0")
-
-
-def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise SlackoffError(f"task.{key}={value} is not known: choose one of {', '.join(choices)}")

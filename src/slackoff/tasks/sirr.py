@@ -5,8 +5,7 @@ Zhao, Xu and Wu, CVPR 2019). Values are scalars of all pixels and channels; imag
 """
 
 from collections.abc import Iterator
-from math import isfinite
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,9 +14,9 @@ from torch.func import functional_call
 
 from slackoff.data import RainyBatch
 from slackoff.errors import SlackoffError
-from slackoff.losses.terms import absolute_variation
-from slackoff.losses.weighting import mean_over_ranks
-from slackoff.tasks.task import Cosine, Steps, Task
+from slackoff.losses.term_losses import mean_over_ranks
+from slackoff.losses.terms import absolute_variation, check_weights
+from slackoff.tasks.task import Cosine, Steps, Task, with_parts
 
 VARIANCE_FLOOR = 1e-6
 """Added to every variance, so that none is 0."""
@@ -110,7 +109,8 @@ class SIRRTask(Task):
         SlackoffError: a setting that cannot be.
     """
 
-    uses_unlabelled: ClassVar[bool] = True
+    uses_unlabelled = True
+    preset = "sirr"
 
     mixture_weights: Tensor
     mixture_variances: Tensor
@@ -130,9 +130,7 @@ class SIRRTask(Task):
         super().__init__(network, steps, learning_rate, betas, decay)
         if components < 1:
             raise SlackoffError(f"task.components={components} must be at least 1")
-        for key, weight in {"mixture_weight": mixture_weight, "tv_weight": tv_weight}.items():
-            if not isfinite(weight) or weight < 0:
-                raise SlackoffError(f"task.{key}={weight} must be a finite weight of at least 0")
+        check_weights("task", mixture_weight=mixture_weight, tv_weight=tv_weight)
         self.mixture_weight = mixture_weight
         self.tv_weight = tv_weight
         self.register_buffer("mixture_weights", torch.full((components,), 1 / components))
@@ -152,22 +150,18 @@ class SIRRTask(Task):
         Raises:
             SlackoffError: there are no unlabelled images.
         """
-        if batch.unlabelled is None:
-            raise SlackoffError(
-                "task=sirr has no unlabelled images: name a folder of rainy photos with unlabelled=folder "
-                "unlabelled.root=PATH"
-            )
+        photos = self.photos(batch)
         labelled = F.mse_loss(self.network(batch.rainy).float(), batch.background)
         own = dict(zip(self._own_names, self.own, strict=True))
-        restored = functional_call(self.network, own, (batch.unlabelled,)).float()
-        residues = (batch.unlabelled - restored).flatten()
+        restored = functional_call(self.network, own, (photos,)).float()
+        residues = (photos - restored).flatten()
         mixture, shares = self._follow(residues.detach())
         unlikely = mixture_loss(residues, shares, mixture)
         variation = absolute_variation(restored)
         loss = labelled + self.mixture_weight * unlikely + self.tv_weight * variation
         divergence = least_divergence(batch.rainy - batch.background, mixture)
         parts = {"labelled": labelled, "mixture": unlikely, "total_variation": variation, "divergence": divergence}
-        return {"loss": loss} | {name: value.detach() for name, value in parts.items()}
+        return with_parts(loss, parts)
 
     @torch.no_grad()
     def _follow(self, residues: Tensor) -> tuple[Mixture, Tensor]:

@@ -7,7 +7,7 @@ batches. The process takes latents for inputs and for outputs: all d outputs hav
 
 from collections.abc import Callable, Mapping
 from math import isfinite
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from slackoff.data import RainyBatch
 from slackoff.errors import SlackoffError
-from slackoff.losses.weighting import of_all_ranks
+from slackoff.losses.term_losses import of_all_ranks
+from slackoff.losses.terms import check_weights
 from slackoff.networks import LatentNetwork
-from slackoff.networks.devices import full_precision
-from slackoff.tasks.task import Cosine, Steps, Task
+from slackoff.networks.layers import full_precision
+from slackoff.tasks.task import Cosine, Steps, Task, with_parts
 
 LEAST_LENGTH = 1e-6
 """Of a length scale: all neighbours may be equal."""
@@ -162,7 +163,8 @@ class Syn2RealTask(Task):
         SlackoffError: a network without a latent, or a setting that cannot be.
     """
 
-    uses_unlabelled: ClassVar[bool] = True
+    uses_unlabelled = True
+    preset = "syn2real"
 
     network: LatentNetwork
     bank: Tensor
@@ -171,7 +173,7 @@ class Syn2RealTask(Task):
         self,
         network: nn.Module,
         steps: int,
-        kernel: str = "linear",
+        kernel: Literal["linear", "squared_exponential", "rational_quadratic"] = "linear",
         neighbours: int = 16,
         noise: float = 0.01,
         bank_size: int = 128,
@@ -188,17 +190,13 @@ class Syn2RealTask(Task):
                 f"task=syn2real compares latents, and {type(network).__name__} gives none: choose network=syn2real or "
                 "syn2real_small"
             )
-        if kernel not in KERNELS:
-            raise SlackoffError(f"task.kernel={kernel} is not known: choose one of {', '.join(KERNELS)}")
         if not 1 <= neighbours <= bank_size:
             raise SlackoffError(
                 f"task.neighbours={neighbours} must be at least 1 and at most task.bank_size={bank_size}"
             )
         if not isfinite(noise) or noise <= 0:
             raise SlackoffError(f"task.noise={noise} must be a finite variance above 0")
-        for key, weight in {"gp_weight": gp_weight, "term_weight": term_weight}.items():
-            if not isfinite(weight) or weight < 0:
-                raise SlackoffError(f"task.{key}={weight} must be a finite weight of at least 0")
+        check_weights("task", gp_weight=gp_weight, term_weight=term_weight)
         self.kernel = KERNELS[kernel]
         self.neighbours = neighbours
         self.noise = noise
@@ -220,15 +218,11 @@ class Syn2RealTask(Task):
         loss = labelled + self.term_weight * sum(errors.values())
         parts = {"labelled": labelled} | errors
         if self.gp_weight:
-            if batch.unlabelled is None:
-                raise SlackoffError(
-                    "task=syn2real has no unlabelled images: name a folder of rainy photos with unlabelled=folder "
-                    "unlabelled.root=PATH, or set task.gp_weight=0"
-                )
-            unlikely = self._unlikely(self.network.latent(batch.unlabelled), self._banked(latent))
+            photos = self.photos(batch, ", or set task.gp_weight=0")
+            unlikely = self._unlikely(self.network.latent(photos), self._banked(latent))
             loss = loss + self.gp_weight * unlikely
             parts["gaussian_process"] = unlikely
-        return {"loss": loss} | {name: value.detach() for name, value in parts.items()}
+        return with_parts(loss, parts)
 
     def _unlikely(self, latent: Tensor, bank: Tensor) -> Tensor:
         """The mean loss of the latents (n, C, h, w) of unlabelled images among those of the bank (B, d)."""
@@ -241,13 +235,11 @@ class Syn2RealTask(Task):
     def _banked(self, latent: Tensor) -> Tensor:
         """The bank with the latents of this step, the oldest ones gone; kept if this is training."""
         new = of_all_ranks(latent.flatten(1).float())[-self.bank_size :]
-        bank = torch.cat([self.bank[-(self.bank_size - len(new)) :], new]) if self._keeps(new) else new
+        kept = self.bank_size - len(new)
+        bank = torch.cat([self.bank[-kept:], new]) if len(self.bank) and kept else new
         if self.training:
             self.bank = bank
         return bank
-
-    def _keeps(self, new: Tensor) -> bool:
-        return len(self.bank) > 0 and len(new) < self.bank_size
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Make room: how many latents a bank holds, and how long they are, only training tells."""

@@ -105,6 +105,9 @@ class Task(LightningModule):
     uses_unlabelled: ClassVar[bool] = False
     """Whether the regime can learn from ``RainyBatch.unlabelled``."""
 
+    preset: ClassVar[str]
+    """The config that makes it, for messages."""
+
     def __init__(
         self,
         network: nn.Module,
@@ -126,6 +129,19 @@ class Task(LightningModule):
     def losses(self, batch: RainyBatch, step: int) -> dict[str, Tensor]:
         """The scalars of a step: ``loss``, which is minimised, and others to look at."""
 
+    def photos(self, batch: RainyBatch, otherwise: str = "") -> Tensor:
+        """The unlabelled images of a batch; ``otherwise``: what to do where there are none and none shall be given.
+
+        Raises:
+            SlackoffError: there are none.
+        """
+        if batch.unlabelled is None:
+            raise SlackoffError(
+                f"task={self.preset} has no unlabelled images: name a folder of rainy photos with unlabelled=folder "
+                f"unlabelled.root=PATH{otherwise}"
+            )
+        return batch.unlabelled
+
     def trained_parameters(self) -> Iterator[nn.Parameter]:
         """What the optimiser moves."""
         return self.network.parameters()
@@ -146,15 +162,18 @@ class Task(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         if not any(True for _ in self.trained_parameters()):
             return None  # a method that is only measured
-        optimizer = self._optimizer()
+        if self.optimizer is not None:
+            optimizer = self.optimizer.optimizer(self.trained_parameters(), self.learning_rate)
+        else:
+            betas = (self.betas[0], self.betas[1])
+            optimizer = torch.optim.Adam(self.trained_parameters(), self.learning_rate, betas=betas, fused=True)
         schedule = self.decay.schedule(optimizer, self.steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _optimizer(self) -> torch.optim.Optimizer:
-        parameters = self.trained_parameters()
-        if self.optimizer is not None:
-            return self.optimizer.optimizer(parameters, self.learning_rate)
-        return torch.optim.Adam(parameters, self.learning_rate, betas=(self.betas[0], self.betas[1]), fused=True)
+
+def with_parts(loss: Tensor, parts: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What a step returns: the loss to minimise, and its parts, detached, to look at."""
+    return {"loss": loss} | {name: value.detach() for name, value in parts.items()}
 
 
 class StepSeed(Callback):

@@ -1,9 +1,8 @@
-"""What all weightings of loss terms build on: the terms of a batch and their gradients at the shared layer."""
+"""What loss terms say of a batch: their values, their gradients at the shared layer and through the whole network."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple
+from typing import Any
 
 import torch
 import torch.distributed
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from slackoff.errors import SlackoffError
-from slackoff.networks.devices import full_precision
+from slackoff.networks.layers import full_precision
 
 
 class _Given(torch.autograd.Function):
@@ -23,8 +22,13 @@ class _Given(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, slopes: Tensor) -> tuple[Tensor | None, ...]:
-        of_inputs = zip(*ctx.gradients, strict=True)
-        return None, None, *(_combined(slopes, column) for column in of_inputs)
+        found = []
+        for first, *others in zip(*ctx.gradients, strict=True):
+            total = slopes[0] * first
+            for slope, gradient in zip(slopes[1:], others, strict=True):  # a sum over a stack would copy all of them
+                total.addcmul_(slope.to(gradient.dtype), gradient)
+            found.append(total)
+        return None, None, *found
 
 
 def with_gradients(values: Tensor, gradients: Sequence[Sequence[Tensor]], inputs: Sequence[Tensor]) -> Tensor:
@@ -40,14 +44,6 @@ def with_gradients(values: Tensor, gradients: Sequence[Sequence[Tensor]], inputs
     """
     result: Tensor = _Given.apply(values, gradients, *inputs)
     return result
-
-
-def _combined(slopes: Tensor, gradients: Sequence[Tensor]) -> Tensor:
-    """One by one: a sum over a stack would copy all of them first."""
-    total = slopes[0] * gradients[0]
-    for slope, gradient in zip(slopes[1:], gradients[1:], strict=True):
-        total.addcmul_(slope.to(gradient.dtype), gradient)
-    return total
 
 
 def shared_weight(network: nn.Module, path: str | None = None) -> nn.Parameter:
@@ -114,9 +110,6 @@ def from_first_rank(value: Tensor) -> Tensor:
     return value
 
 
-_LEAST_SCALE = 1e-30
-
-
 class TermLosses:
     """What T loss terms say of a network's output.
 
@@ -157,7 +150,11 @@ class TermLosses:
             for name, term in terms.items():
                 # A view: torch's counter of operations cannot follow a leaf through a module.
                 value = term(seen.view_as(seen), background.to(precise))
-                _check_scalar(name, value)
+                if value.dim():
+                    shape = tuple(value.shape)
+                    raise SlackoffError(f"task.terms.{name} gives a tensor of shape {shape}: a term gives a scalar")
+                if not value.requires_grad:
+                    raise SlackoffError(f"task.terms.{name} does not depend on the network's output: leave it out")
                 self._gradients.append(torch.autograd.grad(value, seen)[0])
                 values.append(value.detach().to(precise))
         self.losses = with_gradients(torch.stack(values), [[g] for g in self._gradients], [self.output])
@@ -175,8 +172,17 @@ class TermLosses:
             SlackoffError: the output does not depend on the shared layer.
         """
         assert self.shared_weight is not None
-        gradients = torch.stack([self._shared_gradient(gradient) for gradient in self._gradients])
-        return row_norms(mean_over_ranks(gradients)).to(gradients.dtype)
+        rows = []
+        for gradient in self._gradients:
+            found = self._through_network(gradient, [self.shared_weight])[0] if self.output.requires_grad else None
+            if found is None:
+                raise SlackoffError(
+                    "the network's output does not depend on the shared layer: name its last convolution that the "
+                    "output passes with task.shared_layer"
+                )
+            rows.append(found.flatten())
+        gradients = mean_over_ranks(torch.stack(rows))
+        return row_norms(gradients).to(gradients.dtype)
 
     def parameter_gradients(self) -> tuple[Tensor, list[nn.Parameter]]:
         """Each term's gradient with respect to all parameters that the output depends on, over all ranks.
@@ -186,23 +192,13 @@ class TermLosses:
         """
         found = [self._through_network(gradient, self.parameters) for gradient in self._gradients]
         used = [index for index, part in enumerate(found[0]) if part is not None]
-        rows = [torch.cat([_flat(parts[index]) for index in used]) for parts in found]
+        rows = [torch.cat([part.flatten() for part in parts if part is not None]) for parts in found]
         return mean_over_ranks(torch.stack(rows)), [self.parameters[index] for index in used]
-
-    def _shared_gradient(self, gradient: Tensor) -> Tensor:
-        assert self.shared_weight is not None
-        found = self._through_network(gradient, [self.shared_weight])[0] if self.output.requires_grad else None
-        if found is None:
-            raise SlackoffError(
-                "the network's output does not depend on the shared layer: name its last convolution that the output "
-                "passes with task.shared_layer"
-            )
-        return found.flatten()
 
     def _through_network(self, gradient: Tensor, inputs: list[nn.Parameter]) -> list[Tensor | None]:
         """Gradients with respect to the inputs; goes through the network no further than these, and keeps its graph."""
         # In float64 the squares of a gradient of 1e20 are no problem.
-        scale = torch.linalg.vector_norm(gradient, dtype=torch.float64).clamp(min=_LEAST_SCALE).to(gradient.dtype)
+        scale = torch.linalg.vector_norm(gradient, dtype=torch.float64).clamp(min=1e-30).to(gradient.dtype)
         found = torch.autograd.grad(self.output, inputs, gradient / scale, retain_graph=True, allow_unused=True)
         return [None if part is None else part.to(gradient.dtype) * scale for part in found]
 
@@ -210,56 +206,3 @@ class TermLosses:
 def row_norms(rows: Tensor) -> Tensor:
     """Euclidean norms of the rows of a matrix, float64."""
     return torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64)
-
-
-def _flat(part: Tensor | None) -> Tensor:
-    assert part is not None
-    return part.flatten()
-
-
-def _check_scalar(name: str, value: Tensor) -> None:
-    if value.dim():
-        raise SlackoffError(f"task.terms.{name} gives a tensor of shape {tuple(value.shape)}: a term gives a scalar")
-    if not value.requires_grad:
-        raise SlackoffError(f"task.terms.{name} does not depend on the network's output: leave it out")
-
-
-class Weighted(NamedTuple):
-    """One loss made of T.
-
-    ``loss``: a scalar to minimise. ``weights``: (T,), detached, what each term counts in it.
-    """
-
-    loss: Tensor
-    weights: Tensor
-
-
-class Weighting(nn.Module, ABC):
-    """Makes one loss of several terms; what it remembers between steps is in its ``state_dict``.
-
-    ``begin`` is called once, before anything else. Parameters belong to the optimiser that trains the network. With
-    several ranks all reckon the same weights, those of the whole batch.
-    """
-
-    uses_shared_layer: ClassVar[bool] = False
-    """Whether it asks for the gradients of a shared layer."""
-
-    names: tuple[str, ...] = ()
-
-    def begin(self, names: tuple[str, ...]) -> None:
-        """Take the names of the terms, in their order, and make room for what is remembered of each.
-
-        Raises:
-            SlackoffError: the weighting does not go with these terms.
-        """
-        self.names = names
-
-    @abstractmethod
-    def forward(self, terms: TermLosses) -> Weighted:
-        """The loss of one step. In training a weighting with a memory moves it here."""
-
-
-def weigh(terms: TermLosses, weights: Tensor) -> Weighted:
-    """The sum of the losses with constant weights (T,)."""
-    weights = weights.detach().to(terms.losses.dtype)
-    return Weighted((weights * terms.losses).sum(), weights)
