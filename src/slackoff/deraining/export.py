@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save
 
 from slackoff.analysis.tables import heading
-from slackoff.analysis.text import NO_NUMBER, amount, decimals, number
+from slackoff.analysis.text import BESIDE, NO_NUMBER, amount, decimals, entry, number
 from slackoff.deraining.model import CELL, NETWORK, CellRecord, Model, TestSet, read_record
 from slackoff.deraining.onnx import OnnxError, OnnxFile, require_onnx, write_onnx
 from slackoff.errors import SlackoffError
@@ -206,13 +206,9 @@ def _heading(measure: str) -> str:
 
 def _entry(found: TestSet, measure: str) -> str:
     """'45.1 (46.2) [44.0, 46.0]': mean, oracle, interval."""
-    interval, places = found.measures[measure], decimals(measure)
-    text = number(interval.mean, places)
-    if measure in found.oracles:
-        text += f" ({number(found.oracles[measure].mean, places)})"
-    if math.isfinite(interval.low):
-        text += f" [{number(interval.low, places)}, {number(interval.high, places)}]"
-    return text
+    interval = found.measures[measure]
+    oracle = found.oracles[measure].mean if measure in found.oracles else None
+    return entry(interval.mean, interval.low, interval.high, decimals(measure), BESIDE, oracle)
 
 
 def _limits(record: CellRecord | None, license_id: str | None) -> list[str]:

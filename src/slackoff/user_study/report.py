@@ -15,7 +15,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from slackoff.analysis.axes import INK, MARKERS, QUIET, colours, house_style, save
 from slackoff.analysis.page import data_uri, environment
 from slackoff.analysis.statistics import MIN_UNITS, Interval, difference_interval, mean_interval
-from slackoff.analysis.text import first_of, listing, number, quantity
+from slackoff.analysis.text import BESIDE, entry, first_of, listing, number, quantity
 from slackoff.errors import SlackoffError
 from slackoff.user_study.votes import (
     SCORE_COLUMNS,
@@ -147,10 +147,7 @@ def _columns(name: str, level: Interval) -> dict[str, float | int]:
 
 
 def _entry(level: Interval) -> str:
-    text = number(level.mean, 1)
-    if pd.isna(level.low) or level.low == level.high:
-        return text
-    return f"{text} [{number(level.low, 1)}, {number(level.high, 1)}]"
+    return entry(level.mean, level.low, level.high, 1, BESIDE)
 
 
 _SPREAD = 0.24
