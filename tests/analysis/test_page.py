@@ -174,7 +174,7 @@ def test_symbols_of_the_field_are_set_and_all_else_is_escaped() -> None:
     )
 
 
-@pytest.mark.parametrize("page", ["report", "complexity", "runtime"])
+@pytest.mark.parametrize("page", ["report", "measurement"])
 def test_every_page_has_the_banner_above_everything_else(page: str) -> None:
     source = (Path(environment().loader.searchpath[0]) / f"{page}.html.j2").read_text()  # type: ignore[union-attr]
     assert source.index('{% include "smoke.html.j2" %}') < source.index("<section")
