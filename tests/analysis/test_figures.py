@@ -9,7 +9,6 @@ from analysis_record import Cell, MakeFrames, step_rows
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection, PolyCollection
 from matplotlib.colors import to_rgb, to_rgba
-from matplotlib.container import Container
 from matplotlib.figure import Figure
 
 from slackoff.analysis import Frames, figures
@@ -35,10 +34,6 @@ def curves(frames: Frames, axis: str = "patch_count", seeds: bool = False) -> li
 
 def ticks(ax: Axes) -> list[str]:
     return [tick.get_text() for tick in ax.get_xticklabels()]
-
-
-def y(container: Container) -> np.ndarray:
-    return np.asarray(container[0].get_ydata(orig=False))  # type: ignore[index]
 
 
 def test_curves_show_the_numbers_of_the_table(frames_of: MakeFrames, effect_cells: list[Cell]) -> None:

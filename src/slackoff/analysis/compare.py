@@ -51,24 +51,30 @@ def image_pairs(frames: Frames, first: str, second: str, measure: str) -> pd.Dat
     Raises:
         SlackoffError: a cell without results, no such measure, or no image in common.
     """
-    if measure not in frames.images:
-        raise SlackoffError(f"The study '{frames.study.name}' has no '{measure}': choose a column of frames.images")
-    keys = ["test_set", "image"]
-    sides = []
-    for name, cell in (("first", first), ("second", second)):
-        rows = frames.images[frames.images["cell"] == cell]
-        if rows.empty:
-            raise SlackoffError(
-                f"The cell '{cell}' has no results in '{frames.study.name}': see frames.cells for those done"
-            )
-        side = rows[[*keys, measure]].rename(columns={measure: name})
-        sides.append(side.astype({"test_set": str, "image": str}))
-    pairs = sides[0].merge(sides[1], on=keys).dropna(subset=["first", "second"])
+    keys, names = ["test_set", "image"], ("first", "second")
+    sides = [
+        _results(frames, cell, measure)[[*keys, measure]]
+        .rename(columns={measure: name})
+        .astype(dict.fromkeys(keys, str))
+        for name, cell in zip(names, (first, second), strict=True)
+    ]
+    pairs = sides[0].merge(sides[1], on=keys).dropna(subset=names)
     if pairs.empty:
         raise SlackoffError(f"The cells '{first}' and '{second}' have no test image with {measure} in common")
     sign = -1.0 if COLUMNS[measure].better == "lower" else 1.0
     pairs["gain"] = sign * (pairs["second"] - pairs["first"])
     return pairs.sort_values(["gain", *keys], ignore_index=True)
+
+
+def _results(frames: Frames, cell: str, measure: str) -> pd.DataFrame:
+    """The results of a cell on all its test images, among which is the measure."""
+    rows = frames.images[frames.images["cell"] == cell]
+    if rows.empty or measure not in rows:
+        what = "results" if rows.empty else f"'{measure}'"
+        raise SlackoffError(
+            f"The cell '{cell}' has no {what} in '{frames.study.name}': see frames.cells and frames.images"
+        )
+    return rows
 
 
 def worst_images(frames: Frames, cell: str, measure: str, count: int = 5) -> pd.DataFrame:
@@ -81,12 +87,7 @@ def worst_images(frames: Frames, cell: str, measure: str, count: int = 5) -> pd.
     Raises:
         SlackoffError: a cell without results or no such measure.
     """
-    rows = frames.images[frames.images["cell"] == cell]
-    if rows.empty or measure not in rows:
-        what = "results" if rows.empty else f"'{measure}'"
-        raise SlackoffError(
-            f"The cell '{cell}' has no {what} in '{frames.study.name}': see frames.cells and frames.images"
-        )
+    rows = _results(frames, cell, measure)
     columns = [name for name in ("test_set", "image", measure, f"{measure}_input") if name in rows]
     ascending = COLUMNS[measure].better != "lower"
     worst = rows[columns].dropna(subset=[measure]).sort_values([measure, "image"], ascending=[ascending, True])[:count]

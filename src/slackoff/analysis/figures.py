@@ -68,9 +68,13 @@ def curves(table: pd.DataFrame, axis: str, points: pd.DataFrame | None = None) -
             move_apart(ax)
         place_of = positions(axis_values(table, axis))
         for ax, measure in zip(figure.axes[:3], measures, strict=False) if named else []:
-            last = [(line, line.rows.dropna(subset=[measure])[-1:]) for line in groups]
-            ends = [(line, row) for line, rows in last for _, row in rows.iterrows()]
-            label_ends(ax, [(place_of[row[axis]], float(row[measure]), line.name, line.colour) for line, row in ends])
+            drawn = [(line, line.rows.dropna(subset=[measure])) for line in groups]
+            ends = [
+                (place_of[rows[axis].iloc[-1]], float(rows[measure].iloc[-1]), line.name, line.colour)
+                for line, rows in drawn
+                if len(rows)
+            ]
+            label_ends(ax, ends)
     return figure
 
 

@@ -144,11 +144,8 @@ def signed(interval: Interval, measure: str) -> str:
 
 def move(change: Interval, measure: str, first: bool = False) -> str:
     """'E_R falls by 12.3 grey levels (95 % interval 11.0 to 13.5)', or that it shows no clear change."""
-    if change.sign > 0:
-        return f"{name(measure)} rises by {amount(change, measure, first)}"
-    if change.sign < 0:
-        return f"{name(measure)} falls by {amount(flipped(change), measure, first)}"
-    return f"{name(measure)} shows no clear change, {amount(change, measure, first)}"
+    verb = {1: "rises by", 0: "shows no clear change,", -1: "falls by"}[change.sign]
+    return f"{name(measure)} {verb} {amount(flipped(change) if change.sign < 0 else change, measure, first)}"
 
 
 def too_few(interval: Interval | Joint) -> str:
