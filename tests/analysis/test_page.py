@@ -159,15 +159,6 @@ def test_data_uri_names_the_kind(tmp_path: Path, name: str, kind: str) -> None:
     assert data_uri(tmp_path / name) == f"data:image/{kind};base64,Y29udGVudA=="
 
 
-def test_builder_pictures_differ(tmp_path: Path) -> None:
-    """The pictures that these tests rest on: grey values tell kinds and cells apart."""
-    write_pictures(tmp_path, PAIR[0], ("x",))
-    kinds = {
-        path.stem: Image.open(path).getpixel((0, 0)) for path in (tmp_path / "pictures" / "R100-like" / "x").iterdir()
-    }
-    assert len(set(kinds.values())) == 3
-
-
 def test_symbols_of_the_field_are_set_and_all_else_is_escaped() -> None:
     assert terms("E_R, E_B & C_k, not E_k or SE_R") == (
         "<i>E<sub>R</sub></i>, <i>E<sub>B</sub></i> &amp; <i>C<sub>k</sub></i>, not E_k or SE_R"
