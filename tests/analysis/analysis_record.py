@@ -14,10 +14,12 @@ from PIL import Image
 from slackoff.analysis import Frames, load
 from slackoff.analysis.claims import Claim, check
 
-MakeFrames = Callable[..., Frames]
-"""The fixture frames_of: cells and the name of the main axis to frames."""
+Change = Callable[[pd.DataFrame], pd.DataFrame]
 
-EditImages = Callable[["Cell", Callable[[pd.DataFrame], pd.DataFrame]], None]
+MakeFrames = Callable[..., Frames]
+"""The fixture frames_of: cells, the name of the main axis and edits of results to frames."""
+
+EditImages = Callable[["Cell", Change], None]
 """The fixture edit_images: changes the results of a cell on disk."""
 
 ORACLE_E_R = 40.0

@@ -1,11 +1,12 @@
 """Studies on disk for the tests of the analysis room."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
-from analysis_record import Cell, EditImages, MakeFrames, counts, write_study
+from analysis_record import Cell, Change, EditImages, MakeFrames, counts, write_study
 
 from slackoff.analysis import Frames, load
 
@@ -29,11 +30,16 @@ def effect_cells() -> list[Cell]:
 
 
 @pytest.fixture
-def frames_of(runs: Path) -> MakeFrames:
-    """Writes the given cells as a study and loads it."""
+def frames_of(runs: Path, edit_images: EditImages) -> MakeFrames:
+    """Writes the given cells as a study and loads it; `edits` changes the results of cells, by their number, before."""
 
-    def make(cells: list[Cell], axis: str = "patch_count") -> Frames:
-        return load(write_study(runs, cells, axis=axis))
+    def make(
+        cells: list[Cell], axis: str = "patch_count", edits: Mapping[int, Change] | None = None, **more: Any
+    ) -> Frames:
+        study = write_study(runs, cells, axis=axis, **more)
+        for number, change in (edits or {}).items():
+            edit_images(cells[number], change)
+        return load(study)
 
     return make
 
@@ -42,7 +48,7 @@ def frames_of(runs: Path) -> MakeFrames:
 def edit_images(runs: Path) -> EditImages:
     """Rewrites the images.parquet of a cell that has been written."""
 
-    def edit(cell: Cell, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+    def edit(cell: Cell, change: Change) -> None:
         path = runs / "cells" / cell.id / "images.parquet"
         change(pd.read_parquet(path)).to_parquet(path)
 

@@ -1,4 +1,4 @@
-"""Pareto front and recommendation, against double loops and by hand; which studies are balanced."""
+"""Which pairs are on the front and recommended, by hand and against a loop; which studies are balanced; the figure."""
 
 import json
 from pathlib import Path
@@ -6,10 +6,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from analysis_record import Cell, EditImages, MakeFrames, image_rows, write_study
+from analysis_record import Cell, MakeFrames, image_rows, write_study
+from matplotlib.colors import to_rgb
 
-from slackoff.analysis import load
-from slackoff.analysis.balance import MARGIN, balance_table, balances, describe_balance
+from slackoff.analysis.axes import save
+from slackoff.analysis.balance import (
+    FRONT_ID,
+    MARGIN,
+    RING_ID,
+    balance_figure,
+    balance_table,
+    balances,
+    describe_balance,
+)
 from slackoff.analysis.report import build
 from slackoff.analysis.statistics import non_dominated, recommend
 from slackoff.errors import SlackoffError
@@ -33,34 +42,6 @@ def cells(noise: float = 1.0, **others: object) -> list[Cell]:
     ]
 
 
-def with_options(study: Path, options: dict[str, object]) -> Path:
-    path = study / "study.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"options": options}))
-    return study
-
-
-def test_front_agrees_with_a_double_loop() -> None:
-    generator = np.random.default_rng(5)
-    gain, cost = generator.integers(0, 6, (2, 200, 7)).astype(float)
-    for gains, costs, found in zip(gain, cost, non_dominated(gain, cost), strict=True):
-        for i in range(7):
-            beaten = any(
-                gains[j] >= gains[i] and costs[j] <= costs[i] and (gains[j] > gains[i] or costs[j] < costs[i])
-                for j in range(7)
-            )
-            assert found[i] == (not beaten)
-
-
-def test_recommended_agrees_with_a_loop_and_lies_on_the_front() -> None:
-    generator = np.random.default_rng(6)
-    gain, cost = generator.integers(0, 6, (2, 200, 7)).astype(float)
-    for gains, costs, found in zip(gain, cost, recommend(gain, cost, 2.0), strict=True):
-        near = [i for i in range(7) if costs[i] <= min(costs) + 2]
-        best = max(near, key=lambda i: (gains[i], -costs[i]))
-        assert (gains[found], costs[found]) == (gains[best], costs[best])
-        assert non_dominated(gains, costs)[found]
-
-
 def test_fronts_and_recommendation_of_a_study(frames_of: MakeFrames) -> None:
     (balance,) = balances(frames_of(cells()))
     assert [point.name for point in balance.points] == [f"{rain}, N = {n}" for rain, n in MEANS]
@@ -73,15 +54,14 @@ def test_fronts_and_recommendation_of_a_study(frames_of: MakeFrames) -> None:
         assert point.e_r_oracle == 40
 
 
-def test_the_margin_comes_from_the_study(runs: Path) -> None:
-    study = write_study(runs, cells())
+def test_the_margin_comes_from_the_study(frames_of: MakeFrames) -> None:
     for margin, name in ((0, "small, N = 1024"), (8.5, "large, N = 64"), (50, "large, N = 8")):
-        assert balances(load(with_options(study, {"balance_margin": margin})))[0].recommended.name == name
+        assert balances(frames_of(cells(), options={"balance_margin": margin}))[0].recommended.name == name
 
 
 @pytest.mark.parametrize("margin", [-1, "wide", None, True, float("nan")])
-def test_a_margin_that_is_no_distance_is_refused(runs: Path, margin: object) -> None:
-    frames = load(with_options(write_study(runs, cells()), {"balance_margin": margin}))
+def test_a_margin_that_is_no_distance_is_refused(frames_of: MakeFrames, margin: object) -> None:
+    frames = frames_of(cells(), options={"balance_margin": margin})
     with pytest.raises(SlackoffError, match=r"options\.balance_margin must be a number"):
         balances(frames)
 
@@ -114,11 +94,9 @@ def test_shares_of_resamples_agree_with_a_loop(frames_of: MakeFrames) -> None:
     assert sum(front.recommended_shares) == pytest.approx(1)
 
 
-def test_all_points_are_compared_on_the_same_images(runs: Path, edit_images: EditImages) -> None:
+def test_all_points_are_compared_on_the_same_images(frames_of: MakeFrames) -> None:
     made = cells(noise=0.0)
-    study = write_study(runs, made)
-    edit_images(made[0], lambda rows: rows.assign(e_r=[np.nan, *rows["e_r"][1:]]))
-    (balance,) = balances(load(study))
+    (balance,) = balances(frames_of(made, edits={0: lambda rows: rows.assign(e_r=[np.nan, *rows["e_r"][1:]])}))
     expected = image_rows(made[3])["e_b"][1:].mean()
     assert balance.points[3].levels["e_b"].mean == pytest.approx(expected)
     assert {level.images for point in balance.points for level in point.levels.values()} == {19}
@@ -162,17 +140,15 @@ def test_which_studies_are_balanced(frames_of: MakeFrames) -> None:
     assert balances(frames_of(failed)) == []
 
 
-def test_networks_and_test_sets_are_balanced_apart_along_either_axis(runs: Path, edit_images: EditImages) -> None:
+def test_networks_and_test_sets_are_balanced_apart_along_either_axis(frames_of: MakeFrames) -> None:
     made = [
         Cell({"rain": rain, "patch_count": n, "network": network})
         for rain in ("small", "large")
         for n in (8, 64)
         for network in ("resnet", "unet")
     ]
-    study = write_study(runs, made, axis="rain")
-    for cell in made:
-        edit_images(cell, lambda rows: pd.concat([rows, rows.assign(test_set="div2k")]))
-    found = balances(load(study))
+    twice = dict.fromkeys(range(8), lambda rows: pd.concat([rows, rows.assign(test_set="div2k")]))
+    found = balances(frames_of(made, "rain", edits=twice))
     assert [tuple(balance.labels.values()) for balance in found] == [
         ("resnet", "R100-like"),
         ("resnet", "div2k"),
@@ -180,7 +156,7 @@ def test_networks_and_test_sets_are_balanced_apart_along_either_axis(runs: Path,
         ("unet", "div2k"),
     ]
     assert {len(balance.points) for balance in found} == {4}
-    assert balances(load(write_study(runs, made, "other", axis="network"))) == []
+    assert balances(frames_of(made, "network")) == []
 
 
 def test_the_words_name_the_pair_the_rule_and_where_e_r_differs(frames_of: MakeFrames) -> None:
@@ -224,6 +200,45 @@ def test_table_has_all_points(frames_of: MakeFrames) -> None:
     assert table["front_by_removal_share"].tolist() == [False, False, True, True, True, True]
     assert table["recommended_by_removal_share"].tolist() == [False] * 5 + [True]
     assert table["recommended_by_removal_share_resamples"].tolist() == pytest.approx([0, 0, 0, 0, 0, 1], abs=0.01)
+
+
+def test_balance_has_all_points_the_front_and_a_ring(frames_of: MakeFrames) -> None:
+    (balance,) = balances(frames_of(cells()))
+    figure = balance_figure(balance)
+    for ax, gain in zip(figure.axes, ("e_r", "removal_share"), strict=True):
+        at = [(point.levels["e_b"].mean, point.levels[gain].mean) for point in balance.points]
+        points = [found[0] for found in ax.containers]  # type: ignore[index]
+        assert len(points) == 6
+        marks = [line for line in ax.get_lines() if line.get_marker() == "o" and line.get_fillstyle() != "none"]
+        shown = {(float(mark.get_xdata()[0]), float(mark.get_ydata()[0])) for mark in marks}  # type: ignore[index]
+        assert shown == {(float(x), float(y)) for x, y in at}
+        (front,) = [line for line in ax.get_lines() if line.get_gid() == FRONT_ID]
+        members = [place for place, member in zip(at, balance.fronts[gain].members, strict=True) if member]
+        np.testing.assert_allclose(front.get_xydata(), sorted(members))
+        assert front.get_drawstyle() == "steps-post"
+        (ring,) = [line for line in ax.get_lines() if line.get_gid() == RING_ID]
+        best = balance.recommended.levels
+        assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (best["e_b"].mean, best[gain].mean)  # type: ignore[index]
+        assert {"8", "64", "1024"} & {text.get_text() for text in ax.texts}
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert named[:2] == ["small", "large"]
+    assert named[-1] == f"recommended: {balance.recommended.name}"
+
+
+def test_the_fill_is_the_share_of_resamples_on_the_front(frames_of: MakeFrames) -> None:
+    (balance,) = balances(frames_of(cells(noise=9.0)))
+    ax = balance_figure(balance).axes[1]
+    marks = [line for line in ax.get_lines() if line.get_markersize() == 7]
+    for mark, share in zip(marks, balance.fronts["removal_share"].member_shares, strict=True):
+        colour, face = np.array(to_rgb(mark.get_color())), np.array(to_rgb(mark.get_markerfacecolor()))
+        np.testing.assert_allclose(face, 1 - share * (1 - colour))
+
+
+@pytest.mark.parametrize("images", [1, 8])
+def test_it_can_be_saved_whatever_the_number_of_images(frames_of: MakeFrames, tmp_path: Path, images: int) -> None:
+    png, svg = save(balance_figure(balances(frames_of(cells(images=images)))[0]), tmp_path, "balance")
+    assert png.stat().st_size > 10_000
+    assert "<svg" in svg.read_text()
 
 
 @pytest.mark.slow

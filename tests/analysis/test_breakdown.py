@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 from analysis_record import Cell, MakeFrames, image_rows
 
+from slackoff.analysis.axes import lines
 from slackoff.analysis.breakdown import FALLS, FEW, RULE, STAYS, break_points, crossing, normalised
-from slackoff.analysis.breakdown_figure import break_point_figure
+from slackoff.analysis.breakdown_figure import break_point_figure, normalised_curves, pairs
 from slackoff.analysis.groups import Group, groups
+from slackoff.analysis.tables import study_table
 from slackoff.errors import SlackoffError
 
 COUNTS = (8, 16, 64, 256, 1024)
@@ -176,3 +178,41 @@ def test_the_figure_draws_the_table(frames_of: MakeFrames) -> None:
     assert [table["low"][0], table["high"][0]] in [list(bar) for bar in bars]
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["rain = large", "rain = small"]
     assert "falls by 0.40" in ax.texts[1].get_text()
+
+
+def test_normalised_curves_run_from_one_to_nought_and_ring_the_last_above_the_rule(frames_of: MakeFrames) -> None:
+    falls = {"small": (50, 34, 30, 30), "medium": (50, 46, 34, 30), "large": (50, 49, 47, 30)}
+    frames = frames_of(
+        [
+            Cell({"rain": rain, "patch_count": n}, e_r=mean, share=mean / 100)
+            for rain, means in falls.items()
+            for n, mean in zip((8, 64, 256, 1024), means, strict=True)
+        ]
+    )
+    figure = normalised_curves(pairs(lines(study_table(frames), "patch_count"), groups(frames), {}))
+    assert [ax.get_title("left") for ax in figure.axes] == [
+        "$E_R$: change in the rain, normalised",
+        "Removal share, normalised",
+    ]
+    for ax, measure in zip(figure.axes, ("e_r", "removal_share"), strict=True):
+        drawn = [line for line in ax.get_lines() if len(np.atleast_1d(line.get_xdata())) == 4]
+        for line, group in zip(drawn, groups(frames), strict=True):
+            levels = [level.mean for level in normalised(group, measure).levels]
+            np.testing.assert_allclose(line.get_ydata(), levels)
+            assert (max(levels), min(levels)) == (1, 0)
+        rings = [line.get_xdata()[0] for line in ax.get_lines() if line.get_fillstyle() == "none"]  # type: ignore[index]
+        assert rings == [8, 64, 256]
+        (rule,) = [line for line in ax.get_lines() if set(np.atleast_1d(line.get_ydata())) == {0.5}]
+        assert rule.get_linestyle() == "--"
+        assert [text.get_text() for text in ax.texts] == ["0.5:\nour rule"]
+        legend = ax.get_legend()
+        assert legend is not None
+        named = [text.get_text() for text in legend.get_texts()]
+        assert [text.split(";")[0] for text in named] == ["small: 8", "medium: 64", "large: 256"]
+        assert "last N above 0.5" in legend.get_title().get_text()
+        assert named[0].endswith("20.0 grey levels" if measure == "e_r" else "0.20")
+
+
+def test_a_line_with_two_counts_is_not_stretched(frames_of: MakeFrames) -> None:
+    frames = frames_of([Cell({"rain": rain, "patch_count": n}) for rain in ("small", "large") for n in (8, 64)])
+    assert pairs(lines(study_table(frames), "patch_count"), groups(frames), {}) == []

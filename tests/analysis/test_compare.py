@@ -10,7 +10,9 @@ from PIL import Image
 
 from slackoff.analysis import Frames, load
 from slackoff.analysis.compare import (
+    as_grey_levels,
     cell_names,
+    contact_sheet,
     error_map,
     image_pairs,
     image_scatter,
@@ -134,6 +136,28 @@ def test_the_scatter_draws_every_image_and_names_the_worst(frames: Frames) -> No
     words = [text.get_text() for text in ax.texts]
     assert words[0] == f"better with N = 64:\n{better} of 20 images"
     assert words[1:] == list(pairs["image"][:2])
+
+
+def test_a_contact_sheet_shows_pixels_as_they_are() -> None:
+    rng = np.random.default_rng(0)
+    grey, colour = rng.integers(0, 256, (6, 8), np.uint8), rng.integers(0, 256, (6, 8, 3), np.uint8)
+    figure = contact_sheet({"rain": [grey], "rainy": [colour, colour]}, {"rainy": ["a", "b"]}, "title")
+    first, empty, third, fourth = figure.axes
+    np.testing.assert_array_equal(first.get_images()[0].get_array(), grey)
+    assert first.get_images()[0].get_clim() == (0, 255)
+    assert not empty.get_images()
+    np.testing.assert_array_equal(fourth.get_images()[0].get_array(), colour)
+    assert [third.get_xlabel(), fourth.get_xlabel(), third.get_ylabel()] == ["a", "b", "rainy"]
+    with pytest.raises(ValueError, match="at least one picture"):
+        contact_sheet({"rain": []})
+    with pytest.raises(ValueError, match="1 pictures of 'rain' have 2 captions"):
+        contact_sheet({"rain": [grey]}, {"rain": ["a", "b"]})
+
+
+def test_tensors_become_pixels() -> None:
+    image = np.stack([np.full((2, 3), value, np.float32) for value in (0.0, 0.5, 1.2)])
+    np.testing.assert_array_equal(as_grey_levels(image), np.full((2, 3, 3), (0, 128, 255)))
+    assert as_grey_levels(image[:1]).shape == (2, 3)
 
 
 def rows(figure):  # type: ignore[no-untyped-def]

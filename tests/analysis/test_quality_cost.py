@@ -1,17 +1,18 @@
-"""Quality against cost: means over settings against NumPy, the front by hand, and what figure and page show of it."""
+"""What a study cost, and quality against the networks' cost: against NumPy, the front by hand, figure and page."""
 
+import json
 from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from analysis_record import INPUT_PSNR, ORACLE_SHARE, Cell, write_study
+from analysis_record import INPUT_PSNR, ORACLE_SHARE, Cell, MakeFrames, write_study
 from matplotlib.collections import PathCollection
 from rich.console import Console
 
 from slackoff.analysis import Frames, load
-from slackoff.analysis.cost import NETWORK_COSTS, network_costs
+from slackoff.analysis.cost import NETWORK_COSTS, cost, network_costs
 from slackoff.analysis.quality_cost import (
     print_quality_cost,
     quality_cost_answers,
@@ -147,3 +148,31 @@ def test_a_damaged_record_is_named(frames: Frames) -> None:
     (frames.study.folder / NETWORK_COSTS / "study.json").write_text("{")
     with pytest.raises(SlackoffError, match=r"study\.json is missing or damaged .*: remove .*network_costs and run"):
         quality_cost_table(frames)
+
+
+COUNTS = [Cell({"patch_count": count}) for count in (1024, 8, 64)]
+
+
+def test_cost_adds_up_over_cells(frames_of: MakeFrames) -> None:
+    cells = [*COUNTS, Cell({"patch_count": 16}, state="failed"), Cell({"patch_count": 32}, state="missing")]
+    spent = cost(frames_of(cells))
+    assert spent.device_hours == pytest.approx((3 * 108 + 100) / 3600)
+    assert spent.wall_hours == pytest.approx(120 / 3600)
+    assert spent.per_cell["steps_per_second"].tolist()[:3] == [4.0, 4.0, 4.0]
+    assert len(spent.per_cell) == 5
+
+
+def test_cost_of_a_study_that_has_not_begun_is_nothing(frames_of: MakeFrames) -> None:
+    spent = cost(frames_of([Cell({"patch_count": 8}, state="missing")]))
+    assert spent.device_hours == 0
+    assert spent.wall_hours != spent.wall_hours
+
+
+def test_a_clock_that_was_set_back_gives_no_negative_hours(runs: Path) -> None:
+    study = write_study(runs, COUNTS)
+    for cell in COUNTS:
+        path = runs / "cells" / cell.id / "status.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"finished_at": "2026-01-01T03:04:05+00:00"}))
+    spent = cost(load(study))
+    assert spent.wall_hours != spent.wall_hours
+    assert spent.device_hours > 0

@@ -17,6 +17,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
@@ -77,6 +78,11 @@ def house_style() -> Iterator[None]:
         yield
 
 
+def new_figure(width: float, height: float, w_pad: float = 0.12, h_pad: float = 0.1, **layout: Any) -> Figure:
+    """An empty figure of so many inches, its parts laid out so that nothing overlaps, with these pads in inches."""
+    return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=w_pad, h_pad=h_pad, **layout))
+
+
 def colours(count: int) -> list[Any]:
     """Colours for unordered things, told apart with every common colour blindness and by their lightness."""
     return list(sns.color_palette("colorblind", count))
@@ -92,7 +98,7 @@ def ordered_colours(count: int) -> list[Any]:
 
 def positions(values: Sequence[Any]) -> dict[Any, float]:
     """Where each value of the main axis lies: numbers at themselves, names at 0, 1, 2 ..."""
-    if all(is_number(value) for value in values):
+    if all(map(is_number, values)):
         return {value: float(value) for value in values}
     return {value: float(number) for number, value in enumerate(values)}
 
@@ -107,7 +113,7 @@ def draw_main_axis(
     """
     at, gaps = positions(values), gaps or {}
     low, high = min(at.values()), max(at.values())
-    if all(is_number(value) for value in values) and low > 0 and high / low >= _LOG_RATIO:
+    if all(map(is_number, values)) and low > 0 and high / low >= _LOG_RATIO:
         ax.set_xscale("log", base=2)
         pad = (high / low) ** 0.06
         ax.set_xlim(low / pad, high * pad * (high / low) ** room)
@@ -164,6 +170,18 @@ def fix_layout(figure: Figure) -> None:
     for ax in figure.axes:
         for text in ax.texts:
             text.set_in_layout(True)
+
+
+def write_right(ax: Axes, text: str, place: float, colour: Any, **options: Any) -> None:
+    """Writes a text right of the axes at the height of `place`, in the units of the axes."""
+    look: dict[str, Any] = {"xycoords": ax.get_yaxis_transform(), "xytext": (4, 0), "textcoords": "offset points"}
+    look |= {"va": "center", "fontsize": FONT_POINTS, "color": colour, "annotation_clip": False}
+    ax.annotate(text, (1, place), **look | options)
+
+
+def draw_level(ax: Axes, level: float, colour: Any = QUIET) -> None:
+    """Draws a dashed line at a height, for what has no place on the main axis: a rule, a reference."""
+    ax.axhline(level, color=colour, linestyle=(0, (5, 3)), linewidth=1.1, zorder=1)
 
 
 def label_ends(ax: Axes, entries: Sequence[Entry]) -> None:
@@ -258,17 +276,8 @@ def apart(wanted: Sequence[float], gap: float, height: float) -> list[float]:
 def _write_label(
     ax: Axes, point: tuple[float, float], offset: tuple[float, float], text: str, colour: Any, **options: Any
 ) -> None:
-    ax.annotate(
-        text,
-        point,
-        xytext=offset,
-        textcoords="offset points",
-        color=colour,
-        fontsize=FONT_POINTS,
-        annotation_clip=False,
-        in_layout=False,
-        **options,
-    )
+    options |= {"color": colour, "fontsize": FONT_POINTS, "annotation_clip": False, "in_layout": False}
+    ax.annotate(text, point, xytext=offset, textcoords="offset points", **options)
 
 
 @dataclass(frozen=True, eq=False)
@@ -335,13 +344,13 @@ def draw_references(ax: Axes, table: pd.DataFrame, groups: list[Line], measure: 
     (low, high), (least, most), places = ax.get_ylim(), (min(levels), max(levels)), decimals(measure)
     if least < low - (high - low) or most > high + (high - low):
         far = NO_NUMBER.join(dict.fromkeys([number(least, places), number(most, places)]))
-        edge = 1.0 if most > high else 0.0
-        _write_level(ax, f"{name} {far}\n{'above' if edge else 'below'}", edge, QUIET, at_edge=True)
+        edge, side, alignment = (1.0, "above", "top") if most > high else (0.0, "below", "bottom")
+        write_right(ax, f"{name} {far}\n{side}", edge, QUIET, xycoords="axes fraction", va=alignment)
         return
     for value, colour in levels.items():
-        ax.axhline(value, color=colour, linestyle=(0, (5, 3)), linewidth=1.1, zorder=1)
+        draw_level(ax, value, colour)
         text = f"{name} {number(value, places)}"
-        _write_level(ax, text if len(levels) > 1 else text.replace(" ", "\n"), value, colour)
+        write_right(ax, text if len(levels) > 1 else text.replace(" ", "\n"), value, colour, gid=REFERENCE)
     margin = 0.06 * (max(high, most) - min(low, least))
     ax.set_ylim(min(low, least - margin), max(high, most + margin))
 
@@ -358,22 +367,6 @@ def _levels(table: pd.DataFrame, groups: list[Line], measure: str) -> dict[float
     return found if len(found) > 1 else dict.fromkeys(found, QUIET)
 
 
-def _write_level(ax: Axes, text: str, level: float, colour: Any, at_edge: bool = False) -> None:
-    """Text right of the axes; `labels.move_apart` parts those at a level once the layout is known."""
-    ax.annotate(
-        text,
-        (1, level),
-        xycoords="axes fraction" if at_edge else ax.get_yaxis_transform(),
-        xytext=(4, 0),
-        textcoords="offset points",
-        va=("top" if level else "bottom") if at_edge else "center",
-        fontsize=FONT_POINTS,
-        color=colour,
-        annotation_clip=False,
-        gid=None if at_edge else REFERENCE,
-    )
-
-
 TITLES = {
     "e_r": "$E_R$: change in the rain",
     "removal_share": "Removal share",
@@ -383,8 +376,6 @@ TITLES = {
     "psnr_y": "PSNR (Y)",
     "ssim_y": "SSIM (Y)",
 }
-_DIRECTIONS = {"higher": "higher is better", "lower": "lower is better"}
-
 
 _MOST_BANDS = 6
 """Up to this many lines have a band each; more would be one grey area."""
@@ -393,18 +384,30 @@ _OFFSET, _WIDTH = 0.22, 0.72
 """Distance of groups at one name, and what they take at most together, in names."""
 
 
+def axis_values(table: pd.DataFrame, axis: str) -> list[Any]:
+    """The values of the main axis in a study table, in their order."""
+    return in_order(table.loc[table["output"] != DO_NOTHING, axis])
+
+
 def draw_measure(
-    ax: Axes, table: pd.DataFrame, axis: str, measure: str, room: float = 0.0, whole: pd.DataFrame | None = None
+    ax: Axes,
+    table: pd.DataFrame,
+    axis: str,
+    measure: str,
+    *,
+    points: pd.DataFrame | None = None,
+    room: float = 0.0,
+    whole: pd.DataFrame | None = None,
 ) -> None:
     """Draws a measure with its 95 % intervals and its references against the main axis.
 
     Intervals are bands along numbers (bars too where there is one line, bars alone where there are very many)
-    and bars at names, where groups stand side by side. `room`: share of the width to keep free on the right,
-    for names of the groups. `whole`: as for `lines`.
+    and bars at names, where groups stand side by side. `points`, a `cell_means`: open circles, one per cell, at those
+    values that several training seeds share. `room`: share of the width to keep free on the right, for names of the
+    groups. `whole`: as for `lines`.
     """
-    networks = table[table["output"] != DO_NOTHING]
-    values = in_order(networks[axis])
-    ordered = all(is_number(value) for value in values)
+    values = axis_values(table, axis)
+    ordered = all(map(is_number, values))
     groups = lines(table, axis, whole)
     banded = ordered and len(groups) <= _MOST_BANDS
     for line in groups:
@@ -425,40 +428,29 @@ def draw_measure(
             label=line.name,
             zorder=3,
         )
-    draw_main_axis(ax, axis, values, _gaps(networks, axis), room)
+    gaps = {}
+    for value, rows in table[table["output"] != DO_NOTHING].groupby(axis, sort=False):
+        if not rows["done"].any():
+            gaps[value] = ", ".join(dict.fromkeys(rows["state"]))
+    draw_main_axis(ax, axis, values, gaps, room)
     ax.set_title(TITLES[measure])
     ax.set_ylabel(COLUMNS[measure].unit)
-    direction = _DIRECTIONS.get(str(COLUMNS[measure].better), "")
-    if measure == "e_r":
-        direction = "higher: removal or damage"
+    direction = "higher: removal or damage" if measure == "e_r" else f"{COLUMNS[measure].better} is better"
     ax.set_title(direction, loc="right", fontsize=8.5, color=QUIET, fontweight="normal")
     draw_references(ax, table, groups, measure)
-
-
-def draw_points(
-    ax: Axes,
-    points: pd.DataFrame,
-    table: pd.DataFrame,
-    axis: str,
-    measure: str,
-    whole: pd.DataFrame | None = None,
-) -> None:
-    """Open circles in the colour of their group, one per cell, at those values that several training seeds share."""
-    values, groups = in_order(table.loc[table["output"] != DO_NOTHING, axis]), lines(table, axis, whole)
-    for line in groups:
+    for line in groups if points is not None and len(points) else []:
         own = line.where(points)
         repeated = own[own.duplicated(axis, keep=False)].dropna(subset=[measure])
         if len(repeated):
             x = _places(repeated, axis, values, groups, line)
-            ax.scatter(
-                x, repeated[measure], s=16, facecolors="none", edgecolors=[line.colour], linewidths=0.9, zorder=4
-            )
+            look: dict[str, Any] = {"facecolors": "none", "edgecolors": [line.colour], "linewidths": 0.9, "zorder": 4}
+            ax.scatter(x, repeated[measure], s=16, **look)
 
 
 def _places(rows: pd.DataFrame, axis: str, values: list[Any], groups: list[Line], line: Line) -> pd.Series:
     """Where rows stand along the axis: at names the groups stand side by side."""
     aside = 0.0
-    if not all(is_number(value) for value in values):
+    if not all(map(is_number, values)):
         aside = min(_OFFSET, _WIDTH / len(groups)) * (groups.index(line) - (len(groups) - 1) / 2)
     return rows[axis].map(positions(values)).astype(float) + aside
 
@@ -468,12 +460,3 @@ def bars(rows: pd.DataFrame, measure: str) -> Any:
     below = (rows[measure] - rows[f"{measure}_low"]).clip(lower=0)
     above = (rows[f"{measure}_high"] - rows[measure]).clip(lower=0)
     return pd.DataFrame([below, above]).fillna(0.0).to_numpy()
-
-
-def _gaps(networks: pd.DataFrame, axis: str) -> dict[Any, str]:
-    """The values without any result, and the state of their cells."""
-    gaps = {}
-    for value, rows in networks.groupby(axis, sort=False):
-        if not rows["done"].any():
-            gaps[value] = ", ".join(dict.fromkeys(rows["state"]))
-    return gaps

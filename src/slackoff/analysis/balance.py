@@ -6,7 +6,7 @@ since E_R also rises with damage. Means are noisy, so front and rule are applied
 the test images (and of the training seeds).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,25 +15,24 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from slackoff.analysis.axes import (
-    FONT_POINTS,
     INK,
     QUIET,
     TITLES,
-    Entry,
     colours,
+    draw_level,
     house_style,
     label_points,
+    new_figure,
     ordered_colours,
+    write_right,
 )
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import Group, groups, is_number, ranked
 from slackoff.analysis.statistics import (
     MIN_UNITS,
-    Array,
     Interval,
     Joint,
     difference_interval,
@@ -42,6 +41,7 @@ from slackoff.analysis.statistics import (
     non_dominated,
     recommend,
 )
+from slackoff.analysis.tables import interval_columns
 from slackoff.analysis.text import amount, at, listing, number, too_few
 from slackoff.errors import SlackoffError
 from slackoff.metrics.columns import COLUMNS
@@ -127,14 +127,20 @@ def balances(frames: Frames) -> list[Balance]:
     counts, or six counts, and results at two points. Raises SlackoffError when the margin in study.json is not a
     number of at least 0.
     """
-    if (
-        frames.study.axis not in (COUNT, RAIN)
-        or COUNT not in frames.study.axes
-        or not all(map(is_number, frames.cells[COUNT]))
-    ):
+    counted = frames.study.axis in (COUNT, RAIN) and COUNT in frames.study.axes
+    if not counted or not all(map(is_number, frames.cells[COUNT])):
         return []
-    margin = _margin(frames)
-    made = [_balance(labels, members, margin) for labels, members in _groups_by_labels(frames)]
+    margin = frames.study.options.get("balance_margin", MARGIN)
+    if not is_number(margin) or not margin >= 0:
+        raise SlackoffError(
+            f"{frames.study.folder / 'study.json'}: options.balance_margin must be a number of grey levels of at "
+            f"least 0, and is {margin!r}: correct study.options.balance_margin and run the study's command again."
+        )
+    found: dict[str, tuple[dict[str, Any], list[Group]]] = {}
+    for group in groups(replace(frames, study=replace(frames.study, axis=COUNT))):
+        labels = {key: value for key, value in group.labels.items() if key != RAIN}
+        found.setdefault(str(labels), (labels, []))[1].append(group)
+    made = [_balance(labels, members, float(margin)) for labels, members in found.values()]
     return [balance for balance in made if balance is not None]
 
 
@@ -144,11 +150,10 @@ def balance_table(found: Sequence[Balance]) -> pd.DataFrame:
     rows = []
     for balance in found:
         for place, point in enumerate(balance.points):
-            row: dict[str, Any] = dict(balance.labels)
-            row |= {} if point.rain is None else {RAIN: point.rain}
+            row = balance.labels | ({} if point.rain is None else {RAIN: point.rain})
             row |= {COUNT: point.patch_count, "seeds": point.seeds}
             for measure, level in point.levels.items():
-                row |= {measure: level.mean, f"{measure}_low": level.low, f"{measure}_high": level.high}
+                row |= interval_columns(measure, level)
             row["e_r_oracle"] = point.e_r_oracle
             for gain, front in balance.fronts.items():
                 row[f"front_by_{gain}"] = front.members[place]
@@ -159,27 +164,8 @@ def balance_table(found: Sequence[Balance]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _margin(frames: Frames) -> float:
-    margin = frames.study.options.get("balance_margin", MARGIN)
-    if not is_number(margin) or not margin >= 0:
-        raise SlackoffError(
-            f"{frames.study.folder / 'study.json'}: options.balance_margin must be a number of grey levels of at "
-            f"least 0, and is {margin!r}: correct study.options.balance_margin and run the study's command again."
-        )
-    return float(margin)
-
-
-def _groups_by_labels(frames: Frames) -> Iterator[tuple[dict[str, Any], list[Group]]]:
-    """The groups along the patch count that differ in nothing but their rain range, with what they share."""
-    along_count = replace(frames, study=replace(frames.study, axis=COUNT))
-    found: dict[str, tuple[dict[str, Any], list[Group]]] = {}
-    for group in groups(along_count):
-        labels = {key: value for key, value in group.labels.items() if key != RAIN}
-        found.setdefault(str(labels), (labels, []))[1].append(group)
-    yield from found.values()
-
-
 def _balance(labels: dict[str, Any], members: list[Group], margin: float) -> Balance | None:
+    """The balance of groups along the patch count that differ in nothing but their rain range, and share `labels`."""
     if len({count for group in members for count in group.values}) < (2 if len(members) > 1 else _FEWEST_COUNTS):
         return None
     pairs, merged = _merged(labels, members)
@@ -188,7 +174,9 @@ def _balance(labels: dict[str, Any], members: list[Group], margin: float) -> Bal
         return None
     points = []
     for place, pair in enumerate(done):
-        levels = {measure: joint.interval(_only(place)) for measure, joint in joints.items()}
+        levels = {
+            measure: joint.interval(lambda means, place=place: means[..., place]) for measure, joint in joints.items()
+        }
         e_r, oracle = merged.table(pair, "e_r"), merged.table(pair, "e_r_oracle")
         beyond = difference_interval(e_r, oracle, merged.sources)
         points.append(Point(*pairs[pair], len(e_r), levels, mean_interval(oracle).mean, beyond))
@@ -224,10 +212,6 @@ def _means(merged: Group, count: int) -> tuple[list[int], dict[str, Joint]]:
     return done, {name: joint_means(kept[name], merged.sources) for name in measures}
 
 
-def _only(place: int) -> Callable[[Array], Array]:
-    return lambda means: means[..., place]
-
-
 def _front(gain: Joint, cost: Joint, margin: float) -> Front:
     members = non_dominated(gain.means, cost.means).tolist()
     recommended = int(recommend(gain.means, cost.means, margin))
@@ -253,25 +237,23 @@ def balance_figure(balance: Balance) -> Figure:
     by the removal share.
     """
     with house_style():
-        figure = Figure(figsize=(11.5, 5.4), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08))
+        figure = new_figure(11.5, 5.4, h_pad=0.08)
         axes = figure.subplots(1, len(GAINS))
+        rains = list(dict.fromkeys(point.rain for point in balance.points))
+        shades = ordered_colours(len(rains)) if ranked(rains) else colours(len(rains))
+        palette = dict(zip(rains, shades, strict=True))
         for ax, gain in zip(axes, GAINS, strict=True):
-            _draw(ax, balance, gain)
-        figure.legend(handles=_legend(balance), loc="outside lower center", ncols=6, frameon=False, fontsize=9)
+            _draw(ax, balance, gain, palette)
+        handles = _legend(balance, palette)
+        figure.legend(handles=handles, loc="outside lower center", ncols=6, frameon=False, fontsize=9)
         figure.draw_without_rendering()
         for ax, gain in zip(axes, GAINS, strict=True):
-            label_points(ax, _names(balance, gain), _covered(balance, gain), distances=(7, 10))
+            _label(ax, balance, gain, palette)
     return figure
 
 
-def _palette(balance: Balance) -> dict[Any, Any]:
-    rains = list(dict.fromkeys(point.rain for point in balance.points))
-    return dict(zip(rains, ordered_colours(len(rains)) if ranked(rains) else colours(len(rains)), strict=True))
-
-
-def _draw(ax: Axes, balance: Balance, gain: str) -> None:
-    palette, front = _palette(balance), balance.fronts[gain]
-    for point, share in zip(balance.points, front.member_shares, strict=True):
+def _draw(ax: Axes, balance: Balance, gain: str, palette: dict[Any, Any]) -> None:
+    for point, share in zip(balance.points, balance.fronts[gain].member_shares, strict=True):
         x, y, colour = point.levels[COST], point.levels[gain], palette[point.rain]
         ax.errorbar(
             x.mean,
@@ -283,11 +265,13 @@ def _draw(ax: Axes, balance: Balance, gain: str) -> None:
             elinewidth=1,
             zorder=2,
         )
-        face = _blend(colour, share)
+        share = 0.5 if np.isnan(share) else share  # nothing could be resampled
+        face = tuple(1 - share * (1 - part) for part in to_rgb(colour))  # white: never on the front
         ax.plot(x.mean, y.mean, "o", color=colour, markerfacecolor=face, markersize=7, zorder=3)
     for rain, colour in palette.items():
         levels = [point.levels for point in balance.points if point.rain == rain]
-        ax.plot([level[COST].mean for level in levels], [level[gain].mean for level in levels], **_line_style(colour))
+        x, y = ([level[measure].mean for level in levels] for measure in (COST, gain))
+        ax.plot(x, y, color=colour, linewidth=1, alpha=0.35, zorder=1.2)
     on = sorted((point.levels[COST].mean, point.levels[gain].mean) for point in balance.on_front(gain))
     ax.step(*zip(*on, strict=True), where="post", color=INK, linewidth=1.1, zorder=1.5, gid=FRONT_ID)
     best = balance.recommended.levels
@@ -295,59 +279,32 @@ def _draw(ax: Axes, balance: Balance, gain: str) -> None:
     ax.plot(best[COST].mean, best[gain].mean, "o", zorder=4, gid=RING_ID, **ring)
     ax.margins(0.1)
     ax.grid(True, axis="both")
-    _draw_oracle(ax, balance, gain)
+    oracle, (low, high) = balance.recommended.e_r_oracle, ax.get_ylim()
+    if gain == "e_r" and low <= oracle <= high + 0.3 * (high - low):  # what lies above is not rain alone
+        draw_level(ax, oracle)
+        write_right(ax, f"oracle\n{number(oracle, 1)}", oracle, QUIET)
     ax.set_title(f"{TITLES[gain]}, against its price")
     ax.set_xlabel("$E_B$: error outside the rain (grey levels), further left is better")
     ax.set_ylabel(COLUMNS[gain].unit or "removal share, higher is better")
 
 
-def _line_style(colour: Any) -> dict[str, Any]:
-    """Looks of the line that joins the counts of a rain range."""
-    return {"color": colour, "linewidth": 1, "alpha": 0.35, "zorder": 1.2}
-
-
-def _draw_oracle(ax: Axes, balance: Balance, gain: str) -> None:
-    """The E_R of the perfect output: what lies above is not rain alone."""
-    oracle = balance.recommended.e_r_oracle
-    low, high = ax.get_ylim()
-    if gain != "e_r" or not low <= oracle <= high + 0.3 * (high - low):
-        return
-    ax.axhline(oracle, color=QUIET, linestyle=(0, (5, 3)), linewidth=1.1, zorder=1)
-    place: dict[str, Any] = {"xycoords": ax.get_yaxis_transform(), "xytext": (4, 0), "textcoords": "offset points"}
-    text = f"oracle\n{number(oracle, 1)}"
-    ax.annotate(text, (1, oracle), va="center", fontsize=FONT_POINTS, color=QUIET, annotation_clip=False, **place)
-
-
-def _names(balance: Balance, gain: str) -> list[Entry]:
+def _label(ax: Axes, balance: Balance, gain: str, palette: dict[Any, Any]) -> None:
     """N beside each point; those on the front and the recommended first, since texts without room are left out."""
-    palette, front = _palette(balance), balance.fronts[gain]
-    order = sorted(
-        range(len(balance.points)),
-        key=lambda place: (balance.points[place] is not balance.recommended, not front.members[place]),
-    )
-    points = [balance.points[place] for place in order]
-    return [(p.levels[COST].mean, p.levels[gain].mean, str(p.patch_count), palette[p.rain]) for p in points]
-
-
-def _covered(balance: Balance, gain: str) -> list[tuple[float, float]]:
-    """Ends of the intervals, which no text may cover."""
-    found = []
+    on_front = balance.on_front(gain)
+    points = sorted(balance.points, key=lambda point: (point is not balance.recommended, point not in on_front))
+    texts = [(p.levels[COST].mean, p.levels[gain].mean, str(p.patch_count), palette[p.rain]) for p in points]
+    covered = []  # by the ends of the intervals
     for point in balance.points:
         x, y = point.levels[COST], point.levels[gain]
-        found += [(x.low, y.mean), (x.high, y.mean), (x.mean, y.low), (x.mean, y.high)]
-    return [(x, y) for x, y in found if x == x and y == y]
+        if not np.isnan(x.low):
+            covered += [(x.low, y.mean), (x.high, y.mean), (x.mean, y.low), (x.mean, y.high)]
+    label_points(ax, texts, covered, distances=(7, 10))
 
 
-def _blend(colour: Any, share: float) -> tuple[float, ...]:
-    """From white (never on the front) to the colour (always); half of it where nothing could be resampled."""
-    share = 0.5 if share != share else share
-    return tuple(1 - share * (1 - part) for part in to_rgb(colour))
-
-
-def _legend(balance: Balance) -> list[Line2D]:
+def _legend(balance: Balance, palette: dict[Any, Any]) -> list[Line2D]:
     handles = [
         Line2D([], [], color=colour, marker="o", linestyle="", markersize=7, label=str(rain))
-        for rain, colour in _palette(balance).items()
+        for rain, colour in palette.items()
         if rain is not None
     ]
     empty: dict[str, Any] = {"linestyle": "", "color": INK, "fillstyle": "none"}
@@ -365,22 +322,17 @@ _RUNNER_UP = 0.1
 
 def describe_balance(balance: Balance) -> list[str]:
     """Sentences on one balance, the recommendation first; each is a paragraph of the report."""
-    found = [_recommended(balance), _rule(balance), _fronts(balance)]
-    if balance.absent:
-        found.append(f"Not in the balance, for want of results: {listing(balance.absent)}.")
-    return found
-
-
-def _recommended(balance: Balance) -> str:
     point = balance.recommended
     numbers = (
         f"removal share {amount(point.levels['removal_share'], 'removal_share', first=True)}, "
         f"E_B {amount(point.levels[COST], COST, first=True)}, "
         f"E_R {amount(point.levels['e_r'], 'e_r')} with an oracle of {number(point.e_r_oracle, 1)}"
     )
+    first = f"Recommended: {point.name}. It has {numbers}."
     if point.levels[COST].units < MIN_UNITS:
-        return f"The rule names {point.name}: {numbers}. {too_few(point.levels[COST])}"
-    return f"Recommended: {point.name}. It has {numbers}."
+        first = f"The rule names {point.name}: {numbers}. {too_few(point.levels[COST])}"
+    absent = f"Not in the balance, for want of results: {listing(balance.absent)}." if balance.absent else ""
+    return [first, _rule(balance), _fronts(balance), *filter(None, [absent])]
 
 
 def _rule(balance: Balance) -> str:
@@ -392,7 +344,7 @@ def _rule(balance: Balance) -> str:
         f"({number(cheapest.levels[COST].mean, 1)} at {cheapest.name}), the one with the greatest removal share."
     )
     shares = front.recommended_shares
-    if shares[front.recommended] != shares[front.recommended]:
+    if np.isnan(shares[front.recommended]):
         return rule
     others = [
         f"{point.name} in {_percent(share)}"

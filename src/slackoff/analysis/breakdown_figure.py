@@ -7,16 +7,25 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from slackoff.analysis.axes import INK, QUIET, TITLES, Line, colours, draw_main_axis, house_style
+from slackoff.analysis.axes import (
+    INK,
+    QUIET,
+    TITLES,
+    Line,
+    colours,
+    draw_level,
+    draw_main_axis,
+    house_style,
+    new_figure,
+    write_right,
+)
 from slackoff.analysis.breakdown import FALLS, FEWEST_COUNTS, RULE, Crossing, crossing, normalised
 from slackoff.analysis.groups import Group, in_order
 from slackoff.analysis.text import at, decimals, number, symbol
 from slackoff.metrics.columns import COLUMNS
 
 PANELS = ("e_r", "removal_share")
-_WIDTH = 8.5
 
 
 def pairs(lines: Sequence[Line], found: Sequence[Group], labels: dict[str, Any]) -> list[tuple[Line, Group]]:
@@ -35,27 +44,17 @@ def normalised_curves(drawn: Sequence[tuple[Line, Group]]) -> Figure:
     values = in_order(value for _, group in drawn for value in group.values)
     axis = drawn[0][1].axis
     with house_style():
-        figure = Figure(figsize=(10, 4.3 + 0.2 * len(drawn)), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08))
+        figure = new_figure(10, 4.3 + 0.2 * len(drawn), h_pad=0.08)
         axes = figure.subplots(1, len(PANELS))
         for ax, measure in zip(axes, PANELS, strict=True):
             _draw(ax, drawn, measure)
             draw_main_axis(ax, axis, values)
             ax.set_ylim(-0.07, 1.09)
             ax.set_title(f"{TITLES[measure]}, normalised")
-            ax.axhline(RULE, color=QUIET, linestyle=(0, (5, 3)), linewidth=1.1, zorder=1)
-            ax.annotate(
-                f"{RULE}:\nour rule",
-                (1, RULE),
-                xycoords=ax.get_yaxis_transform(),
-                xytext=(4, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=8.5,
-                color=QUIET,
-            )
-            legend = ax.legend(
-                loc="upper left", bbox_to_anchor=(0, -0.24), borderaxespad=0, frameon=False, fontsize=8.5
-            )
+            draw_level(ax, RULE)
+            write_right(ax, f"{RULE}:\nour rule", RULE, QUIET)
+            place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (0, -0.24), "borderaxespad": 0}
+            legend = ax.legend(**place, frameon=False, fontsize=8.5)
             legend.set_title(f"last {symbol(axis)} above {RULE} (95 % interval); distance from 0 to 1", {"size": 8.5})
             legend.set_alignment("left")
         axes[0].set_ylabel("0: least, 1: greatest of the line")
@@ -76,9 +75,7 @@ def break_point_figure(table: pd.DataFrame, axis: str, values: list[float], meas
     """
     rows = table[::-1].reset_index(drop=True)
     with house_style():
-        figure = Figure(
-            figsize=(_WIDTH, 1.5 + 0.42 * len(rows)), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.06)
-        )
+        figure = new_figure(8.5, 1.5 + 0.42 * len(rows), h_pad=0.06)
         ax = figure.add_subplot()
         for place, row in rows.iterrows():
             clear = row["verdict"] == FALLS
@@ -88,9 +85,7 @@ def break_point_figure(table: pd.DataFrame, axis: str, values: list[float], meas
             if pd.notna(row["last_above"]):
                 face = colour if clear else "white"
                 ax.plot(row["last_above"], place, "o", color=colour, markerfacecolor=face, markersize=7, zorder=3)
-            look: dict[str, Any] = {"va": "center", "fontsize": 8.5, "color": INK if clear else QUIET}
-            look |= {"xycoords": ax.get_yaxis_transform(), "xytext": (8, 0), "textcoords": "offset points"}
-            ax.annotate(_beside_line(row, axis, measure), (1, place), **look)
+            write_right(ax, _beside_line(row, axis, measure), place, INK if clear else QUIET, xytext=(8, 0))
         draw_main_axis(ax, axis, values)
         ax.set_yticks(range(len(rows)), [name or "all cells" for name in rows["name"]])
         ax.set_ylim(-0.6, len(rows) - 0.4)
@@ -105,19 +100,10 @@ def _draw(ax: Axes, drawn: Sequence[tuple[Line, Group]], measure: str) -> None:
     """The lines of a measure with their bands, and a ring at the last value above the rule."""
     for line, group in drawn:
         curve, last = normalised(group, measure), crossing(group, measure)
-        means, low, high = (
-            np.array([getattr(level, end) for level in curve.levels]) for end in ("mean", "low", "high")
-        )
+        means, low, high = np.array([(level.mean, level.low, level.high) for level in curve.levels]).T
         ax.fill_between(curve.values, low, high, color=line.colour, alpha=0.15, linewidth=0)
-        ax.plot(
-            curve.values,
-            means,
-            color=line.colour,
-            linestyle=line.style,
-            marker=line.marker,
-            zorder=3,
-            label=_in_legend(line.name, last, measure),
-        )
+        look: dict[str, Any] = {"color": line.colour, "linestyle": line.style, "marker": line.marker, "zorder": 3}
+        ax.plot(curve.values, means, label=_in_legend(line.name, last, measure), **look)
         if last.value is not None and last.falls:
             ring = float(means[curve.values.index(last.value)])
             ax.plot(last.value, ring, "o", markersize=10, fillstyle="none", color=line.colour, zorder=4)

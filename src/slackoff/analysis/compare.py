@@ -1,6 +1,7 @@
 """Any two cells on the same test images: pairs per image, the worst images, pictures with a zoom and error maps."""
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from PIL import Image
 
-from slackoff.analysis.axes import INK, QUIET, colours, fix_layout, house_style, label_points
+from slackoff.analysis.axes import INK, QUIET, colours, fix_layout, house_style, label_points, new_figure
 from slackoff.analysis.frames import Frames
-from slackoff.analysis.groups import other_axes
+from slackoff.analysis.groups import SEED, other_axes, plain
 from slackoff.analysis.text import at, decimals, number
 from slackoff.errors import SlackoffError
 from slackoff.metrics.columns import COLUMNS
@@ -26,20 +26,17 @@ Pixels = NDArray[np.uint8]
 
 def cell_names(frames: Frames) -> dict[str, str]:
     """Id of each cell that is done -> what tells it apart: 'N = 8, rain = small'; the id follows where two agree."""
-    axes = [frames.study.axis, *other_axes(frames)]
-    if "seed" in frames.cells and frames.cells["seed"].nunique() > 1:
-        axes.append("seed")
+    main, axes = frames.study.axis, [frames.study.axis, *other_axes(frames)]
+    if SEED in frames.cells and frames.cells[SEED].nunique() > 1:
+        axes.append(SEED)
     done = frames.cells[frames.cells["state"] == "done"]
     if done.duplicated(axes).any() and "evaluation" in done:
         axes.append("evaluation")
-    named = {
-        str(row["id"]): ", ".join(
-            str(row[axis]) if isinstance(row[axis], str) and axis == frames.study.axis else at(axis, _shown(row[axis]))
-            for axis in axes
-            if pd.notna(row[axis])
-        )
-        for row in done.to_dict("records")
-    }
+    named = {}
+    for row in done.to_dict("records"):
+        there = {axis: plain(row[axis]) for axis in axes if pd.notna(row[axis])}
+        words = [value if axis == main and isinstance(value, str) else at(axis, value) for axis, value in there.items()]
+        named[str(row["id"])] = ", ".join(words)
     names = list(named.values())
     return {cell: f"{name} [{cell[:6]}]" if names.count(name) > 1 else name for cell, name in named.items()}
 
@@ -54,24 +51,30 @@ def image_pairs(frames: Frames, first: str, second: str, measure: str) -> pd.Dat
     Raises:
         SlackoffError: a cell without results, no such measure, or no image in common.
     """
-    if measure not in frames.images:
-        raise SlackoffError(f"The study '{frames.study.name}' has no '{measure}': choose a column of frames.images")
-    keys = ["test_set", "image"]
-    sides = []
-    for name, cell in (("first", first), ("second", second)):
-        rows = frames.images[frames.images["cell"] == cell]
-        if rows.empty:
-            raise SlackoffError(
-                f"The cell '{cell}' has no results in '{frames.study.name}': see frames.cells for those done"
-            )
-        side = rows[[*keys, measure]].rename(columns={measure: name})
-        sides.append(side.astype({"test_set": str, "image": str}))
-    pairs = sides[0].merge(sides[1], on=keys).dropna(subset=["first", "second"])
+    keys, names = ["test_set", "image"], ("first", "second")
+    sides = [
+        _results(frames, cell, measure)[[*keys, measure]]
+        .rename(columns={measure: name})
+        .astype(dict.fromkeys(keys, str))
+        for name, cell in zip(names, (first, second), strict=True)
+    ]
+    pairs = sides[0].merge(sides[1], on=keys).dropna(subset=names)
     if pairs.empty:
         raise SlackoffError(f"The cells '{first}' and '{second}' have no test image with {measure} in common")
     sign = -1.0 if COLUMNS[measure].better == "lower" else 1.0
     pairs["gain"] = sign * (pairs["second"] - pairs["first"])
     return pairs.sort_values(["gain", *keys], ignore_index=True)
+
+
+def _results(frames: Frames, cell: str, measure: str) -> pd.DataFrame:
+    """The results of a cell on all its test images, among which is the measure."""
+    rows = frames.images[frames.images["cell"] == cell]
+    if rows.empty or measure not in rows:
+        what = "results" if rows.empty else f"'{measure}'"
+        raise SlackoffError(
+            f"The cell '{cell}' has no {what} in '{frames.study.name}': see frames.cells and frames.images"
+        )
+    return rows
 
 
 def worst_images(frames: Frames, cell: str, measure: str, count: int = 5) -> pd.DataFrame:
@@ -84,12 +87,7 @@ def worst_images(frames: Frames, cell: str, measure: str, count: int = 5) -> pd.
     Raises:
         SlackoffError: a cell without results or no such measure.
     """
-    rows = frames.images[frames.images["cell"] == cell]
-    if rows.empty or measure not in rows:
-        what = "results" if rows.empty else f"'{measure}'"
-        raise SlackoffError(
-            f"The cell '{cell}' has no {what} in '{frames.study.name}': see frames.cells and frames.images"
-        )
+    rows = _results(frames, cell, measure)
     columns = [name for name in ("test_set", "image", measure, f"{measure}_input") if name in rows]
     ascending = COLUMNS[measure].better != "lower"
     worst = rows[columns].dropna(subset=[measure]).sort_values([measure, "image"], ascending=[ascending, True])[:count]
@@ -144,10 +142,6 @@ def _folder(frames: Frames, cell: str) -> Path:
     return frames.study.runs / "cells" / cell
 
 
-def _shown(value: object) -> object:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
 MOST_GREY_LEVELS = 60.0
 """Where the colours of all error maps end, so that those of two pictures can be compared."""
 
@@ -176,7 +170,8 @@ def side_by_side(
         raise SlackoffError("There is nothing to lay side by side: name at least one cell")
     truth = read_picture(frames, cells[0], image, "background")
     names = cell_names(frames)
-    shown = [("rainy", read_picture(frames, cells[0], image, "rainy"), _input(frames, cells[0], image, measure))]
+    untouched = _value(frames, cells[0], image, f"{measure}_input").replace("of input ", "")
+    shown = [("rainy", read_picture(frames, cells[0], image, "rainy"), untouched)]
     for cell in cells:
         output = read_picture(frames, cell, image, "output")
         shown.append((names.get(cell, cell), output, _value(frames, cell, image, measure)))
@@ -185,22 +180,24 @@ def side_by_side(
         zoom = (*worst_window(error_map(shown[1][1], truth), side), side)
     height, width = truth.shape[:2]
     with house_style():
-        side_in = 2.35
-        figure = Figure(
-            figsize=(side_in * (len(shown) + 1) + 0.7, side_in * (2 * height / width + 1) + 0.8),
-            layout=ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0, hspace=0),
-        )
+        inches = (2.35 * (len(shown) + 1) + 0.7, 2.35 * (2 * height / width + 1) + 0.8)
+        figure = new_figure(*inches, 0.03, 0.03, wspace=0, hspace=0)
         ratios = [height / width, 1, height / width]
         axes = figure.subplots(3, len(shown) + 1, squeeze=False, height_ratios=ratios)
-        for column, (name, pixels, told) in enumerate([*shown, ("truth", truth, "")]):
-            _picture(axes[0, column], pixels)
-            axes[0, column].set_title(f"{name}\n{told}", fontsize=8.5, fontweight="normal", loc="center", color=INK)
-            _frame(axes[0, column], zoom)
-            _picture(axes[1, column], _cut(pixels, zoom))
-            if column <= len(cells):
-                drawn = _errors(axes[2, column], error_map(pixels, truth))
-            else:
-                axes[2, column].set_axis_off()
+        top, left, side = zoom
+        for (whole, part, below), (name, pixels, told) in zip(axes.T, [*shown, ("truth", truth, "")], strict=True):
+            _picture(whole, pixels)
+            whole.set_title(f"{name}\n{told}", fontsize=8.5, fontweight="normal", loc="center", color=INK)
+            for colour, width in (("white", 2.2), (INK, 1)):
+                look: dict[str, Any] = {"fill": False, "edgecolor": colour, "linewidth": width}
+                whole.add_patch(Rectangle((left - 0.5, top - 0.5), side, side, **look))
+            _picture(part, pixels[top : top + side, left : left + side])
+            if pixels is truth:
+                below.set_axis_off()
+                continue
+            error = error_map(pixels, truth)
+            drawn = _picture(below, error, cmap="magma", vmin=0, vmax=MOST_GREY_LEVELS)
+            below.set_xlabel(f"RMS {number(float(np.sqrt(np.mean(error**2))), 1)}", fontsize=8.5)
         for row, text in enumerate(("whole", "zoom", "error")):
             axes[row, 0].set_ylabel(text, color=QUIET)
         bar = figure.colorbar(drawn, cax=axes[2, -1].inset_axes((0.03, 0.05, 0.07, 0.9)), extend="max")
@@ -223,7 +220,7 @@ def image_scatter(pairs: pd.DataFrame, names: tuple[str, str], measure: str, wor
     better, colour = pairs["gain"] > 0, colours(4)
     losing = pairs[pairs["gain"] < 0][:worst]
     with house_style():
-        figure = Figure(figsize=(6.4, 5.4), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1, rect=(0, 0, 0.86, 1)))
+        figure = new_figure(6.4, 5.4, 0.1, 0.1, rect=(0, 0, 0.86, 1))
         ax = figure.add_subplot()
         both = pairs[["first", "second"]].to_numpy(dtype=float)
         low, high = float(both.min()), float(both.max())
@@ -231,19 +228,16 @@ def image_scatter(pairs: pd.DataFrame, names: tuple[str, str], measure: str, wor
         ends = (low - pad, high + pad)
         ax.plot(ends, ends, color=QUIET, linestyle=(0, (5, 3)), linewidth=1.1, zorder=1, gid="alike")
         for chosen, marker, fill in ((better, "o", colour[0]), (~better, "s", colour[3])):
-            rows = pairs[chosen]
-            ax.scatter(
-                rows["first"], rows["second"], s=24, marker=marker, color=[fill], alpha=0.75, linewidths=0, zorder=3
-            )
+            look: dict[str, Any] = {"marker": marker, "color": [fill], "alpha": 0.75, "linewidths": 0, "zorder": 3}
+            ax.scatter(pairs.loc[chosen, "first"], pairs.loc[chosen, "second"], s=24, **look)
         column = COLUMNS[measure]
         unit = f" ({column.unit})" if column.unit else ""
         ax.set(xlim=ends, ylim=ends, aspect="equal", xlabel=f"{names[0]}{unit}", ylabel=f"{names[1]}{unit}")
         ax.grid(True, axis="both")
         ax.set_title(f"{column.label} of each test image")
         told = f"better with {names[1]}:\n{int(better.sum())} of {len(pairs)} images"
-        where = (0.02, 0.98) if column.better != "lower" else (0.98, 0.02)
-        sides: dict[str, Any] = {"ha": "left", "va": "top"} if where[0] < 0.5 else {"ha": "right", "va": "bottom"}
-        ax.text(*where, told, transform=ax.transAxes, fontsize=8.5, color=INK, **sides)
+        x, y, ha, va = (0.02, 0.98, "left", "top") if column.better != "lower" else (0.98, 0.02, "right", "bottom")
+        ax.text(x, y, told, transform=ax.transAxes, fontsize=8.5, color=INK, ha=ha, va=va)
         figure.draw_without_rendering()
         several = pairs["test_set"].nunique() > 1
         names_of = losing["test_set"] + ", " + losing["image"] if several else losing["image"]
@@ -256,36 +250,17 @@ def image_scatter(pairs: pd.DataFrame, names: tuple[str, str], measure: str, wor
     return figure
 
 
-def _picture(ax: Axes, pixels: Any) -> None:
-    ax.imshow(pixels, interpolation="nearest")
-    _bare(ax)
-
-
-def _errors(ax: Axes, error: Any) -> Any:
-    drawn = ax.imshow(error, cmap="magma", vmin=0, vmax=MOST_GREY_LEVELS, interpolation="nearest")
-    _bare(ax)
-    ax.set_xlabel(f"RMS {number(float(np.sqrt(np.mean(error**2))), 1)}", fontsize=8.5)
-    return drawn
-
-
-def _bare(ax: Axes) -> None:
+def _picture(ax: Axes, pixels: NDArray[Any] | None, **look: Any) -> Any:
+    """Draws pixels as they are, without ticks or frame; None: leaves the place empty."""
+    drawn = None if pixels is None else ax.imshow(pixels, interpolation="nearest", **look)
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
     ax.spines[:].set_visible(False)
-
-
-def _frame(ax: Axes, zoom: tuple[int, int, int]) -> None:
-    top, left, side = zoom
-    ax.add_patch(Rectangle((left - 0.5, top - 0.5), side, side, fill=False, edgecolor="white", linewidth=2.2))
-    ax.add_patch(Rectangle((left - 0.5, top - 0.5), side, side, fill=False, edgecolor=INK, linewidth=1))
-
-
-def _cut(pixels: Pixels, zoom: tuple[int, int, int]) -> Pixels:
-    top, left, side = zoom
-    return pixels[top : top + side, left : left + side]
+    return drawn
 
 
 def _value(frames: Frames, cell: str, image: Named, measure: str) -> str:
+    """'PSNR 27.10 dB' of an image; empty where the record has nothing of it."""
     rows = frames.images[frames.images["cell"] == cell]
     rows = rows[(rows["test_set"].astype(str) == image[0]) & (rows["image"].astype(str) == image[1])]
     if rows.empty or measure not in rows:
@@ -295,27 +270,17 @@ def _value(frames: Frames, cell: str, image: Named, measure: str) -> str:
     return f"{label} {number(float(rows[measure].iloc[0]), decimals(measure))} {column.unit}".rstrip()
 
 
-def _input(frames: Frames, cell: str, image: Named, measure: str) -> str:
-    return (
-        _value(frames, cell, image, f"{measure}_input").replace("of input ", "")
-        if f"{measure}_input" in COLUMNS
-        else ""
-    )
-
-
 def _short(image: str) -> str:
     """The name of a test image, cut where it is long."""
     return image if len(image) <= 15 else f"{image[:14]}\N{HORIZONTAL ELLIPSIS}"
 
-
-Pictures = Sequence[NDArray[np.uint8]]
 
 _SIDE = 1.35
 """Inches of the longer side of a picture."""
 
 
 def contact_sheet(
-    rows: Mapping[str, Pictures], captions: Mapping[str, Sequence[str]] | None = None, title: str = ""
+    rows: Mapping[str, Sequence[Pixels]], captions: Mapping[str, Sequence[str]] | None = None, title: str = ""
 ) -> Figure:
     """One row of pictures per name, in their own pixels (nearest neighbour, grey levels as they are).
 
@@ -333,22 +298,16 @@ def contact_sheet(
     captions = captions or {}
     room = _SIDE + (0.22 if captions else 0.06)
     with house_style():
-        figure = Figure(
-            figsize=(_SIDE * columns + 1.2, room * len(rows) + (0.4 if title else 0.1)),
-            layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0),
-        )
+        inches = (_SIDE * columns + 1.2, room * len(rows) + (0.4 if title else 0.1))
+        figure = new_figure(*inches, 0.02, 0.02, wspace=0, hspace=0)
         axes = figure.subplots(len(rows), columns, squeeze=False)
         for line, (name, pictures) in zip(axes, rows.items(), strict=True):
             texts = captions.get(name, [""] * len(pictures))
-            for ax, pixels, text in zip(line, pictures, texts, strict=False):
-                ax.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-                ax.set_xlabel(text, fontsize=8, color=QUIET, labelpad=2)
             if len(texts) != len(pictures):
                 raise ValueError(f"{len(pictures)} pictures of '{name}' have {len(texts)} captions")
-            for ax in line:
-                ax.set(xticks=[], yticks=[])
-                ax.grid(False)
-                ax.spines[:].set_visible(False)
+            for ax, pixels, text in zip_longest(line, pictures, texts, fillvalue=None):
+                _picture(ax, pixels, cmap="gray", vmin=0, vmax=255)
+                ax.set_xlabel(text or "", fontsize=8, color=QUIET, labelpad=2)
             line[0].set_ylabel(name, rotation=0, ha="right", va="center", labelpad=8, color=INK)
         if title:
             figure.suptitle(title, fontsize=10.5, fontweight="bold", x=0.01, ha="left", color=INK)

@@ -14,15 +14,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cbook import boxplot_stats
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
-from slackoff.analysis.axes import INK, QUIET, colours, house_style
+from slackoff.analysis.axes import INK, QUIET, colours, house_style, new_figure
 from slackoff.analysis.frames import Frames
-from slackoff.analysis.groups import TEST_SET, Group, groups, is_number
+from slackoff.analysis.groups import TEST_SET, Group, groups
 from slackoff.analysis.statistics import Array, Interval, mean_interval
 from slackoff.analysis.tables import DO_NOTHING, interval_columns
-from slackoff.analysis.text import at, decimals, number, plain_label, symbol
+from slackoff.analysis.text import decimals, entry, number, plain_label, short_name, symbol
 from slackoff.errors import SlackoffError
 from slackoff.metrics.columns import COLUMNS
 
@@ -54,10 +53,8 @@ class Distribution:
     @property
     def quartiles(self) -> tuple[float, float, float]:
         """Lower quartile, median and upper quartile (linear between the two nearest values); NaN without values."""
-        if not len(self.values):
-            return (float("nan"),) * 3
-        lower, median, upper = (float(value) for value in np.percentile(self.values, [25, 50, 75]))
-        return lower, median, upper
+        lower, median, upper = np.percentile(self.values, [25, 50, 75]) if len(self.values) else [math.nan] * 3
+        return float(lower), float(median), float(upper)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,30 +104,14 @@ def distribution_table(found: Sequence[Distributions], axis: str) -> pd.DataFram
     images (of all seeds) on which the network has less than the input, with its 95 % interval _low and _high.
     """
     keys = list(dict.fromkeys(key for some in found for one in some.variants for key in one.labels))
-    return pd.DataFrame(
-        [
-            {"measure": some.measure, **some.labels, **{key: one.labels.get(key) for key in keys}, axis: one.value}
-            | _numbers(one)
-            for some in found
-            for one in some.shown
-        ]
-    )
-
-
-def _numbers(one: Distribution) -> dict[str, float]:
-    values = one.values if len(one.values) else np.array([np.nan])
-    lower, median, upper = one.quartiles
-    return {
-        "seeds": one.seeds,
-        "images": one.images,
-        "mean": float(values.mean()),
-        "minimum": float(values.min()),
-        "lower_quartile": lower,
-        "median": median,
-        "upper_quartile": upper,
-        "maximum": float(values.max()),
-        **interval_columns("worse_than_input", one.worse),
-    }
+    rows = []
+    for some, one in ((part, row) for part in found for row in part.shown):
+        values, (lower, median, upper) = one.values if len(one.values) else np.array([np.nan]), one.quartiles
+        row = {"measure": some.measure, **some.labels, **{key: one.labels.get(key) for key in keys}, axis: one.value}
+        row |= {"seeds": one.seeds, "images": one.images, "mean": values.mean(), "minimum": values.min()}
+        row |= {"lower_quartile": lower, "median": median, "upper_quartile": upper, "maximum": values.max()}
+        rows.append(row | interval_columns("worse_than_input", one.worse))
+    return pd.DataFrame(rows)
 
 
 def _asked(frames: Frames) -> list[str]:
@@ -151,7 +132,8 @@ def _asked(frames: Frames) -> list[str]:
 def _distributions(measure: str, found: Sequence[Group]) -> Distributions:
     first = next(group for group in found if group.done)
     variants = [_variant(measure, group, value) for group in found for value in group.values]
-    values = _finite(first.table(first.done[0], f"{measure}_input")[:1])
+    recorded = first.table(first.done[0], f"{measure}_input")[0]
+    values = recorded[np.isfinite(recorded)]
     untouched = Distribution(DO_NOTHING, DO_NOTHING, {}, values, 1, len(values)) if len(values) else None
     labels = {key: label for key, label in first.labels.items() if key == TEST_SET}
     photographs = None if first.sources is None else len(set(first.sources))
@@ -160,19 +142,14 @@ def _distributions(measure: str, found: Sequence[Group]) -> Distributions:
 
 def _variant(measure: str, group: Group, value: Any) -> Distribution:
     labels = {key: label for key, label in group.labels.items() if key != TEST_SET}
-    own_name = at(group.axis, value) if is_number(value) else str(value)
-    name = ", ".join([*map(str, labels.values()), own_name])
+    name = ", ".join([*map(str, labels.values()), short_name(group.axis, value)])
     if value not in group.done:
         states = group.cells.loc[group.cells[group.axis] == value, "state"]
         return Distribution(name, value, labels, np.empty(0), 0, 0, state=", ".join(dict.fromkeys(map(str, states))))
     table, untouched = group.table(value, measure), group.table(value, f"{measure}_input")
-    worse = np.where(np.isfinite(table) & np.isfinite(untouched), table < untouched, np.nan)
-    seeds, images = len(table), int(np.isfinite(table).any(axis=0).sum())
-    return Distribution(name, value, labels, _finite(table), seeds, images, mean_interval(worse, group.sources))
-
-
-def _finite(table: Array) -> Array:
-    return table[np.isfinite(table)]
+    there = np.isfinite(table)
+    worse = mean_interval(np.where(there & np.isfinite(untouched), table < untouched, np.nan), group.sources)
+    return Distribution(name, value, labels, table[there], len(table), int(there.any(axis=0).sum()), worse)
 
 
 def distributions_caption(found: Distributions) -> str:
@@ -197,7 +174,7 @@ def harm(found: Distributions) -> str:
     known = [one for one in found.variants if math.isfinite(one.worse.mean)]
     if not known:
         return ""
-    fewest, most = min(known, key=_worse), max(known, key=_worse)
+    fewest, most = (choose(known, key=lambda one: one.worse.mean) for choose in (min, max))
     label = plain_label(found.measure)
     text = f"{label} is below that of the input on {percent(fewest.worse.mean)} of the images with {fewest.name}"
     if fewest.worse.mean == most.worse.mean:
@@ -209,17 +186,17 @@ def harm(found: Distributions) -> str:
 def readable_distributions(found: Sequence[Distributions], axis: str) -> pd.DataFrame:
     """`distribution_table` as text: the median over the quartiles, the share that got worse over its interval."""
     rows = []
-    for some in found:
-        places = decimals(some.measure)
-        for one in some.shown:
-            lower, median, upper = (number(value, places) for value in one.quartiles)
-            mean, minimum = (one.values.mean(), one.values.min()) if len(one.values) else (math.nan, math.nan)
-            row = {"measure": plain_label(some.measure)}
-            row |= {TEST_SET: str(some.labels[TEST_SET])} if TEST_SET in some.labels else {}
-            row |= {symbol(axis): one.name if len(one.values) else f"{one.name} ({one.state})"}
-            row |= {"median and quartiles": f"{median}\n{lower} to {upper}" if len(one.values) else median}
-            row |= {"mean": number(mean, places), "minimum": number(minimum, places)}
-            rows.append(row | {"worse than input": _interval(one)})
+    for some, one in ((part, row) for part in found for row in part.shown):
+        places, (lower, median, upper) = decimals(some.measure), one.quartiles
+        mean, minimum = (one.values.mean(), one.values.min()) if len(one.values) else (math.nan, math.nan)
+        row = {"measure": plain_label(some.measure)}
+        row |= {TEST_SET: str(some.labels[TEST_SET])} if TEST_SET in some.labels else {}
+        row |= {symbol(axis): one.name if len(one.values) else f"{one.name} ({one.state})"}
+        row |= {"median and quartiles": entry(median, lower, upper, places)}
+        row |= {"mean": number(mean, places), "minimum": number(minimum, places)}
+        bounds = f"\n{number(100 * one.worse.low, 1)} to {number(100 * one.worse.high, 1)} %"
+        worse = percent(one.worse.mean) + (bounds if math.isfinite(one.worse.low) else "")
+        rows.append(row | {"worse than input": worse})
     return pd.DataFrame(rows)
 
 
@@ -230,17 +207,6 @@ def percent(share: float) -> str:
     if 0 < share < 0.0005:
         return "<0.1 %"
     return ">99.9 %" if 0.9995 <= share < 1 else f"{number(100 * share, 1)} %"
-
-
-def _worse(one: Distribution) -> float:
-    return one.worse.mean
-
-
-def _interval(one: Distribution) -> str:
-    if not math.isfinite(one.worse.mean):
-        return ""
-    bounds = f"\n{number(100 * one.worse.low, 1)} to {number(100 * one.worse.high, 1)} %"
-    return percent(one.worse.mean) + (bounds if math.isfinite(one.worse.low) else "")
 
 
 _FEWEST_BINS, _MOST_BINS = 16, 40
@@ -268,12 +234,20 @@ def histograms(found: Distributions) -> Figure:
     The height is the share of the images (of all seeds), so that variants with more seeds are no taller. A line marks
     the median of each, a dashed line through all of them that of the input.
     """
-    rows, edges = found.shown, _edges(found)
+    rows = found.shown
+    values = np.concatenate([row.values for row in rows])
+    bins = min(max(_FEWEST_BINS, round(5 * found.images ** (1 / 3))), _MOST_BINS)  # the more images, the more bins
+    edges = MaxNLocator(bins, steps=[1, 2, 2.5, 5, 10]).tick_values(values.min(), values.max())
     with house_style():
-        figure = Figure(figsize=(9, 1.1 + _height(found, 0.56) * len(rows)), layout=_layout())
+        figure = new_figure(9, 1.1 + _height(found, 0.56) * len(rows), h_pad=0.04, hspace=0)
         axes = np.atleast_1d(figure.subplots(len(rows), 1, sharex=True, sharey=True))
         for ax, row in zip(axes, rows, strict=True):
-            _draw_histogram(ax, row, edges)
+            if len(row.values):
+                shares = np.histogram(row.values, edges)[0] / len(row.values)
+                colour, outline = (_GREY, QUIET) if row.name == DO_NOTHING else colours(1) * 2
+                ax.stairs(shares, edges, fill=True, color=colour, alpha=0.75, linewidth=0)
+                ax.stairs(shares, edges, color=outline, linewidth=0.9)
+                ax.axvline(row.quartiles[1], color=INK, linewidth=1.6)
             _draw_untouched(ax, found)
             ax.set_ylabel(_named(row), rotation=0, ha="right", va="center", color=INK, fontsize=_SMALL, labelpad=8)
             _annotate(ax, found, row, 0.5)
@@ -282,9 +256,7 @@ def histograms(found: Distributions) -> Figure:
             ax.spines["left"].set_visible(False)
             ax.tick_params(left=False, labelleft=False, bottom=ax is axes[-1])
         axes[0].set_ylim(0, None)
-        axes[0].set_title(_title(found))
-        _head(axes[0], found)
-        axes[-1].set_xlabel(_axis_label(found))
+        _name_all(axes[0], axes[-1], found)
     return figure
 
 
@@ -294,30 +266,20 @@ def boxes(found: Distributions) -> Figure:
     A diamond marks the mean; the untouched input is the first box, in grey, and its median the dashed line.
     """
     rows = found.shown
-    places = list(range(len(rows)))
     with house_style():
-        figure = Figure(figsize=(9, 1.3 + _height(found, 0.42) * len(rows)), layout=_layout())
+        figure = new_figure(9, 1.3 + _height(found, 0.42) * len(rows), h_pad=0.04, hspace=0)
         ax = figure.add_subplot()
         _draw_untouched(ax, found)
-        for place, row in zip(places, rows, strict=True):
+        for place, row in enumerate(rows):
             _draw_box(ax, row, place)
             _annotate(ax, found, row, place, ax.get_yaxis_transform())
-        ax.set_yticks(places, [_named(row) for row in rows])
+        ax.set_yticks(range(len(rows)), [_named(row) for row in rows])
         ax.set_ylim(len(rows) - 0.4, -0.6)
         ax.tick_params(axis="y", length=0)
         ax.grid(False)
         ax.grid(True, axis="x")
-        ax.set_title(_title(found))
-        _head(ax, found)
-        ax.set_xlabel(_axis_label(found))
+        _name_all(ax, ax, found)
     return figure
-
-
-def _edges(found: Distributions) -> Any:
-    """Edges of bins for all values, at round numbers; the more images, the more bins."""
-    values = np.concatenate([row.values for row in found.shown])
-    bins = min(max(_FEWEST_BINS, round(5 * found.images ** (1 / 3))), _MOST_BINS)
-    return MaxNLocator(bins, steps=[1, 2, 2.5, 5, 10]).tick_values(values.min(), values.max())
 
 
 def _height(found: Distributions, least: float) -> float:
@@ -325,23 +287,11 @@ def _height(found: Distributions, least: float) -> float:
     return max(least, 0.08 + 0.145 * max(_named(row).count("\n") + 1 for row in found.shown))
 
 
-def _colour(row: Distribution) -> Any:
-    return _GREY if row.name == DO_NOTHING else colours(1)[0]
-
-
-def _draw_histogram(ax: Axes, row: Distribution, edges: Any) -> None:
-    if not len(row.values):
-        return
-    shares = np.histogram(row.values, edges)[0] / len(row.values)
-    ax.stairs(shares, edges, fill=True, color=_colour(row), alpha=0.75, linewidth=0)
-    ax.stairs(shares, edges, color=QUIET if row.name == DO_NOTHING else _colour(row), linewidth=0.9)
-    ax.axvline(row.quartiles[1], color=INK, linewidth=1.6)
-
-
 def _draw_box(ax: Axes, row: Distribution, place: float) -> None:
     if not len(row.values):
         return
-    quiet = row.name == DO_NOTHING
+    face, point = (_GREY, QUIET) if row.name == DO_NOTHING else ((*colours(1)[0], 0.45), colours(1)[0])
+    thin = {"color": INK, "linewidth": 0.9}
     ax.bxp(
         boxplot_stats(row.values, whis=1.5),
         positions=[place],
@@ -350,18 +300,12 @@ def _draw_box(ax: Axes, row: Distribution, place: float) -> None:
         manage_ticks=False,
         patch_artist=True,
         showmeans=True,
-        boxprops={"facecolor": (*colours(1)[0], 0.45) if not quiet else _GREY, "edgecolor": INK, "linewidth": 0.9},
+        boxprops={"facecolor": face, "edgecolor": INK, "linewidth": 0.9},
         medianprops={"color": INK, "linewidth": 2, "solid_capstyle": "butt"},
-        whiskerprops={"color": INK, "linewidth": 0.9},
-        capprops={"color": INK, "linewidth": 0.9},
+        whiskerprops=thin,
+        capprops=thin,
         meanprops={"marker": "D", "markersize": 4, "markerfacecolor": "white", "markeredgecolor": INK},
-        flierprops={
-            "marker": "o",
-            "markersize": 2.4,
-            "markerfacecolor": QUIET if quiet else colours(1)[0],
-            "markeredgewidth": 0,
-            "alpha": 0.5,
-        },
+        flierprops={"marker": "o", "markersize": 2.4, "markerfacecolor": point, "markeredgewidth": 0, "alpha": 0.5},
     )
 
 
@@ -379,10 +323,14 @@ def _annotate(ax: Axes, found: Distributions, row: Distribution, place: float, c
     _write(ax, texts, (1, place), coordinates or ax.transAxes, INK)
 
 
-def _head(ax: Axes, found: Distributions) -> None:
-    """What the texts right of the rows are."""
+def _name_all(first: Axes, last: Axes, found: Distributions) -> None:
+    """Above the first axes what is shown, 'PSNR (RGB) of each test image: rain100h', and what the texts right of the
+    rows are; below the last the unit."""
+    column = COLUMNS[found.measure]
+    first.set_title(": ".join([f"{column.label} of each test image", *map(str, found.labels.values())]))
     heads = ["median", "worse than input" if found.untouched is not None else ""]
-    _write(ax, heads, (1, 1), ax.transAxes, QUIET, up=10)
+    _write(first, heads, (1, 1), first.transAxes, QUIET, up=10)
+    last.set_xlabel(f"{column.label}{f', {column.unit}' if column.unit else ''}: higher is better")
 
 
 def _write(ax: Axes, texts: list[str], at: tuple[float, float], coordinates: Any, colour: str, up: float = 0) -> None:
@@ -394,23 +342,5 @@ def _write(ax: Axes, texts: list[str], at: tuple[float, float], coordinates: Any
 def _named(row: Distribution) -> str:
     """The name in lines of limited length, and how much it is of."""
     lines = textwrap.wrap(row.name.replace(" = ", _EQUALS), _NAME_WIDTH)
-    return "\n".join([*lines, _counted(row)]) if len(row.values) else "\n".join(lines)
-
-
-def _counted(row: Distribution) -> str:
     seeds = f" \N{MULTIPLICATION SIGN} {row.seeds} seeds" if row.seeds > 1 else ""
-    return f"{row.images:,} images{seeds}"
-
-
-def _title(found: Distributions) -> str:
-    """'PSNR (RGB) of each test image: rain100h'."""
-    return ": ".join([f"{COLUMNS[found.measure].label} of each test image", *map(str, found.labels.values())])
-
-
-def _axis_label(found: Distributions) -> str:
-    column = COLUMNS[found.measure]
-    return f"{column.label}{f', {column.unit}' if column.unit else ''}: higher is better"
-
-
-def _layout() -> ConstrainedLayoutEngine:
-    return ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.04, hspace=0)
+    return "\n".join([*lines, *[f"{row.images:,} images{seeds}"] * (len(row.values) > 0)])

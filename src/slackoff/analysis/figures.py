@@ -4,32 +4,31 @@ Curves, all groups side by side, E_R and removal share stretched to 0 .. 1 (Figu
 training.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from slackoff.analysis.axes import (
     TITLES,
     Entry,
+    axis_values,
     bars,
     draw_measure,
-    draw_points,
     house_style,
     label_ends,
     label_points,
     lines,
     move_apart,
+    new_figure,
     ordered_colours,
     positions,
 )
 from slackoff.analysis.groups import TEST_SET, in_order, is_number, ranked
-from slackoff.analysis.tables import DO_NOTHING, label_columns, measures_of
-from slackoff.analysis.text import at
+from slackoff.analysis.tables import DO_NOTHING, MEASURES, label_columns, measures_of
+from slackoff.analysis.text import short_name
 from slackoff.metrics.columns import COLUMNS
 
 _MOST_NAMES = 6
@@ -40,11 +39,7 @@ _LONGEST_NAME = 14
 
 _TRAINING = {
     "train/loss": "Training loss",
-    "test/e_r": TITLES["e_r"],
-    "test/removal_share": TITLES["removal_share"],
-    "test/e_b": TITLES["e_b"],
-    "test/psnr_rgb": TITLES["psnr_rgb"],
-    "test/ssim_rgb": TITLES["ssim_rgb"],
+    **{f"test/{measure}": TITLES[measure] for measure in MEASURES},
 }
 
 
@@ -57,16 +52,13 @@ def curves(table: pd.DataFrame, axis: str, points: pd.DataFrame | None = None) -
     groups = lines(table, axis)
     named = 1 < len(groups) <= _MOST_NAMES
     with house_style():
-        figure = Figure(figsize=(10, 6.8), layout=_layout())
+        figure = new_figure(10, 6.8)
         grid = figure.add_gridspec(2, 2)
         halves = grid[1, 1].subgridspec(2, 1)
         places = [grid[0, 0], grid[0, 1], grid[1, 0], halves[0], halves[1]]
         measures = measures_of(table)
         for measure, place in zip(measures, places, strict=True):
-            ax = figure.add_subplot(place)
-            draw_measure(ax, table, axis, measure, room=0.22 if named else 0.0)
-            if points is not None and len(points):
-                draw_points(ax, points, table, axis, measure)
+            draw_measure(figure.add_subplot(place), table, axis, measure, points=points, room=0.22 if named else 0.0)
         figure.axes[3].set_xlabel("")
         figure.axes[3].tick_params(labelbottom=False)
         if len(groups) > 1 and not named:
@@ -74,9 +66,15 @@ def curves(table: pd.DataFrame, axis: str, points: pd.DataFrame | None = None) -
         figure.draw_without_rendering()
         for ax in figure.axes:
             move_apart(ax)
-        if named:
-            for ax, measure in zip(figure.axes[:3], measures, strict=False):
-                label_ends(ax, _ends(table, axis, measure))
+        place_of = positions(axis_values(table, axis))
+        for ax, measure in zip(figure.axes[:3], measures, strict=False) if named else []:
+            drawn = [(line, line.rows.dropna(subset=[measure])) for line in groups]
+            ends = [
+                (place_of[rows[axis].iloc[-1]], float(rows[measure].iloc[-1]), line.name, line.colour)
+                for line, rows in drawn
+                if len(rows)
+            ]
+            label_ends(ax, ends)
     return figure
 
 
@@ -86,12 +84,12 @@ def training(steps: pd.DataFrame, cells: pd.DataFrame, axis: str) -> Figure:
     Few values with short names are named where their lines end, others in a legend below.
     """
     logged = [name for name in _TRAINING if name in steps and steps[name].notna().any()]
-    names = [_short_name(axis, value) for value in in_order(cells[axis])]
+    names = [short_name(axis, value) for value in in_order(cells[axis])]
     direct = len(names) <= _MOST_NAMES and max(map(len, names), default=0) <= _LONGEST_NAME
     columns = min(3, max(1, len(logged)))
     rows = max(1, -(-len(logged) // columns))
     with house_style():
-        figure = Figure(figsize=(11, 2.9 * rows + 0.3), layout=_layout())
+        figure = new_figure(11, 2.9 * rows + 0.3)
         ends = []
         for number, name in enumerate(logged):
             ax = figure.add_subplot(rows, columns, number + 1)
@@ -108,19 +106,19 @@ def tradeoff(table: pd.DataFrame, axis: str) -> Figure:
     """Removal share against E_B: what each network removes, and what that costs the background."""
     groups = lines(table, axis)
     with house_style():
-        figure = Figure(figsize=(7, 4.8), layout=_layout())
+        figure = new_figure(7, 4.8)
         ax = figure.add_subplot()
         labels: list[Entry] = []
         for line in groups:
             rows = line.rows.dropna(subset=["e_b", "removal_share"])
             x, y = rows["e_b"], rows["removal_share"]
-            if all(is_number(value) for value in rows[axis]):
+            if all(map(is_number, rows[axis])):
                 ax.plot(x, y, color=line.colour, linewidth=1, alpha=0.4, linestyle=line.style)
             spread = {"xerr": bars(rows, "e_b"), "yerr": bars(rows, "removal_share")}
             ax.errorbar(x, y, **spread, fmt=line.marker, color=line.colour, elinewidth=1.1, label=line.name)
             named = rows if len(groups) == 1 else rows.iloc[[0, -1]] if len(rows) else rows
             labels += [
-                (row["e_b"], row["removal_share"], _short_name(axis, row[axis]), line.colour)
+                (row["e_b"], row["removal_share"], short_name(axis, row[axis]), line.colour)
                 for _, row in named.iterrows()
             ]
         ax.margins(0.14)
@@ -131,7 +129,12 @@ def tradeoff(table: pd.DataFrame, axis: str) -> Figure:
         if len(groups) > 1:
             _legend(figure, ax)
         figure.draw_without_rendering()
-        label_points(ax, labels, _bar_ends(table[table["output"] != DO_NOTHING]))
+        networks = table[table["output"] != DO_NOTHING]
+        covered: list[tuple[float, float]] = []
+        for x, y in (("", ""), ("_low", ""), ("_high", ""), ("", "_low"), ("", "_high")):
+            found = networks[[f"e_b{x}", f"removal_share{y}"]].dropna()
+            covered += list(found.itertuples(index=False, name=None))
+        label_points(ax, labels, covered)
     return figure
 
 
@@ -145,38 +148,20 @@ def split(table: pd.DataFrame, axis: str) -> list[tuple[dict[str, Any], pd.DataF
     label = TEST_SET if TEST_SET in labels else labels[0] if len(labels) > 1 else None
     if label is None or (label != TEST_SET and len(lines(table, axis)) <= _MOST_NAMES):
         return [({}, table)]
-    return [({label: value} | inner, rows) for value, part in _apart(table, label) for inner, rows in split(part, axis)]
+    parts = [(value, _about(table, label, value)) for value in table[label].dropna().unique()]
+    return [({label: value} | inner, rows) for value, part in parts for inner, rows in split(part, axis)]
 
 
 def split_by_test_set(table: pd.DataFrame, axis: str) -> list[tuple[dict[str, Any], pd.DataFrame]]:
     """As `split`, along nothing but the test sets."""
     if TEST_SET not in label_columns(table, axis):
         return [({}, table)]
-    return [({TEST_SET: value}, part) for value, part in _apart(table, TEST_SET)]
+    return [({TEST_SET: value}, _about(table, TEST_SET, value)) for value in table[TEST_SET].dropna().unique()]
 
 
-def _apart(table: pd.DataFrame, label: str) -> Iterator[tuple[Any, pd.DataFrame]]:
-    """Each value of a label with its rows, and those that are about all values."""
-    for value in table[label].dropna().unique():
-        yield value, table[(table[label] == value) | table[label].isna()].drop(columns=label)
-
-
-def _bar_ends(rows: pd.DataFrame) -> list[tuple[float, float]]:
-    """Means and ends of intervals of E_B and removal share, which no text may cover."""
-    ends = []
-    for x, y in (("", ""), ("_low", ""), ("_high", ""), ("", "_low"), ("", "_high")):
-        found = rows[[f"e_b{x}", f"removal_share{y}"]].dropna()
-        ends += list(found.itertuples(index=False, name=None))
-    return ends
-
-
-def _layout() -> ConstrainedLayoutEngine:
-    return ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
-
-
-def _short_name(axis: str, value: Any) -> str:
-    """'N = 8'; a name by itself."""
-    return at(axis, value) if is_number(value) else str(value)
+def _about(table: pd.DataFrame, label: str, value: Any) -> pd.DataFrame:
+    """The rows with this value of a label, and those that are about all values, without the label."""
+    return table[(table[label] == value) | table[label].isna()].drop(columns=label)
 
 
 def _draw_steps(ax: Axes, steps: pd.DataFrame, cells: pd.DataFrame, axis: str, name: str, room: float) -> list[Entry]:
@@ -184,19 +169,17 @@ def _draw_steps(ax: Axes, steps: pd.DataFrame, cells: pd.DataFrame, axis: str, n
 
     `room`: what to keep free on the right, as a share of the steps.
     """
-    values = in_order(cells[axis])
-    shades = ordered_colours(len(values))
-    ends = []
-    for value, shade in zip(values, shades, strict=True):
+    values, ends = in_order(cells[axis]), []
+    for value, shade in zip(values, ordered_colours(len(values)), strict=True):
         end: pd.Series | None = None
         for cell in cells.loc[cells[axis] == value, "id"]:
             rows = steps.loc[steps["cell"] == cell, ["step", name]].dropna()
-            label = _short_name(axis, value) if end is None else None
+            label = short_name(axis, value) if end is None else None
             marker = "" if len(rows) > 1 else "o"
             ax.plot(rows["step"], rows[name], color=shade, linewidth=1.5, marker=marker, label=label)
             end = rows.iloc[-1] if len(rows) else end
         if end is not None:
-            ends.append((float(end["step"]), float(end[name]), _short_name(axis, value), shade))
+            ends.append((float(end["step"]), float(end[name]), short_name(axis, value), shade))
     ax.set_title(_TRAINING[name])
     measure = name.split("/")[1]
     ax.set_ylabel(COLUMNS[measure].unit if measure in COLUMNS else "")
@@ -213,21 +196,9 @@ def _draw_steps(ax: Axes, steps: pd.DataFrame, cells: pd.DataFrame, axis: str, n
     return ends
 
 
-def _ends(table: pd.DataFrame, axis: str, measure: str) -> list[Entry]:
-    """Where the line of each group ends, with its name and colour."""
-    place = positions(in_order(table.loc[table["output"] != DO_NOTHING, axis]))
-    ends = []
-    for line in lines(table, axis):
-        rows = line.rows.dropna(subset=[measure])
-        if len(rows):
-            last = rows.iloc[-1]
-            ends.append((place[last[axis]], float(last[measure]), line.name, line.colour))
-    return ends
-
-
-def _legend(figure: Figure, ax: Axes) -> None:
+def _legend(figure: Figure, ax: Axes, columns: int = 4) -> None:
     handles, names = ax.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
 
 
 ROWS = ("e_r", "removal_share", "e_b")
@@ -250,29 +221,23 @@ def grid(table: pd.DataFrame, axis: str, points: pd.DataFrame | None = None) -> 
     columns = ranked(values) or in_order(values)
     whole = table.drop(columns=label)
     with house_style():
-        figure = Figure(figsize=(2.9 * len(columns) + 1.3, 7.6), layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06))
+        figure = new_figure(2.9 * len(columns) + 1.3, 7.6, 0.06, 0.06)
         axes = figure.subplots(len(ROWS), len(columns), squeeze=False)
         for row, measure in enumerate(ROWS):
             for column, value in enumerate(columns):
                 ax = axes[row, column]
-                own = table[(table[label] == value) | table[label].isna()].drop(columns=label)
-                draw_measure(ax, own, axis, measure, whole=whole)
-                if points is not None and len(points):
-                    draw_points(ax, points[points[label] == value], own, axis, measure, whole=whole)
+                seeds = points[points[label] == value] if points is not None and len(points) else None
+                draw_measure(ax, _about(table, label, value), axis, measure, points=seeds, whole=whole)
                 _trim(ax, measure, last_row=row == len(ROWS) - 1, first=column == 0, last=column == len(columns) - 1)
-                ax.set_title(_headed(label, value) if row == 0 else "")
-            _same_scale(list(axes[row]))
-        handles, names = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 6), frameon=False, fontsize=9)
+                ax.set_title(short_name(label, value) if row == 0 else "")
+            limits = [ax.get_ylim() for ax in axes[row]]
+            for ax in axes[row]:
+                ax.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+        _legend(figure, axes[0, 0], columns=min(len(axes[0, 0].containers), 6))
         figure.draw_without_rendering()
         for ax in axes[:, -1]:
             move_apart(ax)
     return figure
-
-
-def _headed(label: str, value: object) -> str:
-    """'N = 64' for a number, which needs its name; names stand by themselves."""
-    return at(label, value) if is_number(value) else str(value)
 
 
 def _trim(ax: Axes, measure: str, last_row: bool, first: bool, last: bool) -> None:
@@ -285,9 +250,3 @@ def _trim(ax: Axes, measure: str, last_row: bool, first: bool, last: bool) -> No
         ax.set_xlabel("")
     for text in [] if last else list(ax.texts):
         text.remove()
-
-
-def _same_scale(row: list[Axes]) -> None:
-    limits = [ax.get_ylim() for ax in row]
-    for ax in row:
-        ax.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))

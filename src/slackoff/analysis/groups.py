@@ -9,7 +9,7 @@ by 1 grey level is stretched as much as one that falls by 30, so the fall in the
 every such number.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -139,9 +139,11 @@ def groups(frames: Frames) -> list[Group]:
     """The groups of a study, one for each combination of its other axes and each test set."""
     axis = frames.study.axis
     others = other_axes(frames)
+    combinations = frames.cells[others].drop_duplicates().to_dict("records") if others else [{}]
     test_sets = list(frames.images["test_set"].unique()) if len(frames.images) else [None]
     found = []
-    for labels in _combinations(frames.cells, others):
+    for row in combinations:
+        labels = {str(key): plain(value) for key, value in row.items()}
         cells, images = _where(frames.cells, labels), _where(frames.images, labels)
         for test_set in test_sets:
             here = images if test_set is None else images[images["test_set"] == test_set]
@@ -173,14 +175,6 @@ def ranked(values: Iterable[Any]) -> list[Any] | None:
 def is_number(value: Any) -> bool:
     """Whether an axis value is a number (True and False are names)."""
     return isinstance(value, int | float | np.number) and not isinstance(value, bool)
-
-
-def _combinations(cells: pd.DataFrame, others: list[str]) -> Iterator[dict[str, Any]]:
-    if not others:
-        yield {}
-        return
-    for row in cells[others].drop_duplicates().to_dict("records"):
-        yield {str(key): plain(value) for key, value in row.items()}
 
 
 def _where(frame: pd.DataFrame, labels: dict[str, Any]) -> pd.DataFrame:

@@ -7,9 +7,11 @@ import base64
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from math import ceil, nan
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import TEST_SET, Group, describe, groups, in_order
 from slackoff.analysis.quality_cost import NETWORK, quality_cost_answers, quality_cost_table, readable_quality_cost
 from slackoff.analysis.tables import DO_NOTHING, label_columns, measures_of, readable, readable_teachers, teacher_table
-from slackoff.analysis.text import WARNING, at, is_smoke, number
+from slackoff.analysis.text import BELOW, WARNING, at, is_smoke, number
 from slackoff.metrics.columns import (
     HEADLINE_FIDELITY,
     HEADLINE_THRESHOLD,
@@ -59,43 +61,34 @@ def read_configs(frames: Frames) -> dict[str, dict[str, str]]:
     return configs
 
 
-def shared(configs: dict[str, dict[str, str]]) -> dict[str, str]:
-    """The keys that have the same value in all configs."""
-    every = _values(configs)
-    return {key: values[0] for key, values in every.items() if len(set(values)) == 1}
+def compare_configs(configs: dict[str, dict[str, str]]) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """The keys with one value in all configs, and those that differ, with their distinct values.
 
-
-def different(configs: dict[str, dict[str, str]]) -> dict[str, list[str]]:
-    """The keys that differ between configs, with their distinct values: numbers sorted, texts in the order of cells."""
-    every = _values(configs)
-    return {key: _sorted(values) for key, values in every.items() if len(set(values)) > 1}
+    Numbers are sorted, texts in the order of the cells.
+    """
+    same, different = {}, {}
+    for key in sorted({key for config in configs.values() for key in config}):
+        values = list(dict.fromkeys(config.get(key, _ABSENT) for config in configs.values()))
+        if len(values) == 1:
+            same[key] = values[0]
+            continue
+        with suppress(ValueError):
+            values.sort(key=float)
+        different[key] = values
+    return same, different
 
 
 def environments(frames: Frames) -> list[tuple[dict[str, str], int]]:
     """The distinct environments that the cells ran in, with the number of cells of each; the commonest first."""
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     for identity in frames.cells["id"]:
         path = frames.study.runs / "cells" / identity / "environment.json"
         try:
             text = json.dumps(flat(json.loads(path.read_text(encoding="utf-8"))))
         except (OSError, ValueError):
             continue
-        counts[text] = counts.get(text, 0) + 1
-    ordered = sorted(counts.items(), key=lambda item: -item[1])
-    return [(json.loads(text), count) for text, count in ordered]
-
-
-def _values(configs: dict[str, dict[str, str]]) -> dict[str, list[str]]:
-    keys = sorted({key for config in configs.values() for key in config})
-    return {key: [config.get(key, _ABSENT) for config in configs.values()] for key in keys}
-
-
-def _sorted(values: list[str]) -> list[str]:
-    distinct = list(dict.fromkeys(values))
-    try:
-        return sorted(distinct, key=float)
-    except ValueError:
-        return distinct
+        counts[text] += 1
+    return [(json.loads(text), count) for text, count in counts.most_common()]
 
 
 def flat(content: Any, prefix: str = "") -> dict[str, str]:
@@ -157,8 +150,10 @@ def strips(frames: Frames, groups: Iterable[Group]) -> list[Strip]:
     count = max(1, min(_MOST_IMAGES, MOST_OUTPUTS // max(1, outputs)))
     found = []
     for group, cells in chosen:
-        for image, named in list(_common_images(frames, group, list(cells.values())).items())[:count]:
-            found.append(_strip(group, cells, image, named))
+        kept = set.intersection(*(set(kept_pictures(cell)) for cell in cells.values())) if cells else set()
+        names = [(image, frames.study.recorded(group.test_set, image)) for image in group.image_names]
+        common = [(image, named) for image, named in names if named in kept]
+        found += [_strip(group, cells, image, named) for image, named in common[:count]]
     return found
 
 
@@ -193,28 +188,19 @@ def _one_cell_each(frames: Frames, group: Group) -> dict[str, Path]:
     return folders
 
 
-def _common_images(frames: Frames, group: Group, cells: list[Path]) -> dict[str, Named]:
-    """The group's test images of which every cell has kept all three pictures, with their names in the record."""
-    if not cells:
-        return {}
-    kept = set.intersection(*(set(kept_pictures(cell)) for cell in cells))
-    names = {image: frames.study.recorded(group.test_set, image) for image in group.image_names}
-    return {image: named for image, named in names.items() if named in kept}
-
-
 def _strip(group: Group, cells: dict[str, Path], image: str, named: Named) -> Strip:
+    """The pictures of an image, `named` in the record, of which every cell has kept all three."""
     folder = picture_folder(next(iter(cells.values())), named)
     with Image.open(folder / "rainy.png") as rainy:
         width, height = rainy.size
     rows = group.images[group.images["image"].astype(str) == image].set_index("cell")
     first = rows.iloc[0]
+    psnr_input = f"{HEADLINE_FIDELITY[_channel(first)][0]}_input"
     outputs = [
         Output(name, photo_uri(picture_folder(cell, named) / "output.png"), _numbers(rows.loc[cell.name]))
         for name, cell in cells.items()
     ]
-    untouched = number(first.get(f"{_psnr(first)}_input", nan), 1)
-    oracle = number(first.get("e_r_oracle", nan), 1)
-    references = f"E_R oracle {oracle}, PSNR of input {untouched} dB"
+    references = f"E_R oracle {number(first['e_r_oracle'], 1)}, PSNR of input {number(first[psnr_input], 1)} dB"
     pictures = photo_uri(folder / "rainy.png"), photo_uri(folder / "background.png")
     rest = describe({key: value for key, value in group.labels.items() if key != TEST_SET})
     return Strip(image, group.test_set, rest, *pictures, width, height, references, outputs)
@@ -222,17 +208,17 @@ def _strip(group: Group, cells: dict[str, Path], image: str, named: Named) -> St
 
 def _numbers(row: pd.Series) -> str:
     return (
-        f"E_R {number(row.get('e_r', nan), 1)}, removal share {number(row['removal_share'], 2)}, "
-        f"PSNR {number(row.get(_psnr(row), nan), 1)} dB"
+        f"E_R {number(row['e_r'], 1)}, removal share {number(row['removal_share'], 2)}, "
+        f"PSNR {number(row[HEADLINE_FIDELITY[_channel(row)][0]], 1)} dB"
     )
 
 
-def _psnr(row: pd.Series) -> str:
-    """The one of the headline channel, as in the tables."""
-    return HEADLINE_FIDELITY[headline_channel(row.dropna().index)][0]
+def _channel(row: pd.Series) -> Channel:
+    """The headline channel of the results of one image, as in the tables."""
+    return headline_channel(row.dropna().index)
 
 
-_SYMBOL = re.compile(r"\b(?:E_[RB]|C_k)\b")
+_SYMBOL = re.compile(r"\b(E(?=_[RB])|C(?=_k))_(\w)\b")
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -252,12 +238,7 @@ def environment() -> jinja2.Environment:
 
 def terms(text: str) -> Markup:
     """Sets E_R, E_B and C_k with their subscripts; everything else is escaped."""
-    return Markup(_SYMBOL.sub(_subscript, str(escape(text))))
-
-
-def _subscript(symbol: re.Match[str]) -> str:
-    letter, _, index = symbol.group().partition("_")
-    return f"<i>{letter}<sub>{index}</sub></i>"
+    return Markup(_SYMBOL.sub(r"<i>\1<sub>\2</sub></i>", str(escape(text))))
 
 
 _LARGEST_SVG = 400_000
@@ -313,47 +294,43 @@ def render(
     distributed: Sequence[Distributions] = (),
 ) -> str:
     """The HTML of the report."""
-    template = environment().get_template("report.html.j2")
-    configs = read_configs(frames)
-    same = shared(configs)
-    return template.render(
-        study=frames.study,
-        axis=frames.study.axis,
-        unfinished=_unfinished(frames),
-        total=len(frames.cells),
-        precisions=sorted({config.get("trainer.precision", "") for config in configs.values()} - {""}),
-        notes=_notes(frames),
-        answers=[claim for claim in claims if claim.id == REMOVAL_OR_DAMAGE],
-        summaries=[claim for claim in claims if claim.family == SUMMARY],
-        claim_tables=claim_tables([claim for claim in claims if claim.family != SUMMARY]),
-        published=published_beside(frames),
-        scopes=list(dict.fromkeys(claim.scope for claim in claims if claim.family != SUMMARY)),
-        taught=_taught(frames),
-        ranked=_ranked(frames),
-        drawn=drawn,
-        distributed=readable_distributions(distributed, frames.study.axis) if distributed else None,
-        balances=_balances(balanced, drawn),
-        headings=_headings(table, frames.study.axis),
-        rows=_rows(table, frames.study.axis),
-        strips=strips(frames, groups(frames)),
-        shared=same,
-        different=different(configs),
-        environments=environments(frames),
-        cost=cost(frames),
-        measures=_measures(same),
+    configs, axis = read_configs(frames), frames.study.axis
+    same, different = compare_configs(configs)
+    taught, text = teacher_table(frames), readable(table, axis, BELOW)
+    balance_figures = [figure for figure in drawn if figure.kind == "balance"]
+    main_claims = [claim for claim in claims if claim.family != SUMMARY]
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            study=frames.study,
+            axis=axis,
+            unfinished=_unfinished(frames),
+            total=len(frames.cells),
+            precisions=sorted({config.get("trainer.precision", "") for config in configs.values()} - {""}),
+            notes=_notes(frames),
+            answers=[claim for claim in claims if claim.id == REMOVAL_OR_DAMAGE],
+            summaries=[claim for claim in claims if claim.family == SUMMARY],
+            claim_tables=claim_tables(main_claims),
+            published=published_beside(frames),
+            scopes=list(dict.fromkeys(claim.scope for claim in main_claims)),
+            taught=readable_teachers(taught, axis) if len(taught) else None,
+            ranked=_ranked(frames),
+            drawn=drawn,
+            distributed=readable_distributions(distributed, axis) if distributed else None,
+            balances=list(zip(balance_figures, map(describe_balance, balanced), strict=True)),
+            headings=list(text.columns),
+            rows=_sortable(
+                table, text, [axis, *label_columns(table, axis), *measures_of(table)], table["output"] == DO_NOTHING
+            ),
+            strips=strips(frames, groups(frames)),
+            shared=same,
+            different=different,
+            environments=environments(frames),
+            cost=cost(frames),
+            measures=_measures(same),
+        )
     )
-
-
-def _balances(balanced: Sequence[Balance], drawn: list[Drawn]) -> list[tuple[Drawn, list[str]]]:
-    """The figure of each balance with what is said about it."""
-    figures = [figure for figure in drawn if figure.kind == "balance"]
-    return [(figure, describe_balance(balance)) for figure, balance in zip(figures, balanced, strict=True)]
-
-
-def _taught(frames: Frames) -> pd.DataFrame | None:
-    """The table of teachers and students as text; None where no cell has a teacher."""
-    table = teacher_table(frames)
-    return readable_teachers(table, frames.study.axis) if len(table) else None
 
 
 def _ranked(frames: Frames) -> dict[str, Any] | None:
@@ -380,26 +357,16 @@ def _unfinished(frames: Frames) -> list[dict[str, str]]:
 
 def _notes(frames: Frames) -> list[str]:
     """What the cells noted about themselves, each with the cell that it is about."""
-    noted = frames.cells[frames.cells["notes"].map(lambda notes: isinstance(notes, list) and len(notes) > 0)]
     axis = frames.study.axis
+    noted = frames.cells[frames.cells["notes"].map(lambda notes: isinstance(notes, list))]
     return [f"{at(axis, row[axis])} ({row['id']}): {note}" for _, row in noted.iterrows() for note in row["notes"]]
-
-
-def _headings(table: pd.DataFrame, axis: str) -> list[str]:
-    return list(readable(table.head(0), axis).columns)
-
-
-def _rows(table: pd.DataFrame, axis: str) -> list[dict[str, Any]]:
-    """Rows of the study table: per cell its first line, a second one with the interval, and a value to sort by."""
-    text = readable(table, axis, "{mean}\n{low} to {high}")
-    columns = [axis, *label_columns(table, axis), *measures_of(table)]
-    return _sortable(table, text, columns, table["output"] == DO_NOTHING)
 
 
 def _sortable(
     table: pd.DataFrame, text: pd.DataFrame, columns: Sequence[str], references: "pd.Series[bool]"
 ) -> list[dict[str, Any]]:
-    """Rows of a table as text, with the values of its `columns` to sort by; `references` are set apart."""
+    """Rows of a table as text: per cell its first line, a second one with the interval, and the value of its one of
+    `columns` to sort by; `references` are set apart."""
     rows = []
     for (_, values), (_, words), reference in zip(table.iterrows(), text.iterrows(), references, strict=True):
         cells = []

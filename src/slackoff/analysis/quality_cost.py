@@ -23,8 +23,17 @@ from slackoff.analysis.cost import NetworkCosts, network_costs
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import TEST_SET, Group, groups
 from slackoff.analysis.statistics import joint_means, non_dominated
-from slackoff.analysis.tables import DO_NOTHING, INPUTS, ORACLES, heading, interval_columns, measures_of, shown_measures
-from slackoff.analysis.text import NO_NUMBER, decimals, name, number, significant
+from slackoff.analysis.tables import (
+    DO_NOTHING,
+    INPUTS,
+    ORACLES,
+    heading,
+    interval_columns,
+    measures_of,
+    row_entry,
+    shown_measures,
+)
+from slackoff.analysis.text import NO_NUMBER, decimals, name, number, quantity, significant
 from slackoff.metrics.columns import COLUMNS
 
 NETWORK = "network"
@@ -43,8 +52,23 @@ def quality_cost_table(frames: Frames) -> pd.DataFrame:
     if costs is None or not len(frames.images):
         return pd.DataFrame()
     shown = shown_measures(frames.images)
-    parts = [_part(name, found, costs, shown) for name, found in _by_test_set(frames).items()]
-    return pd.concat(parts, ignore_index=True)
+    on_sets: dict[str, list[Group]] = {}
+    for group in groups(frames):
+        test_set = group.labels.get(TEST_SET) or frames.images["test_set"].iloc[0]
+        on_sets.setdefault(str(test_set), []).append(group)
+    rows: list[dict[str, Any]] = []
+    for test_set, found in on_sets.items():
+        networks = dict.fromkeys(str(name) for group in found for name in group.values)
+        of_set = [_input_row(found, shown), *(_row(name, found, costs, shown) for name in networks)]
+        rows += [{TEST_SET: test_set, **row} for row in of_set]
+    table = pd.DataFrame(rows)
+    table["front"] = False
+    fidelity = headline(table)[1]
+    for _, placed in table.dropna(subset=["seconds", fidelity]).groupby(TEST_SET):
+        table.loc[placed.index, "front"] = non_dominated(
+            placed[fidelity].to_numpy(float), placed["seconds"].to_numpy(float)
+        )
+    return table
 
 
 def headline(table: pd.DataFrame) -> tuple[str, str]:
@@ -52,43 +76,16 @@ def headline(table: pd.DataFrame) -> tuple[str, str]:
     return "removal_share", next(column for column in ("psnr_rgb", "psnr_y") if column in table)
 
 
-def _by_test_set(frames: Frames) -> dict[str, list[Group]]:
-    found: dict[str, list[Group]] = {}
-    for group in groups(frames):
-        name = group.labels.get(TEST_SET) or str(frames.images["test_set"].iloc[0])
-        found.setdefault(str(name), []).append(group)
-    return found
-
-
-def _part(test_set: str, found: Sequence[Group], costs: NetworkCosts, shown: Sequence[str]) -> pd.DataFrame:
-    names = list(dict.fromkeys(str(name) for group in found for name in group.values))
-    rows = [_input_row(found, shown), *(_row(name, found, costs, shown) for name in names)]
-    table = pd.DataFrame(rows)
-    fidelity = headline(table)[1]
-    placed = table["seconds"].notna() & table[fidelity].notna()
-    table["front"] = False
-    table.loc[placed, "front"] = non_dominated(
-        table.loc[placed, fidelity].to_numpy(float), table.loc[placed, "seconds"].to_numpy(float)
-    )
-    table.insert(0, TEST_SET, test_set)
-    return table
-
-
 def _row(name: str, found: Sequence[Group], costs: NetworkCosts, shown: Sequence[str]) -> dict[str, Any]:
     done = [group for group in found if name in group.done]
-    row: dict[str, Any] = {NETWORK: name, **_cost_columns(name, costs), "done": len(done), "settings": len(found)}
+    columns = ("parameters", "gflops", "seconds", "seconds_low", "seconds_high")
+    known = costs.networks.get(name)
+    values = (known.parameters, known.gflops, *known.timing[:3]) if known else [math.nan] * len(columns)
+    row: dict[str, Any] = {NETWORK: name, **dict(zip(columns, values, strict=True))}
+    row |= {"done": len(done), "settings": len(found)}
     for measure in shown:
         row |= _over_settings(measure, name, done)
     return row
-
-
-def _cost_columns(name: str, costs: NetworkCosts) -> dict[str, float]:
-    known = costs.networks.get(name)
-    if known is None:
-        return dict.fromkeys(("parameters", "gflops", "seconds", "seconds_low", "seconds_high"), math.nan)
-    timed = known.timing
-    seconds = {"seconds": timed.median, "seconds_low": timed.lower, "seconds_high": timed.upper}
-    return {"parameters": known.parameters, "gflops": known.gflops, **seconds}
 
 
 def _over_settings(measure: str, name: str, done: Sequence[Group]) -> dict[str, float]:
@@ -112,10 +109,8 @@ def _input_row(found: Sequence[Group], shown: Sequence[str]) -> dict[str, Any]:
     row: dict[str, Any] = {NETWORK: DO_NOTHING, "parameters": math.nan, "gflops": math.nan, "seconds": math.nan}
     group, name = next((group, group.done[0]) for group in found if group.done)
     for measure in shown:
-        if measure in ORACLES:
-            row |= {measure: 0.0, f"{measure}_oracle": group.level(name, ORACLES[measure]).mean}
-        else:
-            row[measure] = group.level(name, INPUTS[measure]).mean if measure in INPUTS else np.nan
+        known = group.level(name, ORACLES.get(measure) or INPUTS.get(measure, "")).mean
+        row |= {measure: 0.0, f"{measure}_oracle": known} if measure in ORACLES else {measure: known}
     return row
 
 
@@ -143,21 +138,24 @@ def quality_cost_figure(table: pd.DataFrame, costs: NetworkCosts) -> Figure:
             )
         figure.draw_without_rendering()
         for (row, column), ax in np.ndenumerate(axes):
-            _name(ax, table[table[TEST_SET] == test_sets[column]], headline(table)[row])
+            measure = headline(table)[row]
+            found = _drawable(table[table[TEST_SET] == test_sets[column]], measure)
+            entries = [(row["seconds"], row[measure], row[NETWORK], INK) for _, row in found.iterrows()]
+            label_points(ax, entries, distances=(6, 14, 24, 34), inside=True)
     return figure
 
 
 def _draw(ax: Axes, rows: pd.DataFrame, measure: str) -> None:
     found = _drawable(rows, measure)
-    colour, front = colours(2)
-    ax.vlines(
-        found["seconds"], found[f"{measure}_worst"], found[f"{measure}_best"], color=QUIET, linewidth=0.9, alpha=0.7
-    )
-    ax.scatter(
-        found["seconds"], found[measure], s=_areas(found), color=colour, edgecolor="white", linewidth=0.6, zorder=3
-    )
+    seconds, (colour, front) = found["seconds"], colours(2)
+    areas = 16 + 60 * np.sqrt(found["parameters"].fillna(0) / max(found["parameters"].max(), 1))  # square points
+    ax.vlines(seconds, found[f"{measure}_worst"], found[f"{measure}_best"], color=QUIET, linewidth=0.9, alpha=0.7)
+    ax.scatter(seconds, found[measure], s=areas, color=colour, edgecolor="white", linewidth=0.6, zorder=3)
     if measure != "removal_share":  # more than all of it is not better
-        _steps(ax, found, measure, front)
+        ordered = found.sort_values("seconds", kind="stable")
+        best = ordered[ordered[measure] > ordered[measure].cummax().shift(fill_value=-np.inf)]
+        x, y = [*best["seconds"], seconds.max()], [*best[measure], best[measure].max()]
+        ax.plot(x, y, drawstyle="steps-post", color=front, linewidth=1.1, alpha=0.8, zorder=2)
     untouched = rows.loc[rows[NETWORK] == DO_NOTHING, measure]
     ax.axhline(float(untouched.iloc[0]), color=QUIET, linestyle="--", linewidth=1)
     ax.set_xscale("log")
@@ -166,27 +164,8 @@ def _draw(ax: Axes, rows: pd.DataFrame, measure: str) -> None:
     ax.grid(True, axis="both")
 
 
-def _steps(ax: Axes, found: pd.DataFrame, measure: str, colour: object) -> None:
-    """The best mean that so many seconds buy."""
-    ordered = found.sort_values("seconds", kind="stable")
-    best = ordered[ordered[measure] > ordered[measure].cummax().shift(fill_value=-np.inf)]
-    x, y = [*best["seconds"], found["seconds"].max()], [*best[measure], best[measure].max()]
-    ax.plot(x, y, drawstyle="steps-post", color=colour, linewidth=1.1, alpha=0.8, zorder=2)
-
-
-def _name(ax: Axes, rows: pd.DataFrame, measure: str) -> None:
-    found = _drawable(rows, measure)
-    entries = [(row["seconds"], row[measure], row[NETWORK], INK) for _, row in found.iterrows()]
-    label_points(ax, entries, distances=(6, 14, 24, 34), inside=True)
-
-
 def _drawable(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
-    return rows[rows["seconds"].notna() & rows[measure].notna()]
-
-
-def _areas(found: pd.DataFrame) -> pd.Series:
-    """In square points: 16 without parameters, growing with the root of their number."""
-    return 16 + 60 * np.sqrt(found["parameters"].fillna(0) / max(found["parameters"].max(), 1))
+    return rows.dropna(subset=["seconds", measure])
 
 
 def quality_cost_caption(costs: NetworkCosts, settings: int) -> str:
@@ -221,52 +200,33 @@ def readable_quality_cost(table: pd.DataFrame) -> pd.DataFrame:
     several = table[TEST_SET].nunique() > 1
     for _, row in table.iterrows():
         text = {TEST_SET: row[TEST_SET]} if several else {}
-        text |= {NETWORK: _named(row), "parameters": _count(row["parameters"])}
+        whole = row[NETWORK] == DO_NOTHING or row["done"] == row["settings"]
+        some = "" if whole else f" ({row['done']:.0f} of {row['settings']:.0f} settings)"
+        parameters = NO_NUMBER if math.isnan(row["parameters"]) else f"{row['parameters']:,.0f}"
+        text |= {NETWORK: f"{row[NETWORK]}{some}", "parameters": parameters}
         text |= {"GFLOPs": significant(row["gflops"]), "s/image": significant(row["seconds"])}
-        text |= {heading(measure): _entry(row, measure) for measure in measures_of(table)}
+        text |= {heading(measure): row_entry(row, measure) for measure in measures_of(table)}
         rows.append(text)
     return pd.DataFrame(rows)
 
 
 def _most_removed(networks: pd.DataFrame) -> str:
     """As `_best`, with what the perfect output has, which more is not better than, and with E_B, which it costs."""
-    placed = networks.dropna(subset=["removal_share"])
-    if not len(placed):
+    if networks["removal_share"].isna().all():
         return "no network has a removal share"
-    row = placed.loc[placed["removal_share"].idxmax()]
+    row = networks.loc[networks["removal_share"].idxmax()]
     oracle, cost = number(float(row["removal_share_oracle"]), 2), number(float(row["e_b"]), 1)
     return f"{_best(networks, 'removal_share')}, where the perfect output has {oracle}, at an E_B of {cost} grey levels"
 
 
 def _best(networks: pd.DataFrame, measure: str) -> str:
     """'spdnet has the highest removal share, 0.81 (0.79 to 0.83)'."""
-    placed = networks.dropna(subset=[measure])
-    if not len(placed):
+    if networks[measure].isna().all():
         return f"no network has {name(measure)}"
-    row = placed.loc[placed[measure].idxmax()]
-    low, mean, high = (number(float(row[f"{measure}{end}"]), decimals(measure)) for end in ("_low", "", "_high"))
-    unit = f" {COLUMNS[measure].unit}" if COLUMNS[measure].unit else ""
-    bounds = "" if math.isnan(float(row[f"{measure}_low"])) else f" ({low} to {high})"
-    return f"{row[NETWORK]} has the highest {name(measure).removeprefix('the ')}, {mean}{unit}{bounds}"
-
-
-def _named(row: pd.Series) -> str:
-    if row[NETWORK] == DO_NOTHING or row["done"] == row["settings"]:
-        return str(row[NETWORK])
-    return f"{row[NETWORK]} ({row['done']:.0f} of {row['settings']:.0f} settings)"
-
-
-def _count(parameters: float) -> str:
-    return NO_NUMBER if math.isnan(parameters) else f"{parameters:,.0f}"
-
-
-def _entry(row: pd.Series, measure: str) -> str:
-    places = decimals(measure)
-    text = number(float(row[measure]), places)
-    if measure in ORACLES:
-        text += f" ({number(float(row[f'{measure}_oracle']), places)})"
-    low, high = float(row[f"{measure}_low"]), float(row[f"{measure}_high"])
-    return text if math.isnan(low) else f"{text}\n{number(low, places)} to {number(high, places)}"
+    row = networks.loc[networks[measure].idxmax()]
+    mean, low, high = (float(row[f"{measure}{end}"]) for end in ("", "_low", "_high"))
+    level = quantity(mean, low, high, COLUMNS[measure].unit, decimals(measure))
+    return f"{row[NETWORK]} has the highest {name(measure).removeprefix('the ')}, {level}"
 
 
 def print_quality_cost(table: pd.DataFrame, console: Console) -> None:

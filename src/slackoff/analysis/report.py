@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from slackoff.analysis import figures
 from slackoff.analysis.axes import lines, save
 from slackoff.analysis.balance import COUNT, Balance, balance_figure, balance_table, balances
 from slackoff.analysis.breakdown_figure import normalised_curves, pairs
@@ -23,9 +22,9 @@ from slackoff.analysis.distributions import (
     distributions,
     distributions_caption,
 )
-from slackoff.analysis.figures import fits, grid
+from slackoff.analysis.figures import curves, fits, grid, split, split_by_test_set, tradeoff, training
 from slackoff.analysis.frames import Frames, load
-from slackoff.analysis.groups import TEST_SET, Group, groups
+from slackoff.analysis.groups import TEST_SET, groups
 from slackoff.analysis.page import Drawn, render
 from slackoff.analysis.quality_cost import quality_cost_caption, quality_cost_figure, quality_cost_table
 from slackoff.analysis.tables import cell_means, study_table, teacher_table, threshold_table, to_latex
@@ -75,28 +74,29 @@ def draw(
         words = quality_cost_caption(priced, int(ranked["settings"].max()))
         keep("quality_cost", {}, quality_cost_figure(ranked, priced), words)
     any_results = len(frames.images) > 0
-    parts = figures.split(table, axis) if any_results else []
+    parts = split(table, axis) if any_results else []
     points, found = cell_means(frames), groups(frames)
-    for labels, rows in figures.split_by_test_set(table, axis) if any_results else []:
+    for labels, rows in split_by_test_set(table, axis) if any_results else []:
         if fits(rows, axis):
             keep("grid", labels, grid(rows, axis, _where(points, labels)))
     for labels, rows in parts:
-        keep("curves", labels, figures.curves(rows, axis, _where(points, labels)))
+        keep("curves", labels, curves(rows, axis, _where(points, labels)))
     for labels, rows in parts if axis == COUNT else []:
         if len(drawable := pairs(lines(rows, axis), found, labels)) > 1:
             keep("normalised", labels, normalised_curves(drawable))
     for balance in balanced:
         keep("balance", balance.labels, balance_figure(balance))
     for labels, rows in parts:
-        keep("tradeoff", labels, figures.tradeoff(rows, axis))
+        keep("tradeoff", labels, tradeoff(rows, axis))
     for some in distributed:
         labels = {"measure": COLUMNS[some.measure].label, **some.labels}
         keep("distribution", labels, distribution_figure(some), distributions_caption(some))
-    for group in _trained_together(found):
+    # training knows nothing of the several test sets that groups of the same cells tell apart
+    for group in list({tuple(group.cells["id"]): group for group in reversed(found)}.values())[::-1]:
         steps = frames.steps[frames.steps["cell"].isin(group.cells["id"])]
         if len(steps):
             labels = {key: value for key, value in group.labels.items() if key != TEST_SET}
-            keep("training", labels, figures.training(steps, group.cells, axis))
+            keep("training", labels, training(steps, group.cells, axis))
     return made
 
 
@@ -113,20 +113,17 @@ def write_tables(
     """
     folder = frames.study.folder / "tables"
     folder.mkdir(parents=True, exist_ok=True)
-    table.to_csv(folder / "study.csv", index=False)
-    threshold_table(frames).to_csv(folder / "thresholds.csv", index=False)
-    frames.cells.to_csv(folder / "cells.csv", index=False)
-    if (published := published_beside(frames)) is not None:
-        published.table.to_csv(folder / "published.csv", index=False)
-    if len(taught := teacher_table(frames)):
-        taught.to_csv(folder / "teacher.csv", index=False)
-    if len(ranked := quality_cost_table(frames)):
-        ranked.to_csv(folder / "quality_cost.csv", index=False)
-    if balanced:
-        balance_table(balanced).to_csv(folder / "balance.csv", index=False)
-    if distributed:
-        spread = distribution_table(distributed, frames.study.axis)
-        spread.to_csv(folder / "distributions.csv", index=False)
+    published = published_beside(frames)
+    always = {"study": table, "thresholds": threshold_table(frames), "cells": frames.cells}
+    others = {
+        "published": pd.DataFrame() if published is None else published.table,
+        "teacher": teacher_table(frames),
+        "quality_cost": quality_cost_table(frames),
+        "balance": balance_table(balanced),
+        "distributions": distribution_table(distributed, frames.study.axis),
+    }
+    for name, made in (always | {name: made for name, made in others.items() if len(made)}).items():
+        made.to_csv(folder / f"{name}.csv", index=False)
     title = frames.study.title or frames.study.name
     headed = f"{title}: mean over the test images and 95 % bootstrap interval."
     if is_smoke(frames.study.size):
@@ -145,11 +142,6 @@ def _where(points: pd.DataFrame, labels: dict[str, Any]) -> pd.DataFrame:
     for label, value in labels.items():
         points = points[points[label] == value]
     return points
-
-
-def _trained_together(found: list[Group]) -> list[Group]:
-    """One group for each set of cells: training knows nothing of the several test sets that groups tell apart."""
-    return list({tuple(group.cells["id"]): group for group in reversed(found)}.values())[::-1]
 
 
 def _slug(text: str) -> str:

@@ -105,18 +105,23 @@ def joint_means(tables: Sequence[ArrayLike], sources: ArrayLike | None = None, b
     An image that misses a value in one table is left out of all. Tables of other images need another `block`,
     whose images and seeds are then resampled independently of this one's.
     """
-    arrays = [_table(table) for table in tables]
+    arrays = [np.atleast_2d(np.asarray(table, dtype=np.float64)) for table in tables]
     if len(widths := {array.shape[1] for array in arrays}) > 1:
         raise ValueError(f"paired tables need the same images, got {' and '.join(map(str, sorted(widths)))}")
     used = np.logical_and.reduce([_complete(array) for array in arrays])
-    first = _STREAMS * block
-    weights = _image_weights(used, sources, first)
+    images, seeds, first = int(used.sum()), min(len(array) for array in arrays), _STREAMS * block
+    if images == 0:
+        nothing = np.full(len(arrays), np.nan)
+        return Joint(nothing, np.broadcast_to(nothing, (RESAMPLES, len(arrays))), 0, len(used), 0, seeds)
+    if sources is None:
+        units, per_image = images, _counts(images, first)
+    else:  # whole photographs are drawn
+        names, codes = np.unique(np.asarray(sources).astype(str)[used], return_inverse=True)
+        units, per_image = len(names), _counts(len(names), first)[:, codes]
     arrays = [array[:, used] for array in arrays]
-    draws = [_resample(array, weights, stream=first + 1 + number) for number, array in enumerate(arrays)]
-    images, seeds = int(used.sum()), min(len(array) for array in arrays)
-    means = np.array([_mean(array) for array in arrays])
-    spread = np.broadcast_to(np.stack(draws, axis=1), (RESAMPLES, len(arrays)))
-    return Joint(means, spread, images, len(used) - images, weights.units, seeds)
+    draws = [_resample(array, per_image, stream=first + 1 + number) for number, array in enumerate(arrays)]
+    means = np.array([array.mean() for array in arrays])
+    return Joint(means, np.stack(draws, axis=1), images, len(used) - images, units, seeds)
 
 
 def mean_interval(values: ArrayLike, sources: ArrayLike | None = None) -> Interval:
@@ -150,10 +155,6 @@ def _complete(table: Array) -> NDArray[np.bool_]:
     return np.asarray(np.isfinite(table).all(axis=0), dtype=np.bool_)
 
 
-def _table(values: ArrayLike) -> Array:
-    return np.atleast_2d(np.asarray(values, dtype=np.float64))
-
-
 @lru_cache(maxsize=64)
 def _counts(units: int, stream: int) -> Array:
     """(RESAMPLES, units): how often each unit is drawn per resample, the same for all tables of a size."""
@@ -161,35 +162,13 @@ def _counts(units: int, stream: int) -> Array:
     return generator.multinomial(units, np.full(units, 1 / units), size=RESAMPLES).astype(np.float64)
 
 
-@dataclass(frozen=True)
-class _Weights:
-    per_image: Array
-    units: int
-
-
-def _image_weights(used: NDArray[np.bool_], sources: ArrayLike | None, stream: int = 0) -> _Weights:
-    """(RESAMPLES, images used): how often each image is drawn, whole photographs together where known."""
-    images = int(used.sum())
-    if images == 0:
-        return _Weights(np.ones((1, 0)), 0)
-    if sources is None:
-        return _Weights(_counts(images, stream), images)
-    names, codes = np.unique(np.asarray(sources).astype(str)[used], return_inverse=True)
-    return _Weights(_counts(len(names), stream)[:, codes], len(names))
-
-
-def _resample(table: Array, weights: _Weights, stream: int) -> Array:
-    """(RESAMPLES,): mean of the (S, n) table in each resample of its seeds and images."""
-    if weights.units == 0:
-        return np.full(1, np.nan)
+def _resample(table: Array, per_image: Array, stream: int) -> Array:
+    """(RESAMPLES,): mean of the (S, n) table in each resample of its seeds; `per_image` says how often each image is
+    drawn."""
     seeds = len(table)
     per_seed = _counts(seeds, stream) if seeds > 1 else np.ones((1, 1))
-    sums = ((per_seed @ table) * weights.per_image).sum(axis=1)
-    return sums / (weights.per_image.sum(axis=1) * seeds)
-
-
-def _mean(table: Array) -> float:
-    return float(table.mean()) if table.size else float("nan")
+    sums = ((per_seed @ table) * per_image).sum(axis=1)
+    return sums / (per_image.sum(axis=1) * seeds)
 
 
 def non_dominated(gain: Array, cost: Array) -> NDArray[np.bool_]:

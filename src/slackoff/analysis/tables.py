@@ -16,7 +16,19 @@ from rich.table import Table
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import TEST_SET, Group, groups, plain
 from slackoff.analysis.statistics import Interval, difference_interval, mean_interval
-from slackoff.analysis.text import MINUS, NO_NUMBER, at, decimals, number, plain_label, symbol, warn
+from slackoff.analysis.text import (
+    BELOW,
+    BESIDE,
+    MINUS,
+    NO_NUMBER,
+    at,
+    decimals,
+    entry,
+    number,
+    plain_label,
+    symbol,
+    warn,
+)
 from slackoff.metrics.columns import HEADLINE_FIDELITY, headline_channel
 
 _CHANGES = ("e_r", "removal_share", "e_b")
@@ -36,7 +48,7 @@ def shown_measures(images: pd.DataFrame) -> list[str]:
     RGB where results of several protocols are together, since every one has it.
     """
     channel = headline_channel(images.columns)
-    if images.get(f"psnr_{channel}_input", pd.Series()).isna().any():
+    if channel == "y" and images["psnr_y_input"].isna().any():
         channel = "rgb"
     return [*_CHANGES, *HEADLINE_FIDELITY[channel]]
 
@@ -106,17 +118,15 @@ def label_columns(table: pd.DataFrame, axis: str) -> list[str]:
 
 
 def _row(group: Group, value: Any, measures: Sequence[str]) -> dict[str, Any]:
-    cells = group.cells[group.cells[group.axis] == value]
-    states = list(dict.fromkeys(cells["state"]))
-    here = group.images[group.images[group.axis] == value]
+    states = group.cells.loc[group.cells[group.axis] == value, "state"]
     row: dict[str, Any] = {
         group.axis: value,
         **group.labels,
         "output": "network",
-        "state": ", ".join(states),
-        "done": int((cells["state"] == "done").sum()),
-        "cells": len(cells),
-        "images": here["image"].nunique(),
+        "state": ", ".join(dict.fromkeys(states)),
+        "done": int((states == "done").sum()),
+        "cells": len(states),
+        "images": group.images.loc[group.images[group.axis] == value, "image"].nunique(),
     }
     for measure in measures:
         row |= interval_columns(measure, group.level(value, measure))
@@ -127,27 +137,14 @@ def _row(group: Group, value: Any, measures: Sequence[str]) -> dict[str, Any]:
 
 def _do_nothing_row(group: Group, measures: Sequence[str]) -> dict[str, Any]:
     """E_R and removal share 0 by definition, PSNR and SSIM as the first cell that is done has them."""
-    row: dict[str, Any] = {
-        group.axis: None,
-        **group.labels,
-        "output": DO_NOTHING,
-        "state": "",
-        "done": 0,
-        "cells": 0,
-    }
+    row: dict[str, Any] = {group.axis: None, **group.labels, "output": DO_NOTHING, "state": "", "done": 0, "cells": 0}
     row["images"] = group.images["image"].nunique()
     for measure in measures:
-        if measure in ORACLES:
-            row |= interval_columns(measure, Interval(0.0, 0.0, 0.0))
-            row[f"{measure}_oracle"] = _first_done(group, ORACLES[measure]).mean
-        else:
-            row |= interval_columns(measure, _first_done(group, INPUTS.get(measure, "")))
+        reference = ORACLES.get(measure) or INPUTS.get(measure, "")
+        known = group.level(group.done[0], reference) if group.done else mean_interval([])
+        row |= interval_columns(measure, Interval(0.0, 0.0, 0.0) if measure in ORACLES else known)
+        row |= {f"{measure}_oracle": known.mean} if measure in ORACLES else {}
     return row
-
-
-def _first_done(group: Group, reference: str) -> Interval:
-    """A reference, which is the same for all cells, from the first one that is done."""
-    return group.level(group.done[0], reference) if group.done else mean_interval([])
 
 
 def interval_columns(measure: str, interval: Interval) -> dict[str, float]:
@@ -158,19 +155,17 @@ def interval_columns(measure: str, interval: Interval) -> dict[str, float]:
 _ONE_LINE_WIDTH = 124
 """Columns of terminal from which a number and its interval fit side by side."""
 
-
-_BESIDE = "{mean} [{low}, {high}]"
-_BELOW = "{mean}\n{low}\N{EN DASH}{high}"
+_NARROW = "{mean}\n{low}\N{EN DASH}{high}"
 
 
-def readable(table: pd.DataFrame, axis: str, entry: str = _BESIDE) -> pd.DataFrame:
-    """The study table as text: '48.9 [47.0, 50.8]', or as the format `entry` puts mean, low and high."""
+def readable(table: pd.DataFrame, axis: str, form: str = BESIDE) -> pd.DataFrame:
+    """The study table as text: '48.9 [47.0, 50.8]', or in another `form` of `text.entry`."""
     labels = label_columns(table, axis)
     text = pd.DataFrame({symbol(axis): [_name(row, axis) for _, row in table.iterrows()]})
     for label in labels:
         text[label] = ["" if pd.isna(value) else str(value) for value in table[label]]
     for measure in measures_of(table):
-        text[heading(measure)] = [_entry(row, measure, entry) for _, row in table.iterrows()]
+        text[heading(measure)] = [_entry(row, measure, form) for _, row in table.iterrows()]
     return text
 
 
@@ -186,13 +181,17 @@ _HEADINGS = [heading(measure) for measure in EVERY_MEASURE]
 
 def to_latex(table: pd.DataFrame, axis: str, caption: str, label: str) -> str:
     """The study table for a paper that loads booktabs; all text is escaped."""
-    text = readable(table, axis).map(_escape)
-    text.columns = [_escape(column).replace(r"E\_R", "$E_R$").replace(r"E\_B", "$E_B$") for column in text]
+    text = readable(table, axis).map(lambda entry: entry.translate(_LATEX))
+    text.columns = [name.translate(_LATEX).replace(r"E\_R", "$E_R$").replace(r"E\_B", "$E_B$") for name in text]
     numbers = len(measures_of(table))
     aligned = "l" * (len(text.columns) - numbers) + "r" * numbers
     style = text.style.hide(axis="index")
     latex = style.to_latex(
-        hrules=True, column_format=aligned, caption=_escape(caption), label=label, position_float="centering"
+        column_format=aligned,
+        hrules=True,
+        caption=caption.translate(_LATEX),
+        label=label,
+        position_float="centering",
     )
     return str(latex)
 
@@ -203,23 +202,25 @@ def print_table(frames: Frames, console: Console) -> None:
     warn(frames.study.size, console)
     title, table = frames.study.title or frames.study.name, study_table(frames)
     if console.width >= _ONE_LINE_WIDTH:
-        _print(table, frames.study.axis, _BESIDE, title, console)
+        _print(table, frames.study.axis, BESIDE, title, console)
         return
     labels = label_columns(table, frames.study.axis)
     for values, rows in table.groupby(labels, sort=False, dropna=False) if labels else [((), table)]:
         named = [at(label, plain(value)) for label, value in zip(labels, values, strict=True) if not pd.isna(value)]
         heading = ", ".join(named) or ("every group" if labels else "")
-        _print(rows.drop(columns=labels), frames.study.axis, _BELOW, ": ".join(filter(None, [title, heading])), console)
+        _print(
+            rows.drop(columns=labels), frames.study.axis, _NARROW, ": ".join(filter(None, [title, heading])), console
+        )
 
 
-def _print(table: pd.DataFrame, axis: str, entry: str, title: str, console: Console) -> None:
-    text = readable(table, axis, entry)
+def _print(table: pd.DataFrame, axis: str, form: str, title: str, console: Console) -> None:
+    text = readable(table, axis, form)
     shown = Table(title=escape(title), caption="mean and 95 % interval", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in text:
         if column in _HEADINGS:
             shown.add_column(column, justify="right")
         else:
-            longest = max(len(word) for entry in [column, *text[column]] for word in [*entry.split(), ""])
+            longest = max(len(word) for words in [column, *text[column]] for word in [*words.split(), ""])
             shown.add_column(column, min_width=longest)
     for row in text.itertuples(index=False):
         shown.add_row(*map(escape, row))
@@ -233,26 +234,23 @@ def _name(row: pd.Series, axis: str) -> str:
     return f"{row[axis]}{some if row['done'] else ''}"
 
 
-def _entry(row: pd.Series, measure: str, entry: str) -> str:
+def _entry(row: pd.Series, measure: str, form: str) -> str:
     if row["output"] != DO_NOTHING and not row["done"]:
         return str(row["state"]) if measure == MEASURES[0] else NO_NUMBER
-    places = decimals(measure)
-    text = number(row[measure], places)
-    if measure in ORACLES:
-        text += f" ({number(row[f'{measure}_oracle'], places)})"
-    low, high = row[f"{measure}_low"], row[f"{measure}_high"]
-    if pd.isna(low) or low == high:
-        return text
-    return entry.format(mean=text, low=number(low, places), high=number(high, places))
+    return row_entry(row, measure, form)
 
 
-_LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}"}
-_LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
-_LATEX |= {MINUS: "$-$", NO_NUMBER: "--", "<": r"\textless{}", ">": r"\textgreater{}"}
+def row_entry(row: pd.Series, measure: str, form: str = BELOW) -> str:
+    """`text.entry` of the columns m, m_low, m_high and, after E_R and the removal share, m_oracle of a row."""
+    oracle = row[f"{measure}_oracle"] if measure in ORACLES else None
+    return entry(row[measure], row[f"{measure}_low"], row[f"{measure}_high"], decimals(measure), form, oracle)
 
 
-def _escape(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
+_LATEX = str.maketrans(
+    {character: f"\\{character}" for character in "&%$#_{}"}
+    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+    | {MINUS: "$-$", NO_NUMBER: "--", "<": r"\textless{}", ">": r"\textgreater{}"}
+)
 
 
 def teacher_table(frames: Frames) -> pd.DataFrame:
@@ -267,12 +265,16 @@ def teacher_table(frames: Frames) -> pd.DataFrame:
     taught = groups(replace(frames, images=frames.teachers))
     students = {group.name: group for group in groups(frames)}
     shown = shown_measures(frames.images)
-    rows = [
-        _teacher_row(group, students[group.name], value, shown)
-        for group in taught
-        for value in group.done
-        if value in students[group.name].done
-    ]
+    rows = []
+    for teacher in taught:
+        student = students[teacher.name]
+        for value in teacher.done:
+            row: dict[str, Any] = {teacher.axis: value, **teacher.labels}
+            for measure in shown:
+                own, other = teacher.table(value, measure), student.table(value, measure)
+                row |= interval_columns(measure, teacher.level(value, measure))
+                row |= interval_columns(f"{measure}_gap", difference_interval(own, other, teacher.sources))
+            rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -284,15 +286,6 @@ def readable_teachers(table: pd.DataFrame, axis: str) -> pd.DataFrame:
     for measure in measures_of(table):
         text[heading(measure).removesuffix(" (oracle)")] = [_teacher_entry(row, measure) for _, row in table.iterrows()]
     return text
-
-
-def _teacher_row(teacher: Group, student: Group, value: Any, measures: Sequence[str]) -> dict[str, Any]:
-    row: dict[str, Any] = {teacher.axis: value, **teacher.labels}
-    for measure in measures:
-        own, other = teacher.table(value, measure), student.table(value, measure)
-        row |= interval_columns(measure, teacher.level(value, measure))
-        row |= interval_columns(f"{measure}_gap", difference_interval(own, other, teacher.sources))
-    return row
 
 
 def _teacher_entry(row: pd.Series, measure: str) -> str:

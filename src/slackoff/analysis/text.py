@@ -1,10 +1,12 @@
 """How numbers, measures and axes are written in sentences, tables and figures, and what is said at smoke size."""
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from slackoff.analysis.groups import is_number
 from slackoff.analysis.statistics import MIN_UNITS, Interval, Joint
 from slackoff.metrics.columns import COLUMNS
 
@@ -34,6 +36,11 @@ def axis_label(axis: str) -> str:
 def at(axis: str, value: Any) -> str:
     """'N = 8'."""
     return f"{symbol(axis)} = {value}"
+
+
+def short_name(axis: str, value: Any) -> str:
+    """'N = 8' for a number, which needs the name of its axis; a name stands by itself."""
+    return at(axis, value) if is_number(value) else str(value)
 
 
 def listing(items: list[str]) -> str:
@@ -81,6 +88,22 @@ def significant(value: float) -> str:
     return f"{value:,.{places}f}"
 
 
+BELOW = "{mean}\n{low} to {high}"
+BESIDE = "{mean} [{low}, {high}]"
+"""Forms of `entry`: the interval on a second line, or beside its mean."""
+
+
+def entry(mean: float, low: float, high: float, places: int, form: str = BELOW, oracle: float | None = None) -> str:
+    """What a table says of a mean: '48.9 (40.0)' with the `oracle` in brackets, and its interval as `form` has it.
+
+    Without the interval where there is none, or where it has no width.
+    """
+    text = number(mean, places) + ("" if oracle is None else f" ({number(oracle, places)})")
+    if math.isnan(low) or low == high:
+        return text
+    return form.format(mean=text, low=number(low, places), high=number(high, places))
+
+
 def amount(interval: Interval, measure: str, first: bool = False) -> str:
     """'12.3 (11.0 to 13.5)', or with `first` '12.3 grey levels (95 % interval 11.0 to 13.5)'.
 
@@ -121,11 +144,8 @@ def signed(interval: Interval, measure: str) -> str:
 
 def move(change: Interval, measure: str, first: bool = False) -> str:
     """'E_R falls by 12.3 grey levels (95 % interval 11.0 to 13.5)', or that it shows no clear change."""
-    if change.sign > 0:
-        return f"{name(measure)} rises by {amount(change, measure, first)}"
-    if change.sign < 0:
-        return f"{name(measure)} falls by {amount(flipped(change), measure, first)}"
-    return f"{name(measure)} shows no clear change, {amount(change, measure, first)}"
+    verb = {1: "rises by", 0: "shows no clear change,", -1: "falls by"}[change.sign]
+    return f"{name(measure)} {verb} {amount(flipped(change) if change.sign < 0 else change, measure, first)}"
 
 
 def too_few(interval: Interval | Joint) -> str:
@@ -137,15 +157,7 @@ def too_few(interval: Interval | Joint) -> str:
 
 def flipped(interval: Interval) -> Interval:
     """The interval of the opposite: a change of -2 (-3 to -1) as a fall of 2 (1 to 3)."""
-    return Interval(
-        -interval.mean,
-        -interval.high,
-        -interval.low,
-        interval.images,
-        interval.skipped,
-        interval.units,
-        interval.seeds,
-    )
+    return replace(interval, mean=-interval.mean, low=-interval.high, high=-interval.low)
 
 
 WARNING = "Smoke size: this shows that everything runs. Its numbers mean nothing; size=laptop gives a result."

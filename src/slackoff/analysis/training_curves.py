@@ -5,11 +5,20 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from slackoff.analysis.axes import LINE_STYLES, QUIET, TITLES, Entry, colours, fix_layout, house_style, label_ends
+from slackoff.analysis.axes import (
+    LINE_STYLES,
+    QUIET,
+    TITLES,
+    Entry,
+    colours,
+    fix_layout,
+    house_style,
+    label_ends,
+    new_figure,
+)
 from slackoff.analysis.compare import cell_names
 from slackoff.analysis.frames import Frames
 from slackoff.errors import SlackoffError
@@ -74,26 +83,28 @@ def term_curves(frames: Frames, cells: list[str] | None = None) -> Figure:
     terms, names = list(dict.fromkeys(table["term"])), cell_names(frames)
     order = [cell for cell in frames.cells["id"].astype(str) if cell in set(table["cell"])]
     with house_style():
-        figure = Figure(
-            figsize=(2.9 * len(kinds) + 0.6, 1.75 * len(order) + 0.9),
-            layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.04),
-        )
+        looks = [
+            Line2D([], [], color=colour, label=term, linestyle=LINE_STYLES[place % len(LINE_STYLES)])
+            for place, (term, colour) in enumerate(zip(terms, colours(len(terms)), strict=True))
+        ]
+        figure = new_figure(2.9 * len(kinds) + 0.6, 1.75 * len(order) + 0.9, 0.06, 0.04)
         axes = figure.subplots(len(order), len(kinds), squeeze=False, sharex=True, sharey="col")
         for line, cell in zip(axes, order, strict=True):
             rows = table[table["cell"] == cell]
             for ax, kind in zip(line, kinds, strict=True):
-                _draw(ax, rows, kind, terms)
+                _draw(ax, rows, kind, looks)
             line[0].set_ylabel(names.get(cell, cell).replace(", ", "\n"))
         for ax, kind in zip(axes[0], kinds, strict=True):
             ax.set_title(KINDS[kind])
         for ax in axes[-1]:
             ax.set_xlabel("training step")
-        figure.legend(handles=_legend(terms), loc="outside lower center", ncols=max(1, len(terms)), frameon=False)
+        figure.legend(handles=looks, loc="outside lower center", ncols=len(terms), frameon=False)
     return figure
 
 
-def _draw(ax: Axes, rows: pd.DataFrame, kind: str, terms: list[str]) -> None:
-    for term, look in zip(terms, _legend(terms), strict=True):
+def _draw(ax: Axes, rows: pd.DataFrame, kind: str, looks: list[Line2D]) -> None:
+    for look in looks:
+        term = str(look.get_label())
         own = rows[(rows["term"] == term)].dropna(subset=[kind])
         ax.plot(own["step"], own[kind], color=look.get_color(), linestyle=look.get_linestyle(), gid=term)
     if rows[kind].isna().all():
@@ -104,18 +115,8 @@ def _draw(ax: Axes, rows: pd.DataFrame, kind: str, terms: list[str]) -> None:
         ax.set_ylim(-0.03, 1.03)
 
 
-def _legend(terms: list[str]) -> list[Line2D]:
-    looks = zip(terms, colours(max(len(terms), 1)), strict=True)
-    return [Line2D([], [], color=colour, label=term, **_dash(place)) for place, (term, colour) in enumerate(looks)]
-
-
-def _dash(place: int) -> dict[str, Any]:
-    return {"linestyle": LINE_STYLES[place % len(LINE_STYLES)]}
-
-
 MEASURES = ("psnr_rgb", "removal_share", "e_b")
 _LOSSES = {"train/labelled": "labelled", "train/unlabelled": "unlabelled", "train/total_variation": "total variation"}
-_STUDENT, _TEACHER = "test", "teacher"
 
 
 def taught_cells(frames: Frames) -> list[str]:
@@ -159,24 +160,36 @@ def teacher_curves(frames: Frames, cells: list[str] | None = None, measures: tup
     chosen = [cell for cell in taught if cells is None or cell in cells]
     if not chosen:
         raise SlackoffError(f"None of the cells {', '.join(cells or [])} has a teacher: choose of {', '.join(taught)}")
-    measures = tuple(measure for measure in measures if f"{_STUDENT}/{measure}" in frames.steps)
+    measures = tuple(measure for measure in measures if f"test/{measure}" in frames.steps)
     with house_style():
-        figure = Figure(
-            figsize=(3.3 * (len(measures) + 1) + 0.4, 2.4 * len(chosen) + 0.6),
-            layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.05),
-        )
+        figure = new_figure(3.3 * (len(measures) + 1) + 0.4, 2.4 * len(chosen) + 0.6, 0.08, 0.05)
         axes = figure.subplots(len(chosen), len(measures) + 1, squeeze=False)
         ends: list[tuple[Axes, list[Entry]]] = []
         for line, cell in zip(axes, chosen, strict=True):
             steps, switch = frames.steps[frames.steps["cell"] == cell], switch_step(frames, cell)
+            last = float(steps["step"].max())
             for ax, measure in zip(line, measures, strict=False):
-                ends.append((ax, _draw_measure(ax, steps, measure)))
+                student, teacher = colours(2)
+                looks = [
+                    (f"test/{measure}", "student", {"color": student, "linestyle": "-", "marker": "o"}),
+                    (f"teacher/{measure}", "teacher", {"color": teacher, "linestyle": "--", "marker": "s"}),
+                ]
+                ends.append((ax, _draw_lines(ax, steps, looks)))
                 ax.set_ylabel(COLUMNS[measure].unit)
-            ends.append((line[-1], _draw_losses(line[-1], steps)))
+            looks = [
+                (column, name, {"color": colour, "linestyle": style})
+                for (column, name), colour, style in zip(
+                    _LOSSES.items(), colours(len(_LOSSES)), LINE_STYLES, strict=False
+                )
+            ]
+            ends.append((line[-1], _draw_lines(line[-1], steps, looks)))
+            line[-1].set_yscale("log")
             for ax in line:
                 ax.axvspan(0, switch, color=QUIET, alpha=0.08, linewidth=0, zorder=0)
-                _limit_steps(ax, float(steps["step"].max()), 1.55 if ax is line[-1] else 1.34)
-            line[-1].annotate("supervised", (0, 0), xycoords="axes fraction", **_MARK)
+                ax.set_xlim(0, last * (1.55 if ax is line[-1] else 1.34))  # room for the names of the lines
+                ax.set_xticks([tick for tick in MaxNLocator(4).tick_values(0, last) if tick <= last])
+            mark: dict[str, Any] = {"xytext": (4, 4), "textcoords": "offset points", "fontsize": 8, "color": QUIET}
+            line[-1].annotate("supervised", (0, 0), xycoords="axes fraction", **mark)
             unit = COLUMNS[measures[0]].unit if measures else ""
             line[0].set_ylabel(f"{names.get(cell, cell)}\n{unit}".rstrip())
         for ax, title in zip(axes[0], [*(TITLES.get(m, COLUMNS[m].label) for m in measures), "Losses"], strict=True):
@@ -190,41 +203,12 @@ def teacher_curves(frames: Frames, cells: list[str] | None = None, measures: tup
     return figure
 
 
-_MARK: dict[str, Any] = {"xytext": (4, 4), "textcoords": "offset points", "fontsize": 8, "color": QUIET}
-
-
-def _limit_steps(ax: Axes, last: float, room: float) -> None:
-    """From step 0, with room right of the last step for the names of the lines; ticks where there are steps."""
-    ax.set_xlim(0, last * room)
-    ax.set_xticks([tick for tick in MaxNLocator(4).tick_values(0, last) if tick <= last])
-
-
-def _draw_measure(ax: Axes, steps: pd.DataFrame, measure: str) -> list[Entry]:
-    looks = {_STUDENT: ("student", colours(2)[0], "-", "o"), _TEACHER: ("teacher", colours(2)[1], "--", "s")}
-    return [
-        entry
-        for kind, (name, colour, style, marker) in looks.items()
-        if (entry := _line(ax, steps, f"{kind}/{measure}", name, colour, style, marker)) is not None
-    ]
-
-
-def _draw_losses(ax: Axes, steps: pd.DataFrame) -> list[Entry]:
-    looks = zip(_LOSSES.items(), colours(len(_LOSSES)), ("-", "--", ":"), strict=True)
-    found = [_line(ax, steps, column, name, colour, style, "") for (column, name), colour, style in looks]
-    ax.set_yscale("log")
-    return [entry for entry in found if entry is not None]
-
-
-def _line(
-    ax: Axes, steps: pd.DataFrame, column: str, name: str, colour: object, style: str, marker: str
-) -> Entry | None:
-    """Draws a logged column; the entry that names it at its end, None where nothing was logged."""
-    if column not in steps:
-        return None
-    rows = steps.dropna(subset=[column])
-    if rows.empty:
-        return None
-    ax.plot(
-        rows["step"], rows[column].astype(float), color=colour, linestyle=style, marker=marker, markersize=4, gid=name
-    )
-    return (float(rows["step"].iloc[-1]), float(rows[column].iloc[-1]), name, colour)
+def _draw_lines(ax: Axes, steps: pd.DataFrame, looks: list[tuple[str, str, dict[str, Any]]]) -> list[Entry]:
+    """Draws logged columns, each with its name and looks; the entries that name those logged at their ends."""
+    ends: list[Entry] = []
+    for column, name, look in looks:
+        rows = steps.dropna(subset=[column]) if column in steps else steps[:0]
+        if len(rows):
+            ax.plot(rows["step"], rows[column].astype(float), markersize=4, gid=name, **look)
+            ends.append((float(rows["step"].iloc[-1]), float(rows[column].iloc[-1]), name, look["color"]))
+    return ends

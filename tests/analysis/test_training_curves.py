@@ -1,4 +1,4 @@
-"""Terms, weights, teacher and student against the step, and contact sheets: what is drawn against what was written."""
+"""Terms, weights, teacher and student against the step: what is drawn against what was written."""
 
 from dataclasses import replace
 
@@ -8,7 +8,6 @@ import pytest
 from analysis_record import Cell, MakeFrames
 
 from slackoff.analysis import Frames
-from slackoff.analysis.compare import as_grey_levels, contact_sheet
 from slackoff.analysis.training_curves import switch_step, taught_cells, teacher_curves, term_curves, term_steps
 from slackoff.errors import SlackoffError
 
@@ -91,25 +90,3 @@ def test_studies_of_another_kind_are_refused(frames_of: MakeFrames, multitask: F
         term_curves(multitask, ["nothing"])
     with pytest.raises(SlackoffError, match=f"None of the cells nothing has a teacher: choose of {OTHER.id}"):
         teacher_curves(taught, ["nothing"])
-
-
-def test_a_contact_sheet_shows_pixels_as_they_are() -> None:
-    rng = np.random.default_rng(0)
-    grey, colour = rng.integers(0, 256, (6, 8), np.uint8), rng.integers(0, 256, (6, 8, 3), np.uint8)
-    figure = contact_sheet({"rain": [grey], "rainy": [colour, colour]}, {"rainy": ["a", "b"]}, "title")
-    first, empty, third, fourth = figure.axes
-    np.testing.assert_array_equal(first.get_images()[0].get_array(), grey)
-    assert first.get_images()[0].get_clim() == (0, 255)
-    assert not empty.get_images()
-    np.testing.assert_array_equal(fourth.get_images()[0].get_array(), colour)
-    assert [third.get_xlabel(), fourth.get_xlabel(), third.get_ylabel()] == ["a", "b", "rainy"]
-    with pytest.raises(ValueError, match="at least one picture"):
-        contact_sheet({"rain": []})
-    with pytest.raises(ValueError, match="1 pictures of 'rain' have 2 captions"):
-        contact_sheet({"rain": [grey]}, {"rain": ["a", "b"]})
-
-
-def test_tensors_become_pixels() -> None:
-    image = np.stack([np.full((2, 3), value, np.float32) for value in (0.0, 0.5, 1.2)])
-    np.testing.assert_array_equal(as_grey_levels(image), np.full((2, 3, 3), (0, 128, 255)))
-    assert as_grey_levels(image[:1]).shape == (2, 3)

@@ -1,9 +1,25 @@
-"""Numbers, measures and axes in words."""
+"""Numbers, measures and axes in words, entries of tables, and the mark of what is no result."""
 
+import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from slackoff.analysis.statistics import Interval
-from slackoff.analysis.text import amount, at, axis_label, flipped, listing, number, plain_label, signed
+from slackoff.analysis.text import (
+    BESIDE,
+    amount,
+    at,
+    axis_label,
+    entry,
+    flipped,
+    listing,
+    mark,
+    number,
+    plain_label,
+    short_name,
+    signed,
+)
 
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 
@@ -40,5 +56,32 @@ def test_names() -> None:
     assert [plain_label(name) for name in ("e_r", "removal_share", "psnr_rgb")] == ["E_R", "removal share", "PSNR"]
     assert at("patch_count", 8) == "N = 8"
     assert at("noise_level", 8) == "noise level = 8"
+    assert [short_name("patch_count", 8), short_name("rain", "small"), short_name("x", True)] == [
+        "N = 8",
+        "small",
+        "True",
+    ]
     assert axis_label("patch_count") == "number of training patches N"
     assert [listing(["a"]), listing(["a", "b"]), listing(["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
+
+
+def test_an_entry_has_the_oracle_and_an_interval_where_there_is_one() -> None:
+    assert entry(48.94, 47.0, 50.76, 1) == "48.9\n47.0 to 50.8"
+    assert entry(-0.2, -0.31, 0.1, 2, BESIDE, oracle=0.96) == f"{MINUS}0.20 (0.96) [{MINUS}0.31, 0.10]"
+    assert entry(3.0, float("nan"), float("nan"), 1) == entry(3.0, 3.0, 3.0, 1, BESIDE) == "3.0"
+    assert entry(*[float("nan")] * 3, 1) == DASH
+
+
+def test_the_mark_of_smoke_size_is_seen_across_a_figure() -> None:
+    figure = Figure(figsize=(7, 4.8))
+    figure.subplots()
+
+    def pixels() -> np.ndarray:
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        return np.asarray(canvas.buffer_rgba())[..., 0].astype(int)
+
+    before = pixels()
+    mark(figure)
+    changed = np.argwhere(before != pixels())
+    assert np.ptp(changed[:, 1]) > before.shape[1] / 2

@@ -1,21 +1,69 @@
-"""The pictures of a report."""
+"""What a page gathers: configurations, machines and pictures; and its banner."""
 
 import base64
 import io
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from analysis_record import Cell, EditImages, write_pictures, write_study
+from analysis_record import ENVIRONMENT, Cell, EditImages, write_pictures, write_study
 from PIL import Image
 
 from slackoff.analysis import load
 from slackoff.analysis.groups import groups
-from slackoff.analysis.page import MOST_OUTPUTS, data_uri, photo_uri, strips
+from slackoff.analysis.page import (
+    MOST_OUTPUTS,
+    compare_configs,
+    data_uri,
+    environment,
+    environments,
+    photo_uri,
+    read_configs,
+    strips,
+    terms,
+)
+from slackoff.analysis.text import WARNING
 
-CELLS = [Cell({"patch_count": 64}, share=0.6), Cell({"patch_count": 8}, share=0.9)]
+CELLS = [Cell({"patch_count": count}) for count in (1024, 8, 64)]
+
+
+def test_configs_are_told_apart_by_dotted_keys(runs: Path) -> None:
+    study = write_study(runs, CELLS)
+    with (runs / "cells" / CELLS[0].id / "config.yaml").open("a") as file:
+        file.write("extra: {depth: 3}\n")
+    same, different = compare_configs(read_configs(load(study)))
+    assert different == {
+        "background.patch_count": ["8", "64", "1024"],
+        "extra.depth": ["3", "(not set)"],
+    }
+    assert same["rain.width"] == "[5, 7, 9]"
+    assert same["evaluation.protocol.quantise"] == "true"
+    assert same["network._target_"] == "slackoff.networks.UNet"
+    assert "background.patch_count" not in same
+
+
+def test_a_config_that_cannot_be_read_is_left_out(runs: Path) -> None:
+    study = write_study(runs, CELLS)
+    (runs / "cells" / CELLS[0].id / "config.yaml").write_text("a: [1, ")
+    (runs / "cells" / CELLS[1].id / "config.yaml").unlink()
+    assert list(read_configs(load(study))) == [CELLS[2].id]
+
+
+def test_environments_are_counted(runs: Path) -> None:
+    study = write_study(runs, CELLS)
+    other = ENVIRONMENT | {"gpu": "H100", "packages": {"torch": "2.16.0"}}
+    (runs / "cells" / CELLS[0].id / "environment.json").write_text(json.dumps(other))
+    found = environments(load(study))
+    assert [(machine["gpu"], machine["packages.torch"], count) for machine, count in found] == [
+        ("null", "2.15.0", 2),
+        ("H100", "2.16.0", 1),
+    ]
+
+
+PAIR = [Cell({"patch_count": 64}, share=0.6), Cell({"patch_count": 8}, share=0.9)]
 
 
 def picture(uri: str) -> Image.Image:
@@ -23,7 +71,7 @@ def picture(uri: str) -> Image.Image:
 
 
 def test_strips_put_the_outputs_of_all_counts_side_by_side(runs: Path) -> None:
-    frames = load(write_study(runs, CELLS))
+    frames = load(write_study(runs, PAIR))
     found = strips(frames, groups(frames))
     assert [strip.image for strip in found] == ["0000-photo", "0003-photo"]
     strip = found[0]
@@ -39,16 +87,16 @@ def test_strips_put_the_outputs_of_all_counts_side_by_side(runs: Path) -> None:
 
 
 def test_only_images_that_every_cell_kept_are_shown(runs: Path) -> None:
-    study = write_study(runs, CELLS)
-    (runs / "cells" / CELLS[0].id / "pictures" / "R100-like" / "0000-photo" / "output.png").unlink()
+    study = write_study(runs, PAIR)
+    (runs / "cells" / PAIR[0].id / "pictures" / "R100-like" / "0000-photo" / "output.png").unlink()
     frames = load(study)
     assert [strip.image for strip in strips(frames, groups(frames))] == ["0003-photo"]
 
 
 def test_images_of_the_same_name_are_shown_under_their_own_test_set(runs: Path, edit_images: EditImages) -> None:
     """Each with its own pictures and numbers; joined test sets find those of their parts."""
-    study = write_study(runs, CELLS, options={"joined_test_sets": {"both": ["R100-like", "real"]}})
-    for cell in CELLS:
+    study = write_study(runs, PAIR, options={"joined_test_sets": {"both": ["R100-like", "real"]}})
+    for cell in PAIR:
         edit_images(cell, lambda rows: pd.concat([rows, rows.assign(test_set="real", e_r=1.0)]))
         place = runs / "cells" / cell.id
         write_pictures(place, replace(cell, share=0.0), test_set="real")
@@ -64,7 +112,7 @@ def test_images_of_the_same_name_are_shown_under_their_own_test_set(runs: Path, 
 
 
 def test_unfinished_cells_and_cells_without_pictures_are_no_obstacle(runs: Path) -> None:
-    frames = load(write_study(runs, [*CELLS, Cell({"patch_count": 16}, state="failed")]))
+    frames = load(write_study(runs, [*PAIR, Cell({"patch_count": 16}, state="failed")]))
     assert len(strips(frames, groups(frames))[0].outputs) == 2
     nothing = load(write_study(runs, [Cell({"patch_count": 32}, state="pending")], "other"))
     assert strips(nothing, groups(nothing)) == []
@@ -111,10 +159,16 @@ def test_data_uri_names_the_kind(tmp_path: Path, name: str, kind: str) -> None:
     assert data_uri(tmp_path / name) == f"data:image/{kind};base64,Y29udGVudA=="
 
 
-def test_builder_pictures_differ(tmp_path: Path) -> None:
-    """The pictures that these tests rest on: grey values tell kinds and cells apart."""
-    write_pictures(tmp_path, CELLS[0], ("x",))
-    kinds = {
-        path.stem: Image.open(path).getpixel((0, 0)) for path in (tmp_path / "pictures" / "R100-like" / "x").iterdir()
-    }
-    assert len(set(kinds.values())) == 3
+def test_symbols_of_the_field_are_set_and_all_else_is_escaped() -> None:
+    assert terms("E_R, E_B & C_k, not E_k or SE_R") == (
+        "<i>E<sub>R</sub></i>, <i>E<sub>B</sub></i> &amp; <i>C<sub>k</sub></i>, not E_k or SE_R"
+    )
+
+
+@pytest.mark.parametrize("page", ["report", "measurement"])
+def test_every_page_has_the_banner_above_everything_else(page: str) -> None:
+    source = (Path(environment().loader.searchpath[0]) / f"{page}.html.j2").read_text()  # type: ignore[union-attr]
+    assert source.index('{% include "smoke.html.j2" %}') < source.index("<section")
+    for size, warned in (("smoke", True), ("laptop", False), ("", False)):
+        banner = environment().get_template("smoke.html.j2").render(study={"size": size})
+        assert (WARNING in banner, 'class="warning"' in banner) == (warned, warned)

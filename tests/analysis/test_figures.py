@@ -5,16 +5,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from analysis_record import Cell, EditImages, MakeFrames, step_rows, write_study
+from analysis_record import Cell, MakeFrames, step_rows
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection, PolyCollection
 from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.figure import Figure
 
-from slackoff.analysis import figures, load
+from slackoff.analysis import Frames, figures
 from slackoff.analysis.axes import lines, save
 from slackoff.analysis.tables import MEASURES, cell_means, study_table
 
+NETWORKS, CATEGORIES = ("resnet", "unet", "swinir"), ("celeba", "div2k")
 GROUPS = [Cell({"patch_count": n, "rain": r}, e_r=n + k) for n in (8, 64) for k, r in enumerate(("small", "large"))]
 
 
@@ -24,6 +25,15 @@ def dashed(ax: Axes) -> list[float]:
 
 def texts(ax: Axes) -> list[str]:
     return [text.get_text() for text in ax.texts]
+
+
+def curves(frames: Frames, axis: str = "patch_count", seeds: bool = False) -> list[Axes]:
+    """The axes of the curves: E_R, removal share, E_B, PSNR, SSIM."""
+    return figures.curves(study_table(frames), axis, cell_means(frames) if seeds else None).axes
+
+
+def ticks(ax: Axes) -> list[str]:
+    return [tick.get_text() for tick in ax.get_xticklabels()]
 
 
 def test_curves_show_the_numbers_of_the_table(frames_of: MakeFrames, effect_cells: list[Cell]) -> None:
@@ -39,7 +49,7 @@ def test_curves_show_the_numbers_of_the_table(frames_of: MakeFrames, effect_cell
         np.testing.assert_allclose(ends, rows[[f"{measure}_low", f"{measure}_high"]].to_numpy())
         assert ax.get_xscale() == "log"
         if measure != "psnr_rgb":  # the panel below has its labels
-            assert [tick.get_text() for tick in ax.get_xticklabels()] == ["8", "64", "1024"]
+            assert ticks(ax) == ["8", "64", "1024"]
         low, high = ax.get_ylim()
         assert low < rows[f"{measure}_low"].min()
         assert high > rows[f"{measure}_high"].max()
@@ -48,14 +58,13 @@ def test_curves_show_the_numbers_of_the_table(frames_of: MakeFrames, effect_cell
 def test_long_names_stand_aslant_beside_a_gap_too(frames_of: MakeFrames) -> None:
     names = [f"a variant with a long name {number}" for number in range(4)]
     cells = [Cell({"variant": name}, state="failed" if name == names[1] else "done") for name in names]
-    ax = figures.curves(study_table(frames_of(cells, "variant")), "variant").axes[0]
-    assert [tick.get_text() for tick in ax.get_xticklabels()][1] == f"{names[1]} \N{MULTIPLICATION SIGN}"
+    ax = curves(frames_of(cells, "variant"), "variant")[0]
+    assert ticks(ax)[1] == f"{names[1]} \N{MULTIPLICATION SIGN}"
     assert {tick.get_rotation() for tick in ax.get_xticklabels()} == {30}
 
 
 def test_curves_show_oracle_and_input(frames_of: MakeFrames, effect_cells: list[Cell]) -> None:
-    figure = figures.curves(study_table(frames_of(effect_cells)), "patch_count")
-    e_r, share, e_b, psnr, ssim = figure.axes
+    e_r, share, e_b, psnr, ssim = curves(frames_of(effect_cells))
     assert dashed(e_r) == [40.0]
     assert "oracle\n40.0" in texts(e_r)
     assert dashed(psnr) == [25.5]
@@ -66,24 +75,23 @@ def test_curves_show_oracle_and_input(frames_of: MakeFrames, effect_cells: list[
 
 def test_values_without_results_are_marked(frames_of: MakeFrames) -> None:
     cells = [Cell({"patch_count": 8}), Cell({"patch_count": 64}, state="failed"), Cell({"patch_count": 1024})]
-    ax = figures.curves(study_table(frames_of(cells)), "patch_count").axes[0]
-    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["8", "64\n\N{MULTIPLICATION SIGN}", "1024"]
+    ax = curves(frames_of(cells))[0]
+    assert ticks(ax) == ["8", "64\n\N{MULTIPLICATION SIGN}", "1024"]
     assert ax.get_xlabel().endswith("no result: 64 failed")
     assert list(ax.containers[0][0].get_xdata(orig=False)) == [8, 1024]  # type: ignore[index]
 
 
 def test_names_are_drawn_in_their_order_without_a_line(frames_of: MakeFrames) -> None:
     cells = [Cell({"rain": name}, e_r=mean) for name, mean in (("small", 30), ("medium", 40), ("large", 35))]
-    ax = figures.curves(study_table(frames_of(cells, axis="rain")), "rain").axes[0]
-    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["small", "medium", "large"]
+    ax = curves(frames_of(cells, axis="rain"), "rain")[0]
+    assert ticks(ax) == ["small", "medium", "large"]
     np.testing.assert_allclose(ax.containers[0][0].get_ydata(orig=False), [30, 40, 35])  # type: ignore[index]
     assert ax.containers[0][0].get_linestyle() == "None"  # type: ignore[index]
     assert ax.get_xscale() == "linear"
 
 
 def test_groups_have_a_colour_and_a_name_each(frames_of: MakeFrames) -> None:
-    figure = figures.curves(study_table(frames_of(GROUPS)), "patch_count")
-    ax = figure.axes[0]
+    ax = curves(frames_of(GROUPS))[0]
     assert [container.get_label() for container in ax.containers] == ["small", "large"]
     assert len({container[0].get_color() for container in ax.containers}) == 2  # type: ignore[index]
     assert {"small", "large"} <= set(texts(ax))
@@ -91,7 +99,7 @@ def test_groups_have_a_colour_and_a_name_each(frames_of: MakeFrames) -> None:
 
 def test_ranges_are_drawn_from_small_to_large_with_colours_that_follow(frames_of: MakeFrames) -> None:
     cells = [Cell({"patch_count": n, "rain": r}) for r in ("large", "small", "medium") for n in (8, 64)]
-    ax = figures.curves(study_table(frames_of(cells)), "patch_count").axes[0]
+    ax = curves(frames_of(cells))[0]
     assert [container.get_label() for container in ax.containers] == ["small", "medium", "large"]
     greys = [np.dot(to_rgb(line[0].get_color()), (0.3, 0.6, 0.1)) for line in ax.containers]  # type: ignore[index]
     assert greys[0] < greys[1] < greys[2]
@@ -116,7 +124,7 @@ def test_seeds_of_groups_have_the_colours_of_their_groups(frames_of: MakeFrames)
         for s in (0, 1)
     ]
     frames = frames_of(cells)
-    ax = figures.curves(study_table(frames), "patch_count", cell_means(frames)).axes[0]
+    ax = curves(frames, seeds=True)[0]
     circles = [found for found in ax.collections if isinstance(found, PathCollection)]
     for circle, container in zip(circles, ax.containers, strict=True):
         np.testing.assert_allclose(circle.get_offsets(), [[8, 8], [8, 9], [64, 64], [64, 65]])
@@ -125,7 +133,7 @@ def test_seeds_of_groups_have_the_colours_of_their_groups(frames_of: MakeFrames)
 
 def test_groups_at_names_stand_side_by_side(frames_of: MakeFrames) -> None:
     cells = [Cell({"rain": r, "network": n}) for r in ("small", "large") for n in ("resnet", "unet")]
-    ax = figures.curves(study_table(frames_of(cells, axis="rain")), "rain").axes[0]
+    ax = curves(frames_of(cells, axis="rain"), "rain")[0]
     left, right = (container[0].get_xdata(orig=False) for container in ax.containers)  # type: ignore[index]
     assert (np.asarray(left) < np.asarray(right)).all()
     np.testing.assert_allclose((np.asarray(left) + np.asarray(right)) / 2, [0, 1])
@@ -136,7 +144,7 @@ def test_seeds_are_drawn_as_points_where_there_are_several(frames_of: MakeFrames
         Cell({"patch_count": 64, "seed": 0})
     ]
     frames = frames_of(cells)
-    ax = figures.curves(study_table(frames), "patch_count", cell_means(frames)).axes[0]
+    ax = curves(frames, seeds=True)[0]
     points = ax.collections[-1].get_offsets()
     np.testing.assert_allclose(points, [[8, 30], [8, 31]])
 
@@ -189,22 +197,21 @@ def test_training_draws_what_was_logged(frames_of: MakeFrames, effect_cells: lis
     assert len(figures.training(steps, frames.cells, "patch_count").axes) == 1
 
 
-def test_many_groups_and_test_sets_are_split_into_figures(runs: Path, edit_images: EditImages) -> None:
+def test_many_groups_and_test_sets_are_split_into_figures(frames_of: MakeFrames) -> None:
     cells = [
         Cell({"patch_count": 8, "network": network, "rain": rain}, images=2)
         for network in ("resnet", "unet", "swinir")
         for rain in ("small", "medium", "large")
     ]
-    study = write_study(runs, cells)
-    parts = figures.split(study_table(load(study)), "patch_count")
+    parts = figures.split(study_table(frames_of(cells)), "patch_count")
     assert [labels for labels, _ in parts] == [{"network": name} for name in ("resnet", "unet", "swinir")]
     for _, rows in parts:
         assert rows["rain"].dropna().tolist() == ["small", "medium", "large"]
         assert (rows["output"] == "rainy input").sum() == 1
     for cell in cells[1:]:
-        (runs / "cells" / cell.id / "status.json").unlink()
-    edit_images(cells[0], lambda rows: pd.concat([rows, rows.assign(test_set="real")]))
-    sets = [labels.get("test set") for labels, _ in figures.split(study_table(load(study)), "patch_count")]
+        cell.state = "failed"
+    frames = frames_of(cells, edits={0: lambda rows: pd.concat([rows, rows.assign(test_set="real")])})
+    sets = [labels.get("test set") for labels, _ in figures.split(study_table(frames), "patch_count")]
     assert set(sets) == {"R100-like", "real"}
 
 
@@ -250,3 +257,71 @@ def test_groups_that_lack_labels_of_others_are_drawn_too(frames_of: MakeFrames) 
     cells = [Cell({"patch_count": 8, "task": task, "terms": terms, "share": share}) for task, terms, share in axes]
     table = study_table(frames_of(cells))
     assert len(lines(table, "patch_count")) == 3
+
+
+def many(frames_of: MakeFrames, *without: tuple[str, str]) -> Frames:
+    return frames_of(
+        [
+            Cell({"network": network, "background": category, "patch_count": n}, e_r=30 + n / 8 + 2 * place, images=8)
+            for place, network in enumerate(NETWORKS)
+            for category in CATEGORIES
+            for n in (8, 64)
+            if (network, category) not in without
+        ]
+    )
+
+
+def test_grid_has_a_column_per_network_and_a_line_per_category(frames_of: MakeFrames) -> None:
+    table = study_table(many(frames_of))
+    assert figures.fits(table, "patch_count")
+    figure = figures.grid(table, "patch_count")
+    assert len(figure.axes) == 9
+    assert [ax.get_title("left") for ax in figure.axes[:3]] == list(NETWORKS)
+    for ax, network in zip(figure.axes[:3], NETWORKS, strict=True):
+        assert [container.get_label() for container in ax.containers] == list(CATEGORIES)
+        for container, category in zip(ax.containers, CATEGORIES, strict=True):
+            rows = table[(table["network"] == network) & (table["background"] == category)]
+            np.testing.assert_allclose(container[0].get_ydata(orig=False), rows["e_r"])  # type: ignore[index]
+    for row in (0, 3, 6):
+        assert len({ax.get_ylim() for ax in figure.axes[row : row + 3]}) == 1
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(CATEGORIES)
+    assert [bool(ax.texts) for ax in figure.axes[:3]] == [False, False, True]
+
+
+def test_a_category_has_its_colour_in_every_column(frames_of: MakeFrames) -> None:
+    figure = figures.grid(study_table(many(frames_of, ("resnet", "celeba"))), "patch_count")
+    resnet, unet = (
+        {found.get_label(): found[0].get_color() for found in ax.containers}  # type: ignore[index]
+        for ax in figure.axes[:2]
+    )
+    assert list(resnet) == ["div2k"]
+    assert resnet["div2k"] == unet["div2k"] != unet["celeba"]
+
+
+def test_cells_that_lack_an_axis_are_a_line_of_their_own(frames_of: MakeFrames) -> None:
+    frames = frames_of(
+        [Cell({"rain": "small", "patch_count": n}) for n in (8, 64)]
+        + [Cell({"patch_count": n}, e_r=45) for n in (8, 64)]
+    )
+    found = lines(study_table(frames), "patch_count")
+    assert [(line.name, line.rows["e_r"].round().tolist()) for line in found] == [
+        ("small", [40, 40]),
+        ("\N{EN DASH}", [45, 45]),
+    ]
+
+
+def test_grid_needs_two_labels(frames_of: MakeFrames) -> None:
+    assert not figures.fits(study_table(frames_of(GROUPS)), "patch_count")
+
+
+def test_grid_shows_seeds(frames_of: MakeFrames) -> None:
+    frames = frames_of(
+        [
+            Cell({"network": network, "background": category, "patch_count": 8, "seed": seed}, e_r=40 + seed, images=6)
+            for network in NETWORKS
+            for category in CATEGORIES
+            for seed in (0, 1)
+        ]
+    )
+    figure = figures.grid(study_table(frames), "patch_count", cell_means(frames))
+    np.testing.assert_allclose(figure.axes[0].collections[-1].get_offsets(), [[8, 40], [8, 41]])

@@ -1,9 +1,11 @@
-"""The report: complete, self-contained, honest about what is missing."""
+"""The report: complete, self-contained, honest about what is missing; in a real browser its table sorts."""
 
 import base64
 import json
 import re
 import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -11,11 +13,22 @@ import pytest
 from analysis_record import Cell, counts, write_study
 
 from report_page import Page
-from slackoff.analysis import load
 from slackoff.analysis.report import build
+from slackoff.analysis.text import WARNING
 from slackoff.errors import SlackoffError
 
 ERROR = "the loss became NaN at step 120 <b>&"
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
+
+CLICKS = """<script>
+const table = document.querySelector('#table table');
+const heading = [...table.tHead.rows[0].cells].find(head => head.textContent.startsWith('PSNR'));
+heading.querySelector('button').click();
+heading.querySelector('button').click();
+const slider = document.querySelector('.strip input');
+slider.value = 20;
+slider.dispatchEvent(new Event('input'));
+</script></body>"""
 
 
 @pytest.fixture(scope="module")
@@ -189,5 +202,39 @@ def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:
         build(tmp_path / "nowhere")
 
 
-def test_loading_by_folder_finds_the_cells_beside_it(study: Path) -> None:
-    assert len(load(study).images) == 60
+@pytest.mark.parametrize(("size", "warned"), [("smoke", True), ("laptop", False)])
+def test_page_figures_and_latex_of_smoke_size_are_marked(
+    runs: Path, effect_cells: list[Cell], size: str, warned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marked: list[Callable[..., object]] = []
+    monkeypatch.setattr("slackoff.analysis.report.mark", marked.append)
+    page = build(write_study(runs, effect_cells, size=size)).read_text()
+    assert (WARNING in page) == warned
+    if warned:
+        assert page.index(WARNING) < page.index('id="answer"')
+    figures = list((runs / "studies" / "patchcount" / "figures").glob("*.png"))
+    assert len(marked) == (len(figures) if warned else 0)
+    latex = (runs / "studies" / "patchcount" / "tables" / "study.tex").read_text()
+    assert ("Its numbers mean nothing" in latex) == warned
+
+
+def after_clicks(page: Path) -> str:
+    """The document as the browser has it after the clicks."""
+    clicked = page.with_name("clicked.html")
+    clicked.write_text(page.read_text(encoding="utf-8").replace("</body>", CLICKS), encoding="utf-8")
+    quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+    data = f"--user-data-dir={page.parent / 'browser'}"
+    command = [str(BROWSER), *quiet, data, "--dump-dom", clicked.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome is installed: pages cannot be opened")
+def test_the_table_sorts_and_the_line_moves(runs: Path, effect_cells: list[Cell]) -> None:
+    page = build(write_study(runs, effect_cells, axis="patch_count"))
+    document = after_clicks(page)
+    table = document[document.index('id="table"') : document.index("</table>", document.index('id="table"'))]
+    assert re.findall(r'aria-sort="(\w+)"', table) == ["descending"]
+    first = [re.findall(r'<td data-sort="([^"]*)"', row)[0] for row in table.split("<tr")[2:]]
+    # PSNR of 28, 27 and 21 dB, and the untouched input's
+    assert [count for count in first if count] == ["1024", "64", "8"]
+    assert re.search(r'class="strip" style="[^"]*--at: 20%', document)

@@ -1,24 +1,37 @@
-"""Bootstrap intervals and rank correlation against SciPy and against loops that resample indices."""
+"""Bootstrap intervals and rank correlation against SciPy and loops that resample indices; the front against loops."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from slackoff.analysis.statistics import MIN_UNITS, difference_interval, mean_interval, spearman
+from slackoff.analysis.statistics import (
+    MIN_UNITS,
+    Interval,
+    difference_interval,
+    mean_interval,
+    non_dominated,
+    recommend,
+    spearman,
+)
 
 
 def values(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).gamma(2.0, 3.0, size=count)
 
 
-def test_mean_interval_agrees_with_scipy() -> None:
-    sample = values(40)
+def assert_as_scipy(interval: Interval, sample: np.ndarray) -> None:
+    """That an interval is the percentile bootstrap's of the mean of a sample."""
     reference = stats.bootstrap((sample,), np.mean, method="percentile", n_resamples=20_000, rng=1)
-    interval = mean_interval(sample)
     tolerance = 0.1 * reference.standard_error
     assert interval.mean == pytest.approx(sample.mean(), abs=1e-12)
     assert interval.low == pytest.approx(reference.confidence_interval.low, abs=tolerance)
     assert interval.high == pytest.approx(reference.confidence_interval.high, abs=tolerance)
+
+
+def test_mean_interval_agrees_with_scipy() -> None:
+    sample = values(40)
+    interval = mean_interval(sample)
+    assert_as_scipy(interval, sample)
     assert (interval.images, interval.skipped, interval.units, interval.seeds) == (40, 0, 40, 1)
 
 
@@ -29,12 +42,8 @@ def test_the_same_values_always_give_the_same_interval() -> None:
 def test_difference_is_paired_and_agrees_with_scipy() -> None:
     hard = 10 * values(50, 1)
     first, second = hard + values(50, 2), hard + values(50, 3) - 2
-    reference = stats.bootstrap((first - second,), np.mean, method="percentile", n_resamples=20_000, rng=1)
     interval = difference_interval(first, second)
-    tolerance = 0.1 * reference.standard_error
-    assert interval.mean == pytest.approx((first - second).mean(), abs=1e-12)
-    assert interval.low == pytest.approx(reference.confidence_interval.low, abs=tolerance)
-    assert interval.high == pytest.approx(reference.confidence_interval.high, abs=tolerance)
+    assert_as_scipy(interval, first - second)
     assert interval.sign == 1
     assert difference_interval(second, first).sign == -1
 
@@ -123,3 +132,25 @@ def test_spearman_agrees_with_scipy_and_ignores_missing_values() -> None:
 @pytest.mark.parametrize("y", [[1.0, 1.0, 1.0], [1.0, np.nan, np.nan]])
 def test_spearman_is_nan_where_there_is_no_order(y: list[float]) -> None:
     assert np.isnan(spearman([8, 64, 1024], y))
+
+
+def test_front_agrees_with_a_double_loop() -> None:
+    generator = np.random.default_rng(5)
+    gain, cost = generator.integers(0, 6, (2, 200, 7)).astype(float)
+    for gains, costs, found in zip(gain, cost, non_dominated(gain, cost), strict=True):
+        for i in range(7):
+            beaten = any(
+                gains[j] >= gains[i] and costs[j] <= costs[i] and (gains[j] > gains[i] or costs[j] < costs[i])
+                for j in range(7)
+            )
+            assert found[i] == (not beaten)
+
+
+def test_recommended_agrees_with_a_loop_and_lies_on_the_front() -> None:
+    generator = np.random.default_rng(6)
+    gain, cost = generator.integers(0, 6, (2, 200, 7)).astype(float)
+    for gains, costs, found in zip(gain, cost, recommend(gain, cost, 2.0), strict=True):
+        near = [i for i in range(7) if costs[i] <= min(costs) + 2]
+        best = max(near, key=lambda i: (gains[i], -costs[i]))
+        assert (gains[found], costs[found]) == (gains[best], costs[best])
+        assert non_dominated(gains, costs)[found]
