@@ -15,7 +15,7 @@ from slackoff.errors import SlackoffError
 from slackoff.images import (
     ImageSource,
     Pair,
-    check_crops,
+    check_choice,
     chosen_by_place,
     find_pairs,
     fingerprint,
@@ -132,7 +132,7 @@ class PairFolder:
     crops: TestCrops = "centre"
 
     def __post_init__(self) -> None:
-        check_crops(self.crops, "The crops of a test set of pairs: crops", TEST_CROPS)
+        check_choice(self.crops, "The crops of a test set of pairs: crops", TEST_CROPS)
         if self.crops == "five" and self.crop_px is None:
             raise SlackoffError("A test set of pairs with crops=five needs their side: set evaluation.crop_px=224")
 
