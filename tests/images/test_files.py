@@ -91,8 +91,6 @@ def test_lossless_formats_give_the_pixels_opencv_gives(tmp_path, suffix):
 
 
 @pytest.mark.parametrize(("name", "orientation"), [("a.webp", 1), *(("a.jpg", number) for number in range(1, 9))])
-    ("name", "orientation"), [("a.webp", 1), *(("a.jpg", orientation) for orientation in range(1, 9))]
-)
 def test_lossy_formats_come_close_to_what_opencv_gives(tmp_path, name, orientation):
     path = saved(tmp_path, name, smooth(60, 80), quality=95, exif=turned(orientation))
     reference = cv2.imread(str(path))[..., ::-1]
