@@ -31,8 +31,8 @@ class Plan:
         rain: shares of rendering.
         starts: how many cells are started at the same moment; one measurement for each number, in turns.
         start_rounds: how many turns.
-        planning: rows of a manifest that is planned.
-        planning_rounds: how many times.
+        planning: rows of the manifests that are planned.
+        planning_rounds: how many times each.
         overhead: cells of one step; 0 for none.
     """
 
@@ -40,7 +40,7 @@ class Plan:
     rain: tuple[RainCase, ...]
     starts: tuple[int, ...]
     start_rounds: int
-    planning: int
+    planning: tuple[int, ...]
     planning_rounds: int
     overhead: int
 
@@ -73,8 +73,8 @@ FULL = Plan(
     ),
     starts=(1, 2),
     start_rounds=3,
-    planning=10_000,
-    planning_rounds=5,
+    planning=tuple(results.GOALS_PLANNING_S),
+    planning_rounds=2,
     overhead=20,
 )
 QUICK = Plan(
@@ -82,7 +82,7 @@ QUICK = Plan(
     rain=(RainCase("unet_tiny", "smoke", steps=2),),
     starts=(1,),
     start_rounds=1,
-    planning=300,
+    planning=(150,),
     planning_rounds=1,
     overhead=2,
 )
@@ -115,9 +115,9 @@ def measure(plan: Plan, runs: Path, console: Console) -> tuple[list[results.Sect
         say(f"share of rain: {case.network} at {case.size} size")
         shares.append(measure_rain_share(case, runs / "rain"))
     planned: dict[int, list[float]] = {}
-    if plan.planning:
-        say(f"planning {plan.planning} rows")
-        planned[plan.planning] = measure_planning(plan.planning, plan.planning_rounds, runs / "planning")
+    for rows in plan.planning:
+        say(f"planning {rows} rows")
+        planned[rows] = measure_planning(rows, plan.planning_rounds, runs / "planning")
     overheads, imports = [], []
     if plan.overhead:
         say(f"a sweep of {plan.overhead} cells of one step")
@@ -148,7 +148,7 @@ def _plan(only: str | None, quick: bool) -> Plan:
     if only is None:
         return plan
     plan = replace(plan, races=(), rain=(), starts=(), start_rounds=0)
-    return replace(plan, overhead=0) if only == "planning" else replace(plan, planning=0)
+    return replace(plan, overhead=0) if only == "planning" else replace(plan, planning=())
 
 
 def _measure_fused(plan: FusedPlan, runs: Path, console: Console) -> tuple[list[results.Section], dict[str, Any]]:

@@ -47,6 +47,11 @@ class Architecture:
         """What the drawing must agree on with the code: each room and what it imports."""
         return {room: sorted(to for of, to in self.arrows if of == room) for room in sorted(self.sizes)}
 
+    def implied(self, room: str, other: str) -> bool:
+        """Whether other arrows lead from a room to another as well, through rooms between them."""
+        below = {to for of, to in self.arrows if of == room} - {other}
+        return any((between, other) in self.arrows or self.implied(between, other) for between in below)
+
 
 def read(tree: Path) -> Architecture:
     """The architecture of a tree.
@@ -114,7 +119,8 @@ def draw(house: Architecture) -> Figure:
     strong = {pair for pair, count in house.arrows.items() if count > WEAK and pair[1] not in common}
     hues = dict(zip((room for room in at if any(of == room for of, _ in strong)), cycle(HUES), strict=False))
     for pair, count in sorted(house.arrows.items(), key=lambda item: item[1]):
-        _arrow(axes, at[pair[0]], at[pair[1]], count, hues[pair[0]] if pair in strong else PALE)
+        if pair in strong or (pair[1] not in common and not house.implied(*pair)):
+            _arrow(axes, at[pair[0]], at[pair[1]], count, hues[pair[0]] if pair in strong else PALE)
     for room, (x, y) in at.items():
         files, lines = house.sizes[room]
         size = min(1.0, lines / 4000)
@@ -126,8 +132,9 @@ def draw(house: Architecture) -> Figure:
         axes.text(x, y + 0.1, room, ha="center", va="center", fontsize=10.5, color=INK, weight="bold", zorder=4)
         told = f"{files} file{'s' if files > 1 else ''}, {lines:,} lines"
         axes.text(x, y - 0.15, told, ha="center", va="center", fontsize=8, color=MUTED, zorder=4)
-    told = "An arrow leads to what a room imports; the wider, the more often. "
-    told += f"Light: at most {WEAK} imports, or of what most rooms use."
+    used = " and ".join(f"{room} ({sum(to == room for _, to in house.arrows)} rooms)" for room in at if room in common)
+    told = f"An arrow leads to what a room imports; the wider, the more often; light: at most {WEAK} times. Left out:\n"
+    told += f"light ones where others lead there too, and those to what most rooms use, {used}."
     axes.text(0, -tall + HEIGHT - 0.2, told, ha="center", va="center", fontsize=10, color=MUTED)
     return figure
 

@@ -461,7 +461,7 @@ def _on_host() -> bool:
     frame = sys._getframe(1)  # of __torch_dispatch__
     while frame := frame.f_back:  # type: ignore[assignment]
         parts = Path(frame.f_code.co_filename).parts
-        if parts[-3:-1] == ("torch", "optim") or parts[-2:] == ("data", "image_bank.py"):
+        if parts[-3:-1] == ("torch", "optim") or frame.f_code.co_qualname.startswith("ImageBank."):
             return True
         if "torch" not in parts:
             return False

@@ -39,8 +39,15 @@ from benchmarks.structure import checked_out  # noqa: E402
 INTENDED = Path(__file__).with_name("freeze_intended.yaml")
 
 VERBS = ("status", "report", "networks", "retry", "clean", "import-weights", "derain", "export", "demo", "publish")
-VERBS += ("user-study",)
+VERBS += ("user-study", "why")
 SIZES = ("smoke", "laptop", "paper")
+LAUNCHERS = ("local", "ray", "slurm")
+PLACES = {
+    "protocol": ("{group}@evaluation.protocol={name}",),
+    "terms": ("task=multitask", "{group}@task.terms={name}"),
+    "weighting": ("task=multitask", "{group}@task.weighting={name}"),
+}
+"""How the choices of groups are composed that do not stand at the top of a config."""
 STUDIES = ("patchcount", "rainrange", "category", "transfer", "table2", "paper150", "balance", "zoo")
 STUDIES += ("menet_ablation", "menet_table2", "menet_lossnet", "menet_slacking", "moss", "moss_ablation")
 STUDIES += ("semi_generalisation",)
@@ -113,15 +120,20 @@ def help_texts(tree: Tree) -> Snapshot:
 
 
 def configs(tree: Tree) -> Snapshot:
-    """The composed config of each experiment at each size, and of each choice of each group alone."""
+    """The composed config of each experiment at each size, of each choice of each group alone, and the launchers."""
     groups = tree.choices()
     commands = [(f"+experiment={name}", f"size={size}") for name in groups.pop("experiment") for size in tree.sizes]
-    commands += [(f"{group}={name}",) for group, names in groups.items() for name in names]
+    commands += [
+        tuple(text.format(group=group, name=name) for text in PLACES.get(group, ("{group}={name}",)))
+        for group, names in groups.items()
+        for name in names
+    ]
+    named = [(" ".join(command), (*command, "--cfg", "job")) for command in commands]
+    launcher = ("--cfg", "hydra", "--package", "hydra.launcher")
+    named += [(f"hydra/launcher={name}", (f"hydra/launcher={name}", *launcher)) for name in LAUNCHERS]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        shown = pool.map(lambda command: tree.lines(*command, "--cfg", "job"), commands)
-        return {
-            f"config of {' '.join(command)}": _config(lines) for command, lines in zip(commands, shown, strict=True)
-        }
+        shown = pool.map(lambda command: tree.lines(*command[1]), named)
+        return {f"config of {name}": _config(lines) for (name, _), lines in zip(named, shown, strict=True)}
 
 
 def _config(lines: list[str]) -> Item:
@@ -347,20 +359,31 @@ def page_text(page: str) -> list[str]:
 # --- comparing --------------------------------------------------------------------------------------------------------
 
 
-def intend(snapshot: Snapshot, changes: list[dict[str, str]]) -> tuple[Snapshot, list[int]]:
-    """Apply the changes that are meant to what was before.
+Change = dict[str, str | None]
+
+
+def expected(before: Snapshot, after: Snapshot, changes: list[Change]) -> tuple[Snapshot, Snapshot, list[int]]:
+    """Apply the changes that are meant to what was before, and leave out what is meant to be new afterwards.
 
     Returns:
-        The snapshot that is expected afterwards, and how often each change applied.
+        Both snapshots, and how often each change applied.
     """
+    new = [{**change, "before": change["after"], "after": None} for change in changes if change["before"] is None]
+    old = [change for change in changes if change["before"] is not None]
+    (before, of_old), (after, of_new) = _changed(before, old), _changed(after, new)
+    used = {"old": iter(of_old), "new": iter(of_new)}
+    return before, after, [next(used["new" if change["before"] is None else "old"]) for change in changes]
+
+
+def _changed(snapshot: Snapshot, changes: list[Change]) -> tuple[Snapshot, list[int]]:
     used = [0] * len(changes)
 
     def line(item: str, text: str) -> str | None:
         for number, change in enumerate(changes):
-            if re.search(change["where"], item):
-                text, count = re.subn(change["before"], change.get("after") or "", text)
+            if re.search(change["where"] or "", item):
+                text, count = re.subn(change["before"] or "", change["after"] or "", text)
                 used[number] += count
-                if count and change.get("after") is None:
+                if count and change["after"] is None:
                     return None
         return text
 
@@ -372,16 +395,16 @@ def intend(snapshot: Snapshot, changes: list[dict[str, str]]) -> tuple[Snapshot,
             elif changed is not None:
                 yield changed.partition(": ")[0], changed.partition(": ")[2]
 
-    expected: Snapshot = {}
+    found: Snapshot = {}
     for name, item in snapshot.items():
         renamed = line("item", name)
         if renamed is None:
             continue
         if isinstance(item, dict):
-            expected[renamed] = dict(pairs(name, item))
+            found[renamed] = dict(pairs(name, item))
         else:
-            expected[renamed] = [text for text in (line(name, text) for text in item) if text is not None]
-    return expected, used
+            found[renamed] = [text for text in (line(name, text) for text in item) if text is not None]
+    return found, used
 
 
 def differences(before: Snapshot, after: Snapshot) -> list[str]:
@@ -436,12 +459,12 @@ def main() -> int:
             text = json.dumps(snapshot, indent=1, default=str, ensure_ascii=False)
             (arguments.keep / f"{when}.json").write_text(text + "\n", encoding="utf-8")
     changes = yaml.safe_load(INTENDED.read_text(encoding="utf-8")) or []
-    expected, used = intend(snapshots["before"], changes)
-    found = differences(expected, snapshots["after"])
+    old, new, used = expected(snapshots["before"], snapshots["after"], changes)
+    found = differences(old, new)
     for line in found:
         print(line)
     for change, count in zip(changes, used, strict=True):
-        print(f"meant ({count} times): {change['before']} -> {change.get('after')}: {change['why']}")
+        print(f"meant ({count} times): {change['before']} -> {change['after']}: {change['why']}")
     items = sum(len(item) for item in snapshots["after"].values())
     print(f"{len(found)} differences in {len(snapshots['after'])} things with {items:,} lines and values")
     return int(bool(found))

@@ -38,6 +38,12 @@ def test_arrows_lead_downwards_from_row_to_row() -> None:
     assert {(of, to) for of, to in house.arrows if row[of] >= row[to]} == set()
 
 
+def test_an_arrow_is_implied_by_others_through_rooms_between() -> None:
+    pairs = [("attic", "hall"), ("hall", "stairs"), ("stairs", "cellar"), ("attic", "cellar"), ("hall", "garden")]
+    house = architecture.Architecture([], {}, dict.fromkeys(pairs, 1))
+    assert [pair for pair in pairs if house.implied(*pair)] == [("attic", "cellar")]
+
+
 def test_a_room_without_a_layer_is_named(tmp_path: Path) -> None:
     (tmp_path / "src/slackoff").mkdir(parents=True)
     (tmp_path / "src/slackoff/attic.py").touch()

@@ -53,15 +53,18 @@ def test_every_difference_is_said_once() -> None:
 
 def test_changes_that_are_meant_are_no_differences() -> None:
     before: freeze.Snapshot = {"config of x": {"old.key": 1, "gone": 2, "kept": 3}, "table a.csv": {"old.key": 1}}
-    after: freeze.Snapshot = {"config of x": {"new.key": 1, "kept": 3}, "table b.csv": {"old.key": 1}}
-    changes = [
+    after: freeze.Snapshot = {"config of x": {"new.key": 1, "kept": 3, "other": 4}, "table b.csv": {"old.key": 1}}
+    after["verb"] = ["help"]
+    changes: list[freeze.Change] = [
+        {"where": "config of", "before": None, "after": "^other:", "why": "wanted"},
+        {"where": "^item$", "before": None, "after": "^verb$", "why": "wanted"},
         {"where": "config of", "before": r"^old\.(\w+):", "after": r"new.\1:", "why": "clearer"},
         {"where": "config of", "before": "^gone:", "after": None, "why": "unused"},
         {"where": "^item$", "before": r"a\.csv", "after": "b.csv", "why": "renamed"},
     ]
-    expected, used = freeze.intend(before, changes)  # type: ignore[arg-type]
-    assert freeze.differences(expected, after) == []
-    assert used == [1, 1, 1]
+    old, new, used = freeze.expected(before, after, changes)
+    assert freeze.differences(old, new) == []
+    assert used == [1, 1, 1, 1, 1]
 
 
 def test_the_changes_that_are_meant_have_reasons() -> None:

@@ -32,12 +32,10 @@ def test_no_room_imports_a_later_one_and_plain_rooms_no_framework(check):
     ("allowed", "refused", "complaint"),
     [
         ("    config\n    wandb_view\n", "    wandb_view\n    config\n", "0 broken"),
-        ("    tasks\n    data\n", "    data\n    tasks\n", r"slackoff.tasks.task -> slackoff.data"),
-        (
-            "    wandb_view\n    analysis\n",
-            "    analysis\n    wandb_view\n",
-            "slackoff.wandb_view.publish -> slackoff.analysis",
-        ),
+        ("    tasks\n    data\n", "    data\n    tasks\n", "slackoff.tasks.task -> slackoff.data"),
+        ("    sweep\n    measurements\n", "    measurements\n    sweep\n", "-> slackoff.measurements"),
+        ("    slackoff.tasks\n", "    slackoff.errors\n", "slackoff.record.status -> slackoff.errors"),
+        ("    slackoff.analysis\n", "    slackoff.record\n", "slackoff.wandb_view.live -> slackoff.record"),
         ("    lightning\n", "    torchmetrics\n", "slackoff.metrics.metric_classes -> torchmetrics"),
         ("    sweep\n", "", "sweep"),
     ],

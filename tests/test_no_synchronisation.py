@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import slackoff
 from slackoff.cell.callbacks import LossGuard
 from slackoff.config import build, config_folder
-from slackoff.tasks import StepSeed
+from slackoff.tasks import StepSeed, SupervisedTask
 
-SOURCE = str(Path(build.__file__).parent)
+SOURCE = str(Path(slackoff.__file__).parent)
 WAITING = {
     "aten::_local_scalar_dense",  # item, float, int, bool
     "aten::nonzero",  # a boolean index too
@@ -32,11 +34,11 @@ WAITING = {
 }
 ON_THE_CPU = {"cut", "draw"}  # of data: where to crop is worked out there
 ONCE = {"_blur_matrices"}
-PRESETS = sorted(path.stem for path in (config_folder() / "network").glob("*_small.yaml"))
 SYNTHESISED = ("unlabelled=synthesised", "unlabelled.patch_count=4")
-UNLABELLED = {"sirr": SYNTHESISED, "syn2real": SYNTHESISED}
-WEIGHTINGS = sorted(path.stem for path in (config_folder() / "weighting").glob("*.yaml"))
-RAIN = sorted(path.stem for path in (config_folder() / "rain").glob("*.yaml"))
+
+
+def choices(group: str, pattern: str = "*") -> list[str]:
+    return sorted(path.stem for path in (config_folder() / group).glob(f"{pattern}.yaml"))
 
 
 class Waiting(TorchDispatchMode):
@@ -67,7 +69,7 @@ class Waiting(TorchDispatchMode):
 
 def _has_mask(args: Any) -> bool:
     given = args[1] if len(args) > 1 and isinstance(args[1], (list, tuple)) else ()
-    return any(isinstance(each, torch.Tensor) and each.dtype in (torch.bool, torch.uint8) for each in given)
+    return any(isinstance(each, Tensor) and each.dtype in (torch.bool, torch.uint8) for each in given)
 
 
 class From(Callback):
@@ -102,33 +104,26 @@ def waits(config: Any, tmp_path: Path) -> set[str]:
     return waiting.found
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_networks_with_their_own_losses(composed, tmp_path: Path, preset: str):
+def with_its_task(preset: str) -> tuple[str, ...]:
     name = preset.removesuffix("_small")
     task = name if (config_folder() / f"task/{name}.yaml").exists() else "supervised"
-    assert waits(composed(f"network={preset}", f"task={task}", *UNLABELLED.get(task, ())), tmp_path) == set()
+    return (f"network={preset}", f"task={task}", *(SYNTHESISED if task in ("sirr", "syn2real") else ()))
 
 
-@pytest.mark.parametrize("rain", RAIN)
-@pytest.mark.parametrize("fixed", [False, True])
-def test_rain(composed, tmp_path: Path, rain: str, fixed: bool):
-    assert waits(composed(f"rain={rain}", f"fixed_rain_per_patch={fixed}"), tmp_path) == set()
-
-
-@pytest.mark.parametrize("weighting", WEIGHTINGS)
-def test_weightings(composed, tmp_path: Path, weighting: str):
-    few = "~weighting.weights.vgg" if weighting == "fixed" else "seed=1"
-    terms = ("task=multitask", "terms@task.terms=pixel_edge", f"weighting@task.weighting={weighting}")
-    assert waits(composed(*terms, few.replace("weighting.", "task.weighting.")), tmp_path) == set()
+def weighted(name: str) -> tuple[str, ...]:
+    terms = ("task=multitask", "terms@task.terms=pixel_edge", f"weighting@task.weighting={name}")
+    return (*terms, "~task.weighting.weights.vgg") if name == "fixed" else terms
 
 
 @pytest.mark.parametrize(
     "overrides",
     [
+        *map(with_its_task, choices("network", "*_small")),
+        *((f"rain={rain}", f"fixed_rain_per_patch={fixed}") for rain in choices("rain") for fixed in (False, True)),
+        *map(weighted, choices("weighting")),
         ("task=semi_supervised", "task.supervised=1steps", "task.labelled_residue=prediction", *SYNTHESISED),
         ("task=semi_supervised", "network=moss_small", "task.supervised=2steps", *SYNTHESISED),
         ("task=prenet", "network=prenet_small", "task.loss.weights=[0.5,0.5,1.0]"),
-        ("task=rescan", "network=rescan_small"),
         ("task=syn2real", "network=syn2real_small", "task.kernel=squared_exponential", *SYNTHESISED),
         ("task=syn2real", "network=syn2real_small", "task.kernel=rational_quadratic", *SYNTHESISED),
         ("task=sirr", "network=ddn_small", "task.shared_norm=false", *SYNTHESISED),
@@ -137,5 +132,18 @@ def test_weightings(composed, tmp_path: Path, weighting: str):
     ],
     ids=lambda overrides: " ".join(overrides[:3]),
 )
-def test_other_steps(composed, tmp_path: Path, overrides: tuple[str, ...]):
+def test_a_step_never_waits(composed: Any, tmp_path: Path, overrides: tuple[str, ...]) -> None:
     assert waits(composed(*overrides), tmp_path) == set()
+
+
+@pytest.mark.parametrize("ask", [Tensor.item, lambda loss: loss.new_tensor(0.5), lambda loss: loss[loss > 0]])
+def test_a_step_that_waits_is_seen(composed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Any) -> None:
+    losses = SupervisedTask.losses
+
+    def waiting(*given: Any) -> Any:
+        found = losses(*given)
+        ask(found["loss"])
+        return found
+
+    monkeypatch.setattr(SupervisedTask, "losses", waiting)
+    assert {place.rpartition(" ")[2].partition(":")[0] for place in waits(composed(), tmp_path)} == {"tasks/task.py"}

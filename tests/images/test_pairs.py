@@ -30,18 +30,28 @@ from slackoff.images.pairs import shown_in, thumbnail
 KEY = "evaluation.root"
 
 
-def draw(root: Path, *names: str, size: tuple[int, int] = (12, 8)) -> None:
+def save(pixels: np.ndarray, path: Path, **options: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+
+
+def grey(*levels: int, height: int = 8, width: int = 12) -> np.ndarray:
+    """Fields of a grey level each, side by side."""
+    return np.hstack([np.full((height, width, 3), level, np.uint8) for level in levels])
+
+
+def noise(*seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (8, 12, 3), dtype=np.uint8)
+
+
+def draw(root: Path, *names: str) -> None:
     """Save images whose grey level is the position in `names`."""
     for level, name in enumerate(names):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", size, (level, level, level)).save(root / name)
+        save(grey(level), root / name)
 
 
-def found_pairs(root: Path) -> list[tuple[str, str, str]]:
-    return [
-        (pair.name, pair.rainy_path.relative_to(root).as_posix(), pair.clean_path.relative_to(root).as_posix())
-        for pair in find_pairs(root, KEY)
-    ]
+def names(pairs: list[Pair]) -> list[str]:
+    return [pair.name for pair in pairs]
 
 
 NAMED_ALIKE = [("rainy", "norain"), ("rain", "norain"), ("input", "target"), ("rainy", "clean"), ("rainy", "gt"),
@@ -79,7 +89,7 @@ LAYOUTS = {
 def test_a_layout_is_known_by_its_names(tmp_path, layout):
     pairs, others = LAYOUTS[layout]
     draw(tmp_path, *sorted({file for pair in pairs for file in pair[1:]}, reverse=True), *others)
-    assert found_pairs(tmp_path) == pairs
+    assert find_pairs(tmp_path, KEY) == [(name, tmp_path / rainy, tmp_path / clean) for name, rainy, clean in pairs]
 
 
 VERSIONS_1 = ["rainy_image/1_1.png", "rainy_image/1_2.png", "ground_truth/1.png"]
@@ -99,8 +109,7 @@ VERSIONS_1 = ["rainy_image/1_1.png", "rainy_image/1_2.png", "ground_truth/1.png"
         *(([*VERSIONS_1, orphan], f"{orphan} in {KEY} has no partner")
           for orphan in ("rainy_image/3_1.png", "ground_truth/3.png", "rainy_image/3.png")),
         *(([*VERSIONS_1, twin], "claim the same partner") for twin in ("rainy_image/1_1.jpg", "ground_truth/1.jpg")),
-        (["rainy/a.png", "rainy/a.jpg", "norain/a.png"], "rainy/a.jpg"),
-        (["rainy/a.png", "rainy/a.jpg", "norain/a.png"], "rename"),
+        (["rainy/a.png", "rainy/a.jpg", "norain/a.png"], f"rainy/a.png in {KEY} claim the same partner: remove or"),
         ([], "holds no rainy/clean pairs"),
     ],
 )  # fmt: skip
@@ -124,22 +133,11 @@ def refusal(root: Path) -> str:
     return sentence
 
 
-def test_read_pair_gives_the_rainy_image_first(tmp_path):
-    draw(tmp_path, "rainy/a.png", "norain/a.png")
-    rainy, clean = read_pair(find_pairs(tmp_path, KEY)[0])
-    assert rainy.shape == clean.shape == (8, 12, 3)
-    assert rainy.dtype == clean.dtype == np.uint8
-    assert (rainy == 0).all()
-    assert (clean == 1).all()
-
-
 def test_different_sizes_name_both_files_and_sizes(tmp_path):
-    draw(tmp_path, "rainy/a.png", size=(12, 8))
-    draw(tmp_path, "norain/a.png", size=(8, 12))
-    sentence = refusal(tmp_path)
-    assert f"{tmp_path / 'rainy/a.png'} (12 x 8 px)" in sentence
-    assert f"{tmp_path / 'norain/a.png'} (8 x 12 px)" in sentence
-    assert "crop them" in sentence
+    save(grey(0), tmp_path / "rainy/a.png")
+    save(grey(0, height=12, width=8), tmp_path / "norain/a.png")
+    sizes = f"{tmp_path / 'rainy/a.png'} (12 x 8 px) and {tmp_path / 'norain/a.png'} (8 x 12 px)"
+    assert f"{sizes} are a pair but differ in size: crop them" in refusal(tmp_path)
 
 
 def test_a_file_that_is_no_image_is_named_before_anything_is_read(tmp_path):
@@ -148,74 +146,71 @@ def test_a_file_that_is_no_image_is_named_before_anything_is_read(tmp_path):
     assert f"{tmp_path / 'norain/a.png'} is not a readable" in refusal(tmp_path)
 
 
-def test_places_are_counted_in_the_order_of_numbers(tmp_path):
-    draw(tmp_path, *(f"{folder}/input{number}.png" for number in range(1, 21) for folder in ("rainy", "norain")))
-    pairs = find_pairs(tmp_path, KEY)
-    names = [[pair.name for pair in chosen_by_place(pairs, places, KEY)] for places in ([1, 10], [11, 20], [2, 2])]
-    assert names == [
-        [f"input{number}" for number in range(1, 11)],
-        [f"input{number}" for number in range(11, 21)],
-        ["input2"],
-    ]
+@pytest.fixture(scope="module")
+def twenty(tmp_path_factory) -> list[Pair]:
+    root = tmp_path_factory.mktemp("twenty")
+    draw(root, *(f"{folder}/input{number}.png" for number in range(1, 21) for folder in ("rainy", "norain")))
+    return find_pairs(root, KEY)
 
 
-@pytest.mark.parametrize("places", [[0, 3], [3, 2], [1], [1, 2.0], "12", [True, 2], 3])
-def test_what_is_no_choice_of_places_is_refused(tmp_path, places):
-    draw(tmp_path, "rainy/a1.png", "norain/a1.png")
-    with pytest.raises(SlackoffError, match=rf"of {KEY} is no choice of pairs: give \[first, last\]"):
-        chosen_by_place(find_pairs(tmp_path, KEY), places, KEY)
+@pytest.mark.parametrize("places", [(1, 10), (11, 20), (2, 2)])
+def test_places_are_counted_in_the_order_of_numbers(twenty, places):
+    expected = [f"input{number}" for number in range(places[0], places[1] + 1)]
+    assert names(chosen_by_place(twenty, places, KEY)) == expected
 
 
-def test_more_places_than_pairs_are_refused(tmp_path):
-    draw(tmp_path, "rainy/a1.png", "norain/a1.png")
-    with pytest.raises(SlackoffError, match=r"numbers=\[1, 10\] of evaluation\.root: there are only 1 pairs"):
-        chosen_by_place(find_pairs(tmp_path, KEY), [1, 10], KEY)
+NO_CHOICE = rf"of {KEY} is no choice of pairs: give \[first, last\]"
 
 
-def halves(path: Path, left: int, right: int, width: int = 24, height: int = 8) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.full((height, width, 3), left, np.uint8)
-    pixels[:, width // 2 :] = right
-    Image.fromarray(pixels).save(path)
+@pytest.mark.parametrize(
+    ("places", "words"),
+    [
+        *((places, NO_CHOICE) for places in ([0, 3], [3, 2], [1], [1, 2.0], "12", [True, 2], 3)),
+        ([1, 21], r"numbers=\[1, 21\] of evaluation\.root: there are only 20 pairs; give it the whole data set"),
+    ],
+)
+def test_what_is_no_choice_of_places_is_refused(twenty, places, words):
+    with pytest.raises(SlackoffError, match=words):
+        chosen_by_place(twenty, places, KEY)
 
 
-def test_a_side_by_side_image_is_rainy_left_and_clean_right(tmp_path):
-    halves(tmp_path / "2.png", 200, 50)
-    halves(tmp_path / "1.png", 100, 7)
-    first, second = find_pairs(tmp_path, KEY, "side_by_side")
-    assert (first.name, second.name) == ("1", "2")
-    assert first.side_by_side
-    assert pair_sizes([first, second]) == [(8, 12), (8, 12)]
-    rainy, clean = read_pair(second)
-    assert rainy.shape == clean.shape == (8, 12, 3)
-    assert (rainy == 200).all()
-    assert (clean == 50).all()
-
-
-def test_an_odd_width_side_by_side_is_refused(tmp_path):
-    halves(tmp_path / "1.png", 1, 2, width=25)
-    with pytest.raises(
-        SlackoffError, match=r"1\.png is 25 px wide: an image that holds a pair .* even width, the rainy"
-    ):
-        find_pairs(tmp_path, KEY, "side_by_side")
+@pytest.mark.parametrize(("layout", "files"), [("auto", "rainy/2.png norain/2.png"), ("side_by_side", "2.png 1.png")])
+def test_the_rainy_image_is_read_first_or_is_the_left_half(tmp_path, layout, files):
+    for level, file in enumerate(files.split()):
+        save(grey(200 + level, 50) if layout == "side_by_side" else grey(200 - 150 * level), tmp_path / file)
+    pair = find_pairs(tmp_path, KEY, layout)[-1]
+    assert (pair.name, pair.side_by_side, pair_sizes([pair])) == ("2", layout == "side_by_side", [(8, 12)])
+    rainy, clean = read_pair(pair)
+    np.testing.assert_array_equal(rainy, grey(200), strict=True)
+    np.testing.assert_array_equal(clean, grey(50), strict=True)
 
 
 def test_side_by_side_is_never_guessed_but_named_where_it_may_be_meant(tmp_path):
-    halves(tmp_path / "1.png", 1, 2)
+    save(grey(1, 2), tmp_path / "1.png")
     assert "rainy left and clean right, set its layout=side_by_side" in refusal(tmp_path)
     (tmp_path / "none").mkdir()
     assert "layout=side_by_side" not in refusal(tmp_path / "none")
 
 
-def test_an_empty_folder_a_name_twice_and_an_unknown_layout_are_refused(tmp_path):
-    with pytest.raises(SlackoffError, match=r"holds no image: put the images with both halves directly into it"):
-        find_pairs(tmp_path, KEY, "side_by_side")
-    with pytest.raises(SlackoffError, match=r"layout=guess is not known: choose one of auto, side_by_side"):
-        find_pairs(tmp_path, KEY, "guess")
-    for name in ("1.png", "1.bmp"):
-        halves(tmp_path / name, 1, 2)
-    with pytest.raises(SlackoffError, match=r"claim the same partner"):
-        find_pairs(tmp_path, KEY, "side_by_side")
+@pytest.mark.parametrize(
+    ("files", "width", "layout", "words"),
+    [
+        (["1.png"], 25, "side_by_side", r"1\.png is 25 px wide: an image that holds a pair .* even width, the rainy"),
+        ([], 24, "side_by_side", "holds no image: put the images with both halves directly into it"),
+        (["1.png", "1.bmp"], 24, "side_by_side", "claim the same partner"),
+        (
+            ["1.png"],
+            24,
+            "guess",
+            r"layout of evaluation\.root: layout=guess is not known: choose one of auto, side_by_side",
+        ),
+    ],
+)
+def test_images_that_hold_no_pair_and_an_unknown_layout_are_refused(tmp_path, files, width, layout, words):
+    for file in files:
+        save(grey(1, width=width), tmp_path / file)
+    with pytest.raises(SlackoffError, match=words):
+        find_pairs(tmp_path, KEY, layout)
 
 
 def test_ddn_sirr_is_paired_by_number_also_under_its_own_names(shared_data, tmp_path):
@@ -226,7 +221,7 @@ def test_ddn_sirr_is_paired_by_number_also_under_its_own_names(shared_data, tmp_
         for path in (original / folder).iterdir():
             (tmp_path / renamed / f"{name}{int(path.stem)}.png").symlink_to(path)
     here, there = (chosen_by_place(find_pairs(root, KEY), [1, 20], KEY) for root in (original, tmp_path))
-    assert [pair.name for pair in there] == [f"input{number}" for number in range(1, 21)]
+    assert names(there) == [f"input{number}" for number in range(1, 21)]
     assert [pair.clean_path.resolve() for pair in there] == [pair.clean_path.resolve() for pair in here]
     assert set(pair_sizes(here)) <= {(321, 481), (481, 321)}
     for pair in there:
@@ -299,22 +294,13 @@ def test_an_image_of_one_grey_level_is_like_no_other():
     assert not shown_in(flat[None], np.stack([flat, thumbnail(picture(1))])).any()
 
 
-def scene(seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (8, 12, 3), dtype=np.uint8)
-
-
 def write(root: Path, scenes: list[int], first: int = 1) -> Path:
     """norain-1.png, rain-1.png and so on, all rains different; MENET's names, with the files that it ignores."""
-    root.mkdir()
     for number, seed in enumerate(scenes, first):
-        Image.fromarray(scene(seed)).save(root / f"norain-{number}.png")
-        Image.fromarray(scene(1000 * first + number)).save(root / f"rain-{number}.png")
-        Image.fromarray(scene(0)[..., 0]).save(root / f"rainstreak-{number}.png")
+        save(noise(seed), root / f"norain-{number}.png")
+        save(noise(0, number), root / f"rain-{number}.png")
+        save(noise(0), root / f"rainstreak-{number}.png")
     return root
-
-
-def names_of(labelled: LabelledPairs) -> list[str]:
-    return [pair.name for pair in labelled.all_pairs]
 
 
 @pytest.fixture
@@ -326,30 +312,22 @@ def training(tmp_path: Path) -> Path:
 def tested(tmp_path: Path) -> Path:
     """Scenes 2 and 5, the first in a file of other bytes."""
     root = write(tmp_path / "test", [2, 9, 5], first=101)
-    Image.fromarray(scene(2)).save(root / "norain-101.png", compress_level=0)
+    save(noise(2), root / "norain-101.png", compress_level=0)
     return root
 
 
-def test_pairs_that_show_a_test_scene_are_left_out(training, tested):
+def test_pairs_that_show_a_test_scene_are_left_out(training, tested, tmp_path):
     everything = LabelledPairs(str(training))
     strict = LabelledPairs(str(training), leave_out=Scenes(str(tested), "roots.rain100h"), key="roots.rain_train_h")
-    assert names_of(everything) == [f"rain-{number}" for number in (1, 2, 3, 4, 5, 6)]
-    assert names_of(strict) == ["rain-1", "rain-3", "rain-5"]
-    assert [pair.name for pair in strict.split[0]] == names_of(strict)
+    assert names(everything.all_pairs) == [f"rain-{number}" for number in (1, 2, 3, 4, 5, 6)]
+    assert names(strict.all_pairs) == names(strict.split[0]) == ["rain-1", "rain-3", "rain-5"]
     assert everything.notes == []
     assert strict.notes == ["3 of 6 pairs in roots.rain_train_h are left out: they show a scene of roots.rain100h"]
-
-
-def test_the_digest_of_the_pairs_is_that_of_the_ones_that_are_left(training, tested, tmp_path):
-    strict = LabelledPairs(str(training), leave_out=Scenes(str(tested)))
-    assert strict.fingerprint() != LabelledPairs(str(training)).fingerprint()
-    write(tmp_path / "more", [5, 2], first=301)
-    assert LabelledPairs(str(training), leave_out=Scenes(str(tmp_path / "more"))).fingerprint() == strict.fingerprint()
-
-
-def test_the_share_is_one_of_what_is_left(training, tested):
-    strict = LabelledPairs(str(training), share=0.34, leave_out=Scenes(str(tested)))
-    assert [len(part) for part in strict.split] == [1, 2]
+    third = LabelledPairs(str(training), share=0.34, leave_out=Scenes(str(tested)))
+    assert [len(part) for part in third.split] == [1, 2]  # of what is left
+    assert strict.fingerprint() != everything.fingerprint()
+    more = write(tmp_path / "more", [5, 2], first=301)
+    assert LabelledPairs(str(training), leave_out=Scenes(str(more))).fingerprint() == strict.fingerprint()
 
 
 def test_nothing_left_is_refused(tested):
@@ -371,16 +349,16 @@ def test_a_missing_test_folder_is_named_by_its_key(training, tmp_path):
 def test_rain100l_shows_eight_scenes_of_sirr(shared_data):
     """Theirs are a row and a column larger, so that no file and no array is the same."""
     strict = LabelledPairs(str(shared_data("rain100l")), leave_out=Scenes(str(shared_data("sirr"))))
-    found = {pair.name for pair in LabelledPairs(strict.root).all_pairs} - {pair.name for pair in strict.all_pairs}
+    found = {*names(LabelledPairs(strict.root).all_pairs)} - {*names(strict.all_pairs)}
     assert found == {"020", "022", "029", "034", "040", "041", "048", "057"}
 
 
 def test_light_and_heavy_pairs_share_scenes(shared_data):
     """In the copy at hand 001 to 020 of both sets do, and four scenes of them come again in 021 to 060."""
     light, heavy = shared_data("rain100l"), shared_data("rain100h")
-    left = LabelledPairs(str(light), leave_out=Scenes(str(heavy))).all_pairs
+    left = names(LabelledPairs(str(light), leave_out=Scenes(str(heavy))).all_pairs)
     assert len(left) == 60 - 20 - 4
-    assert not {pair.name for pair in left} & {"001", "020", "025", "036", "047", "058"}
+    assert not {*left} & {"001", "020", "025", "036", "047", "058"}
 
 
 SCENES, VERSIONS = 20, 3
@@ -390,17 +368,11 @@ SCENES, VERSIONS = 20, 3
 def rain1400(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twenty scenes under three rains each, noise of 12 x 8 px."""
     root = tmp_path_factory.mktemp("rain1400")
-    generator = np.random.default_rng(0)
     for scene in range(1, SCENES + 1):
-        names = [f"ground_truth/{scene}.png", *(f"rainy_image/{scene}_{number + 1}.png" for number in range(VERSIONS))]
-        for name in names:
-            (root / name).parent.mkdir(exist_ok=True)
-            Image.fromarray(generator.integers(0, 256, (8, 12, 3), dtype=np.uint8)).save(root / name)
+        save(noise(scene), root / f"ground_truth/{scene}.png")
+        for version in range(1, VERSIONS + 1):
+            save(noise(scene, version), root / f"rainy_image/{scene}_{version}.png")
     return root
-
-
-def names(pairs: list[Pair]) -> set[str]:
-    return {pair.name for pair in pairs}
 
 
 def scenes(pairs: list[Pair]) -> set[str]:
@@ -415,10 +387,10 @@ def test_a_smaller_share_is_part_of_a_larger_one_and_the_rest_is_the_rest(rain14
         labelled, rest = limited(pairs, share, seed)
         assert len(scenes(labelled)) == count
         assert len(labelled) == count * VERSIONS  # all versions of a scene are on one side
-        assert before <= names(labelled)
+        assert before <= {*names(labelled)}
         assert sorted([*labelled, *rest]) == pairs
         assert not scenes(labelled) & scenes(rest)
-        before = names(labelled)
+        before = {*names(labelled)}
 
 
 def test_the_order_is_that_of_a_hash_of_the_clean_files(rain1400):
@@ -440,23 +412,20 @@ def test_neither_names_nor_order_nor_place_count(rain1400, tmp_path):
     here, there = find_pairs(rain1400, "root"), find_pairs(tmp_path, "root")
     expected = {str(100 - int(scene)) for scene in scenes(limited(here, 0.4, 0)[0])}
     assert scenes(limited(there, 0.4, 0)[0]) == expected
-    assert names(limited(here[::-1], 0.4, 0)[0]) == names(limited(here, 0.4, 0)[0])
+    assert {*names(limited(here[::-1], 0.4, 0)[0])} == {*names(limited(here, 0.4, 0)[0])}
 
 
 def test_side_by_side_images_of_one_scene_stay_together(tmp_path):
     """Their files differ; what decides is the clean half."""
-    generator = np.random.default_rng(0)
     for scene in range(6):
-        clean = generator.integers(0, 256, (8, 10, 3), dtype=np.uint8)
-        for version in range(2):
-            rainy = generator.integers(0, 256, (8, 10, 3), dtype=np.uint8)
-            Image.fromarray(np.hstack([rainy, clean])).save(tmp_path / f"{scene}_{version}.png")
+        for version in (1, 2):
+            save(np.hstack([noise(scene, version), noise(scene)]), tmp_path / f"{scene}_{version}.png")
     labelled, rest = limited(find_pairs(tmp_path, "root", "side_by_side"), 0.5, 0)
     assert [len(labelled), len(rest)] == [6, 6]
     assert not {name.split("_")[0] for name in names(labelled)} & {name.split("_")[0] for name in names(rest)}
 
 
-@pytest.mark.parametrize("share", [0, -0.1, 1.01, "0.1", True, float("nan")])
+@pytest.mark.parametrize("share", [0, -0.1, 1.01, float("nan")])
 def test_what_is_no_share_is_refused(share):
     with pytest.raises(SlackoffError, match=r"^labelled\.share=\S+ is no share: give a number above 0 and up to 1"):
         limited([], share, 0)
@@ -477,16 +446,14 @@ def test_the_digest_follows_every_file_and_not_the_share(rain1400, tmp_path):
     shutil.copytree(rain1400, moved)
     first = LabelledPairs(str(rain1400)).fingerprint()
     assert LabelledPairs(str(moved), share=0.1, seed=4).fingerprint() == first
-    Image.new("RGB", (12, 8)).save(moved / "ground_truth/3.png")
+    save(grey(0), moved / "ground_truth/3.png")
     assert LabelledPairs(str(moved)).fingerprint() != first
 
 
 def test_pairs_of_which_others_are_tested_on_are_taken_by_their_numbers(rain1400):
     some = LabelledPairs(str(rain1400), numbers=[4, 9])
-    assert [pair.name for pair in some.all_pairs] == ["2_1", "2_2", "2_3", "3_1", "3_2", "3_3"]
+    assert names(some.all_pairs) == ["2_1", "2_2", "2_3", "3_1", "3_2", "3_3"]
     assert some.fingerprint() != LabelledPairs(str(rain1400)).fingerprint()
-    with pytest.raises(SlackoffError, match=r"numbers=\[4, 99\] of labelled.root: there are only 60 pairs"):
-        _ = LabelledPairs(str(rain1400), numbers=[4, 99]).all_pairs
 
 
 NAMES = ["top_left", "top_right", "bottom_left", "bottom_right", "centre"]
@@ -496,10 +463,7 @@ NAMES = ["top_left", "top_right", "bottom_left", "bottom_right", "centre"]
     ("options", "words"),
     [
         ({"layout": "both"}, r"^labelled\.layout=both is not known: choose one of auto, side_by_side"),
-        ({"seed": "x"}, r"^labelled\.seed=x is no seed"),
-        ({"mirror": "no"}, r"^labelled\.mirror=no is not known: choose true or false"),
         ({"crops": "six"}, r"^labelled\.crops=six is not known: choose one of random, five\.$"),
-        ({"leave_out": "somewhere"}, r"^labelled\.leave_out=somewhere is not known: give it _target_"),
     ],
 )
 def test_choices_that_are_not_known_are_refused(options, words):
@@ -540,9 +504,9 @@ def test_the_centre_of_a_berkeley_photo_begins_at_48_and_128():
 
 def test_a_whole_image_is_all_of_its_crops():
     assert {crop[1:] for crop in five_crops(5, 5, 5)} == {(0, 0, False), (0, 0, True)}
-    assert len(five_crops(9, 9, 5, mirror=False)) == 5
 
 
 def test_how_many_training_images_one_makes():
-    assert [crops_per_image("five", True), crops_per_image("five", False)] == [10, 5]
-    assert crops_per_image("random", True) == 1
+    for mirror, count in ((True, 10), (False, 5)):
+        assert crops_per_image("five", mirror) == len(five_crops(9, 9, 5, mirror)) == count
+        assert crops_per_image("random", mirror) == 1

@@ -15,30 +15,19 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from slackoff.errors import SlackoffError
-from slackoff.images.bank import (
-    Patch,
-    build_bank,
-    cached_bank,
-    capacity,
-    capacity_without_overlap,
-    held_out_crops,
-    select_patches,
-)
+from slackoff.images.bank import Patch, build_bank, cached_bank, capacity, held_out_crops, select_patches
 from slackoff.images.sources import BuiltinSource, FolderSource
 
 SIDES = st.integers(32, 110)
-
-
 SIZES = st.lists(st.tuples(SIDES, SIDES), min_size=1, max_size=6)
-
-
 PATCH = st.sampled_from([4, 8, 16, 20, 32])
-
-
 SEED = st.integers(0, 2**32)
-
-
 PINNED = [Patch(1, 0, 0), Patch(0, 2, 26), Patch(1, 32, 32), Patch(0, 66, 26), Patch(1, 0, 32), Patch(0, 34, 58)]
+
+
+def whole_patches(sizes, size_px):
+    """How many of each image do not overlap."""
+    return [(height // size_px) * (width // size_px) for height, width in sizes]
 
 
 def coverage(sizes, patches, size_px):
@@ -51,10 +40,10 @@ def coverage(sizes, patches, size_px):
     return used
 
 
-@settings(max_examples=40)
-@given(sizes=SIZES, size_px=PATCH, seed=SEED)
-def test_all_patches_are_different_inside_and_as_many_as_promised(sizes, size_px, seed):
-    total = capacity(sizes, size_px)
+@settings(max_examples=60)
+@given(sizes=SIZES, size_px=PATCH, seed=SEED, data=st.data())
+def test_patches_differ_lie_inside_take_turns_and_get_finer_level_by_level(sizes, size_px, seed, data):
+    total, own = capacity(sizes, size_px), whole_patches(sizes, size_px)
     patches = select_patches(sizes, size_px, total, seed)
     assert len(set(patches)) == len(patches) == total
     assert min(min(patch) for patch in patches) >= 0
@@ -62,50 +51,25 @@ def test_all_patches_are_different_inside_and_as_many_as_promised(sizes, size_px
     with pytest.raises(SlackoffError):
         select_patches(sizes, size_px, total + 1, seed)
 
+    small = data.draw(st.integers(1, total))
+    assert patches[:small] == select_patches(sizes, size_px, small, seed)
 
-@settings(max_examples=60)
-@given(sizes=SIZES, size_px=PATCH, seed=SEED, data=st.data())
-def test_selections_are_nested(sizes, size_px, seed, data):
-    total = capacity(sizes, size_px)
-    large = data.draw(st.integers(1, total))
-    small = data.draw(st.integers(1, large))
-    assert select_patches(sizes, size_px, large, seed)[:small] == select_patches(sizes, size_px, small, seed)
+    # No overlap until no further whole patch fits; an image gives its next one only when all others gave as many or
+    # have no more.
+    assert max(used.max() for used in coverage(sizes, patches[: sum(own)], size_px)) == 1
+    given_by = Counter(patch.image for patch in patches[: min(small, sum(own))])
+    assert all(given_by[image] >= min(own[image], max(given_by.values()) - 1) for image in range(len(sizes)))
 
-
-@settings(max_examples=60)
-@given(sizes=SIZES, size_px=PATCH, seed=SEED)
-def test_no_overlap_until_no_further_whole_patch_fits(sizes, size_px, seed):
-    most = sum((height // size_px) * (width // size_px) for height, width in sizes)
-    assert capacity_without_overlap(sizes, size_px) == most
-    patches = select_patches(sizes, size_px, most, seed)
-    assert max(used.max() for used in coverage(sizes, patches, size_px)) == 1
-
-
-@settings(max_examples=40)
-@given(sizes=SIZES, size_px=PATCH, seed=SEED)
-def test_later_levels_halve_the_distance_between_patches(sizes, size_px, seed):
-    """Distances to a level-0 patch are multiples of a whole patch, then of a half, then of a quarter."""
-    half, quarter = size_px // 2, size_px // 4
-    patches = select_patches(sizes, size_px, capacity(sizes, size_px), seed)
+    # Distances to a level-0 patch are multiples of a whole patch, then of a half, then of a quarter.
     anchor: dict[int, Patch] = {}
     fineness = []
     for patch in patches:
         first = anchor.setdefault(patch.image, patch)
         away = (patch.top - first.top, patch.left - first.left)
-        fineness.append(next(k for k, step in enumerate((size_px, half, quarter)) if all(d % step == 0 for d in away)))
+        steps = (size_px, size_px // 2, size_px // 4)
+        fineness.append(next(level for level, step in enumerate(steps) if all(d % step == 0 for d in away)))
     assert fineness == sorted(fineness)
-    assert fineness.count(0) == capacity_without_overlap(sizes, size_px)
-
-
-@settings(max_examples=40)
-@given(sizes=SIZES, size_px=PATCH, seed=SEED, data=st.data())
-def test_images_take_turns(sizes, size_px, seed, data):
-    """In level 0, an image gives its next patch only when all others gave as many or have no more."""
-    own = [(height // size_px) * (width // size_px) for height, width in sizes]
-    count = data.draw(st.integers(1, sum(own)))
-    given_by = Counter(patch.image for patch in select_patches(sizes, size_px, count, seed))
-    most = max(given_by.values())
-    assert all(given_by[image] >= min(own[image], most - 1) for image in range(len(sizes)))
+    assert fineness.count(0) == sum(own)
 
 
 @pytest.mark.parametrize("level_count", [9, 9 + 16, 9 + 16 + 56])
@@ -120,7 +84,6 @@ def test_numbers_of_patches_of_a_square_image(level_count):
 def test_a_face_of_178_x_218_gives_six_patches_of_128():
     """Margins of 50 and 90 px hold 1 and 2 quarter-patch steps of 32 px."""
     assert capacity([(218, 178)], 128) == 2 * 3
-    assert capacity_without_overlap([(218, 178)], 128) == 1
 
 
 def test_the_same_seed_gives_the_same_choice_and_another_seed_another():
@@ -157,9 +120,18 @@ def source(tmp_path):
     return FolderSource(tmp_path)
 
 
-def test_rows_are_the_chosen_windows_read_by_opencv(source):
+@pytest.fixture
+def decoded(source, monkeypatch):
+    """The images that were decoded, in a list that grows."""
+    read, seen = source.read, []
+    monkeypatch.setattr(source, "read", lambda index: (seen.append(index), read(index))[1])
+    return seen
+
+
+def test_rows_are_the_chosen_windows_read_by_opencv_and_every_image_is_decoded_once(source, decoded):
     indices = [3, 0, 2]
     bank = build_bank(source, indices, 32, 25, seed=5)
+    assert sorted(decoded) == sorted(indices)
     assert bank.shape == (25, 32, 32, 3)
     assert bank.dtype == np.uint8
     sizes = [cv2.imread(str(source.paths[index])).shape[:2] for index in indices]
@@ -168,40 +140,27 @@ def test_rows_are_the_chosen_windows_read_by_opencv(source):
         np.testing.assert_array_equal(bank[row], whole[top : top + 32, left : left + 32])
 
 
-def test_banks_are_nested_and_seeded(source):
-    large = build_bank(source, [0, 1, 2, 3], 32, 30, seed=5)
-    np.testing.assert_array_equal(build_bank(source, [0, 1, 2, 3], 32, 8, seed=5), large[:8])
-    assert (build_bank(source, [0, 1, 2, 3], 32, 8, seed=6) != large[:8]).any()
+def test_banks_are_seeded(source):
+    banks = [build_bank(source, [0, 1, 2, 3], 32, 8, seed) for seed in (5, 5, 6)]
+    np.testing.assert_array_equal(banks[0], banks[1])
+    assert (banks[1] != banks[2]).any()
 
 
-def test_every_image_is_decoded_once(source, monkeypatch):
-    read, seen = source.read, []
-
-    def counting_read(index):
-        seen.append(index)
-        return read(index)
-
-    monkeypatch.setattr(source, "read", counting_read)
-    build_bank(source, [0, 1, 2, 3], 32, 30, seed=0)
-    assert sorted(seen) == [0, 1, 2, 3]
-
-
-def test_an_image_smaller_than_the_patch_is_named(source):
+def test_an_image_that_cannot_be_cropped_is_named(source):
     with pytest.raises(SlackoffError, match=r"^folder 0/photo\.2\.png \(40 x 130 px\) is smaller than a patch"):
         build_bank(source, [0, 1, 2, 3], 48, 4, seed=0)
-
-
-def test_a_damaged_image_is_named(source):
     path = source.paths[1]
     path.write_bytes(path.read_bytes()[:3000])
     with pytest.raises(SlackoffError, match=r"photo\.2\.png is truncated or damaged"):
         build_bank(source, [0, 1, 2, 3], 32, 10, seed=0)
 
 
-def test_crops_are_distinct_take_turns_and_do_not_overlap():
+def test_crops_are_distinct_nested_take_turns_and_do_not_overlap():
     source = BuiltinSource()
     test = source.fixed_split.test
     crops = held_out_crops(source, test, 128, 12, seed=1)
+    few = held_out_crops(source, test, 128, 3, seed=1)
+    assert [crop.name for crop in few] == [crop.name for crop in crops[:3]]
     stems = [crop.name.split("-")[1] for crop in crops]
     assert len(set(stems[:3])) == 3
     assert {stems.count(stem) for stem in stems} == {4}
@@ -219,21 +178,10 @@ def test_crops_are_distinct_take_turns_and_do_not_overlap():
     assert max(mask.max() for mask in used.values()) == 1
 
 
-def test_crops_are_nested_names_included():
-    source = BuiltinSource()
-    few = held_out_crops(source, source.fixed_split.test, 64, 3, seed=1)
-    many = held_out_crops(source, source.fixed_split.test, 64, 20, seed=1)
-    assert [crop.name for crop in few] == [crop.name for crop in many[:3]]
-    np.testing.assert_array_equal(few[2].pixels, many[2].pixels)
-
-
 def test_crop_names_are_fit_for_files_even_if_image_names_are_not(source):
     names = [crop.name for crop in held_out_crops(source, [0, 1, 2, 3], 32, 20, seed=0)]
     assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-_") for name in names)
     assert len(set(names)) == 20
-
-
-def test_too_many_crops_name_their_own_key(source):
     with pytest.raises(SlackoffError, match=r"evaluation\.count=999 is more than"):
         held_out_crops(source, [0], 32, 999, seed=0)
 
@@ -241,14 +189,6 @@ def test_too_many_crops_name_their_own_key(source):
 @pytest.fixture
 def cache(tmp_path):
     return tmp_path / "not yet" / "cache"
-
-
-@pytest.fixture
-def decoded(source, monkeypatch):
-    """The images that were decoded, in a list that grows."""
-    read, seen = source.read, []
-    monkeypatch.setattr(source, "read", lambda index: (seen.append(index), read(index))[1])
-    return seen
 
 
 def banks(cache):
@@ -259,34 +199,23 @@ def test_equals_the_built_bank_and_is_read_only(source, cache):
     bank = cached_bank(cache, source, [0, 2], 32, 10, seed=1)
     np.testing.assert_array_equal(bank, build_bank(source, [0, 2], 32, 10, seed=1))
     assert bank.dtype == np.uint8
-    assert not bank.flags.writeable
     assert isinstance(bank, np.memmap)
     with pytest.raises(ValueError):
         bank[0] = 0
 
 
-def test_a_file_serves_every_smaller_count(source, cache, decoded):
-    large = cached_bank(cache, source, [0, 1, 2], 32, 20, seed=1)
-    decoded.clear()
-    small = cached_bank(cache, source, [0, 1, 2], 32, 8, seed=1)
-    assert decoded == []
-    np.testing.assert_array_equal(small, large[:8])
-    assert len(banks(cache)) == 1
-
-
-def test_a_larger_count_replaces_the_file(source, cache):
-    small = cached_bank(cache, source, [0, 1, 2], 32, 4, seed=1)
-    large = cached_bank(cache, source, [0, 1, 2], 32, 20, seed=1)
-    np.testing.assert_array_equal(large[:4], small)
-    assert len(large) == 20
+@pytest.mark.parametrize(("counts", "decodings"), [((20, 8), 3), ((4, 20), 6)], ids=["serves", "is replaced"])
+def test_one_file_serves_smaller_counts_and_is_replaced_by_a_larger_one(source, cache, decoded, counts, decodings):
+    first, second = (cached_bank(cache, source, [0, 1, 2], 32, count, seed=1) for count in counts)
+    assert (len(first), len(second)) == counts
+    assert len(decoded) == decodings
+    np.testing.assert_array_equal(first[: len(second)], second[: len(first)])
     assert len(banks(cache)) == 1
 
 
 def test_everything_but_the_count_has_its_own_file(source, cache):
-    cached_bank(cache, source, [0, 1], 32, 4, seed=1)
-    cached_bank(cache, source, [1, 0], 32, 4, seed=1)
-    cached_bank(cache, source, [0, 1], 16, 4, seed=1)
-    cached_bank(cache, source, [0, 1], 32, 4, seed=2)
+    for indices, size_px, seed in (([0, 1], 32, 1), ([1, 0], 32, 1), ([0, 1], 16, 1), ([0, 1], 32, 2)):
+        cached_bank(cache, source, indices, size_px, 4, seed)
     source.paths[2].write_bytes(source.paths[1].read_bytes())
     cached_bank(cache, FolderSource(source.root), [0, 1], 32, 4, seed=1)
     assert len(banks(cache)) == 5
@@ -313,30 +242,29 @@ def test_a_corrupt_file_is_rebuilt(source, cache, damage):
     np.testing.assert_array_equal(cached_bank(cache, source, [0, 1, 2], 32, 10, seed=1), expected)
 
 
-def test_a_crash_while_building_leaves_nothing_that_counts(source, cache, monkeypatch):
-    def crash(*_):
-        raise KeyboardInterrupt
+NO_SPACE = (
+    "No space left in {} for a patch bank of 0.0 MB: free some, or set background.cache_dir to a folder on another"
+)
 
-    monkeypatch.setattr(os, "fsync", crash)
-    with pytest.raises(KeyboardInterrupt):
+
+@pytest.mark.parametrize(
+    ("error", "raised", "words"),
+    [
+        (KeyboardInterrupt(), KeyboardInterrupt, ""),
+        *((OSError(code, os.strerror(code)), SlackoffError, NO_SPACE) for code in (errno.ENOSPC, errno.EDQUOT)),
+    ],
+)
+def test_a_build_that_ends_early_leaves_nothing_that_counts(source, cache, monkeypatch, error, raised, words):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(raised) as caught:
         cached_bank(cache, source, [0, 1, 2], 32, 10, seed=1)
+    assert words.format(cache) in str(caught.value)
     assert [path.suffix for path in cache.iterdir() if path.suffix != ".lock"] == []
     monkeypatch.undo()
     assert len(cached_bank(cache, source, [0, 1, 2], 32, 10, seed=1)) == 10
-
-
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_names_the_folder_the_need_and_the_cure(source, cache, monkeypatch, code):
-    def full(*_):
-        raise OSError(code, os.strerror(code))
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(SlackoffError) as caught:
-        cached_bank(cache, source, [0, 1, 2], 32, 10, seed=1)
-    sentence = str(caught.value)
-    assert f"No space left in {cache} for a patch bank of 0.0 MB" in sentence
-    assert "set background.cache_dir to a folder on another disk" in sentence
-    assert banks(cache) == []
 
 
 def test_a_folder_that_cannot_be_made_is_named(source, tmp_path):
@@ -370,46 +298,31 @@ def test_several_processes_share_one_build(source, cache):
     assert len(banks(cache)) == 1
 
 
-SQUARES = [(96, 96)] * 2
+SQUARES, SMALL = [(96, 96)] * 2, [(96, 96), (8, 8), (9, 9)]
+TOO_MANY = "background.patch_count=163 is more than the 162 patches of 32 px that 2 images can give: "
+TOO_MANY += "lower background.patch_count to 162 or less, lower background.patch_size_px, or add images"
+TOO_SMALL = "{} ({} x {} px) is smaller than a patch, background.patch_size_px=32: "
+TOO_SMALL += "remove it or lower background.patch_size_px (2 of 3 images are too small)"
 
 
 @pytest.mark.parametrize(
-    ("choose", "words"),
+    ("sizes", "size_px", "count", "options", "words"),
     [
-        (
-            lambda: select_patches(SQUARES, 32, 163, seed=0),
-            "background.patch_count=163 is more than the 162 patches of 32 px that 2 images can give",
-        ),
-        (lambda: select_patches(SQUARES, 32, 163, seed=0), "lower background.patch_count to 162 or less"),
-        (
-            lambda: select_patches([(32, 32)], 32, 99, 0, count_key="evaluation.count", size_key="a.size_px"),
-            "evaluation.count=99 is more than the 1 patches",
-        ),
-        (
-            lambda: select_patches([(32, 32)], 32, 99, 0, count_key="evaluation.count", size_key="a.size_px"),
-            "lower a.size_px",
-        ),
-        (lambda: select_patches(SQUARES, 32, 0, seed=0), "background.patch_count=0 "),
-        (lambda: select_patches(SQUARES, 32, -5, seed=0), "set it to 1 or more"),
-        (lambda: select_patches([], 32, 1, seed=0), "more than the 0 patches of 32 px that 0 images can give"),
-        *((lambda s=s: capacity(SQUARES, s), f"background.patch_size_px={s} ") for s in (0, -4, 30, 2)),
-        (lambda: capacity(SQUARES, 30), "multiple of 4"),
-        *(
-            (
-                lambda size=size, count=count: count([(96, 96), size, (8, 8)], 32, names=["a.png", "b/s.png", "c.png"]),
-                f"b/s.png ({size[1]} x {size[0]} px) is smaller than a patch",
-            )
-            for size in ((31, 96), (96, 31))
-            for count in (capacity, capacity_without_overlap)
-        ),
-        (lambda: select_patches([(96, 96), (8, 8), (9, 9)], 32, 1, seed=0), "image 1 (8 x 8 px) is smaller"),
-        (
-            lambda: select_patches([(96, 96), (8, 8), (9, 9)], 32, 1, seed=0),
-            "remove it or lower background.patch_size_px (2 of 3 images are too small)",
-        ),
+        (SQUARES, 32, 163, {}, TOO_MANY),
+        ([(32, 32)], 32, 99, {"count_key": "evaluation.count", "size_key": "a.size_px"},
+         "evaluation.count=99 is more than the 1 patches of 32 px that 1 images can give: "
+         "lower evaluation.count to 1 or less, lower a.size_px"),
+        *((SQUARES, 32, count, {}, f"background.patch_count={count} is not a number of patches: set it to 1 or more")
+          for count in (0, -5)),
+        ([], 32, 1, {}, "more than the 0 patches of 32 px that 0 images can give"),
+        *((SQUARES, side, 1, {}, f"background.patch_size_px={side} does not fit the lattice: use a positive multiple")
+          for side in (0, -4, 30, 2)),
+        *(([(96, 96), (height, width), (8, 8)], 32, 1, {"names": ["a.png", "b/s.png", "c.png"]},
+           TOO_SMALL.format("b/s.png", width, height)) for height, width in ((31, 96), (96, 31))),
+        (SMALL, 32, 1, {}, TOO_SMALL.format("image 1", 8, 8)),
     ],
-)
-def test_a_choice_that_cannot_be_made_names_its_key_and_the_cure(choose, words):
+)  # fmt: skip
+def test_a_choice_that_cannot_be_made_names_its_key_and_the_cure(sizes, size_px, count, options, words):
     with pytest.raises(SlackoffError) as caught:
-        choose()
+        select_patches(sizes, size_px, count, seed=0, **options)
     assert words in str(caught.value)

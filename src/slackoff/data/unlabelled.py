@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from slackoff.data.streams import ImageBank, cpu_generator
 from slackoff.errors import SlackoffError
 from slackoff.images import FolderSource, LabelledPairs, image_sizes, pair_sizes, read_rainy
-from slackoff.images.labelled import refuse_small
-from slackoff.images.sources import map_in_threads
+from slackoff.images.sources import map_in_threads, refuse_small
 from slackoff.rain import RainRange, ThinRain, add_rain, render_layer
 
 

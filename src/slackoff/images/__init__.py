@@ -8,20 +8,16 @@ from slackoff.images.bank import (
     Patch,
     build_bank,
     cached_bank,
-    capacity,
-    capacity_without_overlap,
     held_out_crops,
-    select_patches,
 )
-from slackoff.images.files import MAX_PIXELS, image_size, list_images, read_rgb
+from slackoff.images.files import read_rgb
 from slackoff.images.labelled import LabelledPairs, limited
-from slackoff.images.layouts import LAYOUTS, Scenes, chosen_by_place, find_pairs
+from slackoff.images.layouts import Scenes, chosen_by_place, find_pairs
 from slackoff.images.pairs import (
-    TRAINING_CROPS,
     CropPlace,
     Pair,
     TrainingCrops,
-    check_crops,
+    check_choice,
     crops_per_image,
     file_digests,
     fingerprint,
@@ -32,7 +28,6 @@ from slackoff.images.pairs import (
     read_rainy,
 )
 from slackoff.images.sources import (
-    SPLIT_SEED,
     BuiltinSource,
     FolderSource,
     ImageSource,
@@ -42,10 +37,6 @@ from slackoff.images.sources import (
 )
 
 __all__ = [
-    "LAYOUTS",
-    "MAX_PIXELS",
-    "SPLIT_SEED",
-    "TRAINING_CROPS",
     "BuiltinSource",
     "Crop",
     "CropPlace",
@@ -59,9 +50,7 @@ __all__ = [
     "TrainingCrops",
     "build_bank",
     "cached_bank",
-    "capacity",
-    "capacity_without_overlap",
-    "check_crops",
+    "check_choice",
     "chosen_by_place",
     "crops_per_image",
     "file_digests",
@@ -69,15 +58,12 @@ __all__ = [
     "fingerprint",
     "five_crops",
     "held_out_crops",
-    "image_size",
     "image_sizes",
     "limited",
-    "list_images",
     "pair_sizes",
     "read_clean",
     "read_pair",
     "read_rainy",
     "read_rgb",
-    "select_patches",
     "split_images",
 ]

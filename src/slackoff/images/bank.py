@@ -26,9 +26,13 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from slackoff.errors import SlackoffError
-from slackoff.images.sources import ImageSource, image_sizes, map_in_threads
+from slackoff.images.sources import SIZE_KEY, ImageSource, Sizes, image_sizes, map_in_threads, refuse_small
 
-_MASK = 0xFFFF_FFFF_FFFF_FFFF
+COUNT_KEY = "background.patch_count"
+_STEPS = (4, 2, 1)  # of the lattice in levels 0, 1, 2, in quarters of a patch
+_ORDER, _SHIFT, _CELL = range(3)  # what a random number is for
+_SELECTION_VERSION = 1
+"""Raise it when `select_patches` changes its choice: banks of the old choice are then not used any more."""
 
 
 def hash_uint64(*parts: int | NDArray[np.integer]) -> NDArray[np.uint64]:
@@ -45,8 +49,8 @@ def hash_uint64(*parts: int | NDArray[np.integer]) -> NDArray[np.uint64]:
     """
     state = np.zeros(1, np.uint64)
     for part in parts:
-        words = np.atleast_1d(np.asarray(part & _MASK if isinstance(part, int) else part).astype(np.uint64))
-        state = splitmix64(state ^ words)
+        low = part & 0xFFFF_FFFF_FFFF_FFFF if isinstance(part, int) else part
+        state = splitmix64(state ^ np.asarray(low).astype(np.uint64))
     return state
 
 
@@ -56,14 +60,6 @@ def splitmix64(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58_476D_1CE4_E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D0_49BB_1331_11EB)
     return mixed ^ (mixed >> np.uint64(31))
-
-
-COUNT_KEY = "background.patch_count"
-SIZE_KEY = "background.patch_size_px"
-_STEPS = (4, 2, 1)  # lattice steps of levels 0, 1, 2, in quarters of a patch
-_ORDER, _SHIFT, _CELL = range(3)  # what a random number is for
-
-Sizes = Sequence[tuple[int, int]]
 
 
 class Patch(NamedTuple):
@@ -120,12 +116,21 @@ def select_patches(
             f"{len(sizes)} images can give: lower {count_key} to {available} or less, lower {size_key}, or "
             "add images."
         )
-    lattice = _lattice(np.asarray(sizes, np.int64), patch_size_px, seed)
+    pixels, quarter = np.asarray(sizes, np.int64), patch_size_px // 4
+    # Each image's lattice is shifted within the margin that whole patches leave, so that no position is lost.
+    margin = pixels % patch_size_px
+    random = hash_uint64(seed, _SHIFT, np.arange(len(pixels))[:, None], np.arange(2)[None])
+    lattice = _Lattice(
+        quarter,
+        cells=(pixels - patch_size_px) // quarter + 1,
+        phase=(random % (margin % quarter + 1).astype(np.uint64)).astype(np.int64),
+        anchor=((random >> np.uint64(32)) % (margin // quarter + 1).astype(np.uint64)).astype(np.int64),
+    )
     turns = np.argsort(hash_uint64(seed, _ORDER, np.arange(len(sizes))), kind="stable")
     chosen: list[Patch] = []
-    for level in range(len(_STEPS)):
+    for step in _STEPS:
         if len(chosen) < count:
-            chosen += _select_from_level(lattice, turns, level, count - len(chosen), seed)
+            chosen += _select_from_level(lattice, turns, step, count - len(chosen), seed)
     return chosen
 
 
@@ -135,85 +140,46 @@ def capacity(sizes: Sizes, patch_size_px: int, *, names: Sequence[str] | None = 
     Raises:
         SlackoffError: an image is smaller than a patch, or the patch size is not a positive multiple of 4.
     """
-    pixels = _checked(sizes, patch_size_px, names, size_key)
+    if patch_size_px < 4 or patch_size_px % 4:
+        raise SlackoffError(f"{size_key}={patch_size_px} does not fit the lattice: use a positive multiple of 4.")
+    refuse_small(names or [f"image {number}" for number in range(len(sizes))], sizes, patch_size_px, size_key)
+    pixels = np.asarray(sizes, np.int64).reshape(-1, 2)
     return int(np.prod((pixels - patch_size_px) // (patch_size_px // 4) + 1, axis=1).sum())
 
 
-def capacity_without_overlap(
-    sizes: Sizes, patch_size_px: int, *, names: Sequence[str] | None = None, size_key: str = SIZE_KEY
-) -> int:
-    """Return how many of the first patches do not overlap, whatever the seed; raises as `capacity` does."""
-    return int(np.prod(_checked(sizes, patch_size_px, names, size_key) // patch_size_px, axis=1).sum())
+def _select_from_level(lattice: _Lattice, turns: NDArray[np.int64], step: int, count: int, seed: int) -> list[Patch]:
+    """Take up to `count` positions of one level: one per image in the order of `turns`, then a second, ...
 
-
-def _checked(sizes: Sizes, patch_size_px: int, names: Sequence[str] | None, size_key: str) -> NDArray[np.int64]:
-    if patch_size_px < 4 or patch_size_px % 4:
-        raise SlackoffError(f"{size_key}={patch_size_px} does not fit the lattice: use a positive multiple of 4.")
-    pixels = np.asarray(sizes, np.int64).reshape(-1, 2)
-    small = np.flatnonzero((pixels < patch_size_px).any(axis=1))
-    if small.size:
-        height, width = pixels[small[0]]
-        name = names[small[0]] if names else f"image {small[0]}"
-        raise SlackoffError(
-            f"{name} ({width} x {height} px) is smaller than a patch, {size_key}={patch_size_px}: remove it "
-            f"or lower {size_key} ({small.size} of {len(pixels)} images are too small)."
-        )
-    return pixels
-
-
-def _lattice(pixels: NDArray[np.int64], patch_size_px: int, seed: int) -> _Lattice:
-    """Shift each image's lattice within the margin that whole patches leave, so that no position is lost."""
-    quarter = patch_size_px // 4
-    margin = pixels % patch_size_px
-    image, axis = np.arange(len(pixels))[:, None], np.arange(2)[None]
-    random = hash_uint64(seed, _SHIFT, image, axis)
-    phase = random % (margin % quarter + 1).astype(np.uint64)
-    anchor = (random >> np.uint64(32)) % (margin // quarter + 1).astype(np.uint64)
-    cells = (pixels - patch_size_px) // quarter + 1
-    return _Lattice(quarter, cells, phase.astype(np.int64), anchor.astype(np.int64))
-
-
-def _select_from_level(lattice: _Lattice, turns: NDArray[np.int64], level: int, count: int, seed: int) -> list[Patch]:
-    """Take up to `count` positions of one level: one per image in the order of `turns`, then a second, ..."""
-    turn, row, column = _positions(lattice, turns, level, count)
-    image = turns[turn]
-    by_image = np.lexsort((hash_uint64(seed, _CELL, image, row, column), turn))
-    turn, row, column = turn[by_image], row[by_image], column[by_image]
-    round_ = np.arange(len(turn)) - np.searchsorted(turn, turn)
-    first = np.lexsort((turn, round_))[:count]
-    image = turns[turn[first]]
-    top = lattice.phase[image, 0] + row[first] * lattice.quarter
-    left = lattice.phase[image, 1] + column[first] * lattice.quarter
-    return list(map(Patch, image.tolist(), top.tolist(), left.tolist()))
-
-
-def _positions(
-    lattice: _Lattice, turns: NDArray[np.int64], level: int, count: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """List the lattice positions that belong to a level but to no coarser one, as (turn, row, column) arrays.
-
-    Only as many images as can matter are listed: with `count` of them the first round already fills the
-    request.
+    A position belongs to a level but to no coarser one. Only as many images as can matter are listed: with `count` of
+    them the first round already fills the request.
     """
-    step = _STEPS[level]
-    start = lattice.anchor % step
-    shape = (lattice.cells - start + step - 1) // step
-    coarser = (lattice.cells - lattice.anchor % (2 * step) + 2 * step - 1) // (2 * step)
-    own = shape.prod(axis=1) - (coarser.prod(axis=1) if level else 0)
+
+    def grid(step: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """First position and number of positions of each image's lattice with this step."""
+        start = lattice.anchor % step
+        return start, (lattice.cells - start + step - 1) // step
+
+    start, shape = grid(step)
+    coarser = 2 * step if step < _STEPS[0] else 0
+    own = shape.prod(axis=1) - (grid(coarser)[1].prod(axis=1) if coarser else 0)
     useful = np.flatnonzero(own[turns] > 0)[:count]
     total = shape[turns[useful]].prod(axis=1)
 
     turn = np.repeat(useful, total)
-    cell = np.arange(total.sum()) - np.repeat(total.cumsum() - total, total)
+    number = np.arange(total.sum()) - np.repeat(total.cumsum() - total, total)
     image = turns[turn]
-    row = start[image, 0] + step * (cell // shape[image, 1])
-    column = start[image, 1] + step * (cell % shape[image, 1])
-    if level:
-        fresh = ((row - lattice.anchor[image, 0]) % (2 * step) != 0) | (
-            (column - lattice.anchor[image, 1]) % (2 * step) != 0
-        )
-        turn, row, column = turn[fresh], row[fresh], column[fresh]
-    return turn, row, column
+    cell = start[image] + step * np.stack(np.divmod(number, shape[image, 1]), axis=1)
+    if coarser:
+        fresh = ((cell - lattice.anchor[image]) % coarser != 0).any(axis=1)
+        turn, image, cell = turn[fresh], image[fresh], cell[fresh]
+
+    by_image = np.lexsort((hash_uint64(seed, _CELL, image, cell[:, 0], cell[:, 1]), turn))
+    turn, cell = turn[by_image], cell[by_image]
+    round_ = np.arange(len(turn)) - np.searchsorted(turn, turn)
+    first = np.lexsort((turn, round_))[:count]
+    image = turns[turn[first]]
+    corners = lattice.phase[image] + cell[first] * lattice.quarter
+    return [Patch(*patch) for patch in np.column_stack([image, corners]).tolist()]
 
 
 class Crop(NamedTuple):
@@ -277,8 +243,12 @@ def held_out_crops(
     """
     patches = choose(source, indices, size_px, count, seed, count_key=count_key, size_key=size_key)
     pixels = dict(cut(source, indices, patches, size_px))
-    names = [source.names[indices[patch.image]] for patch in patches]
-    return [Crop(_crop_name(row, names[row], patch), names[row], pixels[row]) for row, patch in enumerate(patches)]
+    crops = []
+    for row, patch in enumerate(patches):
+        image = source.names[indices[patch.image]]
+        stem = re.sub(r"[^A-Za-z0-9_-]+", "_", image.rsplit("/", 1)[-1].rsplit(".", 1)[0])
+        crops.append(Crop(f"{row:04d}-{stem}-y{patch.top}-x{patch.left}", image, pixels[row]))
+    return crops
 
 
 def choose(
@@ -306,27 +276,15 @@ def cut(
         rows_of.setdefault(patch.image, []).append(row)
 
     def cut_image(image: int) -> list[tuple[int, NDArray[np.uint8]]]:
-        pixels = source.read(indices[image])
-        return [(row, _window(pixels, patches[row], patch_size_px)) for row in rows_of[image]]
+        pixels, found = source.read(indices[image]), []
+        for row in rows_of[image]:
+            _, top, left = patches[row]
+            window = pixels[top : top + patch_size_px, left : left + patch_size_px]
+            found.append((row, window.copy()))  # so that the whole image can be forgotten
+        return found
 
     for crops in map_in_threads(cut_image, list(rows_of)):
         yield from crops
-
-
-def _window(pixels: NDArray[np.uint8], patch: Patch, size_px: int) -> NDArray[np.uint8]:
-    """Copy the window, so that the whole image can be forgotten."""
-    return pixels[patch.top : patch.top + size_px, patch.left : patch.left + size_px].copy()
-
-
-def _crop_name(row: int, image: str, patch: Patch) -> str:
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "_", image.rsplit("/", 1)[-1].rsplit(".", 1)[0])
-    return f"{row:04d}-{stem}-y{patch.top}-x{patch.left}"
-
-
-_SELECTION_VERSION = 1
-"""Raise it when `select_patches` changes its choice: banks of the old choice are then not used any more."""
-
-_FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
 def cached_bank(
@@ -359,10 +317,11 @@ def cached_bank(
         SlackoffError: as for `build_bank`; or the folder is full or cannot be written.
     """
     folder = Path(cache_dir).expanduser()
-    name = _bank_name(fingerprint or source.fingerprint(), indices, patch_size_px, seed)
+    # All that decides the rows; JPEG decoders of two Pillow versions may differ a little.
+    parts = [_SELECTION_VERSION, PIL.__version__, fingerprint or source.fingerprint(), list(map(int, indices))]
+    name = hashlib.sha256(json.dumps([*parts, patch_size_px, seed]).encode()).hexdigest()[:24]
     path = folder / f"{name}.npy"
-    bank = _open_bank(path, patch_size_px, count)
-    if bank is not None:
+    if (bank := _open_bank(path, patch_size_px, count)) is not None:
         return bank
     shape = (count, patch_size_px, patch_size_px, 3)
     patches = choose(source, indices, patch_size_px, count, seed)
@@ -372,26 +331,18 @@ def cached_bank(
             if _open_bank(path, patch_size_px, count) is None:
                 _write_bank(path, shape, cut(source, indices, patches, patch_size_px))
     except OSError as error:
-        raise _unwritable(folder, error, int(np.prod(shape)), key) from error
-    bank = _open_bank(path, patch_size_px, count)
-    if bank is None:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise SlackoffError(
+                f"No space left in {folder} for a patch bank of {int(np.prod(shape)) / 1e6:.1f} MB: free some, or set "
+                f"{key} to a folder on another disk."
+            ) from error
         raise SlackoffError(
-            f"{path} was damaged right after it was written: check that disk, or set {key} to another one."
-        )
-    return bank
-
-
-def _bank_name(fingerprint: str, indices: Sequence[int], patch_size_px: int, seed: int) -> str:
-    """Name a bank by all that decides its rows; JPEG decoders of two Pillow versions may differ a little."""
-    parts = [
-        _SELECTION_VERSION,
-        PIL.__version__,
-        fingerprint,
-        [int(index) for index in indices],
-        patch_size_px,
-        seed,
-    ]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+            f"The patch bank cannot be written to {folder} ({error.strerror or error}): make that folder "
+            f"writable, or set {key} to another one."
+        ) from error
+    if (bank := _open_bank(path, patch_size_px, count)) is not None:
+        return bank
+    raise SlackoffError(f"{path} was damaged right after it was written: check that disk, or set {key} to another one.")
 
 
 def _open_bank(path: Path, patch_size_px: int, count: int) -> NDArray[np.uint8] | None:
@@ -410,14 +361,7 @@ def _write_bank(path: Path, shape: tuple[int, ...], rows: Iterable[tuple[int, ND
     row_bytes = int(np.prod(shape[1:]))
     try:
         with partial.open("wb") as file:
-            npy_format.write_array_header_2_0(
-                file,
-                {
-                    "descr": npy_format.dtype_to_descr(np.dtype(np.uint8)),
-                    "fortran_order": False,
-                    "shape": shape,
-                },
-            )
+            npy_format.write_array_header_2_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
             start = file.tell()
             for row, pixels in rows:
                 file.seek(start + row * row_bytes)
@@ -429,15 +373,3 @@ def _write_bank(path: Path, shape: tuple[int, ...], rows: Iterable[tuple[int, ND
         with suppress(OSError):
             partial.unlink()
         raise
-
-
-def _unwritable(folder: Path, error: OSError, size: int, key: str) -> SlackoffError:
-    if error.errno in _FULL_DISK:
-        return SlackoffError(
-            f"No space left in {folder} for a patch bank of {size / 1e6:.1f} MB: free some, or set {key} to "
-            "a folder on another disk."
-        )
-    return SlackoffError(
-        f"The patch bank cannot be written to {folder} ({error.strerror or error}): make that folder "
-        f"writable, or set {key} to another one."
-    )

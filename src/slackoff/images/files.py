@@ -14,13 +14,29 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
 from slackoff.errors import SlackoffError
 
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_CHUNKS_WANTED = (b"IHDR", b"eXIf")
-_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS_PER_SAMPLE = 256, 257, 258
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm"})
+MAX_PIXELS = 64_000_000
+"""Images larger than this are refused: about 8000 x 8000, 192 MB once decoded, 23 times a DIV2K photo."""
+
+_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "PPM")
+_CONVERTIBLE_MODES = frozenset({"1", "L", "P", "LA", "PA", "RGB", "RGBA", "RGBX"})
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns a picture of an EXIF orientation upright."""
+
+# warnings.catch_warnings is not thread-safe, and banks are decoded by several threads.
+_OPEN_LOCK = threading.Lock()
 
 
 def bits_per_sample(image: Image.Image, path: Path) -> int:
@@ -32,19 +48,13 @@ def bits_per_sample(image: Image.Image, path: Path) -> int:
     if image.format == "PNG":
         return dict(_png_chunks(path))[b"IHDR"][8]
     if image.format == "TIFF":
-        bits = image.tag_v2.get(_TIFF_BITS_PER_SAMPLE, 1)  # type: ignore[attr-defined]
+        bits = image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, 1)  # type: ignore[attr-defined]
         return max(bits) if isinstance(bits, tuple) else int(bits)
-    if image.format == "PPM":
-        return _pnm_maximum(path).bit_length()
+    if image.format == "PPM":  # whose header ends with the largest value, but in bitmaps
+        with path.open("rb") as file:
+            tokens = re.sub(rb"#[^\r\n]*", b" ", file.read(65536)).split(maxsplit=4)
+        return 1 if tokens[0] in (b"P1", b"P4") else int(tokens[3]).bit_length()
     return 8
-
-
-def stored_size(image: Image.Image) -> tuple[int, int]:
-    """Return (width, height) in pixels of the rows as stored, before the EXIF orientation turns them."""
-    if image.format == "TIFF":  # whose Image.size Pillow has turned already
-        tags = image.tag_v2  # type: ignore[attr-defined]
-        return int(tags[_TIFF_WIDTH]), int(tags[_TIFF_HEIGHT])
-    return image.size
 
 
 def exif_orientation(image: Image.Image, path: Path) -> int:
@@ -60,28 +70,15 @@ def exif_orientation(image: Image.Image, path: Path) -> int:
 
 
 def _png_chunks(path: Path) -> Iterator[tuple[bytes, bytes]]:
-    """Walk over the chunks of a PNG, jumping over the pixels."""
+    """Yield (kind, content) of the header and EXIF of a PNG, jumping over the pixels."""
     with path.open("rb") as file:
-        if file.read(8) != _PNG_SIGNATURE:
-            return
+        file.seek(8)  # the signature
         while len(head := file.read(8)) == 8:
             length, kind = struct.unpack(">I4s", head)
-            if kind in _PNG_CHUNKS_WANTED:
+            end = file.tell() + length + 4
+            if kind in (b"IHDR", b"eXIf"):
                 yield kind, file.read(length)
-                file.seek(4, 1)
-            else:
-                file.seek(length + 4, 1)
-
-
-def _pnm_maximum(path: Path) -> int:
-    """Return the largest sample value a PBM, PGM or PPM header declares (1 for bitmaps)."""
-    with path.open("rb") as file:
-        head = file.read(65536)
-    tokens = re.sub(rb"#[^\r\n]*", b" ", head).split(maxsplit=4)
-    return 1 if tokens[0] in (b"P1", b"P4") else int(tokens[3])
-
-
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm"})
+            file.seek(end)
 
 
 def list_images(root: str | os.PathLike[str] | None, key: str) -> list[Path]:
@@ -101,10 +98,24 @@ def list_images(root: str | os.PathLike[str] | None, key: str) -> list[Path]:
         SlackoffError: no folder given, missing, not a folder, not readable, or without an image.
     """
     folder = require_folder(root, key)
-    relative = sorted(_walk(folder, "", set(), key))
+    visited = set()
+
+    def walk(inside: Path, prefix: str) -> Iterator[str]:
+        status = inside.stat()
+        if (status.st_dev, status.st_ino) in visited:
+            return
+        visited.add((status.st_dev, status.st_ino))
+        for entry in visible_entries(inside, key):
+            if is_folder(entry):
+                yield from walk(inside / entry.name, f"{prefix}{entry.name}/")
+            elif is_image(entry):
+                yield prefix + entry.name
+
+    relative = sorted(walk(folder, ""))
     if not relative:
+        suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
         raise SlackoffError(
-            f"{key}={folder} holds no image: put files ending in {_suffixes()} there, or name another folder."
+            f"{key}={folder} holds no image: put files ending in {suffixes} there, or name another folder."
         )
     return [folder / name for name in relative]
 
@@ -124,18 +135,6 @@ def require_folder(root: str | os.PathLike[str] | None, key: str) -> Path:
 def images_directly_in(folder: Path, key: str) -> list[Path]:
     """List the images in `folder` itself, without its sub-folders, sorted by name; may be empty."""
     return [folder / entry.name for entry in visible_entries(folder, key) if is_image(entry)]
-
-
-def _walk(folder: Path, prefix: str, visited: set[tuple[int, int]], key: str) -> Iterator[str]:
-    status = folder.stat()
-    if (status.st_dev, status.st_ino) in visited:
-        return
-    visited.add((status.st_dev, status.st_ino))
-    for entry in visible_entries(folder, key):
-        if is_folder(entry):
-            yield from _walk(folder / entry.name, f"{prefix}{entry.name}/", visited, key)
-        elif is_image(entry):
-            yield prefix + entry.name
 
 
 def visible_entries(folder: Path, key: str) -> list[os.DirEntry[str]]:
@@ -161,33 +160,6 @@ def is_image(entry: os.DirEntry[str]) -> bool:
     return entry.is_file(follow_symlinks=False) or (entry.is_symlink() and not Path(entry.path).is_dir())
 
 
-def _suffixes() -> str:
-    return ", ".join(sorted(IMAGE_SUFFIXES))
-
-
-__all__ = ["MAX_PIXELS", "image_size", "list_images", "opened_image", "read_rgb"]
-
-MAX_PIXELS = 64_000_000
-"""Images larger than this are refused: about 8000 x 8000, 192 MB once decoded, 23 times a DIV2K photo."""
-
-_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "PPM")
-_CONVERTIBLE_MODES = frozenset({"1", "L", "P", "LA", "PA", "RGB", "RGBA", "RGBX"})
-_DEEP_MODES = ("I", "F")
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""What turns a picture of an EXIF orientation upright."""
-
-# warnings.catch_warnings is not thread-safe, and banks are decoded by several threads.
-_OPEN_LOCK = threading.Lock()
-
-
 def read_rgb(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Decode an image file.
 
@@ -203,19 +175,21 @@ def read_rgb(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> NDAr
         uint8 array of shape (H, W, 3), RGB, 0..255, contiguous and writable.
 
     Raises:
-        SlackoffError: the file is missing, truncated, damaged or of another format, too large, deeper than 8
-            bits,
-            partly transparent, in another colour space (CMYK, YCCK, Lab, HSV, ...), or holds several
-            pictures.
+        SlackoffError: as for `opened_image`; or the file is deeper than 8 bits, partly transparent, or in another
+            colour space (CMYK, YCCK, Lab, HSV, ...).
     """
     path = Path(path)
     with opened_image(path, max_pixels) as image:
         _check_depth(image, path)
-        orientation = exif_orientation(image, path)
+        orientation = 1 if image.format == "TIFF" else exif_orientation(image, path)  # Pillow turns TIFF while loading
         image.load()
-        if image.format == "TIFF":
-            orientation = 1  # Pillow turns TIFF pictures itself while loading
-        rgb = _to_rgb(image, path)
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            if image.getchannel("A").getextrema()[0] != 255:
+                raise SlackoffError(
+                    f"{path} is partly transparent: flatten it onto a background, save it without alpha."
+                )
+        rgb = image.convert("RGB")
         return np.array(rgb.transpose(UPRIGHT[orientation]) if orientation != 1 else rgb)
 
 
@@ -228,7 +202,10 @@ def image_size(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> tu
     path = Path(path)
     with opened_image(path, max_pixels) as image:
         _check_depth(image, path)
-        width, height = stored_size(image)
+        width, height = image.size
+        if image.format == "TIFF":  # whose size Pillow has turned already
+            tags = image.tag_v2  # type: ignore[attr-defined]
+            width, height = int(tags[TiffImagePlugin.IMAGEWIDTH]), int(tags[TiffImagePlugin.IMAGELENGTH])
         return (width, height) if exif_orientation(image, path) >= 5 else (height, width)
 
 
@@ -250,62 +227,40 @@ def opened_image(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Ima
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(path, formats=_FORMATS)
         with image:
-            _check_size(image, path, max_pixels)
+            width, height = image.size
+            if width < 1 or height < 1:
+                raise SlackoffError(f"{path} is an image of {width} x {height} pixels: replace or remove that file.")
+            if width * height > max_pixels:
+                raise Image.DecompressionBombError
+            # A camera's MPO is a JPEG followed by previews or a second view: its first picture is the photo.
+            if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+                raise SlackoffError(
+                    f"{path} holds several frames or pages: save the one you want as an image of its own."
+                )
             yield image
     except (SlackoffError, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(path, max_pixels) from error
+        raise SlackoffError(
+            f"{path} has more than {max_pixels:,} pixels, which may be a decompression bomb: crop or shrink it, "
+            "or remove it."
+        ) from error
     except UnidentifiedImageError as error:
         raise SlackoffError(
             f"{path} is not a readable PNG, JPEG, BMP, TIFF, WebP or PPM image: replace or remove that file."
         ) from error
-    except OSError as error:
-        if error.errno is None:
-            raise _damaged(path, error) from error
-        raise SlackoffError(f"{path} cannot be read ({error.strerror}): restore that file or remove it.") from error
     except Exception as error:  # decoders answer damage with any type: SyntaxError, struct.error, ValueError ...
-        raise _damaged(path, error) from error
-
-
-def _check_size(image: Image.Image, path: Path, max_pixels: int) -> None:
-    width, height = image.size
-    if width < 1 or height < 1:
-        raise SlackoffError(f"{path} is an image of {width} x {height} pixels: replace or remove that file.")
-    if width * height > max_pixels:
-        raise _too_large(path, max_pixels)
-    # A camera's MPO is a JPEG followed by previews or a second view: its first picture is the photo.
-    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-        raise SlackoffError(f"{path} holds several frames or pages: save the one you want as an image of its own.")
+        if isinstance(error, OSError) and error.errno is not None:
+            raise SlackoffError(f"{path} cannot be read ({error.strerror}): restore that file or remove it.") from error
+        reason = str(error).strip().rstrip(".") or type(error).__name__
+        raise SlackoffError(f"{path} is truncated or damaged ({reason}): replace or remove that file.") from error
 
 
 def _check_depth(image: Image.Image, path: Path) -> None:
-    if image.mode.startswith(_DEEP_MODES) or bits_per_sample(image, path) > 8:
+    if image.mode.startswith(("I", "F")) or bits_per_sample(image, path) > 8:
         raise SlackoffError(
             f"{path} has more than 8 bits per channel: convert it to 8-bit RGB yourself, because how to "
             "scale it to 0..255 is a choice."
         )
     if image.mode not in _CONVERTIBLE_MODES:
         raise SlackoffError(f"{path} is stored as {image.mode}, not as RGB or grey: convert it to 8-bit RGB.")
-
-
-def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    rgba = image.convert("RGBA")
-    lowest, _ = rgba.getchannel("A").getextrema()
-    if lowest != 255:
-        raise SlackoffError(f"{path} is partly transparent: flatten it onto a background, save it without alpha.")
-    return rgba.convert("RGB")
-
-
-def _too_large(path: Path, max_pixels: int) -> SlackoffError:
-    return SlackoffError(
-        f"{path} has more than {max_pixels:,} pixels, which may be a decompression bomb: crop or shrink it, "
-        "or remove it."
-    )
-
-
-def _damaged(path: Path, error: Exception) -> SlackoffError:
-    reason = str(error).strip().rstrip(".") or type(error).__name__
-    return SlackoffError(f"{path} is truncated or damaged ({reason}): replace or remove that file.")

@@ -4,15 +4,23 @@ The share is seeded, nested and drawn by clean image.
 """
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from slackoff.errors import SlackoffError
-from slackoff.images.layouts import Scenes, check_layout, chosen_by_place, find_pairs
-from slackoff.images.pairs import Pair, TrainingCrops, check_crops, file_digests, fingerprint, pair_sizes, read_clean
-from slackoff.images.sources import map_in_threads, stable_rank
+from slackoff.images.layouts import LAYOUTS, Scenes, chosen_by_place, find_pairs
+from slackoff.images.pairs import (
+    TRAINING_CROPS,
+    Pair,
+    TrainingCrops,
+    check_choice,
+    file_digests,
+    fingerprint,
+    pair_sizes,
+    read_clean,
+)
+from slackoff.images.sources import map_in_threads, refuse_small, rounded_share, stable_rank
 
 
 def limited(
@@ -41,9 +49,11 @@ def limited(
         return list(pairs), []
     ranks = [stable_rank(seed, digest) for digest in _clean_digests(pairs)]
     ordered = sorted(set(ranks))
-    last = ordered[max(1, math.floor(share * len(ordered) + 0.5)) - 1]
-    labelled = [pair for pair, rank in zip(pairs, ranks, strict=True) if rank <= last]
-    rest = [pair for pair, rank in zip(pairs, ranks, strict=True) if rank > last]
+    last = ordered[rounded_share(share, len(ordered)) - 1]
+    labelled: list[Pair] = []
+    rest: list[Pair] = []
+    for pair, rank in zip(pairs, ranks, strict=True):
+        (labelled if rank <= last else rest).append(pair)
     return labelled, rest
 
 
@@ -55,14 +65,14 @@ def check_share(share: float | None, key: str) -> None:
 
 def _clean_digests(pairs: Sequence[Pair]) -> list[str]:
     files = file_digests(pair.clean_path for pair in pairs if not pair.side_by_side)
-    halves = [pair for pair in pairs if pair.side_by_side]
-    pixels = dict(zip(halves, map_in_threads(_clean_pixels_digest, halves), strict=True))
-    return [pixels[pair] if pair.side_by_side else files[pair.clean_path] for pair in pairs]
 
+    def digest(pair: Pair) -> str:
+        if not pair.side_by_side:
+            return files[pair.clean_path]
+        pixels = read_clean(pair)
+        return hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()
 
-def _clean_pixels_digest(pair: Pair) -> str:
-    pixels = read_clean(pair)
-    return hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+    return list(map_in_threads(digest, pairs))
 
 
 @dataclass(frozen=True)
@@ -98,8 +108,8 @@ class LabelledPairs:
 
     def __post_init__(self) -> None:
         check_share(self.share, "labelled.share")
-        check_layout(self.layout, "labelled.layout")
-        check_crops(self.crops, "labelled.crops")
+        check_choice(self.layout, "labelled.layout", LAYOUTS)
+        check_choice(self.crops, "labelled.crops", TRAINING_CROPS)
 
     @cached_property
     def all_pairs(self) -> list[Pair]:
@@ -108,10 +118,8 @@ class LabelledPairs:
         Raises:
             SlackoffError: as `find_pairs` and `chosen_by_place`; or `leave_out` leaves none.
         """
-        if self.leave_out is None:
-            return self._found
-        kept = self.leave_out.without(self._found)
-        if not kept:
+        kept = self._found if self.leave_out is None else self.leave_out.without(self._found)
+        if self.leave_out and not kept:
             raise SlackoffError(
                 f"Every pair of {self.key}={self.root} shows a scene of {self.leave_out.key}={self.leave_out.root}: "
                 "none is left to train on, so give other training pairs or set labelled.leave_out=null."
@@ -146,17 +154,5 @@ class LabelledPairs:
         Raises:
             SlackoffError: naming the first such file.
         """
-        sizes = pair_sizes(self.all_pairs)
-        refuse_small([str(pair.rainy_path) for pair in self.all_pairs], sizes, patch_size_px)
-
-
-def refuse_small(names: list[str], sizes: list[tuple[int, int]], patch_size_px: int) -> None:
-    """Raise the SlackoffError that names the first image smaller than a training patch."""
-    small = [number for number, size in enumerate(sizes) if min(size) < patch_size_px]
-    if small:
-        (height, width), count = sizes[small[0]], len(small)
-        raise SlackoffError(
-            f"{names[small[0]]} ({width} x {height} px) is smaller than a patch, "
-            f"background.patch_size_px={patch_size_px}: remove it or lower background.patch_size_px "
-            f"({count} of {len(sizes)} images {'is' if count == 1 else 'are'} too small)."
-        )
+        names = [str(pair.rainy_path) for pair in self.all_pairs]
+        refuse_small(names, pair_sizes(self.all_pairs), patch_size_px)

@@ -5,20 +5,15 @@ import re
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from slackoff.errors import SlackoffError
 from slackoff.images.files import images_directly_in, is_folder, require_folder, visible_entries
-from slackoff.images.pairs import Pair, pair_sizes, scene_thumbnails, shown_in
+from slackoff.images.pairs import Pair, check_choice, pair_sizes, scene_thumbnails, shown_in
 
 LAYOUTS = ("auto", "side_by_side")
 RAINY_FOLDERS = ("rainy", "rain", "input", "rainy_image", "input_val")
 CLEAN_FOLDERS = ("norain", "clean", "gt", "groundtruth", "target", "ground_truth", "label", "label_val")
 
-_CLEAN_FILE = re.compile(r"norain-\d+", re.IGNORECASE)
-_RAINY_FILE = re.compile(r"rain-\d+", re.IGNORECASE)
-_ANY_CLEAN_FILE = re.compile(r"norain[-_]?\d\w*", re.IGNORECASE)
-_ANY_RAINY_FILE = re.compile(r"rain[-_]?\d\w*", re.IGNORECASE)
 _NOT_AN_INPUT = re.compile(r"(rainstreak|rainregion|screenrainy)-", re.IGNORECASE)
 _VERSION = re.compile(r"(.+)_\d+")
 
@@ -50,21 +45,19 @@ def find_pairs(root: str | os.PathLike[str] | None, key: str, layout: str = "aut
         SlackoffError: missing or empty folder, unknown layout, a file without partner, partners of different size, or
             an odd width side by side.
     """
-    check_layout(layout, f"The layout of {key}: layout")
+    check_choice(layout, f"The layout of {key}: layout", LAYOUTS)
     folder = require_folder(root, key)
     if layout == "side_by_side":
-        pairs = _side_by_side(folder, key)
+        images = images_directly_in(folder, key)
+        if not images:
+            raise SlackoffError(f"{key}={folder} holds no image: put the images with both halves directly into it.")
+        _by_rule(_stem, images, key)
+        pairs = [Pair(path.stem, path, path) for path in images]
     else:
         rainy, clean = _two_folders(folder, key) or _rain100_release(folder, key)
         pairs = sorted(_match(rainy, clean, key))
     pair_sizes(pairs)
     return pairs
-
-
-def check_layout(layout: str, key: str) -> None:
-    """Raise the SlackoffError that says which layouts there are."""
-    if layout not in LAYOUTS:
-        raise SlackoffError(f"{key}={layout} is not known: choose one of {', '.join(LAYOUTS)}.")
 
 
 def chosen_by_place(pairs: Sequence[Pair], places: Sequence[int], key: str) -> list[Pair]:
@@ -86,20 +79,12 @@ def chosen_by_place(pairs: Sequence[Pair], places: Sequence[int], key: str) -> l
         raise SlackoffError(
             f"numbers={list(places)} of {key}: there are only {len(pairs)} pairs; give it the whole data set."
         )
-    return sorted(pairs, key=_natural_order)[places[0] - 1 : places[1]]
 
+    def in_order(pair: Pair) -> list[tuple[bool, int, str]]:
+        pieces = re.findall(r"\d+|\D+", pair.name)
+        return [(True, int(piece), piece) if piece[0].isdecimal() else (False, 0, piece) for piece in pieces]
 
-def _natural_order(pair: Pair) -> list[tuple[bool, int, str]]:
-    pieces = re.findall(r"\d+|\D+", pair.name)
-    return [(True, int(piece), piece) if piece[0].isdecimal() else (False, 0, piece) for piece in pieces]
-
-
-def _side_by_side(root: Path, key: str) -> list[Pair]:
-    images = images_directly_in(root, key)
-    if not images:
-        raise SlackoffError(f"{key}={root} holds no image: put the images with both halves directly into it.")
-    _by_rule(_stem, images, key)
-    return [Pair(path.stem, path, path) for path in images]
+    return sorted(pairs, key=in_order)[places[0] - 1 : places[1]]
 
 
 def _two_folders(root: Path, key: str) -> tuple[list[Path], list[Path]] | None:
@@ -107,13 +92,14 @@ def _two_folders(root: Path, key: str) -> tuple[list[Path], list[Path]] | None:
     rainy, clean = _subfolder(root, RAINY_FOLDERS, key), _subfolder(root, CLEAN_FOLDERS, key)
     if rainy is None or clean is None:
         return None
-    listed = []
-    for folder in (rainy, clean):
-        images = [path for path in images_directly_in(folder, key) if not _NOT_AN_INPUT.match(path.name)]
-        if not images:
+
+    def images(folder: Path) -> list[Path]:
+        found = [path for path in images_directly_in(folder, key) if not _NOT_AN_INPUT.match(path.name)]
+        if not found:
             raise SlackoffError(f"{folder}, part of {key}={root}, holds no image: put the images directly into it.")
-        listed.append(images)
-    return listed[0], listed[1]
+        return found
+
+    return images(rainy), images(clean)
 
 
 def _subfolder(root: Path, names: tuple[str, ...], key: str) -> Path | None:
@@ -132,9 +118,12 @@ def _rain100_release(root: Path, key: str) -> tuple[list[Path], list[Path]]:
     here = images_directly_in(root, key)
     rainy_folder = _subfolder(root, RAINY_FOLDERS, key)
     candidates = here + (images_directly_in(rainy_folder, key) if rainy_folder else [])
-    clean, rainy = _named(here, _CLEAN_FILE), _named(candidates, _RAINY_FILE)
-    if not clean and not rainy:
-        clean, rainy = _named(here, _ANY_CLEAN_FILE), _named(candidates, _ANY_RAINY_FILE)
+    clean: list[Path] = []
+    rainy: list[Path] = []
+    for number in (r"-\d+", r"[-_]?\d\w*"):
+        if not clean and not rainy:
+            clean = [path for path in here if re.fullmatch(f"norain{number}", path.stem, re.IGNORECASE)]
+            rainy = [path for path in candidates if re.fullmatch(f"rain{number}", path.stem, re.IGNORECASE)]
     if not clean or not rainy:
         both = "; if each image holds both, rainy left and clean right, set its layout=side_by_side" if here else ""
         raise SlackoffError(
@@ -144,34 +133,19 @@ def _rain100_release(root: Path, key: str) -> tuple[list[Path], list[Path]]:
     return rainy, clean
 
 
-def _named(paths: list[Path], form: re.Pattern[str]) -> list[Path]:
-    return [path for path in paths if form.fullmatch(path.stem)]
-
-
-class _Rule(NamedTuple):
-    """What partners have in common; with ``versions`` several rainy images may have one clean partner."""
-
-    of_rainy: Callable[[Path], Hashable]
-    of_clean: Callable[[Path], Hashable]
-    versions: bool = False
-
-    def number_of_partners(self, rainy: list[Path], clean: list[Path]) -> int:
-        return len(set(map(self.of_rainy, rainy)) & set(map(self.of_clean, clean)))
-
-
 def _match(rainy: list[Path], clean: list[Path], key: str) -> list[Pair]:
     """Pair by the rule that pairs most, the first of equals; refuse a file left over."""
-    rules = (_Rule(_stem, _stem), _Rule(_numbers, _numbers), _Rule(_scene, _stem, versions=True))
-    rule = max(rules, key=lambda rule: rule.number_of_partners(rainy, clean))
-    clean_of = _by_rule(rule.of_clean, clean, key)
-    _by_rule(_stem if rule.versions else rule.of_rainy, rainy, key)
-    wanted = {rule.of_rainy(path) for path in rainy}
-    single = [path for path in rainy if rule.of_rainy(path) not in clean_of]
+    rules = ((_stem, _stem), (_numbers, _numbers), (_scene, _stem))  # what partners have in common: rainy, clean
+    of_rainy, of_clean = max(rules, key=lambda rule: len(set(map(rule[0], rainy)) & set(map(rule[1], clean))))
+    clean_of = _by_rule(of_clean, clean, key)
+    _by_rule(_stem if of_rainy is _scene else of_rainy, rainy, key)  # several may show one scene
+    wanted = set(map(of_rainy, rainy))
+    single = [path for path in rainy if of_rainy(path) not in clean_of]
     single += [path for mark, path in clean_of.items() if mark not in wanted]
     if single:
         others = f" ({len(single) - 1} other files have none either)" if len(single) > 1 else ""
         raise SlackoffError(f"{min(single)} in {key} has no partner{others}: add its partner or remove it.")
-    return [Pair(path.stem, path, clean_of[rule.of_rainy(path)]) for path in rainy]
+    return [Pair(path.stem, path, clean_of[of_rainy(path)]) for path in rainy]
 
 
 def _by_rule(rule: Callable[[Path], Hashable], paths: list[Path], key: str) -> dict[Hashable, Path]:

@@ -16,6 +16,19 @@ from slackoff.errors import SlackoffError
 from slackoff.images.files import image_size, read_rgb
 from slackoff.images.sources import file_digest, map_in_threads
 
+TrainingCrops = Literal["random", "five"]
+TRAINING_CROPS = ("random", "five")
+SIDE_PX = 32
+ALIKE = 0.98
+"""Correlation of thumbnails from which two images count as one scene.
+
+Copies of BSDS500 photos in Rain100L and DDN-SIRR, a row and a column apart, have 0.997 and more; different scenes of
+the two at most 0.71.
+"""
+
+Thumbnails = NDArray[np.float32]
+"""(n, SIDE_PX * SIDE_PX), each of mean 0 and length 1; an image of one grey level is all 0 and like no other."""
+
 
 class Pair(NamedTuple):
     """A rainy image and the same scene without rain; `name` is the rainy file's name without suffix.
@@ -64,7 +77,25 @@ def pair_sizes(pairs: Sequence[Pair]) -> list[tuple[int, int]]:
     Raises:
         SlackoffError: partners differ in size, a side-by-side image has an odd width, or as for `image_size`.
     """
-    return list(map_in_threads(_pair_size, pairs))
+
+    def size(pair: Pair) -> tuple[int, int]:
+        height, width = image_size(pair.rainy_path)
+        if pair.side_by_side:
+            if width % 2:
+                raise SlackoffError(
+                    f"{pair.rainy_path} is {width} px wide: an image that holds a pair side by side has an even width, "
+                    "the rainy half left and the clean half right."
+                )
+            return height, width // 2
+        clean_height, clean_width = image_size(pair.clean_path)
+        if (height, width) != (clean_height, clean_width):
+            raise SlackoffError(
+                f"{pair.rainy_path} ({width} x {height} px) and {pair.clean_path} ({clean_width} x "
+                f"{clean_height} px) are a pair but differ in size: crop them to the same region or remove both."
+            )
+        return height, width
+
+    return list(map_in_threads(size, pairs))
 
 
 def file_digests(paths: Iterable[Path]) -> dict[Path, str]:
@@ -82,28 +113,6 @@ def fingerprint(pairs: Sequence[Pair]) -> str:
         for path in (pair.rainy_path, pair.clean_path):
             total.update(bytes.fromhex(digests[path]))
     return total.hexdigest()
-
-
-def _pair_size(pair: Pair) -> tuple[int, int]:
-    height, width = image_size(pair.rainy_path)
-    if pair.side_by_side:
-        if width % 2:
-            raise SlackoffError(
-                f"{pair.rainy_path} is {width} px wide: an image that holds a pair side by side has an even width, "
-                "the rainy half left and the clean half right."
-            )
-        return height, width // 2
-    clean_height, clean_width = image_size(pair.clean_path)
-    if (height, width) != (clean_height, clean_width):
-        raise SlackoffError(
-            f"{pair.rainy_path} ({width} x {height} px) and {pair.clean_path} ({clean_width} x "
-            f"{clean_height} px) are a pair but differ in size: crop them to the same region or remove both."
-        )
-    return height, width
-
-
-TrainingCrops = Literal["random", "five"]
-TRAINING_CROPS = ("random", "five")
 
 
 class CropPlace(NamedTuple):
@@ -145,22 +154,10 @@ def crops_per_image(crops: TrainingCrops, mirror: bool) -> int:
     return (10 if mirror else 5) if crops == "five" else 1
 
 
-def check_crops(crops: object, key: str, choices: tuple[str, ...] = TRAINING_CROPS) -> None:
-    """Raise the SlackoffError that says which crops there are."""
-    if crops not in choices:
-        raise SlackoffError(f"{key}={crops} is not known: choose one of {', '.join(choices)}.")
-
-
-SIDE_PX = 32
-ALIKE = 0.98
-"""Correlation of thumbnails from which two images count as one scene.
-
-Copies of BSDS500 photos in Rain100L and DDN-SIRR, a row and a column apart, have 0.997 and more; different scenes of
-the two at most 0.71.
-"""
-
-Thumbnails = NDArray[np.float32]
-"""(n, SIDE_PX * SIDE_PX), each of mean 0 and length 1; an image of one grey level is all 0 and like no other."""
+def check_choice(value: object, key: str, choices: Sequence[str]) -> None:
+    """Raise the SlackoffError that says which values there are."""
+    if value not in choices:
+        raise SlackoffError(f"{key}={value} is not known: choose one of {', '.join(choices)}.")
 
 
 def scene_thumbnails(pairs: Sequence[Pair]) -> Thumbnails:
@@ -169,11 +166,9 @@ def scene_thumbnails(pairs: Sequence[Pair]) -> Thumbnails:
     Raises:
         SlackoffError: an image cannot be read.
     """
-    first: dict[Path, Pair] = {}
-    for pair in pairs:
-        first.setdefault(pair.clean_path, pair)
-    made = map_in_threads(lambda pair: thumbnail(read_clean(pair)), list(first.values()))
-    found = dict(zip(first, made, strict=True))
+    one_of = {pair.clean_path: pair for pair in pairs}
+    made = map_in_threads(lambda pair: thumbnail(read_clean(pair)), list(one_of.values()))
+    found = dict(zip(one_of, made, strict=True))
     return np.stack([found[pair.clean_path] for pair in pairs])
 
 

@@ -21,6 +21,11 @@ from slackoff.errors import SlackoffError
 from slackoff.images.files import image_size, list_images, read_rgb
 
 _T = TypeVar("_T")
+Sizes = Sequence[tuple[int, int]]
+"""(height, width) of images in pixels."""
+
+SIZE_KEY = "background.patch_size_px"
+SPLIT_SEED = 20230524
 
 
 class Split(NamedTuple):
@@ -107,6 +112,17 @@ def image_sizes(source: ImageSource, indices: Sequence[int]) -> list[tuple[int, 
     return list(map_in_threads(source.size, indices))
 
 
+def refuse_small(names: Sequence[str], sizes: Sizes, patch_size_px: int, key: str = SIZE_KEY) -> None:
+    """Raise the SlackoffError that names the first image smaller than a patch, and the config key of its side."""
+    small = [number for number, size in enumerate(sizes) if min(size) < patch_size_px]
+    if small:
+        (height, width), count = sizes[small[0]], len(small)
+        raise SlackoffError(
+            f"{names[small[0]]} ({width} x {height} px) is smaller than a patch, {key}={patch_size_px}: remove it or "
+            f"lower {key} ({count} of {len(sizes)} images {'is' if count == 1 else 'are'} too small)."
+        )
+
+
 def map_in_threads(function: Callable[..., _T], items: Sequence[object]) -> Iterator[_T]:
     """Apply `function` to each item in a few threads, in order, with only a few results held at a time."""
     workers = min(8, os.cpu_count() or 1)
@@ -123,10 +139,6 @@ def file_digest(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise SlackoffError(f"{path} cannot be read ({error.strerror}): restore that file or remove it.") from error
-
-
-SPLIT_SEED = 20230524
-"""Fixed, so that every training seed is judged on the same images."""
 
 
 def split_images(
@@ -146,7 +158,7 @@ def split_images(
         source: the images. One with a `fixed_split` gives that; `held_out` must then be None.
         held_out: a float in [0, 1) is the share to hold out (rounded, but at least one image if above 0), an
             int is the number of images. Copies of the last one held out go with it.
-        seed: of the ranking; not the training seed.
+        seed: of the ranking; fixed, so that every training seed is judged on the same images.
         key: the config key of `held_out`, for error messages.
 
     Returns:
@@ -160,7 +172,17 @@ def split_images(
         if held_out is not None:
             raise SlackoffError(f"{key}={held_out} does not apply, these photos have a fixed split: set {key}=null.")
         return source.fixed_split
-    wanted = _number_held_out(held_out, len(source.names), key)
+    total = len(source.names)
+    if isinstance(held_out, bool) or not isinstance(held_out, int | float):
+        raise SlackoffError(f"{key}={held_out} is not a number: give a share such as 0.1 or a count such as 10.")
+    if isinstance(held_out, int):
+        if held_out < 0:
+            raise SlackoffError(f"{key}={held_out} is negative: give the number of images to hold out, 0 or more.")
+        wanted = min(held_out, total)
+    elif 0 <= held_out < 1:  # not NaN either
+        wanted = rounded_share(held_out, total) if held_out else 0
+    else:
+        raise SlackoffError(f"{key}={held_out} is not a share: give a number from 0 up to, but not including, 1.")
     ranks = [stable_rank(seed, digest) for digest in source.digests]
     last = sorted(ranks)[wanted - 1] if wanted else b""
     split = Split(
@@ -169,7 +191,7 @@ def split_images(
     )
     if not split.train:
         raise SlackoffError(
-            f"{key}={held_out} leaves none of the {len(ranks)} images for training: lower {key} or add images."
+            f"{key}={held_out} leaves none of the {total} images for training: lower {key} or add images."
         )
     return split
 
@@ -179,16 +201,9 @@ def stable_rank(seed: int, digest: str) -> bytes:
     return hashlib.sha256(f"{seed}:{digest}".encode()).digest()
 
 
-def _number_held_out(held_out: float | int | None, total: int, key: str) -> int:
-    if isinstance(held_out, bool) or not isinstance(held_out, int | float):
-        raise SlackoffError(f"{key}={held_out} is not a number: give a share such as 0.1 or a count such as 10.")
-    if isinstance(held_out, int):
-        if held_out < 0:
-            raise SlackoffError(f"{key}={held_out} is negative: give the number of images to hold out, 0 or more.")
-        return min(held_out, total)
-    if not 0 <= held_out < 1:  # also refuses NaN
-        raise SlackoffError(f"{key}={held_out} is not a share: give a number from 0 up to, but not including, 1.")
-    return max(1, math.floor(held_out * total + 0.5)) if held_out > 0 else 0
+def rounded_share(share: float, total: int) -> int:
+    """How many of ``total`` a share above 0 is: halves are rounded up, and at least one."""
+    return max(1, math.floor(share * total + 0.5))
 
 
 class BuiltinPhoto(NamedTuple):
@@ -201,6 +216,24 @@ class BuiltinPhoto(NamedTuple):
     @property
     def name(self) -> str:
         return f"{self.module}/{Path(self.path).name}"
+
+    def locate(self) -> Path:
+        """Its file; raises as `BuiltinSource`."""
+        distribution = _DISTRIBUTIONS[self.module]
+        instead = "or use your own images with background=folder background.root=..."
+        spec = find_spec(self.module)  # of a top-level module: finds it without importing it
+        if spec is None or not spec.submodule_search_locations:
+            raise SlackoffError(
+                f"The built-in photo {self.name} needs {distribution}, which is not installed: install it with "
+                f"`pip install {distribution}`, {instead}"
+            )
+        path = Path(spec.submodule_search_locations[0], self.path)
+        if not path.is_file():
+            raise SlackoffError(
+                f"The built-in photo {self.name} is not part of the installed {distribution} ({path} is missing): "
+                f"reinstall it with `pip install --force-reinstall {distribution}`, {instead}"
+            )
+        return path
 
 
 # The test photos are textured and free of any condition (CC0 or public domain), so that pictures
@@ -228,26 +261,7 @@ class BuiltinSource(FileSource):
     """
 
     def __init__(self) -> None:
-        super().__init__([photo.name for photo in PHOTOS], [_locate(photo) for photo in PHOTOS])
-        self.fixed_split = Split(
-            train=[index for index, photo in enumerate(PHOTOS) if not photo.held_out],
-            test=[index for index, photo in enumerate(PHOTOS) if photo.held_out],
-        )
-
-
-def _locate(photo: BuiltinPhoto) -> Path:
-    distribution = _DISTRIBUTIONS[photo.module]
-    spec = find_spec(photo.module)  # of a top-level module: finds it without importing it
-    if spec is None or not spec.submodule_search_locations:
-        raise SlackoffError(
-            f"The built-in photo {photo.name} needs {distribution}, which is not installed: install it with "
-            f"`pip install {distribution}`, or use your own images with background=folder background.root=..."
-        )
-    path = Path(spec.submodule_search_locations[0], photo.path)
-    if not path.is_file():
-        raise SlackoffError(
-            f"The built-in photo {photo.name} is not part of the installed {distribution} ({path} is "
-            f"missing): reinstall it with `pip install --force-reinstall {distribution}`, or use your own "
-            "images with background=folder background.root=..."
-        )
-    return path
+        super().__init__([photo.name for photo in PHOTOS], [photo.locate() for photo in PHOTOS])
+        self.fixed_split = Split([], [])
+        for index, photo in enumerate(PHOTOS):
+            (self.fixed_split.test if photo.held_out else self.fixed_split.train).append(index)
