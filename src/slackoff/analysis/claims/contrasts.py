@@ -65,7 +65,10 @@ class Contrast:
     `paper` says where that is stated. `statement` may use {name} of the measure, what is {stated} of it or the
     {opposite}, and the {weighting} that is compared. `better` and `worse` belong together one by one; a single `worse`
     stands against all. `gains` are what a design of gains compares: two kinds of gains, each by name a pair (better,
-    worse). `test_set` and `networks`, where given, are those that alone it is about; `words` is its own sentence.
+    worse). `test_set` and `networks`, where given, are those that alone it is about.
+
+    `words` are the sentence with what was found, `effect` names the gap that decides; both may use what `Found.told`
+    holds. `numbers` is what claims.json calls the gaps.
     """
 
     family: str
@@ -79,7 +82,9 @@ class Contrast:
     gains: Mapping[str, Mapping[str, tuple[Any, Any]]] | None = None
     test_set: str = ""
     networks: tuple[str, ...] = ()
-    words: str = ""
+    words: str = "Differences in {name}: {shown}."
+    effect: str = "{smallest}"
+    numbers: str = "gaps"
 
     def pairs(self, measure: str) -> list[tuple[str, str]]:
         """Each pair, first the one of which the higher measure is stated."""
@@ -116,19 +121,23 @@ class Found:
     which: str
     criteria: Statistic
 
-    @property
-    def shown(self) -> list[str]:
-        """'64 medium (+0.6, 0.1 to 1.1)' of each gap."""
-        return _shown(self.gaps, self.measure)
+    def told(self) -> dict[str, Any]:
+        """What the texts of the row may use, with what its design adds.
 
-    @property
-    def percent(self) -> str:
-        """In how many of 100 resamples all criteria hold."""
-        return number(100 * share_of_resamples(self.joint, self.criteria), 0)
-
-    def smallest(self, what: str = "{}, the smallest") -> str:
-        """The gap that decides, in words; alone its label."""
-        return self.which if len(self.gaps) == 1 else what.format(self.which)
+        `name` of the measure; `shown`, '64 medium (+0.6, 0.1 to 1.1)' of the first six gaps, and `all_shown`; `which`
+        gap decides, and `smallest`, the same in words; in how many of 100 resamples (`percent`) all criteria hold.
+        """
+        shown = _shown(self.gaps, self.measure)
+        extreme = "largest" if isinstance(self.row.measures[self.measure], float) else "smallest"
+        return {
+            "name": name(self.measure),
+            "shown": first_of(shown, most=6),
+            "all_shown": listing(shown),
+            "which": self.which,
+            "smallest": self.which if len(self.gaps) == 1 else f"{self.which}, the {extreme}",
+            "percent": number(100 * share_of_resamples(self.joint, self.criteria), 0),
+            **self.row.design.told(self),
+        }
 
 
 Gaps = list[Gap] | tuple[list[Place], list[Gap]] | str
@@ -137,20 +146,19 @@ Gaps = list[Gap] | tuple[list[Place], list[Gap]] | str
 
 @dataclass(frozen=True)
 class Design:
-    """How rows of one shape are compared and worded.
+    """How rows of one shape are compared.
 
     `alike`: the comparisons of a study within which all else is equal. `gaps`: what is set against what in one of them,
     for a measure, so that the statement holds where every gap is positive (with `changes`: where a measure changes as
-    stated). `words`: the sentence. `effect` names the gap that decides. `numbers`: what claims.json holds. `average`:
-    the mean of the gaps decides, not each. `by_topic`: claims come statement by statement, else comparison by
-    comparison. `doubt`: why no row about a comparison decides anything, else empty.
+    stated). `told`: what the texts of its rows may use beside `Found.told`. `numbers`: what claims.json holds.
+    `average`: the mean of the gaps decides, not each. `by_topic`: claims come statement by statement, else comparison
+    by comparison. `doubt`: why no row about a comparison decides anything, else empty.
     """
 
     alike: Callable[[Frames, str], list[Comparison]]
     gaps: Callable[[Comparison, Contrast, str], Gaps]
-    words: Callable[[Found], str]
-    effect: Callable[[Found], str] = Found.smallest
-    numbers: Callable[[Found], dict[str, Any]] = lambda found: {"gaps": _bounds(found.gaps)}
+    told: Callable[[Found], dict[str, Any]] = lambda found: {}
+    numbers: Callable[[Found], dict[str, Any]] = lambda found: {found.row.numbers: _bounds(found.gaps)}
     changes: bool = False
     average: bool = False
     by_topic: bool = False
@@ -188,10 +196,12 @@ def judge(row: Contrast, comparison: Comparison, measure: str) -> Claim:
     if isinstance(found, str):
         claim = statement.open(found)
     else:
-        effect = Effect.of(design.effect(found), found.gaps[found.which], COLUMNS[measure].unit)
-        margin = {"margin": stated} if isinstance(stated, float) else {}
-        numbers = design.numbers(found) | margin
-        claim = statement.decide(found.joint, found.criteria, effect=effect, words=design.words(found), numbers=numbers)
+        told = found.told()
+        effect = Effect.of(row.effect.format(**told), found.gaps[found.which], COLUMNS[measure].unit)
+        numbers = design.numbers(found) | ({"margin": stated} if isinstance(stated, float) else {})
+        words = row.words.format(**told)
+        words = words[0].upper() + words[1:]
+        claim = statement.decide(found.joint, found.criteria, effect=effect, words=words, numbers=numbers)
     doubt = design.doubt(comparison)
     return replace(claim, verdict=NOT_ENOUGH, sentence=f"{doubt} {claim.sentence}") if doubt else claim
 
@@ -278,10 +288,6 @@ def _undecided(group: Group, variants: Iterable[str]) -> str:
     )
 
 
-def _variant_words(found: Found) -> str:
-    return f"Differences in {name(found.measure)}: {first_of(found.shown, most=6)}.{found.row.words}"
-
-
 def _gains(found: Found) -> dict[str, dict[str, Interval]]:
     """Each kind of gain with its intervals."""
     at_place = {variant: place for place, (_, variant) in enumerate(found.places)}
@@ -294,79 +300,54 @@ def _gains(found: Found) -> dict[str, dict[str, Interval]]:
     }
 
 
-def _gain_words(found: Found) -> str:
-    shown = {kind: first_of(_shown(gains, found.measure), most=5) for kind, gains in _gains(found).items()}
-    return found.row.words.format(name=name(found.measure), **shown)
-
-
 def _gain_numbers(found: Found) -> dict[str, Any]:
     told = {kind: _bounds(gains) for kind, gains in _gains(found).items()}
     return told | {"_less_".join(told): _bounds(found.gaps)}
 
 
-VARIANTS = Design(_each_group, _variant_gaps, _variant_words, by_topic=True)
-VARIANTS_ALIKE = replace(VARIANTS, effect=lambda found: found.smallest("{}, the largest"))
-GAINS = Design(_each_group, _gain_gaps, _gain_words, numbers=_gain_numbers, by_topic=True)
+def _gains_shown(found: Found) -> dict[str, Any]:
+    return {kind: first_of(_shown(gains, found.measure), most=5) for kind, gains in _gains(found).items()}
+
+
+VARIANTS = Design(_each_group, _variant_gaps, by_topic=True)
+GAINS = Design(_each_group, _gain_gaps, _gains_shown, _gain_numbers, by_topic=True)
 
 
 # Groups with something beside those without, at every value of the main axis.
 
 
-def _beside(frames: Frames, by: str, without: Any) -> list[Comparison]:
-    """Each group beside the one without that agrees in everything else; where there is none, one without groups."""
-    labelled = [group for group in groups(frames) if by in group.labels]
-    alone = {str(others(group, by)): group for group in labelled if group.labels[by] == without}
-    matched = [group for group in labelled if group.labels[by] != without and str(others(group, by)) in alone]
-    found = [
-        Comparison(by, group.labels, {"without": alone[str(others(group, by))], "with": group}) for group in matched
-    ]
-    return found or [Comparison(by, {}, {})]
+def _beside(by: str, without: Any, named: str, values_named: str) -> Design:
+    """Groups beside the one without that agrees in everything else; the names say what is missing where there is none.
 
+    A label that is yes or no goes without saying.
+    """
 
-def _self_training(frames: Frames, test_set: str) -> list[Comparison]:
-    found = _beside(frames, "self_training", False)
-    return [replace(one, labels={key: label for key, label in one.labels.items() if key != one.by}) for one in found]
-
-
-def _gaps_at(groups_named: str, values_named: str) -> Callable[[Comparison, Contrast, str], Gaps]:
-    """With less without, at every value where both have results; the names say what is missing where there is none."""
+    def alike(frames: Frames, test_set: str) -> list[Comparison]:
+        labelled = [group for group in groups(frames) if by in group.labels]
+        alone = {str(others(group, by)): group for group in labelled if group.labels[by] == without}
+        return [
+            Comparison(by, labels if without is False else group.labels, {"without": alone[str(labels)], "with": group})
+            for group, labels in ((group, others(group, by)) for group in labelled)
+            if group.labels[by] != without and str(labels) in alone
+        ] or [Comparison(by, {}, {})]
 
     def gaps(comparison: Comparison, row: Contrast, measure: str) -> Gaps:
         if not comparison.groups:
-            return f"There are no networks with {groups_named} that agree in everything else."
+            return f"There are no networks with {named} that agree in everything else."
         values = comparison.common(["with", "without"])
         found = [Gap(str(value), ("with", value), ("without", value)) for value in values]
         return found or f"There is no {values_named} at which both have results."
 
-    return gaps
+    def told(found: Found) -> dict[str, Any]:
+        axis = found.comparison.groups["with"].axis
+        along = first_of([at(axis, gap) for gap in _shown(found.gaps, found.measure)], most=6)
+        return {"along": along, "where": at(axis, found.which), by: found.comparison.labels.get(by)}
+
+    return Design(alike, gaps, told, changes=True)
 
 
-def _weighting_words(found: Found) -> str:
-    axis, weighting = found.comparison.groups["with"].axis, found.comparison.labels["weighting"]
-    shown = first_of([at(axis, gap) for gap in found.shown], most=6)
-    return f"Change of {name(found.measure)} from fixed to {weighting} weights: {shown}."
-
-
-def _least_help(found: Found) -> str:
-    axis, weighting = found.comparison.groups["with"].axis, found.comparison.labels["weighting"]
-    return f"{weighting} less fixed at {at(axis, found.which)}, where it helps least"
-
-
-SELF_TRAINING = Design(
-    _self_training,
-    _gaps_at("and without self-training", "share"),
-    lambda found: f"Gain in {name(found.measure)} by share: {first_of(found.shown, most=6)}.",
-    lambda found: f"gain at a share of {found.which}, the smallest",
-    lambda found: {"gains": _bounds(found.gaps)},
-)
-WEIGHTING = Design(
-    lambda frames, test_set: _beside(frames, "weighting", "fixed"),
-    _gaps_at("fixed and with balanced weights", "number of patches"),
-    _weighting_words,
-    _least_help,
-    lambda found: {"changes": _bounds(found.gaps)},
-    changes=True,
-)
+SELF_TRAINING = _beside("self_training", False, "and without self-training", "share")
+WEIGHTING = _beside("weighting", "fixed", "fixed and with balanced weights", "number of patches")
 
 
 # Variants on one test set, or a gain on one less that on another.
@@ -408,11 +389,8 @@ def _named_means(found: Found) -> dict[str, float]:
 TEST_SETS = Design(
     _by_test_set,
     _test_set_gaps,
-    lambda found: (
-        f"Means of {name(found.measure)}: "
-        f"{listing([f'{place} {mean:.2f}' for place, mean in _named_means(found).items()])}."
-    ),
-    numbers=lambda found: {"means": _named_means(found), "gap": bounds(found.gaps[found.which])},
+    lambda found: {"means": listing([f"{place} {mean:.2f}" for place, mean in _named_means(found).items()])},
+    lambda found: {"means": _named_means(found), "gap": bounds(found.gaps[found.which])},
 )
 
 
@@ -503,14 +481,13 @@ def _baseline_gaps(comparison: Comparison, row: Contrast, measure: str) -> Gaps:
     return [base.place, *(one.place for one in treated)], [Gap(one.name, one.place, base.place) for one in treated]
 
 
-def _baseline_words(found: Found) -> str:
-    base = "{1} {0}".format(*found.places[0])
-    words = f"Against {base} {name(found.measure)} changes at {listing(found.shown)}."
-    if not found.row.words:
-        return words
-    joint = means_at([(found.comparison.groups[key], value, "psnr_rgb") for key, value in found.places])
-    psnr = {gap.label: joint.interval(difference(place + 1, 0)) for place, gap in enumerate(found.parts)}
-    return words + found.row.words.format(psnr=listing(_shown(psnr, "psnr_rgb")))
+def _baseline_told(found: Found) -> dict[str, Any]:
+    told = {"base": "{1} {0}".format(*found.places[0])}
+    if "{psnr}" in found.row.words:
+        joint = means_at([(found.comparison.groups[key], value, "psnr_rgb") for key, value in found.places])
+        psnr = {gap.label: joint.interval(difference(place + 1, 0)) for place, gap in enumerate(found.parts)}
+        told["psnr"] = listing(_shown(psnr, "psnr_rgb"))
+    return told
 
 
 def _step_gaps(comparison: Comparison, row: Contrast, measure: str) -> Gaps:
@@ -527,25 +504,19 @@ def _step_gaps(comparison: Comparison, row: Contrast, measure: str) -> Gaps:
     ]
 
 
-def _step_words(found: Found) -> str:
-    falls = listing([f"{amount(fall, found.measure)} from {step}" for step, fall in found.gaps.items()])
-    words = f"{name(found.measure)} falls by {falls}. It falls at every step in {found.percent} % of the resamples."
-    return words[0].upper() + words[1:]
-
-
 BASELINE = Design(
     lambda frames, test_set: comparisons(frames, "rain"),
     _baseline_gaps,
-    _baseline_words,
-    lambda found: f"{found.which} above the baseline, the smallest difference",
+    _baseline_told,
     lambda found: {"baseline": "{1} {0}".format(*found.places[0]), "differences": _bounds(found.gaps)},
     doubt=_untrained,
 )
 STEPS = replace(
     BASELINE,
     gaps=_step_gaps,
-    words=_step_words,
-    effect=lambda found: f"fall from {found.which}, the smallest",
+    told=lambda found: {
+        "falls": listing([f"{amount(fall, found.measure)} from {step}" for step, fall in found.gaps.items()])
+    },
     numbers=lambda found: {"falls": _bounds(found.gaps)},
 )
 
@@ -564,62 +535,41 @@ def _categories(frames: Frames, test_set: str) -> list[Comparison]:
 
 
 def _category_gaps(comparison: Comparison, row: Contrast, measure: str) -> Gaps:
-    """Every other category that has results less the worst one, at each count that all have."""
-    (worst,) = row.worse
-    there = [category for category in row.better if not comparison.lacks([category])]
-    if comparison.lacks([worst]) or not there:
-        return _no_category(comparison, CATEGORIES)
-    counts = comparison.common([worst, *there])
-    places = [(category, count) for count in counts for category in (worst, *there)]
-    pairs = [((category, count), (worst, count)) for category, count in places if category != worst]
-    if row.measures[measure] == "lower":
-        gaps = [Gap(f"{one[0]} at N = {one[1]}", other, one) for one, other in pairs]
-    else:
-        gaps = [Gap(f"{one[0]} at N = {one[1]}", one, other) for one, other in pairs]
-    return (places, gaps) if places else "There is no count at which all categories have results."
+    """Each of the other categories less the one that they are compared with, at each count that all have.
 
-
-def _category_words(found: Found) -> str:
-    """How many gaps are positive, which are not, and what is missing."""
-    against = [f"{label} ({signed(gap, found.measure)})" for label, gap in found.gaps.items() if gap.mean <= 0]
-    words = f"{len(found.gaps) - len(against)} of {len(found.gaps)} comparisons have the Manga-trained worse"
-    words += f"; not {first_of(against)}." if against else "."
-    words += f" The Manga-trained are the worst at every count in {found.percent} % of the resamples."
-    missing = found.comparison.lacks(CATEGORIES)
-    return f"{words} There is no result for {listing(missing)}." if missing else words
-
-
-def _alike_gaps(comparison: Comparison, row: Contrast, measure: str) -> Gaps:
-    """Each category less the one that it should be like, at every count from 128 on that all have."""
-    (like,) = row.worse
-    if comparison.lacks([like, *row.better]):
-        return _no_category(comparison, (like, *row.better))
-    counts = [count for count in comparison.common([like, *row.better]) if count >= _ALIKE_FROM]
+    Where they should be alike all of them are needed, and counts are those from 128 on.
+    """
+    (one,), stated = row.worse, row.measures[measure]
+    alike = isinstance(stated, float)
+    there = [category for category in row.better if alike or not comparison.lacks([category])]
+    if comparison.lacks([one, *there]) or not there:
+        missing = comparison.lacks((one, *row.better) if alike else CATEGORIES)
+        return f"There is no result on the test set {TRANSFER_SET} for {listing(missing)}."
+    counts = [count for count in comparison.common([one, *there]) if not alike or count >= _ALIKE_FROM]
     if not counts:
-        return f"There is no count from {_ALIKE_FROM} on at which all three have results."
-    return [(category, count) for count in counts for category in (like, *row.better)], [
-        Gap(f"{category} at N = {count}", (category, count), (like, count))
-        for count in counts
-        for category in row.better
-    ]
+        which = f"from {_ALIKE_FROM} on at which all three" if alike else "at which all categories"
+        return f"There is no count {which} have results."
+    gaps = []
+    for count, category in product(counts, there):
+        first, second = ((one, count), (category, count)) if stated == "lower" else ((category, count), (one, count))
+        gaps.append(Gap(f"{category} at N = {count}", first, second))
+    return [(category, count) for count in counts for category in (one, *there)], gaps
 
 
-def _alike_words(found: Found) -> str:
-    largest = sorted(found.gaps, key=lambda label: -abs(found.gaps[label].mean))
-    shown = first_of(_shown({label: found.gaps[label] for label in largest}, found.measure))
-    return f"From the DIV2K-trained {name(found.measure)} differs most for {shown}."
+def _category_told(found: Found) -> dict[str, Any]:
+    """How many gaps are positive, which are not, the largest of either sign, and the categories that are missing."""
+    against = {label: gap for label, gap in found.gaps.items() if gap.mean <= 0}
+    missing = found.comparison.lacks(CATEGORIES)
+    largest = dict(sorted(found.gaps.items(), key=lambda gap: -abs(gap[1].mean)))
+    return {
+        "positive": f"{len(found.gaps) - len(against)} of {len(found.gaps)}",
+        "but": f"; not {first_of(_shown(against, found.measure))}" if against else "",
+        "largest": first_of(_shown(largest, found.measure)),
+        "missing": f" There is no result for {listing(missing)}." if missing else "",
+    }
 
 
-def _no_category(comparison: Comparison, wanted: tuple[str, ...]) -> str:
-    return f"There is no result on the test set {TRANSFER_SET} for {listing(comparison.lacks(wanted))}."
-
-
-WORST_CATEGORY = Design(
-    _categories, _category_gaps, _category_words, lambda found: f"gap to {found.which}, the smallest"
-)
-CATEGORIES_ALIKE = Design(
-    _categories, _alike_gaps, _alike_words, lambda found: f"difference of {found.which}, the largest"
-)
+TRANSFER = Design(_categories, _category_gaps, _category_told)
 
 
 # Both ends of an axis, on average over the networks.
@@ -679,13 +629,12 @@ def _ends(found: Found) -> list[str]:
     return [at(axis, found.comparison.groups[key].labels[axis]) for key, _ in (gap.more, gap.less)]
 
 
-def _average_words(found: Found) -> str:
+def _average_told(found: Found) -> dict[str, Any]:
     changes, (more, less) = _changes(found), _ends(found)
-    higher = [value for value, change in changes.items() if change > 0]
+    higher = sum(change > 0 for change in changes.values())
     against = [f"{value} ({number(change, 2)})" for value, change in changes.items() if change <= 0]
-    words = f"{name(found.measure)} is higher with {more} than with {less} in {len(higher)} of {len(changes)} networks"
-    rest = f", but not in {first_of(against, most=6)}" if against and higher else ""
-    return f"{words[0].upper()}{words[1:]}{rest}."
+    but = f", but not in {first_of(against, most=6)}" if against and higher else ""
+    return {"more": more, "less": less, "higher": higher, "networks": len(changes), "but": but}
 
 
 def _average_numbers(found: Found) -> dict[str, Any]:
@@ -693,27 +642,18 @@ def _average_numbers(found: Found) -> dict[str, Any]:
     return {"changes": changes, "higher": sum(change > 0 for change in changes.values()), "networks": len(changes)}
 
 
-AVERAGE = Design(
-    _on_each_test_set,
-    _network_gaps,
-    _average_words,
-    lambda found: f"{' less '.join(_ends(found))}, mean of {len(_changes(found))} networks",
-    _average_numbers,
-    average=True,
-)
+AVERAGE = Design(_on_each_test_set, _network_gaps, _average_told, _average_numbers, average=True)
 
 
 DESIGNS: Final[Mapping[str, Design]] = {
     "variants": VARIANTS,
-    "variants_alike": VARIANTS_ALIKE,
     "gains": GAINS,
     "self_training": SELF_TRAINING,
     "weighting": WEIGHTING,
     "test_sets": TEST_SETS,
     "baseline": BASELINE,
     "steps": STEPS,
-    "worst_category": WORST_CATEGORY,
-    "categories_alike": CATEGORIES_ALIKE,
+    "transfer": TRANSFER,
     "average": AVERAGE,
 }
 """What a row of the table may name as its design."""
