@@ -15,9 +15,10 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from slackoff.analysis.claims.break_downs import check_category, check_rain_range
 from slackoff.analysis.claims.claim import CONTRADICTED, NOT_ENOUGH, SUPPORTED, TWINS, Claim, Verdict, scope
 from slackoff.analysis.claims.contrasts import check_contrasts
-from slackoff.analysis.claims.curves import check_category, check_patch_count, check_rain_range
+from slackoff.analysis.claims.curves import check_patch_count
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import Group, groups
 from slackoff.analysis.statistics import difference_interval

@@ -138,9 +138,7 @@ About = TypeVar("About")
 """What a statement is about: a group, or a comparison of groups."""
 
 
-def stated(
-    topic: str, text: str
-) -> Callable[[Callable[[Statement, About], Claim]], Callable[[About, str], Claim]]:
+def stated(topic: str, text: str) -> Callable[[Callable[[Statement, About], Claim]], Callable[[About, str], Claim]]:
     """Makes the claims on a measure of a function that decides a statement or raises `Undecided`.
 
     Args:

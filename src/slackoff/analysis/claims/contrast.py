@@ -140,9 +140,10 @@ class Design:
 
     `alike`: the comparisons of a study within which all else is equal. `gaps`: what is set against what in one of them,
     for a measure, so that the statement holds where every gap is positive (with `changes`: where a measure changes as
-    stated); it raises `Undecided` where nothing can be. `told`: what the texts of its rows may use beside `Found.told`. `numbers`: what claims.json holds.
-    `average`: the mean of the gaps decides, not each. `by_topic`: claims come statement by statement, else comparison
-    by comparison. `doubt`: why no row about a comparison decides anything, else empty.
+    stated); it raises `Undecided` where nothing can be. `told`: what the texts of its rows may use beside `Found.told`.
+    `numbers`: what claims.json holds. `average`: the mean of the gaps decides, not each. `by_topic`: claims come
+    statement by statement, else comparison by comparison. `doubt`: why no row about a comparison decides anything, else
+    empty.
     """
 
     alike: Callable[[Frames, str], list[Comparison]]
