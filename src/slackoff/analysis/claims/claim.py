@@ -251,7 +251,12 @@ def scope(group: Group) -> str:
 def with_scope(claims: Iterable[Claim], label: str, members: Sequence[Group]) -> list[Claim]:
     """The claims with the name of what they are about, their scope, and the cells that are missing from them."""
     over = " ".join(dict.fromkeys(scope(group) for group in members if len(group.images)))
-    missing = [cell for group in members for cell in _missing_cells(group, named=len(members) > 1)]
+    missing = []  # 'rain = small, N = 16 (failed)'
+    for group in members:
+        prefix = f"{group.name}, " if len(members) > 1 and group.name else ""
+        for value in (value for value in group.values if value not in group.done):
+            states = sorted(set(group.cells[group.cells[group.axis] == value]["state"]))
+            missing.append(f"{prefix}{at(group.axis, value)} ({listing(states)})")
     gaps = f" No result for {listing(missing)}." if missing else ""
     return [
         replace(claim, sentence=claim.sentence + gaps, group=label, scope=over or "There are no results yet.")
@@ -330,17 +335,6 @@ def along_patch_count(frames: Frames) -> Frames:
 def _parts(found: Joint, criteria: Statistic) -> tuple[Array, Array]:
     """(k,) criteria as measured and (RESAMPLES, k) in each resample."""
     return np.ravel(criteria(found.means)), criteria(found.draws).reshape(len(found.draws), -1)
-
-
-def _missing_cells(group: Group, named: bool) -> list[str]:
-    """'N = 16 (failed)' for each value of the main axis that has no results."""
-    found = []
-    prefix = f"{group.name}, " if named and group.name else ""
-    for value in group.values:
-        if value not in group.done:
-            states = sorted(set(group.cells[group.cells[group.axis] == value]["state"]))
-            found.append(f"{prefix}{at(group.axis, value)} ({listing(states)})")
-    return found
 
 
 def _without_nan(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """Every contrast that is claimed: the rows of contrasts.yaml, by family, and the designs that they name.
 
-Another row is enough for another claim; another family of claims has its heading in `claims.check.FAMILIES`.
+Another row is enough for another claim, another family of claims needs its heading too.
 """
 
 from collections.abc import Iterable, Mapping
@@ -471,9 +471,10 @@ DESIGNS: Final[Mapping[str, Design]] = {
 """What a row of the table may name as its design."""
 
 
-def _read_table() -> tuple[Contrast, ...]:
-    """The rows of contrasts.yaml; what a family says holds for each row that does not say it itself."""
+def _read_table() -> tuple[dict[str, str], tuple[Contrast, ...]]:
+    """Headings and rows of contrasts.yaml; what a family says holds for each row that does not say it itself."""
     families = yaml.safe_load((Path(__file__).parent / "contrasts.yaml").read_text(encoding="utf-8"))
+    titles = {family: shared.pop("title") for family, shared in families.items()}
     found = []
     for family, shared in families.items():
         for row in shared.pop("rows"):
@@ -483,8 +484,8 @@ def _read_table() -> tuple[Contrast, ...]:
                 names = given.get(key, [])
                 given[key] = (names,) if isinstance(names, str) else tuple(names)
             found.append(Contrast(**given))
-    return tuple(found)
+    return titles, tuple(found)
 
 
-CONTRASTS: Final = _read_table()
-"""The table: every row of contrasts.yaml."""
+TITLES, CONTRASTS = _read_table()
+"""contrasts.yaml: the heading of each family on the page, in that order, and every row."""
