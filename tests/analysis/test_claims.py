@@ -308,7 +308,7 @@ def test_twins_share_a_row_and_groups_are_counted() -> None:
     (table,) = claim_tables(found)
     assert (table.title, table.has_twins) == ("Number of backgrounds", True)
     twins, single = table.rows
-    assert [entry.group for entry in twins.entries] == ["unet", "resnet"]
+    assert [of_one.group for of_one, _ in twins.entries] == ["unet", "resnet"]
     assert twins.verdicts == [[("supported", 2)], [("contradicted", 1), ("supported", 1)]]
     assert twins.disagreements == [(line, 1)]
     assert twins.spans[0] == ("E_R", "5.0 to 14.0 grey levels over 2 groups")

@@ -39,12 +39,19 @@ def means(row: Contrast, amount: float) -> Means:
     return {m: BASE[m] + signs.get(m, 0) * amount * UNIT[m] for m in BASE}
 
 
+def alike(row: Contrast) -> bool:
+    """Whether the row states that its measures are alike, within a margin."""
+    return all(isinstance(stated, float) for stated in row.measures.values())
+
+
 def planted(row: Contrast, by: float) -> Iterator[Planted]:
     """A record in which what should be better is better by `by` units everywhere, alike with much less."""
     name, test_set = DESIGN[id(row.design)], row.test_set or "own"
-    if name == "variants_alike":
-        by = {WELL: 0.02, BADLY: 0.5, UNCLEAR: 0.1}[by]
-    if name in ("variants", "variants_alike"):
+    if alike(row):
+        by = {"variants": {WELL: 0.02, BADLY: 0.5, UNCLEAR: 0.1}, "transfer": {WELL: 0.05, BADLY: 3.0, UNCLEAR: 0.5}}[
+            name
+        ][by]
+    if name == "variants":
         levels = dict.fromkeys(row.worse, 0.0) | dict.fromkeys(row.better, by)
         yield from (({"variant": variant}, test_set, means(row, level)) for variant, level in levels.items())
     elif name == "gains":
@@ -70,8 +77,7 @@ def planted(row: Contrast, by: float) -> Iterator[Planted]:
     elif name in ("baseline", "steps"):
         for rank, (count, rain) in enumerate([(1024, "medium"), (256, "large"), (64, "medium")]):
             yield {"patch_count": count, "rain": rain, "network": "rcdnet"}, "r100", means(row, by * rank)
-    elif name in ("worst_category", "categories_alike"):
-        by = by if name == "worst_category" else {WELL: 0.05, BADLY: 3.0, UNCLEAR: 0.5}[by]
+    elif name == "transfer":
         for count in (8, 128, 1024):
             for category in (*row.better, *row.worse):
                 axes = {"patch_count": count, "background": category}
@@ -114,7 +120,10 @@ def claims_of(row: Contrast, frames: Frames) -> list[Claim]:
 
 
 ROWS = [pytest.param(row, id=f"{row.family}-{row.topic}-{row.test_set}") for row in CONTRASTS]
-ONE_OF_EACH = [pytest.param(row, id=name) for name, row in {DESIGN[id(row.design)]: row for row in CONTRASTS}.items()]
+ONE_OF_EACH = [
+    pytest.param(row, id=name)
+    for name, row in {f"{DESIGN[id(row.design)]}{' alike' * alike(row)}": row for row in CONTRASTS}.items()
+]
 
 
 @pytest.mark.parametrize(
@@ -128,14 +137,14 @@ def test_every_row_on_a_record_of_each_outcome(
     found = claims_of(row, record(runs, row.family, list(planted(row, by)), noise))
     assert [claim.measure for claim in found] == list(row.measures)
     assert [claim.verdict for claim in found] == [verdict] * len(found)
-    alike = {"variants_alike": 0.02, "categories_alike": 0.05}.get(DESIGN[id(row.design)], 1.0)
+    size = {"variants": 0.02, "transfer": 0.05}[DESIGN[id(row.design)]] if alike(row) else 1.0
     for claim in found:
         assert claim.effect is not None
         assert not set("{}") & set(claim.statement + claim.sentence + claim.effect.what)
         assert claim.numbers["images"] == 10
         if by == WELL:
             turned = -1 if row.design.changes and row.measures[claim.measure] == "lower" else 1
-            assert claim.effect.mean == pytest.approx(turned * alike * UNIT[claim.measure], abs=1e-6)
+            assert claim.effect.mean == pytest.approx(turned * size * UNIT[claim.measure], abs=1e-6)
             assert claim.effect.low <= claim.effect.mean <= claim.effect.high
 
 

@@ -21,8 +21,8 @@ from analysis_record import (
 from scipy import stats
 
 from slackoff.analysis import load
-from slackoff.analysis.breakdown import BreakDowns, break_downs
 from slackoff.analysis.claims import check
+from slackoff.analysis.claims.break_downs import break_downs
 from slackoff.analysis.claims.claim import comparisons
 from slackoff.analysis.claims.curves import rank_correlation
 from slackoff.analysis.statistics import difference_interval
@@ -536,7 +536,6 @@ def test_break_downs_are_paired_on_the_same_images_only(runs: Path, edit_images:
 
         edit_images(cell, changed)
     found = break_downs(comparisons(load(study), "background")[0].groups, "e_r")
-    assert isinstance(found, BreakDowns)
     together = np.corrcoef(found.joint.draws.T)[0, 1]
     assert together == pytest.approx(1) if same_images else abs(together) < 0.06
 

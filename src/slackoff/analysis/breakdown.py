@@ -7,12 +7,12 @@ one that falls by 30, so the fall in the measure's own unit belongs beside every
 measure clearly falls from its first to its last count has a break-down. Intervals come from the bootstrap over test
 images and training seeds (`slackoff.analysis.statistics`).
 
-`normalised` and `crossing` reckon it for one group, `break_points` for all groups of a study, as a table, and
-`break_downs` for groups that are compared, with the sentence that claims use. `breakdown_figure` draws both.
+`normalised` and `crossing` reckon it for one group, `break_points` for all groups of a study, as a table;
+`breakdown_figure` draws both.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,8 @@ import pandas as pd
 
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import Group, groups, is_number
-from slackoff.analysis.statistics import LEVEL, MIN_UNITS, RESAMPLES, Array, Interval, Joint, joint_means
+from slackoff.analysis.statistics import LEVEL, Array, Interval, joint_means
 from slackoff.analysis.tables import interval_columns
-from slackoff.analysis.text import at, listing, move, name, number, too_few
 from slackoff.errors import SlackoffError
 
 RULE = 0.5
@@ -109,52 +108,6 @@ def crossing(group: Group, measure: str, level: float = RULE) -> Crossing:
     return Crossing(value, low, high, value < max(curve.values), curve.extent, draws)
 
 
-@dataclass(frozen=True)
-class BreakDowns:
-    """The break-downs of several groups: `joint` has the base-2 logarithm of the last count before each, one point per
-    group, with its resamples; `words` say the counts, `numbers` holds them with their intervals."""
-
-    joint: Joint
-    words: str
-    numbers: dict[str, Any]
-
-
-def break_downs(compared: Mapping[str, Group], measure: str) -> BreakDowns | str:
-    """The break-downs of groups, by their names, over the counts that they share, or why there are none."""
-    first, *rest = compared.values()
-    counts = [count for count in first.done if all(count in group.done for group in rest)]
-    if len(counts) < FEWEST_COUNTS:
-        return f"It takes results at {FEWEST_COUNTS} counts in each group; they share {len(counts)}."
-    members = {label: _at_counts(group, counts) for label, group in compared.items()}
-    for label, group in members.items():
-        if reason := without_fall(group, label, measure):
-            return reason
-    found = {label: crossing(group, measure) for label, group in members.items()}
-    fewest = min((one.extent for one in found.values()), key=lambda extent: extent.units)
-    places = np.log2([float(one.value or np.nan) for one in found.values()])
-    draws = _paired_draws(list(members.values()), list(found.values()))
-    joint = Joint(places, draws, fewest.images, fewest.skipped, fewest.units, fewest.seeds)
-    subject, words = name(measure), listing([_after(label, one) for label, one in found.items()])
-    numbers = {
-        label: {"count": one.value, "low": one.low, "high": one.high, "within_the_study": one.falls}
-        for label, one in found.items()
-    }
-    return BreakDowns(joint, f"{subject[0].upper()}{subject[1:]} breaks down {words}.", numbers)
-
-
-def without_fall(group: Group, label: str, measure: str) -> str:
-    """Why there is no break-down to place: the measure does not clearly fall from the first to the last count."""
-    first, last = group.done[0], group.done[-1]
-    change = group.change(first, last, measure)
-    if change.sign < 0:
-        return ""
-    if not change.images:
-        return f"No test image has a value of {name(measure)} at both ends for {label}."
-    words = f"From {at(group.axis, first)} to {at(group.axis, last)} {move(change, measure, first=True)} for {label}"
-    few = f" {too_few(change)}" if change.units < MIN_UNITS else ""
-    return f"{words}: there is no break-down to place.{few}"
-
-
 def break_points(frames: Frames, measure: str = "removal_share", level: float = RULE) -> pd.DataFrame:
     """The break point of each group of a study, with its 95 % interval.
 
@@ -201,36 +154,6 @@ def _row(group: Group, measure: str, level: float) -> dict[str, Any]:
     for column, value in (("last_above", point.value), ("low", point.low), ("high", point.high)):
         row[column] = float("nan") if value is None else value
     return row
-
-
-def _at_counts(group: Group, counts: Sequence[int]) -> Group:
-    """The group with the cells and results of some counts only."""
-    cells, images = group.cells, group.images
-    return replace(group, cells=cells[cells[group.axis].isin(counts)], images=images[images[group.axis].isin(counts)])
-
-
-def _paired_draws(members: Sequence[Group], found: Sequence[Crossing]) -> Array:
-    """(RESAMPLES, V) logarithms of the crossings: paired where groups share their test images, else independent.
-
-    Resamples of groups on other images are put in an order of their own: what was drawn alike becomes independent.
-    """
-    blocks: dict[tuple[str, ...], int] = {}
-    columns = []
-    for group, one in zip(members, found, strict=True):
-        block = blocks.setdefault(group.units, len(blocks))
-        draws = np.log2(np.broadcast_to(one.draws, (RESAMPLES,)))
-        columns.append(draws[np.random.default_rng(block).permutation(RESAMPLES)] if block else draws)
-    return np.stack(columns, axis=1)
-
-
-def _after(label: str, found: Crossing) -> str:
-    """'after N = 16 (16 to 32) for small'."""
-    value, low, high = (
-        number(bound if bound is not None else np.nan, 0) for bound in (found.value, found.low, found.high)
-    )
-    beyond = "" if found.falls else ", the largest"
-    interval = "" if low == high == value else f" ({low} to {high})"
-    return f"after N = {value}{beyond}{interval} for {label}"
 
 
 def _stretched(means: Array) -> Array:

@@ -15,9 +15,10 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from slackoff.analysis.claims.break_downs import check_category, check_rain_range
 from slackoff.analysis.claims.claim import CONTRADICTED, NOT_ENOUGH, SUPPORTED, TWINS, Claim, Verdict, scope
-from slackoff.analysis.claims.contrasts import check_contrasts
-from slackoff.analysis.claims.curves import check_category, check_patch_count, check_rain_range
+from slackoff.analysis.claims.contrasts import TITLES, check_contrasts
+from slackoff.analysis.claims.curves import check_patch_count
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import Group, groups
 from slackoff.analysis.statistics import difference_interval
@@ -44,14 +45,9 @@ class Family(NamedTuple):
 
 def check_references(frames: Frames) -> list[Claim]:
     """For every group of a study, whether its cells are comparable."""
-    found = []
-    for group in groups(frames):
-        found.append(replace(_references(group), group=group.name, scope=scope(group), topic=REFERENCES))
-    return found
-
-
-def _contrasts(family: str, title: str) -> dict[str, Family]:
-    return {family: Family(title, partial(check_contrasts, family=family))}
+    return [
+        replace(_references(group), group=group.name, scope=scope(group), topic=REFERENCES) for group in groups(frames)
+    ]
 
 
 FAMILIES = MappingProxyType[str, Family](
@@ -59,20 +55,7 @@ FAMILIES = MappingProxyType[str, Family](
         "patchcount": Family("Number of backgrounds", check_patch_count),
         "rainrange": Family("Rain range", check_rain_range),
         "category": Family("Image category", check_category),
-        **_contrasts("transfer", "Transfer to DIV2K-like backgrounds"),
-        **_contrasts("table2", "Table 2"),
-        **_contrasts("moss", "Images without truth"),
-        **_contrasts("moss_ablation", "Components of MOSS"),
-        **_contrasts("moss_tau", "Decay of the memory"),
-        **_contrasts("moss_nu", "Decay of the teacher"),
-        **_contrasts("menet_ablation", "Losses, weights and parts of MENET"),
-        **_contrasts("menet_table2", "MENET and its depth"),
-        **_contrasts("menet_lossnet", "Losses of MENET at fixed weights"),
-        **_contrasts("menet_slacking", "Balanced weights of losses on unseen rain"),
-        **_contrasts("limited_labels", "Limited labels"),
-        **_contrasts("semi_generalisation", "Does self-training generalise?"),
-        **_contrasts("published_weights", "PReNet's published weights"),
-        **_contrasts("zoo", "Over all networks"),
+        **{family: Family(title, partial(check_contrasts, family=family)) for family, title in TITLES.items()},
         REFERENCES: Family("Are the cells comparable?", check_references),
     }
 )
@@ -164,20 +147,33 @@ def _beyond(group: Group, measure: str, reference: str, side: int) -> list[str]:
 
 _SAME_FOR_REMOVAL = "What holds for E_R holds for the removal of rain itself, too."
 
-_DISAGREEMENTS: dict[tuple[Verdict, Verdict], str] = {
-    (SUPPORTED, CONTRADICTED): "Holds for E_R, not for removal itself.",
-    (SUPPORTED, NOT_ENOUGH): "Shown for E_R, not for removal itself.",
-    (CONTRADICTED, SUPPORTED): "Holds for removal itself, not for E_R.",
-    (NOT_ENOUGH, SUPPORTED): "Shown for removal itself, not for E_R.",
-    (CONTRADICTED, NOT_ENOUGH): "Contradicted for E_R; for removal itself there is not enough data.",
-    (NOT_ENOUGH, CONTRADICTED): "Contradicted for removal itself; for E_R there is not enough data.",
+_OUTCOMES: Final[dict[tuple[Verdict, Verdict], tuple[str, str]]] = {
+    (SUPPORTED, SUPPORTED): ("both", ""),
+    (SUPPORTED, CONTRADICTED): ("only_e_r", "Holds for E_R, not for removal itself."),
+    (SUPPORTED, NOT_ENOUGH): ("shown_for_e_r", "Shown for E_R, not for removal itself."),
+    (CONTRADICTED, SUPPORTED): ("only_removal", "Holds for removal itself, not for E_R."),
+    (NOT_ENOUGH, SUPPORTED): ("shown_for_removal", "Shown for removal itself, not for E_R."),
+    (CONTRADICTED, NOT_ENOUGH): ("neither", "Contradicted for E_R; for removal itself there is not enough data."),
+    (NOT_ENOUGH, CONTRADICTED): ("neither", "Contradicted for removal itself; for E_R there is not enough data."),
 }
-"""By the verdicts for E_R and for the removal share."""
+"""By the verdicts for E_R and for the removal share: the kind of twins in the summary, and what is said beside both."""
+
+_KINDS = {
+    "both": "For both hold",
+    "only_e_r": "For E_R and not for removal itself hold",
+    "shown_for_e_r": "Shown for E_R, not for removal itself, are",
+    "only_removal": "For removal itself and not for E_R hold",
+    "shown_for_removal": "Shown for removal itself, not for E_R, are",
+}
+
+
+def _outcome(twins: tuple[Claim, Claim]) -> tuple[str, str]:
+    return _OUTCOMES.get((twins[0].verdict, twins[1].verdict), ("neither", ""))
 
 
 def with_disagreements(claims: list[Claim]) -> list[Claim]:
     """The claims in their order, each that comes out differently from its twin with a line that says how."""
-    lines = {_key(e_r): _DISAGREEMENTS.get((e_r.verdict, share.verdict), "") for e_r, share in _twins(claims)}
+    lines = {_key(pair[0]): _outcome(pair)[1] for pair in _twins(claims)}
     return [
         replace(claim, disagreement=lines.get(_key(claim), "")) if claim.measure in TWINS else claim for claim in claims
     ]
@@ -192,46 +188,21 @@ def e_r_versus_removal(claims: list[Claim]) -> Claim | None:
     pairs = list(_twins(claims))
     if not pairs:
         return None
-    of_e_r = [(e_r, share) for e_r, share in pairs if e_r.verdict == SUPPORTED]
-    held = {share.verdict for _, share in of_e_r}
+    held = {share.verdict for e_r, share in pairs if e_r.verdict == SUPPORTED}
     verdict: Verdict = NOT_ENOUGH
     if CONTRADICTED in held:
         verdict = CONTRADICTED
     elif held == {SUPPORTED}:
         verdict = SUPPORTED
-    kinds = _kinds(pairs)
+    kinds: dict[str, list[Claim]] = {kind: [] for kind in (*_KINDS, "neither")}
+    for pair in pairs:
+        kinds[_outcome(pair)[0]].append(pair[0])
     groups = Counter(e_r.topic for e_r, _ in pairs)
     words = [f"{text}: {_named(kinds[kind], groups)}." for kind, text in _KINDS.items() if kinds[kind]]
     if kinds["neither"]:
         words.append(f"Supported for neither: {len(kinds['neither'])} of {len(pairs)}.")
     numbers = {kind: [f"{e_r.topic} ({e_r.group})".removesuffix(" ()") for e_r in same] for kind, same in kinds.items()}
     return Claim("er_versus_removal", _SAME_FOR_REMOVAL, verdict, numbers, " ".join(words), topic="er_versus_removal")
-
-
-_KINDS = {
-    "both": "For both hold",
-    "only_e_r": "For E_R and not for removal itself hold",
-    "shown_for_e_r": "Shown for E_R, not for removal itself, are",
-    "only_removal": "For removal itself and not for E_R hold",
-    "shown_for_removal": "Shown for removal itself, not for E_R, are",
-}
-
-
-def _kinds(pairs: list[tuple[Claim, Claim]]) -> dict[str, list[Claim]]:
-    found: dict[str, list[Claim]] = {kind: [] for kind in (*_KINDS, "neither")}
-    for e_r, share in pairs:
-        found[_kind(e_r.verdict, share.verdict)].append(e_r)
-    return found
-
-
-def _kind(e_r: Verdict, share: Verdict) -> str:
-    if SUPPORTED not in (e_r, share):
-        return "neither"
-    if e_r == share:
-        return "both"
-    if e_r == SUPPORTED:
-        return "only_e_r" if share == CONTRADICTED else "shown_for_e_r"
-    return "only_removal" if e_r == CONTRADICTED else "shown_for_removal"
 
 
 def _named(claims: list[Claim], groups: Counter[str]) -> str:
@@ -258,42 +229,33 @@ def _twins(claims: list[Claim]) -> Iterator[tuple[Claim, Claim]]:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """What a statement came to in one group: one claim, or the one on E_R and its twin on the removal share."""
-
-    claims: tuple[Claim, ...]
-
-    @property
-    def group(self) -> str:
-        return self.claims[0].group
-
-    @property
-    def disagreement(self) -> str:
-        return self.claims[0].disagreement
-
-
-@dataclass(frozen=True)
 class Row:
-    """A statement and what it came to in every group."""
+    """A statement and what it came to in every group.
 
-    statement: str
-    entries: tuple[Entry, ...]
+    Each of `entries` holds one claim, or the one on E_R and its twin on the removal share.
+    """
+
+    entries: tuple[tuple[Claim, ...], ...]
+
+    @property
+    def statement(self) -> str:
+        """What is claimed."""
+        return self.entries[0][0].statement
 
     @property
     def verdicts(self) -> list[list[tuple[str, int]]]:
         """(verdict, in how many groups), the commonest first: of the claim, or of E_R and of the removal share."""
-        columns = zip(*(entry.claims for entry in self.entries), strict=True)
-        return [Counter(claim.verdict for claim in column).most_common() for column in columns]
+        return [Counter(claim.verdict for claim in of_one).most_common() for of_one in zip(*self.entries, strict=True)]
 
     @property
     def spans(self) -> list[tuple[str, str]]:
         """(which of twins, '5.0 to 14.0 grey levels over 3 groups') for the effects that several groups have."""
         found = []
-        for column in zip(*(entry.claims for entry in self.entries), strict=True):
-            effects = [claim.effect for claim in column if claim.effect is not None]
+        for of_one in zip(*self.entries, strict=True):
+            effects = [claim.effect for claim in of_one if claim.effect is not None]
             if effects:
                 low, high = min(effect.mean for effect in effects), max(effect.mean for effect in effects)
-                label = plain_label(column[0].measure) if len(self.verdicts) > 1 else ""
+                label = plain_label(of_one[0].measure) if len(self.entries[0]) > 1 else ""
                 over = f" over {len(effects)} groups" if len(effects) > 1 else " in 1 group"
                 found.append((label, between(low, high, effects[0].unit) + over))
         return found
@@ -301,7 +263,7 @@ class Row:
     @property
     def disagreements(self) -> list[tuple[str, int]]:
         """(how E_R and removal share disagree, in how many groups), the commonest first."""
-        return Counter(entry.disagreement for entry in self.entries if entry.disagreement).most_common()
+        return Counter(claim.disagreement for claim, *_ in self.entries if claim.disagreement).most_common()
 
 
 @dataclass(frozen=True)
@@ -314,25 +276,18 @@ class ClaimTable:
     @property
     def has_twins(self) -> bool:
         """Whether a statement is made about E_R and about the removal share."""
-        return any(len(row.verdicts) > 1 for row in self.rows)
+        return any(len(row.entries[0]) > 1 for row in self.rows)
 
 
 def claim_tables(claims: list[Claim]) -> list[ClaimTable]:
     """The claims by family and statement, families in the order of `FAMILIES`."""
     families: dict[str, dict[tuple[str, str], dict[str, list[Claim]]]] = {family: {} for family in FAMILIES}
     for claim in claims:
-        rows = families.setdefault(claim.family, {})
+        rows = families[claim.family]
         own = "" if claim.measure in TWINS else claim.measure
         rows.setdefault((claim.topic, own), {}).setdefault(claim.group, []).append(claim)
     return [
-        ClaimTable(
-            FAMILIES[family].title if family in FAMILIES else family,
-            tuple(_row(list(groups.values())) for groups in rows.values()),
-        )
+        ClaimTable(FAMILIES[family].title, tuple(Row(tuple(map(tuple, groups.values()))) for groups in rows.values()))
         for family, rows in families.items()
         if rows
     ]
-
-
-def _row(groups: list[list[Claim]]) -> Row:
-    return Row(groups[0][0].statement, tuple(Entry(tuple(claims)) for claims in groups))

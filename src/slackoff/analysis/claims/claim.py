@@ -7,8 +7,8 @@ points of a study, which are resampled together, so that each has an interval.
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import reduce
-from typing import Any, Final, Literal
+from functools import reduce, wraps
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ import pandas as pd
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import Group, describe, groups
 from slackoff.analysis.statistics import LEVEL, MIN_UNITS, Array, Interval, Joint, joint_means
-from slackoff.analysis.text import at, listing, plain_label, quantity, symbol, too_few
+from slackoff.analysis.text import at, listing, name, plain_label, quantity, symbol, too_few
 
 Verdict = Literal["supported", "contradicted", "not enough data"]
 
@@ -123,11 +123,47 @@ class Statement:
     def with_verdict(self, verdict: Verdict, numbers: dict[str, Any], words: str, effect: Effect | None) -> Claim:
         """The claim with a verdict that is known."""
         about: dict[str, Any] = {"topic": self.topic, "measure": self.measure, "effect": effect}
-        return Claim(f"{self.measure}_{self.topic}", self.text, verdict, numbers, words, **about)
+        return Claim(f"{self.measure}_{self.topic}".strip("_"), self.text, verdict, numbers, words, **about)
 
     def open(self, reason: str) -> Claim:
         """The claim for which there are no numbers, and why."""
         return self.with_verdict(NOT_ENOUGH, {}, reason, None)
+
+
+class Undecided(Exception):
+    """Why a statement cannot be decided, in a sentence: there is nothing to decide it by."""
+
+
+About = TypeVar("About")
+"""What a statement is about: a group, or a comparison of groups."""
+
+
+def stated(topic: str, text: str) -> Callable[[Callable[[Statement, About], Claim]], Callable[[About, str], Claim]]:
+    """Makes the claims on a measure of a function that decides a statement or raises `Undecided`.
+
+    Args:
+        topic: names the statement.
+        text: says it; {name} is the measure as the subject of a sentence, {label} the measure.
+    """
+
+    def decorate(decide: Callable[[Statement, About], Claim]) -> Callable[[About, str], Claim]:
+        @wraps(decide)
+        def claim(about: About, measure: str) -> Claim:
+            words = {"name": name(measure), "label": plain_label(measure)} if measure else {}
+            statement = Statement(topic, measure, first_upper(text.format(**words)))
+            try:
+                return decide(statement, about)
+            except Undecided as reason:
+                return statement.open(str(reason))
+
+        return claim
+
+    return decorate
+
+
+def first_upper(text: str) -> str:
+    """The text with a capital first letter."""
+    return text[0].upper() + text[1:]
 
 
 def verdict(found: Joint, criteria: Statistic) -> Verdict:
@@ -212,13 +248,18 @@ def scope(group: Group) -> str:
     return f"{over} and over {count} training seeds per {each}; few seeds understate how trainings differ."
 
 
-def with_scope(claims: Iterable[Claim], name: str, members: Sequence[Group]) -> list[Claim]:
+def with_scope(claims: Iterable[Claim], label: str, members: Sequence[Group]) -> list[Claim]:
     """The claims with the name of what they are about, their scope, and the cells that are missing from them."""
     over = " ".join(dict.fromkeys(scope(group) for group in members if len(group.images)))
-    missing = [cell for group in members for cell in _missing_cells(group, named=len(members) > 1)]
+    missing = []  # 'rain = small, N = 16 (failed)'
+    for group in members:
+        prefix = f"{group.name}, " if len(members) > 1 and group.name else ""
+        for value in (value for value in group.values if value not in group.done):
+            states = sorted(set(group.cells[group.cells[group.axis] == value]["state"]))
+            missing.append(f"{prefix}{at(group.axis, value)} ({listing(states)})")
     gaps = f" No result for {listing(missing)}." if missing else ""
     return [
-        replace(claim, sentence=claim.sentence + gaps, group=name, scope=over or "There are no results yet.")
+        replace(claim, sentence=claim.sentence + gaps, group=label, scope=over or "There are no results yet.")
         for claim in claims
     ]
 
@@ -294,17 +335,6 @@ def along_patch_count(frames: Frames) -> Frames:
 def _parts(found: Joint, criteria: Statistic) -> tuple[Array, Array]:
     """(k,) criteria as measured and (RESAMPLES, k) in each resample."""
     return np.ravel(criteria(found.means)), criteria(found.draws).reshape(len(found.draws), -1)
-
-
-def _missing_cells(group: Group, named: bool) -> list[str]:
-    """'N = 16 (failed)' for each value of the main axis that has no results."""
-    found = []
-    prefix = f"{group.name}, " if named and group.name else ""
-    for value in group.values:
-        if value not in group.done:
-            states = sorted(set(group.cells[group.cells[group.axis] == value]["state"]))
-            found.append(f"{prefix}{at(group.axis, value)} ({listing(states)})")
-    return found
 
 
 def _without_nan(value: Any) -> Any:

@@ -1,160 +1,34 @@
-"""Statements that one thing is better than another, all else equal: one table of them, and one function that judges.
+"""Every contrast that is claimed: the rows of contrasts.yaml, by family, and the designs that they name.
 
-To add a statement, add a row to contrasts.yaml; numbers that a paper prints go into published.yaml, and a new family of
-rows gets a line in `claims.check.FAMILIES`. A row (`Contrast`) names what should be better, what it is compared with
-and a `Design`: which results are alike in everything else, which of them are set against each other, and the words for
-it. Designs are shared; only a comparison of a new shape needs another, here and in `DESIGNS`.
-
-Every difference between two results is a criterion of its own (see `claim.verdict`), so that no best one is picked from
-noisy means. Margins and thresholds that a paper does not give are ours, and every statement that rests on one says so.
+Another row is enough for another claim, another family of claims needs its heading too.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise, product
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import yaml
 
 from slackoff.analysis.claims.claim import (
-    NOT_ENOUGH,
     Claim,
     Comparison,
-    Effect,
-    Statement,
-    Statistic,
+    Undecided,
     bounds,
     comparisons,
     difference,
-    differences,
     means_at,
     others,
-    share_of_resamples,
     with_scope,
-    within,
 )
+from slackoff.analysis.claims.contrast import Contrast, Design, Found, Gap, Gaps, Place, bounds_of, judge, shown
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import TEST_SET, Group, groups, in_order
-from slackoff.analysis.statistics import Interval, Joint, difference_interval
+from slackoff.analysis.statistics import Interval, difference_interval
 from slackoff.analysis.study import SIZES
-from slackoff.analysis.text import amount, at, first_of, flipped, listing, name, number, signed
-from slackoff.metrics.columns import COLUMNS
-
-Stated = Literal["higher", "lower"] | float
-"""What is stated of a measure: that it is higher, lower, or alike within a margin in its unit."""
-
-Place = tuple[str, Any]
-"""Where a result stands in a `Comparison`: the key of its group there, and a value of the main axis."""
-
-
-class Gap(NamedTuple):
-    """A difference between two results, `more` less `less`; with `over`, less that between two others: of gains."""
-
-    label: str
-    more: Place
-    less: Place
-    over: tuple[Place, Place] | None = None
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """A row of the table: that what is `better` has a higher, or lower, measure than what is `worse`.
-
-    `paper` says where that is stated. `statement` may use {name} of the measure, what is {stated} of it or the
-    {opposite}, and the {weighting} that is compared. `better` and `worse` belong together one by one; a single `worse`
-    stands against all. `gains` are what a design of gains compares: two kinds of gains, each by name a pair (better,
-    worse). `test_set` and `networks`, where given, are those that alone it is about; `words` is its own sentence.
-    """
-
-    family: str
-    topic: str
-    paper: str
-    statement: str
-    design: "Design"
-    measures: Mapping[str, Stated]
-    better: tuple[str, ...] = ()
-    worse: tuple[str, ...] = ()
-    gains: Mapping[str, Mapping[str, tuple[Any, Any]]] | None = None
-    test_set: str = ""
-    networks: tuple[str, ...] = ()
-    words: str = ""
-
-    def pairs(self, measure: str) -> list[tuple[str, str]]:
-        """Each pair, first the one of which the higher measure is stated."""
-        against = self.worse * len(self.better) if len(self.worse) == 1 else self.worse
-        first, second = (against, self.better) if self.measures[measure] == "lower" else (self.better, against)
-        return list(zip(first, second, strict=True))
-
-    def about(self, comparison: Comparison, measure: str) -> Statement:
-        """What the row says of one measure of one comparison."""
-        stated = self.measures[measure]
-        margin = f"{stated:g} {COLUMNS[measure].unit}".rstrip() if isinstance(stated, float) else ""
-        weighting = comparison.labels.get("weighting", "balanced")
-        opposite = "higher" if stated == "lower" else "lower"
-        text = self.statement.format(
-            name=name(measure), stated=margin or stated, opposite=opposite, weighting=weighting
-        )
-        return Statement(self.topic.format(weighting=weighting), measure, text)
-
-
-@dataclass(frozen=True)
-class Found:
-    """What was measured of a row: the intervals of its `gaps` by their labels, `which` of them decides, the criteria.
-
-    `places` are those of the means in `joint`, and `parts` what the gaps are made of.
-    """
-
-    row: Contrast
-    comparison: Comparison
-    measure: str
-    places: list[Place]
-    parts: list[Gap]
-    joint: Joint
-    gaps: dict[str, Interval]
-    which: str
-    criteria: Statistic
-
-    @property
-    def shown(self) -> list[str]:
-        """'64 medium (+0.6, 0.1 to 1.1)' of each gap."""
-        return _shown(self.gaps, self.measure)
-
-    @property
-    def percent(self) -> str:
-        """In how many of 100 resamples all criteria hold."""
-        return number(100 * share_of_resamples(self.joint, self.criteria), 0)
-
-    def smallest(self, what: str = "{}, the smallest") -> str:
-        """The gap that decides, in words; alone its label."""
-        return self.which if len(self.gaps) == 1 else what.format(self.which)
-
-
-Gaps = list[Gap] | tuple[list[Place], list[Gap]] | str
-"""What is set against what, with the order of the means where that is not the order of the gaps; or why nothing is."""
-
-
-@dataclass(frozen=True)
-class Design:
-    """How rows of one shape are compared and worded.
-
-    `alike`: the comparisons of a study within which all else is equal. `gaps`: what is set against what in one of them,
-    for a measure, so that the statement holds where every gap is positive (with `changes`: where a measure changes as
-    stated). `words`: the sentence. `effect` names the gap that decides. `numbers`: what claims.json holds. `average`:
-    the mean of the gaps decides, not each. `by_topic`: claims come statement by statement, else comparison by
-    comparison. `doubt`: why no row about a comparison decides anything, else empty.
-    """
-
-    alike: Callable[[Frames, str], list[Comparison]]
-    gaps: Callable[[Comparison, Contrast, str], Gaps]
-    words: Callable[[Found], str]
-    effect: Callable[[Found], str] = Found.smallest
-    numbers: Callable[[Found], dict[str, Any]] = lambda found: {"gaps": _bounds(found.gaps)}
-    changes: bool = False
-    average: bool = False
-    by_topic: bool = False
-    doubt: Callable[[Comparison], str] = lambda comparison: ""
+from slackoff.analysis.text import amount, at, first_of, flipped, listing, number
 
 
 def check_contrasts(frames: Frames, family: str) -> list[Claim]:
@@ -181,58 +55,6 @@ def _claims_of(row: Contrast, comparison: Comparison) -> list[Claim]:
     return [replace(claim, sentence=said, scope=over) for claim in claims]
 
 
-def judge(row: Contrast, comparison: Comparison, measure: str) -> Claim:
-    """The claim that a row makes of one comparison and measure."""
-    design, statement, stated = row.design, row.about(comparison, measure), row.measures[measure]
-    found = _measured(row, comparison, measure)
-    if isinstance(found, str):
-        claim = statement.open(found)
-    else:
-        effect = Effect.of(design.effect(found), found.gaps[found.which], COLUMNS[measure].unit)
-        margin = {"margin": stated} if isinstance(stated, float) else {}
-        numbers = design.numbers(found) | margin
-        claim = statement.decide(found.joint, found.criteria, effect=effect, words=design.words(found), numbers=numbers)
-    doubt = design.doubt(comparison)
-    return replace(claim, verdict=NOT_ENOUGH, sentence=f"{doubt} {claim.sentence}") if doubt else claim
-
-
-def _measured(row: Contrast, comparison: Comparison, measure: str) -> Found | str:
-    """What a row finds in one comparison; or why there is nothing to measure."""
-    design, stated = row.design, row.measures[measure]
-    given = design.gaps(comparison, row, measure)
-    if isinstance(given, str):
-        return given
-    places, parts = given if isinstance(given, tuple) else ([], given)
-    places = places or list(dict.fromkeys(place for gap in parts for place in (gap.more, gap.less, *(gap.over or ()))))
-    joint = means_at([(comparison.groups[key], value, measure) for key, value in places])
-    each = differences([(places.index(gap.more), places.index(gap.less)) for gap in parts])
-    every = each
-    if over := [(places.index(gap.over[0]), places.index(gap.over[1])) for gap in parts if gap.over]:
-        every = lambda means: each(means) - differences(over)(means)  # noqa: E731
-    if design.average:
-        mean: Statistic = lambda means: every(means).mean(axis=-1)  # noqa: E731
-        return Found(row, comparison, measure, places, parts, joint, {"": joint.interval(mean)}, "", mean)
-    gaps = {gap.label: joint.interval(_part(every, place)) for place, gap in enumerate(parts)}
-    criteria, size = every, {label: gap.mean for label, gap in gaps.items()}
-    if isinstance(stated, float):
-        criteria, size = (lambda means: within(every(means), stated)), {label: -abs(gap) for label, gap in size.items()}
-    elif stated == "lower" and design.changes:
-        criteria, size = (lambda means: -every(means)), {label: -gap for label, gap in size.items()}
-    return Found(row, comparison, measure, places, parts, joint, gaps, min(size, key=size.__getitem__), criteria)
-
-
-def _part(statistic: Statistic, place: int) -> Statistic:
-    return lambda means: statistic(means)[..., place]
-
-
-def _bounds(gaps: Mapping[str, Interval]) -> dict[str, dict[str, float]]:
-    return {label: bounds(gap) for label, gap in gaps.items()}
-
-
-def _shown(gaps: Mapping[str, Interval], measure: str) -> list[str]:
-    return [f"{label} ({signed(gap, measure)})" for label, gap in gaps.items()]
-
-
 # Variants of a study: values of the main axis, in each group.
 
 
@@ -245,8 +67,8 @@ def _each_group(frames: Frames, test_set: str) -> list[Comparison]:
 
 def _variant_gaps(comparison: Comparison, row: Contrast, measure: str) -> Gaps:
     pairs, link = row.pairs(measure), "less" if isinstance(row.measures[measure], float) else "over"
-    undecided = _undecided(comparison.groups[""], [variant for pair in pairs for variant in pair])
-    return undecided or [Gap(f"{more} {link} {less}", ("", more), ("", less)) for more, less in pairs]
+    _decidable(comparison.groups[""], [variant for pair in pairs for variant in pair])
+    return [Gap(f"{more} {link} {less}", ("", more), ("", less)) for more, less in pairs]
 
 
 def _gain_gaps(comparison: Comparison, row: Contrast, measure: str) -> Gaps:
@@ -255,31 +77,24 @@ def _gain_gaps(comparison: Comparison, row: Contrast, measure: str) -> Gaps:
     (kind, first), (_, second) = row.gains.items()
     variants = [pair[end] for gains in (second, first) for end in (1, 0) for pair in gains.values()]
     label = f"{kind} ({{}}) less {{}}" if len(first) > 1 else "{} less {}"
-    return _undecided(comparison.groups[""], variants) or (
-        [("", variant) for variant in dict.fromkeys(variants)],
-        [
-            Gap(label.format(one, other), ("", more), ("", less), (("", other_more), ("", other_less)))
-            for (one, (more, less)), (other, (other_more, other_less)) in product(first.items(), second.items())
-        ],
-    )
+    _decidable(comparison.groups[""], variants)
+    return [("", variant) for variant in dict.fromkeys(variants)], [
+        Gap(label.format(one, other), ("", more), ("", less), (("", other_more), ("", other_less)))
+        for (one, (more, less)), (other, (other_more, other_less)) in product(first.items(), second.items())
+    ]
 
 
-def _undecided(group: Group, variants: Iterable[str]) -> str:
-    """Why nothing can be said about these variants; empty where there is no reason."""
+def _decidable(group: Group, variants: Iterable[str]) -> None:
+    """Raises Undecided where nothing can be said about these variants."""
     if missing := [variant for variant in dict.fromkeys(variants) if variant not in group.done]:
-        return f"There is no result for {listing(missing)}."
+        raise Undecided(f"There is no result for {listing(missing)}.")
     best = max(group.level(variant, "psnr_rgb").mean for variant in group.done)
     untouched = group.level(group.done[0], "psnr_rgb_input").mean
-    if best > untouched:
-        return ""
-    return (
-        f"No variant gets better than its input (PSNR {best:.2f} dB at the best, input {untouched:.2f} dB): networks "
-        "that were trained for so short a time say nothing about it."
-    )
-
-
-def _variant_words(found: Found) -> str:
-    return f"Differences in {name(found.measure)}: {first_of(found.shown, most=6)}.{found.row.words}"
+    if not best > untouched:
+        raise Undecided(
+            f"No variant gets better than its input (PSNR {best:.2f} dB at the best, input {untouched:.2f} dB): "
+            "networks that were trained for so short a time say nothing about it."
+        )
 
 
 def _gains(found: Found) -> dict[str, dict[str, Interval]]:
@@ -294,79 +109,55 @@ def _gains(found: Found) -> dict[str, dict[str, Interval]]:
     }
 
 
-def _gain_words(found: Found) -> str:
-    shown = {kind: first_of(_shown(gains, found.measure), most=5) for kind, gains in _gains(found).items()}
-    return found.row.words.format(name=name(found.measure), **shown)
-
-
 def _gain_numbers(found: Found) -> dict[str, Any]:
-    told = {kind: _bounds(gains) for kind, gains in _gains(found).items()}
-    return told | {"_less_".join(told): _bounds(found.gaps)}
+    told = {kind: bounds_of(gains) for kind, gains in _gains(found).items()}
+    return told | {"_less_".join(told): bounds_of(found.gaps)}
 
 
-VARIANTS = Design(_each_group, _variant_gaps, _variant_words, by_topic=True)
-VARIANTS_ALIKE = replace(VARIANTS, effect=lambda found: found.smallest("{}, the largest"))
-GAINS = Design(_each_group, _gain_gaps, _gain_words, numbers=_gain_numbers, by_topic=True)
+def _gains_shown(found: Found) -> dict[str, Any]:
+    return {kind: first_of(shown(gains, found.measure), most=5) for kind, gains in _gains(found).items()}
+
+
+VARIANTS = Design(_each_group, _variant_gaps, by_topic=True)
+GAINS = Design(_each_group, _gain_gaps, _gains_shown, _gain_numbers, by_topic=True)
 
 
 # Groups with something beside those without, at every value of the main axis.
 
 
-def _beside(frames: Frames, by: str, without: Any) -> list[Comparison]:
-    """Each group beside the one without that agrees in everything else; where there is none, one without groups."""
-    labelled = [group for group in groups(frames) if by in group.labels]
-    alone = {str(others(group, by)): group for group in labelled if group.labels[by] == without}
-    matched = [group for group in labelled if group.labels[by] != without and str(others(group, by)) in alone]
-    found = [
-        Comparison(by, group.labels, {"without": alone[str(others(group, by))], "with": group}) for group in matched
-    ]
-    return found or [Comparison(by, {}, {})]
+def _beside(by: str, without: Any, named: str, values_named: str) -> Design:
+    """Groups beside the one without that agrees in everything else; the names say what is missing where there is none.
 
+    A label that is yes or no goes without saying.
+    """
 
-def _self_training(frames: Frames, test_set: str) -> list[Comparison]:
-    found = _beside(frames, "self_training", False)
-    return [replace(one, labels={key: label for key, label in one.labels.items() if key != one.by}) for one in found]
-
-
-def _gaps_at(groups_named: str, values_named: str) -> Callable[[Comparison, Contrast, str], Gaps]:
-    """With less without, at every value where both have results; the names say what is missing where there is none."""
+    def alike(frames: Frames, test_set: str) -> list[Comparison]:
+        labelled = [group for group in groups(frames) if by in group.labels]
+        alone = {str(others(group, by)): group for group in labelled if group.labels[by] == without}
+        return [
+            Comparison(by, labels if without is False else group.labels, {"without": alone[str(labels)], "with": group})
+            for group, labels in ((group, others(group, by)) for group in labelled)
+            if group.labels[by] != without and str(labels) in alone
+        ] or [Comparison(by, {}, {})]
 
     def gaps(comparison: Comparison, row: Contrast, measure: str) -> Gaps:
         if not comparison.groups:
-            return f"There are no networks with {groups_named} that agree in everything else."
+            raise Undecided(f"There are no networks with {named} that agree in everything else.")
         values = comparison.common(["with", "without"])
-        found = [Gap(str(value), ("with", value), ("without", value)) for value in values]
-        return found or f"There is no {values_named} at which both have results."
+        if not values:
+            raise Undecided(f"There is no {values_named} at which both have results.")
+        return [Gap(str(value), ("with", value), ("without", value)) for value in values]
 
-    return gaps
+    def told(found: Found) -> dict[str, Any]:
+        axis = found.comparison.groups["with"].axis
+        along = first_of([at(axis, gap) for gap in shown(found.gaps, found.measure)], most=6)
+        return {"along": along, "where": at(axis, found.which), by: found.comparison.labels.get(by)}
 
-
-def _weighting_words(found: Found) -> str:
-    axis, weighting = found.comparison.groups["with"].axis, found.comparison.labels["weighting"]
-    shown = first_of([at(axis, gap) for gap in found.shown], most=6)
-    return f"Change of {name(found.measure)} from fixed to {weighting} weights: {shown}."
-
-
-def _least_help(found: Found) -> str:
-    axis, weighting = found.comparison.groups["with"].axis, found.comparison.labels["weighting"]
-    return f"{weighting} less fixed at {at(axis, found.which)}, where it helps least"
+    return Design(alike, gaps, told, changes=True)
 
 
-SELF_TRAINING = Design(
-    _self_training,
-    _gaps_at("and without self-training", "share"),
-    lambda found: f"Gain in {name(found.measure)} by share: {first_of(found.shown, most=6)}.",
-    lambda found: f"gain at a share of {found.which}, the smallest",
-    lambda found: {"gains": _bounds(found.gaps)},
-)
-WEIGHTING = Design(
-    lambda frames, test_set: _beside(frames, "weighting", "fixed"),
-    _gaps_at("fixed and with balanced weights", "number of patches"),
-    _weighting_words,
-    _least_help,
-    lambda found: {"changes": _bounds(found.gaps)},
-    changes=True,
-)
+SELF_TRAINING = _beside("self_training", False, "and without self-training", "share")
+WEIGHTING = _beside("weighting", "fixed", "fixed and with balanced weights", "number of patches")
 
 
 # Variants on one test set, or a gain on one less that on another.
@@ -394,7 +185,7 @@ def _test_set_gaps(comparison: Comparison, row: Contrast, measure: str) -> Gaps:
         if test_set not in comparison.groups or variant not in comparison.groups[test_set].done
     ]
     if missing:
-        return f"There is no result for {listing(missing)}."
+        raise Undecided(f"There is no result for {listing(missing)}.")
     if len(pairs) == 1:
         return [Gap("difference", *pairs[0])]
     return [Gap("difference of the gains", *pairs[0], pairs[1])]
@@ -408,11 +199,8 @@ def _named_means(found: Found) -> dict[str, float]:
 TEST_SETS = Design(
     _by_test_set,
     _test_set_gaps,
-    lambda found: (
-        f"Means of {name(found.measure)}: "
-        f"{listing([f'{place} {mean:.2f}' for place, mean in _named_means(found).items()])}."
-    ),
-    numbers=lambda found: {"means": _named_means(found), "gap": bounds(found.gaps[found.which])},
+    lambda found: {"means": listing([f"{place} {mean:.2f}" for place, mean in _named_means(found).items()])},
+    lambda found: {"means": _named_means(found), "gap": bounds(found.gaps[found.which])},
 )
 
 
@@ -496,21 +284,20 @@ def _baseline_gaps(comparison: Comparison, row: Contrast, measure: str) -> Gaps:
     base = baseline(comparison)
     if base is None or not base.done:
         which = f"The baseline ({base.name})" if base else f"A baseline at {BASELINE_RAIN} rain"
-        return f"{which} has no result."
+        raise Undecided(f"{which} has no result.")
     treated = _treated(comparison, base)
     if not treated:
-        return f"There is no row beside the baseline ({base.name}) with results."
+        raise Undecided(f"There is no row beside the baseline ({base.name}) with results.")
     return [base.place, *(one.place for one in treated)], [Gap(one.name, one.place, base.place) for one in treated]
 
 
-def _baseline_words(found: Found) -> str:
-    base = "{1} {0}".format(*found.places[0])
-    words = f"Against {base} {name(found.measure)} changes at {listing(found.shown)}."
-    if not found.row.words:
-        return words
-    joint = means_at([(found.comparison.groups[key], value, "psnr_rgb") for key, value in found.places])
-    psnr = {gap.label: joint.interval(difference(place + 1, 0)) for place, gap in enumerate(found.parts)}
-    return words + found.row.words.format(psnr=listing(_shown(psnr, "psnr_rgb")))
+def _baseline_told(found: Found) -> dict[str, Any]:
+    told = {"base": "{1} {0}".format(*found.places[0])}
+    if "{psnr}" in found.row.words:
+        joint = means_at([(found.comparison.groups[key], value, "psnr_rgb") for key, value in found.places])
+        psnr = {gap.label: joint.interval(difference(place + 1, 0)) for place, gap in enumerate(found.parts)}
+        told["psnr"] = listing(shown(psnr, "psnr_rgb"))
+    return told
 
 
 def _step_gaps(comparison: Comparison, row: Contrast, measure: str) -> Gaps:
@@ -518,7 +305,7 @@ def _step_gaps(comparison: Comparison, row: Contrast, measure: str) -> Gaps:
     done = [one for one in table_rows(comparison) if one.done]
     counts = sorted({one.count for one in done})
     if len(counts) < 2:
-        return f"It takes rows of two N with results; there are {len(counts)}."
+        raise Undecided(f"It takes rows of two N with results; there are {len(counts)}.")
     return [one.place for one in done], [
         Gap(f"{few.name} to {many.name}", few.place, many.place)
         for pair in pairwise(counts)
@@ -527,26 +314,20 @@ def _step_gaps(comparison: Comparison, row: Contrast, measure: str) -> Gaps:
     ]
 
 
-def _step_words(found: Found) -> str:
-    falls = listing([f"{amount(fall, found.measure)} from {step}" for step, fall in found.gaps.items()])
-    words = f"{name(found.measure)} falls by {falls}. It falls at every step in {found.percent} % of the resamples."
-    return words[0].upper() + words[1:]
-
-
 BASELINE = Design(
     lambda frames, test_set: comparisons(frames, "rain"),
     _baseline_gaps,
-    _baseline_words,
-    lambda found: f"{found.which} above the baseline, the smallest difference",
-    lambda found: {"baseline": "{1} {0}".format(*found.places[0]), "differences": _bounds(found.gaps)},
+    _baseline_told,
+    lambda found: {"baseline": "{1} {0}".format(*found.places[0]), "differences": bounds_of(found.gaps)},
     doubt=_untrained,
 )
 STEPS = replace(
     BASELINE,
     gaps=_step_gaps,
-    words=_step_words,
-    effect=lambda found: f"fall from {found.which}, the smallest",
-    numbers=lambda found: {"falls": _bounds(found.gaps)},
+    told=lambda found: {
+        "falls": listing([f"{amount(fall, found.measure)} from {step}" for step, fall in found.gaps.items()])
+    },
+    numbers=lambda found: {"falls": bounds_of(found.gaps)},
 )
 
 
@@ -564,62 +345,41 @@ def _categories(frames: Frames, test_set: str) -> list[Comparison]:
 
 
 def _category_gaps(comparison: Comparison, row: Contrast, measure: str) -> Gaps:
-    """Every other category that has results less the worst one, at each count that all have."""
-    (worst,) = row.worse
-    there = [category for category in row.better if not comparison.lacks([category])]
-    if comparison.lacks([worst]) or not there:
-        return _no_category(comparison, CATEGORIES)
-    counts = comparison.common([worst, *there])
-    places = [(category, count) for count in counts for category in (worst, *there)]
-    pairs = [((category, count), (worst, count)) for category, count in places if category != worst]
-    if row.measures[measure] == "lower":
-        gaps = [Gap(f"{one[0]} at N = {one[1]}", other, one) for one, other in pairs]
-    else:
-        gaps = [Gap(f"{one[0]} at N = {one[1]}", one, other) for one, other in pairs]
-    return (places, gaps) if places else "There is no count at which all categories have results."
+    """Each of the other categories less the one that they are compared with, at each count that all have.
 
-
-def _category_words(found: Found) -> str:
-    """How many gaps are positive, which are not, and what is missing."""
-    against = [f"{label} ({signed(gap, found.measure)})" for label, gap in found.gaps.items() if gap.mean <= 0]
-    words = f"{len(found.gaps) - len(against)} of {len(found.gaps)} comparisons have the Manga-trained worse"
-    words += f"; not {first_of(against)}." if against else "."
-    words += f" The Manga-trained are the worst at every count in {found.percent} % of the resamples."
-    missing = found.comparison.lacks(CATEGORIES)
-    return f"{words} There is no result for {listing(missing)}." if missing else words
-
-
-def _alike_gaps(comparison: Comparison, row: Contrast, measure: str) -> Gaps:
-    """Each category less the one that it should be like, at every count from 128 on that all have."""
-    (like,) = row.worse
-    if comparison.lacks([like, *row.better]):
-        return _no_category(comparison, (like, *row.better))
-    counts = [count for count in comparison.common([like, *row.better]) if count >= _ALIKE_FROM]
+    Where they should be alike all of them are needed, and counts are those from 128 on.
+    """
+    (one,), stated = row.worse, row.measures[measure]
+    alike = isinstance(stated, float)
+    there = [category for category in row.better if alike or not comparison.lacks([category])]
+    if comparison.lacks([one, *there]) or not there:
+        missing = comparison.lacks((one, *row.better) if alike else CATEGORIES)
+        raise Undecided(f"There is no result on the test set {TRANSFER_SET} for {listing(missing)}.")
+    counts = [count for count in comparison.common([one, *there]) if not alike or count >= _ALIKE_FROM]
     if not counts:
-        return f"There is no count from {_ALIKE_FROM} on at which all three have results."
-    return [(category, count) for count in counts for category in (like, *row.better)], [
-        Gap(f"{category} at N = {count}", (category, count), (like, count))
-        for count in counts
-        for category in row.better
-    ]
+        which = f"from {_ALIKE_FROM} on at which all three" if alike else "at which all categories"
+        raise Undecided(f"There is no count {which} have results.")
+    gaps = []
+    for count, category in product(counts, there):
+        first, second = ((one, count), (category, count)) if stated == "lower" else ((category, count), (one, count))
+        gaps.append(Gap(f"{category} at N = {count}", first, second))
+    return [(category, count) for count in counts for category in (one, *there)], gaps
 
 
-def _alike_words(found: Found) -> str:
-    largest = sorted(found.gaps, key=lambda label: -abs(found.gaps[label].mean))
-    shown = first_of(_shown({label: found.gaps[label] for label in largest}, found.measure))
-    return f"From the DIV2K-trained {name(found.measure)} differs most for {shown}."
+def _category_told(found: Found) -> dict[str, Any]:
+    """How many gaps are positive, which are not, the largest of either sign, and the categories that are missing."""
+    against = {label: gap for label, gap in found.gaps.items() if gap.mean <= 0}
+    missing = found.comparison.lacks(CATEGORIES)
+    largest = dict(sorted(found.gaps.items(), key=lambda gap: -abs(gap[1].mean)))
+    return {
+        "positive": f"{len(found.gaps) - len(against)} of {len(found.gaps)}",
+        "but": f"; not {first_of(shown(against, found.measure))}" if against else "",
+        "largest": first_of(shown(largest, found.measure)),
+        "missing": f" There is no result for {listing(missing)}." if missing else "",
+    }
 
 
-def _no_category(comparison: Comparison, wanted: tuple[str, ...]) -> str:
-    return f"There is no result on the test set {TRANSFER_SET} for {listing(comparison.lacks(wanted))}."
-
-
-WORST_CATEGORY = Design(
-    _categories, _category_gaps, _category_words, lambda found: f"gap to {found.which}, the smallest"
-)
-CATEGORIES_ALIKE = Design(
-    _categories, _alike_gaps, _alike_words, lambda found: f"difference of {found.which}, the largest"
-)
+TRANSFER = Design(_categories, _category_gaps, _category_told)
 
 
 # Both ends of an axis, on average over the networks.
@@ -660,7 +420,9 @@ def _network_gaps(comparison: Comparison, row: Contrast, measure: str) -> Gaps:
         if value in first.done and value in second.done
         if _differ(first.table(value, measure), second.table(value, measure))
     ]
-    return gaps or "There are no trained networks at both ends that agree in all else."
+    if not gaps:
+        raise Undecided("There are no trained networks at both ends that agree in all else.")
+    return gaps
 
 
 def _differ(first: Any, second: Any) -> bool:
@@ -679,13 +441,12 @@ def _ends(found: Found) -> list[str]:
     return [at(axis, found.comparison.groups[key].labels[axis]) for key, _ in (gap.more, gap.less)]
 
 
-def _average_words(found: Found) -> str:
+def _average_told(found: Found) -> dict[str, Any]:
     changes, (more, less) = _changes(found), _ends(found)
-    higher = [value for value, change in changes.items() if change > 0]
+    higher = sum(change > 0 for change in changes.values())
     against = [f"{value} ({number(change, 2)})" for value, change in changes.items() if change <= 0]
-    words = f"{name(found.measure)} is higher with {more} than with {less} in {len(higher)} of {len(changes)} networks"
-    rest = f", but not in {first_of(against, most=6)}" if against and higher else ""
-    return f"{words[0].upper()}{words[1:]}{rest}."
+    but = f", but not in {first_of(against, most=6)}" if against and higher else ""
+    return {"more": more, "less": less, "higher": higher, "networks": len(changes), "but": but}
 
 
 def _average_numbers(found: Found) -> dict[str, Any]:
@@ -693,35 +454,27 @@ def _average_numbers(found: Found) -> dict[str, Any]:
     return {"changes": changes, "higher": sum(change > 0 for change in changes.values()), "networks": len(changes)}
 
 
-AVERAGE = Design(
-    _on_each_test_set,
-    _network_gaps,
-    _average_words,
-    lambda found: f"{' less '.join(_ends(found))}, mean of {len(_changes(found))} networks",
-    _average_numbers,
-    average=True,
-)
+AVERAGE = Design(_on_each_test_set, _network_gaps, _average_told, _average_numbers, average=True)
 
 
 DESIGNS: Final[Mapping[str, Design]] = {
     "variants": VARIANTS,
-    "variants_alike": VARIANTS_ALIKE,
     "gains": GAINS,
     "self_training": SELF_TRAINING,
     "weighting": WEIGHTING,
     "test_sets": TEST_SETS,
     "baseline": BASELINE,
     "steps": STEPS,
-    "worst_category": WORST_CATEGORY,
-    "categories_alike": CATEGORIES_ALIKE,
+    "transfer": TRANSFER,
     "average": AVERAGE,
 }
 """What a row of the table may name as its design."""
 
 
-def _read_table() -> tuple[Contrast, ...]:
-    """The rows of contrasts.yaml; what a family says holds for each row that does not say it itself."""
+def _read_table() -> tuple[dict[str, str], tuple[Contrast, ...]]:
+    """Headings and rows of contrasts.yaml; what a family says holds for each row that does not say it itself."""
     families = yaml.safe_load((Path(__file__).parent / "contrasts.yaml").read_text(encoding="utf-8"))
+    titles = {family: shared.pop("title") for family, shared in families.items()}
     found = []
     for family, shared in families.items():
         for row in shared.pop("rows"):
@@ -731,8 +484,8 @@ def _read_table() -> tuple[Contrast, ...]:
                 names = given.get(key, [])
                 given[key] = (names,) if isinstance(names, str) else tuple(names)
             found.append(Contrast(**given))
-    return tuple(found)
+    return titles, tuple(found)
 
 
-CONTRASTS: Final = _read_table()
-"""The table: every row of contrasts.yaml."""
+TITLES, CONTRASTS = _read_table()
+"""contrasts.yaml: the heading of each family on the page, in that order, and every row."""
