@@ -8,6 +8,7 @@ the test images (and of the training seeds).
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -174,9 +175,7 @@ def _balance(labels: dict[str, Any], members: list[Group], margin: float) -> Bal
         return None
     points = []
     for place, pair in enumerate(done):
-        levels = {
-            measure: joint.interval(lambda means, place=place: means[..., place]) for measure, joint in joints.items()
-        }
+        levels = {measure: joint.interval(itemgetter((..., place))) for measure, joint in joints.items()}
         e_r, oracle = merged.table(pair, "e_r"), merged.table(pair, "e_r_oracle")
         beyond = difference_interval(e_r, oracle, merged.sources)
         points.append(Point(*pairs[pair], len(e_r), levels, mean_interval(oracle).mean, beyond))
@@ -270,8 +269,8 @@ def _draw(ax: Axes, balance: Balance, gain: str, palette: dict[Any, Any]) -> Non
         ax.plot(x.mean, y.mean, "o", color=colour, markerfacecolor=face, markersize=7, zorder=3)
     for rain, colour in palette.items():
         levels = [point.levels for point in balance.points if point.rain == rain]
-        x, y = ([level[measure].mean for level in levels] for measure in (COST, gain))
-        ax.plot(x, y, color=colour, linewidth=1, alpha=0.35, zorder=1.2)
+        costs, gains = ([level[measure].mean for level in levels] for measure in (COST, gain))
+        ax.plot(costs, gains, color=colour, linewidth=1, alpha=0.35, zorder=1.2)
     on = sorted((point.levels[COST].mean, point.levels[gain].mean) for point in balance.on_front(gain))
     ax.step(*zip(*on, strict=True), where="post", color=INK, linewidth=1.1, zorder=1.5, gid=FRONT_ID)
     best = balance.recommended.levels

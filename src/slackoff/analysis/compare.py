@@ -305,7 +305,8 @@ def contact_sheet(
             texts = captions.get(name, [""] * len(pictures))
             if len(texts) != len(pictures):
                 raise ValueError(f"{len(pictures)} pictures of '{name}' have {len(texts)} captions")
-            for ax, pixels, text in zip_longest(line, pictures, texts, fillvalue=None):
+            ax: Axes
+            for ax, pixels, text in zip_longest(line, pictures, texts, fillvalue=None):  # type: ignore[assignment]
                 _picture(ax, pixels, cmap="gray", vmin=0, vmax=255)
                 ax.set_xlabel(text or "", fontsize=8, color=QUIET, labelpad=2)
             line[0].set_ylabel(name, rotation=0, ha="right", va="center", labelpad=8, color=INK)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -158,7 +159,8 @@ def _export(network: nn.Module, path: Path, size: tuple[int, int] | None) -> Non
             graph = program.model.graph
             nodes = list(graph.all_nodes())
             outputs = (value for node in nodes for value in node.outputs)
-            for named in (program.model, graph, *nodes, *outputs, *graph.inputs, *graph.initializers.values()):
+            noted: list[Any] = [program.model, graph, *nodes, *outputs, *graph.inputs, *graph.initializers.values()]
+            for named in noted:
                 named.metadata_props.clear()  # the lines of code that it came from, with the folders of this machine
             program.save(path, external_data=False)
     except Exception as error:  # whatever a tracer, a converter and an optimiser may raise

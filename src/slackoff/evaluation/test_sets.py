@@ -176,8 +176,8 @@ def _five(image: EvaluationImage, side: int) -> list[EvaluationImage]:
     crops = []
     for crop in five_crops(height, width, side):
         pixels, left = (mirrored, width - side - crop.left) if crop.mirrored else (whole, crop.left)
-        parts = pixels[:, crop.top : crop.top + side, left : left + side].split([3, 1, 3])
-        crops.append(EvaluationImage(f"{image.name}-{crop.name}", *parts, image.origin))
+        background, rain, rainy = pixels[:, crop.top : crop.top + side, left : left + side].split([3, 1, 3])
+        crops.append(EvaluationImage(f"{image.name}-{crop.name}", background, rain, rainy, image.origin))
     return crops
 
 
