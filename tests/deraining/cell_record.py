@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from slackoff.cli.app import app
-from slackoff.config.build import build_network
+from slackoff.config.build import build
 from slackoff.record.results import write_results
 from slackoff.record.status import Status
 
@@ -54,7 +54,7 @@ def write_cell(runs: Path, config: DictConfig, identity: str = IDENTITY, **statu
     pictures = {("R100-like", "0000-photo"): grey}
     for name, kept, better in (("", pictures, 0), ("teacher", {}, 3)):
         torch.manual_seed(len(identity) + better)
-        write_results(folder, name, build_network(config), rows.assign(psnr_rgb=rows["psnr_rgb"] + better), kept)
+        write_results(folder, name, build(config.network, "network"), rows.assign(psnr_rgb=rows["psnr_rgb"] + better), kept)
     return folder
 
 
