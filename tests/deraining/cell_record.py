@@ -54,7 +54,9 @@ def write_cell(runs: Path, config: DictConfig, identity: str = IDENTITY, **statu
     pictures = {("R100-like", "0000-photo"): grey}
     for name, kept, better in (("", pictures, 0), ("teacher", {}, 3)):
         torch.manual_seed(len(identity) + better)
-        write_results(folder, name, build(config.network, "network"), rows.assign(psnr_rgb=rows["psnr_rgb"] + better), kept)
+        write_results(
+            folder, name, build(config.network, "network"), rows.assign(psnr_rgb=rows["psnr_rgb"] + better), kept
+        )
     return folder
 
 
