@@ -151,6 +151,7 @@ def own_copy(tmp_path):
     return tmp_path / "src" / "slackoff" / "networks" / "unet.py", run
 
 
+@pytest.mark.slow
 def test_an_edited_network_is_a_new_cell_and_an_edited_comment_is_not(own_copy):
     file, run = own_copy
     command = ["size=smoke", "network=unet_tiny", *CHEAP, "trainer.precision=32-true", "logger.wandb=false"]

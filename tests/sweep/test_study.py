@@ -198,16 +198,23 @@ def test_wandb_that_cannot_be_reached_stops_nothing(tmp_path):
 
 
 CHEAP = ("size=smoke", "schedule.steps=4", "trainer.precision=32-true", "logger.wandb=false")
-EXPERIMENTS = {"rainrange": 4, "category": 2, "transfer": 2, "table2": 3, "paper150": 3, "moss_ablation": 6, "moss": 2}
+EXPERIMENTS = {
+    "balance": 4,
+    "rainrange": 4,
+    "category": 2,
+    "transfer": 2,
+    "table2": 3,
+    "paper150": 3,
+    "moss_ablation": 6,
+    "moss": 2,
+}
 EXPERIMENTS |= {"semi_generalisation": 4, "zoo": 8, "menet_ablation": 3, "menet_table2": 1, "menet_lossnet": 2}
 EXPERIMENTS |= {"menet_slacking": 3}
 """Experiments whose smoke size takes minutes, with their number of cells."""
 
 
-@pytest.mark.parametrize(
-    ("experiment", "count"),
-    [("balance", 4), *(pytest.param(*item, marks=pytest.mark.slow) for item in EXPERIMENTS.items())],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("experiment", "count"), EXPERIMENTS.items())
 def test_a_study_ends_in_a_report(tmp_path: Path, experiment: str, count: int) -> None:
     result = run(f"+experiment={experiment}", "-m", *CHEAP, cwd=tmp_path, COLUMNS="80")
     assert result.returncode == 0, result.stdout + result.stderr
