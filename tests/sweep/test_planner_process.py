@@ -25,10 +25,17 @@ def planner(monkeypatch: pytest.MonkeyPatch) -> Iterator[PlannerProcess]:
         yield found
 
 
-def test_the_second_process_stays_the_same_until_closed(planner: PlannerProcess) -> None:
+def test_values_and_refusals_come_back_from_one_process_until_it_is_closed(
+    planner: PlannerProcess, tmp_path: Path
+) -> None:
     first = planner(os.getpid)
     assert first != os.getpid()
     assert planner(print, "hello") is None
+    (tmp_path / "status.json").write_text("{")
+    with pytest.raises(SlackoffError, match=r"status.json is damaged"):
+        planner(read_status, tmp_path)
+    with pytest.raises(FileNotFoundError, match="/nowhere/at/all"):
+        planner(os.stat, "/nowhere/at/all")
     assert planner(os.getpid) == first
     planner.close()
     with pytest.raises(ProcessLookupError):
@@ -50,14 +57,6 @@ def test_it_ends_when_the_driver_is_killed() -> None:
     driver = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
     with suppress(psutil.NoSuchProcess):
         psutil.Process(int(driver.stdout)).wait(60)
-
-
-def test_what_the_function_raises_comes_back(planner: PlannerProcess, tmp_path: Path) -> None:
-    (tmp_path / "status.json").write_text("{")
-    with pytest.raises(SlackoffError, match=r"status.json is damaged"):
-        planner(read_status, tmp_path)
-    with pytest.raises(FileNotFoundError, match="/nowhere/at/all"):
-        planner(os.stat, "/nowhere/at/all")
 
 
 def test_a_process_that_dies_is_one_sentence(planner: PlannerProcess) -> None:
