@@ -76,6 +76,8 @@ def test_the_changes_that_are_meant_have_reasons() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_a_tree_is_the_same_as_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    (tmp_path / "nothing.yaml").write_text("[]")
+    monkeypatch.setattr(freeze, "INTENDED", tmp_path / "nothing.yaml")
     parts = ["--only", "help", "configs", "studies", "--studies", "patchcount", "--sizes", "smoke"]
     monkeypatch.setattr(sys, "argv", ["freeze.py", str(ROOT), str(ROOT), "--keep", str(tmp_path), *parts])
     assert freeze.main() == 0, capsys.readouterr().out
