@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
-from slackoff.deraining import photos as photos_module
 from slackoff.deraining.photos import FORMATS, natural, plan_jobs, read_photo, write_photo
 from slackoff.errors import SlackoffError
+from slackoff.images import files
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -242,14 +242,14 @@ def test_the_same_photo_twice_is_one_job_and_links_in_circles_end(photos):
 
 
 def test_a_folder_that_cannot_be_listed_is_a_failure_and_the_others_go_on(photos, monkeypatch):
-    listed = photos_module.visible_entries
+    listed = files.visible_entries
 
     def refuse(path, key):
         if path.name == "video":
             raise SlackoffError(f"{key}: the folder {path} cannot be listed (Permission denied)")
         return listed(path, key)
 
-    monkeypatch.setattr(photos_module, "visible_entries", refuse)
+    monkeypatch.setattr(files, "visible_entries", refuse)
     plan = plan_jobs([photos], Path("out"))
     assert [job.source.name for job in plan.jobs] == ["a.png", "b.JPG"]
     assert len(plan.failures) == 1

@@ -241,14 +241,6 @@ def test_a_file_cut_anywhere_is_refused_or_still_whole(tmp_path_factory, kind, k
         np.testing.assert_array_equal(read, expected)
 
 
-def test_garbage_inside_a_png_is_refused(tmp_path):
-    path = saved(tmp_path, "noise.png", Image.fromarray(photo(64, 64)))
-    content = bytearray(path.read_bytes())
-    content[60:400] = bytes(340)
-    path.write_bytes(content)
-    refusal(path, "damaged", header_tells=False)
-
-
 KEY = "background.root"
 
 

@@ -5,17 +5,14 @@ import math
 import shutil
 import subprocess
 import sys
-from functools import partial
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
-import skimage.data
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from sklearn.datasets import load_sample_image
 
 from slackoff.errors import SlackoffError
 from slackoff.images import sources
@@ -82,11 +79,6 @@ def test_a_file_that_vanished_is_named(photos):
     (photos / "b.png").unlink()
     with pytest.raises(SlackoffError, match=r"b\.png cannot be read \(No such file or directory\): restore"):
         source.fingerprint()
-
-
-def test_the_key_reaches_the_message(tmp_path):
-    with pytest.raises(SlackoffError, match=r"teacher\.root=.*nowhere does not exist"):
-        FolderSource(tmp_path / "nowhere", key="teacher.root")
 
 
 def test_threads_keep_the_order_and_pass_errors_on():
@@ -198,18 +190,6 @@ def test_photos_are_colour_photos_of_a_useful_size(builtin_source):
         assert pixels.std() > 25
 
 
-LOADERS = {
-    **{f"skimage/{name}": getattr(skimage.data, name.split(".")[0])
-       for name in ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")},
-    **{f"sklearn/{name}": partial(load_sample_image, name) for name in ("china.jpg", "flower.jpg")},
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", LOADERS)
-def test_photos_are_those_of_their_packages_loaders(builtin_source, name):
-    np.testing.assert_array_equal(builtin_source.read(builtin_source.names.index(name)), LOADERS[name]())
-
-
 def test_split_is_by_photo_and_has_room(builtin_source):
     train, test = builtin_source.fixed_split
     assert sorted(train + test) == list(range(9))
@@ -276,14 +256,3 @@ def test_a_chain_of_parts_is_a_chain_of_steps_in_plain_integers():
 @pytest.mark.parametrize("seed", [-1, 0, 2**63, 2**64 + 5, 10**30])
 def test_any_integer_is_a_seed(seed):
     assert hash_uint64(seed).tolist() == hash_uint64(seed % 2**64).tolist()
-
-
-def test_parts_broadcast_and_their_order_matters():
-    assert hash_uint64(1, np.arange(3)[:, None], np.arange(5)[None]).shape == (3, 5)
-    assert hash_uint64(1, 2).tolist() != hash_uint64(2, 1).tolist()
-
-
-def test_bits_are_balanced():
-    words = hash_uint64(3, np.arange(20_000))
-    share = [(np.count_nonzero((words >> np.uint64(bit)) & np.uint64(1)) / words.size) for bit in range(64)]
-    assert np.abs(np.array(share) - 0.5).max() < 5 * 0.5 / np.sqrt(words.size)

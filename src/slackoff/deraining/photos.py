@@ -7,7 +7,7 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
@@ -25,15 +25,7 @@ from rich.text import Text
 from slackoff.deraining.model import Model, provenance
 from slackoff.deraining.tiles import Tiling, derain_array
 from slackoff.errors import SlackoffError
-from slackoff.images.files import (
-    UPRIGHT,
-    bits_per_sample,
-    exif_orientation,
-    is_folder,
-    is_image,
-    opened_image,
-    visible_entries,
-)
+from slackoff.images.files import UPRIGHT, bits_per_sample, exif_orientation, opened_image, walk_images
 from slackoff.networks.interfaces import PerImageMethod
 from slackoff.record.files import write_whole
 
@@ -238,7 +230,7 @@ def plan_jobs(inputs: Sequence[Path], out: Path, ending: str = "keep", left_out:
         for path in inputs:
             if path.is_dir() and path.resolve() == out.resolve():
                 raise SlackoffError(f"-o {out} is the input itself: name another folder, photos are never overwritten")
-            names = sorted(_walk(path, "", set(), hidden, failures), key=natural) if path.is_dir() else [path.name]
+            names = sorted(walk_images(path, "INPUT", hidden, failures), key=natural) if path.is_dir() else [path.name]
             root = path if path.is_dir() else path.parent
             jobs += [Job(root / name, _renamed(out / name, ending)) for name in names]
     if not jobs and not failures:
@@ -262,28 +254,6 @@ def plan_jobs(inputs: Sequence[Path], out: Path, ending: str = "keep", left_out:
 def natural(name: str) -> list[tuple[int, str]]:
     """A sort key by which frame 10 follows frame 9."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", name)]
-
-
-def _walk(
-    folder: Path, prefix: str, visited: set[tuple[int, int]], hidden: set[Path], failures: list[str]
-) -> Iterator[str]:
-    """Paths of images below a folder, relative to the first one; each folder once, whatever links there are."""
-    try:
-        status = folder.stat()
-        entries = visible_entries(folder, "INPUT")
-    except (SlackoffError, OSError) as error:
-        failures.append(str(error))
-        return
-    if (status.st_dev, status.st_ino) in visited:
-        return
-    visited.add((status.st_dev, status.st_ino))
-    for entry in entries:
-        if Path(entry.path).resolve() in hidden:
-            continue
-        if is_folder(entry):
-            yield from _walk(folder / entry.name, f"{prefix}{entry.name}/", visited, hidden, failures)
-        elif is_image(entry):
-            yield prefix + entry.name
 
 
 def _renamed(target: Path, ending: str) -> Path:

@@ -14,6 +14,7 @@ from slackoff.data.streams import cpu_generator
 from slackoff.errors import SlackoffError
 from slackoff.images import (
     ImageSource,
+    Layout,
     Pair,
     chosen_by_place,
     find_pairs,
@@ -123,8 +124,8 @@ class PairFolder:
     count: int | None = None
     crop_px: int | None = None
     key: str = "evaluation.root"
-    layout: str = "auto"
-    numbers: Sequence[int] | None = None
+    layout: Layout = "auto"
+    numbers: tuple[int, int] | None = None
     crops: TestCrops = "centre"
 
     def __post_init__(self) -> None:

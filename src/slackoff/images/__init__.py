@@ -4,22 +4,21 @@ NumPy and Pillow only: the sweep driver uses this room and must start fast.
 """
 
 from slackoff.images.bank import (
-    Crop,
     Patch,
     build_bank,
     cached_bank,
     held_out_crops,
 )
 from slackoff.images.files import read_rgb
-from slackoff.images.labelled import LabelledPairs, limited
-from slackoff.images.layouts import Scenes, chosen_by_place, find_pairs
+from slackoff.images.labelled import LabelledPairs, Scenes, limited
 from slackoff.images.pairs import (
-    CropPlace,
+    Layout,
     Pair,
     TrainingCrops,
-    check_choice,
+    chosen_by_place,
     crops_per_image,
     file_digests,
+    find_pairs,
     fingerprint,
     five_crops,
     pair_sizes,
@@ -38,11 +37,10 @@ from slackoff.images.sources import (
 
 __all__ = [
     "BuiltinSource",
-    "Crop",
-    "CropPlace",
     "FolderSource",
     "ImageSource",
     "LabelledPairs",
+    "Layout",
     "Pair",
     "Patch",
     "Scenes",
@@ -50,7 +48,6 @@ __all__ = [
     "TrainingCrops",
     "build_bank",
     "cached_bank",
-    "check_choice",
     "chosen_by_place",
     "crops_per_image",
     "file_digests",

@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 from slackoff.errors import SlackoffError
 from slackoff.images.sources import SIZE_KEY, ImageSource, Sizes, image_sizes, map_in_threads, refuse_small
 
-COUNT_KEY = "background.patch_count"
 _STEPS = (4, 2, 1)  # of the lattice in levels 0, 1, 2, in quarters of a patch
 _ORDER, _SHIFT, _CELL = range(3)  # what a random number is for
 _SELECTION_VERSION = 1
@@ -62,6 +61,16 @@ def splitmix64(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return mixed ^ (mixed >> np.uint64(31))
 
 
+class Keys(NamedTuple):
+    """The config keys that messages name: of how many patches there are, and of their side."""
+
+    count: str = "background.patch_count"
+    size: str = SIZE_KEY
+
+
+BACKGROUND = Keys()
+
+
 class Patch(NamedTuple):
     """A square window: `image` is a position in the list of sizes, `top`, `left` its first row and column."""
 
@@ -84,10 +93,8 @@ def select_patches(
     patch_size_px: int,
     count: int,
     seed: int,
-    *,
     names: Sequence[str] | None = None,
-    count_key: str = COUNT_KEY,
-    size_key: str = SIZE_KEY,
+    keys: Keys = BACKGROUND,
 ) -> list[Patch]:
     """Select `count` patches.
 
@@ -97,7 +104,7 @@ def select_patches(
         count: how many patches.
         seed: another seed gives another choice; the same seed gives the same, on every machine.
         names: names of the images for error messages.
-        count_key, size_key: the config keys to name in error messages.
+        keys: the config keys to name in error messages.
 
     Returns:
         `count` different patches. The selection of n is the beginning of every larger one with the same other
@@ -107,14 +114,13 @@ def select_patches(
         SlackoffError: the images cannot give that many, one is smaller than a patch, or a number is out of
             range.
     """
-    available = capacity(sizes, patch_size_px, names=names, size_key=size_key)
+    available = capacity(sizes, patch_size_px, names, keys.size)
     if count < 1:
-        raise SlackoffError(f"{count_key}={count} is not a number of patches: set it to 1 or more.")
+        raise SlackoffError(f"{keys.count}={count} is not a number of patches: set it to 1 or more.")
     if count > available:
         raise SlackoffError(
-            f"{count_key}={count} is more than the {available} patches of {patch_size_px} px that "
-            f"{len(sizes)} images can give: lower {count_key} to {available} or less, lower {size_key}, or "
-            "add images."
+            f"{keys.count}={count} is more than the {available} patches of {patch_size_px} px that {len(sizes)} images "
+            f"can give: lower {keys.count} to {available} or less, lower {keys.size}, or add images."
         )
     pixels, quarter = np.asarray(sizes, np.int64), patch_size_px // 4
     # Each image's lattice is shifted within the margin that whole patches leave, so that no position is lost.
@@ -134,7 +140,7 @@ def select_patches(
     return chosen
 
 
-def capacity(sizes: Sizes, patch_size_px: int, *, names: Sequence[str] | None = None, size_key: str = SIZE_KEY) -> int:
+def capacity(sizes: Sizes, patch_size_px: int, names: Sequence[str] | None = None, size_key: str = SIZE_KEY) -> int:
     """Return how many patches `select_patches` can give at most, whatever the seed.
 
     Raises:
@@ -222,9 +228,6 @@ def held_out_crops(
     size_px: int,
     count: int,
     seed: int,
-    *,
-    count_key: str = "evaluation.count",
-    size_key: str = "evaluation.test_set.size_px",
 ) -> list[Crop]:
     """Cut test crops out of held-out images: one of each in turn, without overlap for as long as possible.
 
@@ -233,7 +236,6 @@ def held_out_crops(
         size_px: side of a crop in pixels, a multiple of 4.
         count: number of crops.
         seed: of the selection; keep it apart from the training seed.
-        count_key, size_key: the config keys to name in error messages.
 
     Returns:
         `count` crops. The first n are those of a smaller count, names included.
@@ -241,7 +243,7 @@ def held_out_crops(
     Raises:
         SlackoffError: too few or too small images, or one that cannot be read.
     """
-    patches = choose(source, indices, size_px, count, seed, count_key=count_key, size_key=size_key)
+    patches = choose(source, indices, size_px, count, seed, Keys("evaluation.count", "evaluation.test_set.size_px"))
     pixels = dict(cut(source, indices, patches, size_px))
     crops = []
     for row, patch in enumerate(patches):
@@ -257,14 +259,12 @@ def choose(
     patch_size_px: int,
     count: int,
     seed: int,
-    *,
-    count_key: str = COUNT_KEY,
-    size_key: str = SIZE_KEY,
+    keys: Keys = BACKGROUND,
 ) -> list[Patch]:
     """Select patches of some images; `Patch.image` is a position in `indices`. Raises as `select_patches`."""
     sizes = image_sizes(source, indices)
     names = [source.names[index] for index in indices]
-    return select_patches(sizes, patch_size_px, count, seed, names=names, count_key=count_key, size_key=size_key)
+    return select_patches(sizes, patch_size_px, count, seed, names, keys)
 
 
 def cut(

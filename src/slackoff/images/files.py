@@ -8,7 +8,7 @@ import re
 import struct
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -98,26 +98,48 @@ def list_images(root: str | os.PathLike[str] | None, key: str) -> list[Path]:
         SlackoffError: no folder given, missing, not a folder, not readable, or without an image.
     """
     folder = require_folder(root, key)
-    visited = set()
-
-    def walk(inside: Path, prefix: str) -> Iterator[str]:
-        status = inside.stat()
-        if (status.st_dev, status.st_ino) in visited:
-            return
-        visited.add((status.st_dev, status.st_ino))
-        for entry in visible_entries(inside, key):
-            if is_folder(entry):
-                yield from walk(inside / entry.name, f"{prefix}{entry.name}/")
-            elif is_image(entry):
-                yield prefix + entry.name
-
-    relative = sorted(walk(folder, ""))
+    relative = sorted(walk_images(folder, key))
     if not relative:
         suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
         raise SlackoffError(
             f"{key}={folder} holds no image: put files ending in {suffixes} there, or name another folder."
         )
     return [folder / name for name in relative]
+
+
+def walk_images(
+    folder: Path, key: str, left_out: Collection[Path] = (), failures: list[str] | None = None
+) -> Iterator[str]:
+    """Paths of the images below a folder, relative to it, in no order of use; as `list_images` finds them.
+
+    Args:
+        folder: is there.
+        key: for the error message.
+        left_out: files and folders that are passed over, as resolved paths.
+        failures: is given a sentence for each folder that cannot be listed; None raises the first one.
+    """
+    visited = set()
+
+    def walk(inside: Path, prefix: str) -> Iterator[str]:
+        try:
+            entries = visible_entries(inside, key)
+        except SlackoffError as error:
+            if failures is None:
+                raise
+            failures.append(str(error))
+            return
+        if (place := inside.resolve()) in visited:
+            return
+        visited.add(place)
+        for entry in entries:
+            if left_out and Path(entry.path).resolve() in left_out:
+                continue
+            if is_folder(entry):
+                yield from walk(inside / entry.name, f"{prefix}{entry.name}/")
+            elif is_image(entry):
+                yield prefix + entry.name
+
+    return walk(folder, "")
 
 
 def require_folder(root: str | os.PathLike[str] | None, key: str) -> Path:

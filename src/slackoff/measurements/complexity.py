@@ -29,7 +29,7 @@ from torch import Tensor
 from slackoff.config.schema import AtLeast, Count
 from slackoff.errors import SlackoffError
 from slackoff.images import FolderSource, ImageSource, Patch
-from slackoff.images.bank import choose, cut
+from slackoff.images.bank import Keys, choose, cut
 from slackoff.measurements.study import KEY, Measurement
 from slackoff.metrics.functional import precise_dtype
 
@@ -217,9 +217,9 @@ class ComplexityMeasurement(Measurement):
             yield name, source
 
     def _choose(self, name: str, source: ImageSource) -> list[Patch]:
-        keys = {"count_key": f"{KEY}.count", "size_key": f"{KEY}.patch_size_px"}
+        keys = Keys(f"{KEY}.count", f"{KEY}.patch_size_px")
         try:
-            return choose(source, _all(source), self.patch_size_px, self.count, self.seed, **keys)
+            return choose(source, _all(source), self.patch_size_px, self.count, self.seed, keys)
         except SlackoffError as error:
             raise SlackoffError(f"Category {name}: {error}") from error
 
