@@ -17,11 +17,11 @@ from slackoff.cli.app import app
 from slackoff.measurements.runtime_report import (
     TABLE,
     median_interval,
-    networks_of,
     published,
     ratio,
     reference_of,
     report,
+    runtime_table,
 )
 from slackoff.measurements.study import build, find
 from slackoff.record.measurement import load_measurement
@@ -118,10 +118,10 @@ def test_a_ratio_is_of_the_same_rounds_and_sees_no_drift() -> None:
 def test_the_fastest_is_the_reference_unless_another_is_named(tmp_path: Path) -> None:
     study = load_measurement(write(tmp_path / "a", rows(SECONDS)))
     assert reference_of(study) == "unet_tiny"
-    assert [one.name for one in networks_of(study)] == ["unet_tiny", "menet", "swinir"]
-    assert [one.ratios["cpu"].median for one in networks_of(study)] == pytest.approx([1, 2, 40 / 0.3])
+    assert list(runtime_table(study)["network"]) == ["unet_tiny", "menet", "swinir"]
+    assert list(runtime_table(study)["ratio"]) == pytest.approx([1, 2, 40 / 0.3])
     named = load_measurement(write(tmp_path / "b", rows(SECONDS), reference="menet"))
-    assert [one.ratios["cpu"].median for one in networks_of(named)] == pytest.approx([0.5, 1, 40 / 0.6])
+    assert list(runtime_table(named)["ratio"]) == pytest.approx([0.5, 1, 40 / 0.6])
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_the_page_has_table_figure_hardware_and_the_published_seconds(tmp_path: 
 
 def test_what_failed_is_told_of_and_stands_last(tmp_path: Path) -> None:
     folder = write(tmp_path, [failed("broken"), *rows(SECONDS)])
-    assert [one.name for one in networks_of(load_measurement(folder))] == ["unet_tiny", "menet", "swinir", "broken"]
+    assert list(runtime_table(load_measurement(folder))["network"]) == ["unet_tiny", "menet", "swinir", "broken"]
     page = page_of(folder)
     assert "network=broken on the CPU: no <room> for it" in page
     assert "No GPU was measured" in page

@@ -95,52 +95,6 @@ def read_record(folder: Path, teacher: bool = False) -> CellRecord:
     return CellRecord(config, status, environment, named.describe(), measures, test_sets)
 
 
-def trained_on(record: CellRecord) -> list[str]:
-    """What the weights were learned from, as the cell's config says it, one point a line."""
-    config = record.config
-    schedule, task, background = config.schedule, config.task, config.background
-    lines = []
-    if start := config.get("start_from"):
-        file = str(start).replace("\\", "/").rsplit("/", 1)[-1]  # without the folders of the machine
-        lines.append(f"Started from the weights `{file}`.")
-    if not schedule.steps:
-        return [*lines, "Not trained: measured as it was."]
-    side = f"{background.patch_size_px}x{background.patch_size_px} px"
-    if labelled := config.get("labelled"):
-        share = labelled.get("share")
-        part = f"; {share} of the clean images with their truth" if share is not None else ""
-        lines.append(f"Pairs of rainy and clean images: `{labelled.name}`{part}, in crops of {side}.")
-    else:
-        lists = {key: value for key, value in config.rain.items() if OmegaConf.is_list(value)}
-        bounds = ", ".join(f"{key} [{', '.join(map(str, value))}]" for key, value in lists.items())
-        lines.append(
-            f"Rain laid over N = {background.patch_count} patches of {side} from the backgrounds "
-            f"`{background.name}`; rain range `{config.rain.name}` ({bounds})."
-        )
-    if config.get("unlabelled"):
-        lines.append(f"Unlabelled images without truth: `{config.unlabelled.name}`.")
-    loss = (task.get("loss") or {}).get("_target_")
-    with_loss = f", loss {str(loss).rsplit('.', 1)[-1]}" if loss else ""
-    lines.append(
-        f"Task `{task.name}`{with_loss}: {schedule.steps:,} steps of batches of {schedule.batch_size}, learning rate "
-        f"{task.get('learning_rate', schedule.get('learning_rate'))}, precision {config.trainer.precision}, "
-        f"seed {config.seed}."
-    )
-    return [*lines, *(f"Noted in training: {note}." for note in record.status.notes)]
-
-
-def cost(record: CellRecord) -> str:
-    """'96.7 device-seconds of training (2,000 steps) and 21.5 of measuring, on AMD EPYC, 1 thread.'"""
-    status, environment = record.status, record.environment
-    device = environment.get("gpu") or environment.get("cpu") or "a device that is not recorded"
-    threads = environment.get("threads")
-    counted = f", {threads} thread{'s' * (threads > 1)}" if threads and not environment.get("gpu") else ""
-    return (
-        f"{status.train_seconds:,.1f} device-seconds of training ({status.step:,} steps) and "
-        f"{status.evaluate_seconds:,.1f} of measuring, on {device}{counted}."
-    )
-
-
 def versions(record: CellRecord, here: Mapping[str, Any]) -> list[str]:
     """What it was trained with, and what it was exported with where that differs.
 
@@ -190,19 +144,17 @@ def model_card(model: Model, record: CellRecord | None, onnx: OnnxFile | None, l
     return made.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         front=yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=120),
         title=title,
+        model=model,
         network=type(model.network).__name__,
         parameters=sum(parameter.numel() for parameter in model.network.parameters()),
-        trained=trained_on(record) if record else [],
-        weights=model.weights.name if model.weights else "",
-        evaluation=record.config.evaluation.name if record else "",
-        protocol=record.protocol if record else "",
+        record=record,
+        cell=OmegaConf.to_container(record.config, resolve=True) if record else {},
         table=_table(record) if record else "",
-        limits=_limits(record, license_id),
-        cost=cost(record) if record else "",
+        limits={name: list(_limits_on(record, group)) for name, group in record.test_sets.items()} if record else {},
         versions=versions(record, describe_environment()) if record else [],
+        licensed=license_id is not None,
         arguments=", ".join(f"{key}={value!r}" for key, value in arguments.items() if key not in ("_target_", "name")),
         onnx=onnx,
-        onnx_words=onnx.describe() if onnx else "",
         paper=str(getattr(type(model.network), "paper", "")),
     )
 
@@ -250,29 +202,9 @@ def _table(record: CellRecord) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _limits(record: CellRecord | None, license_id: str | None) -> list[str]:
-    lines = []
-    if record:
-        psnr = next(measure for measure in record.measures if measure.startswith("psnr"))
-        for name, group in record.test_sets.items():
-            lines += [f"`{name}`: {limit}" for limit in _limits_on(group, psnr)]
-        names = ", ".join(f"`{name}`" for name in record.test_sets)
-        lines.append(f"Tested on {names} alone. What it does to any other rain, real rain too, was not measured.")
-        lines.append(
-            f"One training run (seed {record.config.get('seed')}). The intervals are over test images and say nothing "
-            "about other seeds."
-        )
-    else:
-        lines.append("How well it does was not measured by the record that this card is from.")
-    if license_id is None:
-        lines.append(
-            "No licence was chosen for the weights. The images that it was trained on have terms of their own: see to "
-            "them before you pass it on."
-        )
-    return lines
-
-
-def _limits_on(group: Group, psnr: str) -> Iterator[str]:
+def _limits_on(record: CellRecord, group: Group) -> Iterator[str]:
+    """What a test set says against the network, and what it gains there."""
+    psnr = next(measure for measure in record.measures if measure.startswith("psnr"))
     damage, share = group.level(0, "e_b"), group.level(0, "removal_share")
     gain = difference_interval(group.table(0, psnr), group.table(0, INPUTS[psnr]), group.sources)
     if math.isfinite(damage.mean):

@@ -8,9 +8,18 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from slackoff.analysis.axes import INK, MARKERS, QUIET, colours, house_style, label_ends, ordered_colours
+from slackoff.analysis.axes import (
+    INK,
+    MARKERS,
+    QUIET,
+    bars,
+    colours,
+    house_style,
+    label_ends,
+    new_figure,
+    ordered_colours,
+)
 from slackoff.analysis.axes import Entry as EndLabel
 from slackoff.analysis.page import photo_uri
 from slackoff.analysis.statistics import Interval
@@ -100,7 +109,7 @@ def scales_table(found: Sequence[Spectra]) -> pd.DataFrame:
 @house_style()
 def totals_figure(shown: Sequence[tuple[Spectra, Window]]) -> Figure:
     """C of each category with its 95 % interval, a panel for each variant and window, as in Figure 6(b)."""
-    figure = _figure(3.6 * len(shown) + 0.4, 3.6)
+    figure = new_figure(3.6 * len(shown) + 0.4, 3.6)
     for place, (one, window) in enumerate(shown):
         ax = figure.add_subplot(1, len(shown), place + 1)
         names, places = list(one.samples), range(len(one.samples))
@@ -123,7 +132,7 @@ def scales_figure(found: Sequence[Spectra], filter_size: int) -> Figure:
     """C_k against k with 95 % intervals, a panel a variant: where in scale a category has its contrast."""
     columns = min(2, len(found))
     rows = -(-len(found) // 2)
-    figure = _figure(5.4 * columns, 3.3 * rows)
+    figure = new_figure(5.4 * columns, 3.3 * rows)
     axes = [figure.add_subplot(rows, columns, place + 1) for place in range(len(found))]
     ends = [_draw_scales(ax, one, filter_size) for ax, one in zip(axes, found, strict=True)]
     figure.draw_without_rendering()
@@ -142,7 +151,7 @@ def ranks_figure(found: Sequence[Spectra]) -> Figure:
     shades = ListedColormap(ordered_colours(len(names)))
     drawn: dict[str, Any] = {"cmap": shades, "vmin": 0.5, "vmax": len(names) + 0.5, "aspect": "auto"}
     margin: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "xytext": (3, 0), "textcoords": "offset points"}
-    figure = _figure(0.4 + 2.75 * len(found), 0.36 * found[0].scales + 1.2)
+    figure = new_figure(0.4 + 2.75 * len(found), 0.36 * found[0].scales + 1.2)
     for place, one in enumerate(found):
         ax = figure.add_subplot(1, len(found), place + 1)
         table = np.array([[one.rank(name, window) for name in names] for window in one.full_windows])
@@ -208,15 +217,10 @@ def _row(one: Spectra, window: Window) -> list[Entry]:
     return [Entry(one.variant), Entry(str(window.k0)), *entries, Entry(order_text(one, window))]
 
 
+def _bars(levels: Sequence[Interval]) -> Any:
+    """(2, n) lengths of the error bars."""
+    return bars(pd.DataFrame([_bounds("c", level) for level in levels]), "c")
+
+
 def _bounds(name: str, level: Interval) -> dict[str, float]:
     return {name: level.mean, f"{name}_low": level.low, f"{name}_high": level.high}
-
-
-def _bars(levels: Sequence[Interval]) -> Any:
-    """(2, n) lengths of the error bars; 0 where there is no interval."""
-    lengths = [[level.mean - level.low for level in levels], [level.high - level.mean for level in levels]]
-    return np.clip(np.nan_to_num(np.array(lengths)), 0, None)
-
-
-def _figure(width: float, height: float) -> Figure:
-    return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))

@@ -1,20 +1,18 @@
 """What is drawn of a runtime study: seconds per image of every network, side by side, and beside the published ones."""
 
 import math
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from slackoff.analysis.axes import INK, MARKERS, QUIET, colours, house_style
-from slackoff.analysis.cost import NetworkCost, costs_on
+from slackoff.analysis.axes import INK, MARKERS, QUIET, colours, house_style, new_figure
+from slackoff.analysis.cost import MIN_ROUNDS, costs_on
 from slackoff.analysis.statistics import LEVEL
 from slackoff.analysis.text import NO_NUMBER, listing, number, significant
 from slackoff.measurements.study import Column, Entry, Report
@@ -59,19 +57,6 @@ class Ratio(NamedTuple):
     rounds: int
 
 
-@dataclass(frozen=True)
-class Network:
-    """A measured network: what it is made of (see ``NetworkCost``), what it costs on each device, the ratio to the
-    reference there, and its published row."""
-
-    name: str
-    parameters: int
-    gflops: float
-    costs: dict[str, NetworkCost]
-    ratios: dict[str, Ratio]
-    published: Published | None
-
-
 def published(preset: str) -> Published | None:
     """The row of a preset's network; None where there is none, or the preset is a smaller network than the paper's."""
     if preset.endswith(_REDUCED):
@@ -109,26 +94,33 @@ def reference_of(study: MeasurementRecord) -> str | None:
     return min(medians, key=lambda name: medians[name]) if medians else None
 
 
-def networks_of(study: MeasurementRecord) -> list[Network]:
-    """Every network, the fastest on the first device first; what failed there stands last."""
-    devices = study.values("device")
-    costs = {device: costs_on(study, device) for device in devices}
-    reference = reference_of(study)
-    found = []
-    for name in study.values("network"):
-        own = {device: costs[device][name] for device in devices}
-        ratios = {device: ratio(cost.seconds, costs[device][reference or name].seconds) for device, cost in own.items()}
-        first = own[devices[0]]
-        found.append(Network(name, first.parameters, first.gflops, own, ratios, published(name)))
-    return sorted(found, key=lambda one: (math.isnan(first := one.costs[devices[0]].timing.median), first))
+def runtime_table(study: MeasurementRecord) -> pd.DataFrame:
+    """One row per network and device: seconds, quartiles, ratio with its interval, rounds, the published seconds.
+
+    The fastest network on the first device comes first; what failed there comes last.
+    """
+    reference, rows = reference_of(study), []
+    for device in study.values("device"):
+        costs = costs_on(study, device)
+        for name, cost in costs.items():
+            timed, against = cost.timing, ratio(cost.seconds, costs[reference or name].seconds)
+            row = {"network": name, "device": device, "parameters": cost.parameters, "gflops": cost.gflops}
+            row |= {"seconds": timed.median, "quartile_1": timed.lower, "quartile_3": timed.upper}
+            row |= {"rounds": timed.rounds, "reference": reference or "", "ratio": against.median}
+            row |= {"ratio_low": against.low, "ratio_high": against.high, "common_rounds": against.rounds}
+            row |= {"published_seconds": known.seconds[device] if (known := published(name)) else math.nan}
+            rows.append(row | {"failure": cost.failure})
+    table = pd.DataFrame(rows)
+    first = table[table["device"] == table["device"][0]].sort_values("seconds", kind="stable")
+    order = list(first["network"])
+    return table.sort_values("network", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
 
 
 def report(study: MeasurementRecord) -> Report:
     """Figure, table and sentences of a runtime record."""
-    found, devices = networks_of(study), study.values("device")
-    measured = [one.published for one in found]
-    absent = [row for row in TABLE if row not in measured]
-    size, base = int(study.settings["size_px"]), reference_of(study)
+    table, devices, size = runtime_table(study), study.values("device"), int(study.settings["size_px"])
+    names, base = list(dict.fromkeys(table["network"])), reference_of(study)
+    absent = [row for row in TABLE if row not in map(published, names)]
     papers = study.rows.groupby("network")["paper"].max()
     caption = "Medians over the rounds, bars: quartiles. Hollow: the published seconds of the same network, on other "
     caption += "hardware."
@@ -139,63 +131,44 @@ def report(study: MeasurementRecord) -> Report:
     columns += [Column(f"published s, {name}") for name in _DEVICES.values()]
     blank = [Entry(NO_NUMBER, sort="")] * (2 + 2 * len(devices))
     unmeasured = [[Entry(row.name), *blank, *_published_entries(row)] for row in absent]
+    failed = table[table["failure"] != ""]
     return Report(
-        answers=[("", _answer(study, found, device)) for device in devices],
-        figures={"runtime": (runtime_figure(found, absent, size), caption)},
+        answers=[("", _answer(study, table, device)) for device in devices],
+        figures={"runtime": (runtime_figure(table, absent, size), caption)},
         columns=columns,
-        rows=[_row(one) for one in found] + unmeasured,
+        rows=[_row(own) for _, own in table.groupby("network", sort=False)] + unmeasured,
         caption=f"Seconds per image of {size} by {size} pixels: median over rounds (quartiles), and ratio to the "
         "reference (95 \\% interval).",
         terminal_caption="median over rounds; published: other hardware",
-        files={"runtime": runtime_table(found, base)},
+        files={"runtime": table},
         notes=[CAVEAT],
-        failures=[
-            f"network={one.name} on the {_DEVICES[device]}: {cost.failure}"
-            for one in found
-            for device, cost in one.costs.items()
-            if cost.failure
-        ],
+        failures=[f"network={one.network} on the {_DEVICES[one.device]}: {one.failure}" for one in failed.itertuples()],
         unmeasured=len(absent),
         page={
             "absent": listing([row.name for row in absent]) if absent else "",
             "reference": base,
             "no_gpu": "cuda" not in devices,
             "hardware": [(_DEVICES[device], study.hardware(device)) for device in devices],
-            "papers": [(one.name, papers[one.name]) for one in found if papers[one.name]],
+            "papers": [(name, papers[name]) for name in names if papers[name]],
         },
     )
 
 
-def runtime_table(found: list[Network], reference: str | None) -> pd.DataFrame:
-    """One row per network and device: seconds, quartiles, ratio with its interval, rounds, the published seconds."""
-    rows = []
-    for one in found:
-        for device, cost in one.costs.items():
-            timed, against = cost.timing, one.ratios[device]
-            row = {"network": one.name, "device": device, "parameters": one.parameters, "gflops": one.gflops}
-            row |= {"seconds": timed.median, "quartile_1": timed.lower, "quartile_3": timed.upper}
-            row |= {"rounds": timed.rounds, "reference": reference or "", "ratio": against.median}
-            row |= {"ratio_low": against.low, "ratio_high": against.high, "common_rounds": against.rounds}
-            row |= {"published_seconds": one.published.seconds[device] if one.published else math.nan}
-            rows.append(row | {"failure": cost.failure})
-    return pd.DataFrame(rows)
-
-
 @house_style()
-def runtime_figure(found: list[Network], absent: list[Published], size_px: int) -> Figure:
+def runtime_figure(table: pd.DataFrame, absent: list[Published], size_px: int) -> Figure:
     """A row per network, seconds on a logarithmic axis: medians with quartiles filled, published seconds hollow."""
-    names = [*(one.name for one in found), *(row.name for row in absent)]
-    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
-    figure = Figure(figsize=(8.4, 0.29 * len(names) + 1.5), layout=layout)
+    measured = list(dict.fromkeys(table["network"]))
+    names = [*measured, *(row.name for row in absent)]
+    known = [*map(published, measured), *absent]
+    figure = new_figure(8.4, 0.29 * len(names) + 1.5)
     ax = figure.add_subplot()
     handles = []
-    published = [one.published for one in found] + absent
     for device, marker, colour in zip(_DEVICES, MARKERS, colours(len(_DEVICES)), strict=False):
         drawn = {"marker": marker, "linestyle": "", "mec": colour}
-        if device in found[0].costs:
-            _draw_measured(ax, [one.costs[device] for one in found], marker, colour)
+        if device in set(table["device"]):
+            _draw_measured(ax, table[table["device"] == device], marker, colour)
             handles.append(Line2D([], [], **drawn, mfc=colour, label=f"{_DEVICES[device]}, here"))
-        seconds = [row.seconds[device] if row else math.nan for row in published]
+        seconds = [row.seconds[device] if row else math.nan for row in known]
         label = f"{_DEVICES[device]}, published ({PUBLISHED_HARDWARE[device]})"
         ax.plot(seconds, range(len(names)), **drawn, mfc="none", zorder=2)
         handles.append(Line2D([], [], **drawn, mfc="none", label=label))
@@ -203,7 +176,7 @@ def runtime_figure(found: list[Network], absent: list[Published], size_px: int) 
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     ax.margins(x=0.1)
     ax.set_yticks(range(len(names)), names)
-    for text in ax.get_yticklabels()[len(found) :]:
+    for text in ax.get_yticklabels()[len(measured) :]:
         text.set(color=QUIET, style="italic")
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
@@ -213,50 +186,45 @@ def runtime_figure(found: list[Network], absent: list[Published], size_px: int) 
     return figure
 
 
-def _draw_measured(ax: Axes, costs: list[NetworkCost], marker: str, colour: object) -> None:
-    for row, timed in enumerate(cost.timing for cost in costs):
-        if math.isnan(timed.median):
+def _draw_measured(ax: Axes, timed: pd.DataFrame, marker: str, colour: object) -> None:
+    for row, one in enumerate(timed.itertuples()):
+        if math.isnan(one.seconds):
             ax.annotate("failed", (0.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=8, color=QUIET)
             continue
-        bar = np.nan_to_num([[timed.median - timed.lower], [timed.upper - timed.median]])
-        ax.errorbar(timed.median, row, xerr=bar, fmt=marker, color=colour, elinewidth=1.2, capsize=2.5, zorder=3)
-        place = (np.fmax(timed.median, timed.upper), row)
+        bar = np.nan_to_num([[one.seconds - one.quartile_1], [one.quartile_3 - one.seconds]])
+        ax.errorbar(one.seconds, row, xerr=bar, fmt=marker, color=colour, elinewidth=1.2, capsize=2.5, zorder=3)
+        place = (np.fmax(one.seconds, one.quartile_3), row)
         beside: dict[str, Any] = {"xytext": (5, 5), "textcoords": "offset points", "va": "center", "color": INK}
-        ax.annotate(significant(timed.median), place, **beside, fontsize=7.5)
+        ax.annotate(significant(one.seconds), place, **beside, fontsize=7.5)
 
 
-def _answer(study: MeasurementRecord, found: list[Network], device: str) -> str:
+def _answer(study: MeasurementRecord, table: pd.DataFrame, device: str) -> str:
     """A sentence with the fastest and the slowest network on a device."""
-    costs = {one.name: one.costs[device] for one in found if one.costs[device].timing.median > 0}
+    seconds = table[(table["device"] == device) & (table["seconds"] > 0)].set_index("network")["seconds"]
     where = f"On the {_DEVICES[device]} ({study.hardware(device)}, torch {study.torch})"
-    if not costs:
+    if seconds.empty:
         return f"{where} no network could be timed."
-    fast = min(costs, key=lambda name: costs[name].timing.median)
-    slow = max(costs, key=lambda name: costs[name].timing.median)
-    least, most = (significant(costs[name].timing.median) for name in (fast, slow))
+    fast, slow, costs = str(seconds.idxmin()), str(seconds.idxmax()), costs_on(study, device)
     times = significant(ratio(costs[slow].seconds, costs[fast].seconds).median)
     size = study.settings["size_px"]
     return (
-        f"{where} an image of {size}x{size} takes from {least} s ({fast}) to {most} s ({slow}, {times} times as long)."
+        f"{where} an image of {size}x{size} takes from {significant(seconds[fast])} s ({fast}) to "
+        f"{significant(seconds[slow])} s ({slow}, {times} times as long)."
     )
 
 
-def _row(one: Network) -> list[Entry]:
-    parameters = Entry(f"{one.parameters:,}" if one.parameters else NO_NUMBER, sort=one.parameters or "")
-    row = [Entry(one.name), parameters, Entry(significant(one.gflops), sort=one.gflops)]
-    for device, cost in one.costs.items():
-        against = one.ratios[device]
-        row += [_seconds_entry(cost), Entry.of(against.median, against.low, against.high, _times)]
-    return [*row, *_published_entries(one.published)]
-
-
-def _seconds_entry(cost: NetworkCost) -> Entry:
-    if cost.failure:
-        return Entry("failed", sort="")
-    timed = cost.timing
-    rounds = f"{timed.rounds} round{'s' * (timed.rounds != 1)}"
-    quartiles = "" if math.isnan(timed.lower) else f"{significant(timed.lower)} to {significant(timed.upper)}, "
-    return Entry(significant(timed.median), quartiles + rounds, timed.median)
+def _row(own: pd.DataFrame) -> list[Entry]:
+    """The table's row of one network, of which `own` are the rows."""
+    name, parameters, gflops = own["network"].iloc[0], int(own["parameters"].iloc[0]), float(own["gflops"].iloc[0])
+    row = [Entry(name), Entry(f"{parameters:,}" if parameters else NO_NUMBER, sort=parameters or "")]
+    row.append(Entry(significant(gflops), sort=gflops))
+    for one in own.itertuples():
+        quartiles = f"{significant(one.quartile_1)} to {significant(one.quartile_3)}, "
+        rounds = f"{one.rounds} round{'s' * (one.rounds != 1)}"
+        timed = Entry(significant(one.seconds), quartiles * (one.rounds >= MIN_ROUNDS) + rounds, one.seconds)
+        row += [Entry("failed", sort="") if one.failure else timed]
+        row += [Entry.of(one.ratio, one.ratio_low, one.ratio_high, _times)]
+    return [*row, *_published_entries(published(name))]
 
 
 def _published_entries(row: Published | None) -> list[Entry]:

@@ -205,10 +205,7 @@ class Questionnaire:
 
         Raises:
             OSError: the vote could not be written.
-            ValueError: there is no such place.
         """
-        if not 0 <= place < len(self.methods):
-            raise ValueError(f"place must be 0 .. {len(self.methods) - 1}, got {place}")
         with self._one_answer:  # of two clicks at once the second must find the first one's vote
             question = self.question(rater)
             if question is None or question.token != token:
@@ -262,7 +259,7 @@ def make_page(questionnaire: Questionnaire, folder: Path) -> Any:
             except (SlackoffError, OSError) as error:
                 raise _page_error(gr, "A picture cannot be shown.", error) from error
 
-        def pick(kept: object, seen: str, place: int) -> list[Any]:
+        def pick(place: int, kept: object, seen: str) -> list[Any]:
             try:
                 if is_rater(kept):  # no vote otherwise: a new rater was shown nothing, even if the token should fit
                     questionnaire.answer(kept, seen, place)
@@ -273,12 +270,7 @@ def make_page(questionnaire: Questionnaire, folder: Path) -> Any:
         page.load(show, rater, shown)
         another.click(lambda: show(None), None, shown)
         for place, button in enumerate(buttons):
-            button.click(
-                lambda kept, seen, place=place: pick(kept, seen, place),
-                [rater, token],
-                shown,
-                api_name=f"pick_{place}",
-            )
+            button.click(partial(pick, place), [rater, token], shown, api_name=f"pick_{place}")
     return page
 
 

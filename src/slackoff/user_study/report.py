@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from slackoff.analysis.axes import INK, MARKERS, QUIET, colours, house_style, save
+from slackoff.analysis.axes import INK, MARKERS, QUIET, bars, colours, house_style, new_figure, save
 from slackoff.analysis.page import data_uri, environment
 from slackoff.analysis.statistics import MIN_UNITS, Interval, difference_interval, mean_interval
 from slackoff.analysis.text import first_of, listing, number, quantity
 from slackoff.errors import SlackoffError
+from slackoff.measurements.study import Entry
 from slackoff.user_study.votes import SCORE_COLUMNS, in_top, read_header, read_scores, read_votes
 
 
@@ -103,13 +103,9 @@ def write_tables(summary: Summary, folder: Path) -> None:
     - `scores`, or for votes `votes`: per image and method its score, or the number of votes.
     - `selection`, for votes: per method the averaged selection percentage with its interval, and all its votes.
     """
-
-    def columns(name: str, level: Interval) -> dict[str, float | int]:
-        return {name: level.mean, f"{name}_low": level.low, f"{name}_high": level.high, "images": level.images}
-
     folder.mkdir(parents=True, exist_ok=True)
     ranks = [
-        {"method": name, "n": n, **columns("rank_percent", summary.rank(name, n)), "tied_images": summary.tied(n)}
+        {"method": name, "n": n, **_columns("rank_percent", summary.rank(name, n)), "tied_images": summary.tied(n)}
         for name in summary.methods
         for n in summary.places
     ]
@@ -118,10 +114,14 @@ def write_tables(summary: Summary, folder: Path) -> None:
     if summary.shares is not None:
         votes = summary.values.sum()
         selected = [
-            {"method": name, **columns("selection_percent", summary.selection(name)), "votes": int(votes[name])}
+            {"method": name, **_columns("selection_percent", summary.selection(name)), "votes": int(votes[name])}
             for name in summary.methods
         ]
         pd.DataFrame(selected).to_csv(folder / "selection.csv", index=False)
+
+
+def _columns(name: str, level: Interval) -> dict[str, float | int]:
+    return {name: level.mean, f"{name}_low": level.low, f"{name}_high": level.high, "images": level.images}
 
 
 _SPREAD = 0.24
@@ -134,9 +134,7 @@ def user_study_figure(summary: Summary) -> Figure:
     names = summary.methods
     palette = dict(zip(names, colours(len(names)), strict=True))
     with house_style():
-        height = max(3.2, 0.42 * len(names) + 1.2)
-        layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
-        figure = Figure(figsize=(10.4 if voted else 6.2, height), layout=layout)
+        figure = new_figure(10.4 if voted else 6.2, max(3.2, 0.42 * len(names) + 1.2))
         widths = [1.0, 1.25] if voted else [1.0]
         axes = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
         if voted:
@@ -191,9 +189,8 @@ def _ranks(ax: Axes, summary: Summary, palette: dict[str, Any]) -> None:
 
 
 def _bars(levels: list[Interval]) -> Any:
-    """(2, n) lengths of the error bars; 0 where there is no interval."""
-    lengths = [[level.mean - level.low for level in levels], [level.high - level.mean for level in levels]]
-    return np.clip(np.nan_to_num(np.array(lengths)), 0, None)
+    """(2, n) lengths of the error bars."""
+    return bars(pd.DataFrame([_columns("percent", level) for level in levels]), "percent")
 
 
 def answer(summary: Summary) -> tuple[bool, str]:
@@ -262,14 +259,12 @@ def build(summary: Summary, folder: Path, title: str) -> Path:
     clear, sentence = answer(summary)
     voted = summary.shares is not None
     headings = ["Method", *(["Selected, %"] if voted else []), *(f"Rank-{n}, %" for n in summary.places)]
-    rows = [
-        [
-            {"main": name, "interval": "", "sort": name},
-            *([_cell(summary.selection(name))] if voted else []),
-            *(_cell(summary.rank(name, n)) for n in summary.places),
-        ]
-        for name in summary.methods
-    ]
+    rows = []
+    for name in summary.methods:
+        levels = [summary.selection(name)] if voted else []
+        levels += [summary.rank(name, n) for n in summary.places]
+        cells = [Entry.of(level.mean, level.low, level.high, lambda value: number(value, 1)) for level in levels]
+        rows.append([Entry(name), *cells])
     images = [
         (image, [{"text": f"{value:.0f}" if voted else f"{value:.4g}", "best": value == row.max()} for value in row])
         for image, row in summary.values[summary.methods].iterrows()
@@ -293,10 +288,3 @@ def build(summary: Summary, folder: Path, title: str) -> Path:
         encoding="utf-8",
     )
     return page
-
-
-def _cell(level: Interval) -> dict[str, str]:
-    """An entry of the table: its number, its interval, and what to sort by."""
-    mean, low, high = (number(value, 1) for value in (level.mean, level.low, level.high))
-    interval = "" if pd.isna(level.low) or level.low == level.high else f"{low} to {high}"
-    return {"main": mean, "interval": interval, "sort": mean}

@@ -107,7 +107,7 @@ class Votes:
     replaced: int
 
 
-def read_votes(path: str | Path, methods: Sequence[str] = ()) -> Votes:
+def read_votes(path: Path, methods: Sequence[str] = ()) -> Votes:
     """Read the votes of a CSV file with the columns `VOTE_COLUMNS`; further columns are kept.
 
     Where a rater voted on an image more than once, the last vote counts: votes are only ever added to the file, so that
@@ -121,7 +121,6 @@ def read_votes(path: str | Path, methods: Sequence[str] = ()) -> Votes:
         SlackoffError: as for `read_rows`; a vote for a method that was not shown, votes among different sets of
             methods, or fewer than two methods.
     """
-    path = Path(path)
     rows = read_rows(path, VOTE_COLUMNS)
     known = {*methods} or {*rows["method"]}
     if SHOWN in rows and rows[SHOWN].any():
@@ -168,8 +167,8 @@ class VoteFile:
         SlackoffError: the file holds something else, or votes among other methods, or cannot be written.
     """
 
-    def __init__(self, path: str | Path, methods: Sequence[str]) -> None:
-        self.path = Path(path)
+    def __init__(self, path: Path, methods: Sequence[str]) -> None:
+        self.path = path
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             _append(self.path, HEADER)
@@ -239,7 +238,7 @@ SCORE_COLUMNS = ("image", "method", "score")
 """Columns of a scores CSV, one row per image and method; a higher score is a better result."""
 
 
-def read_scores(path: str | Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def read_scores(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Read the scores of a CSV file with the columns `SCORE_COLUMNS`; further columns are passed over.
 
     Returns:
@@ -250,7 +249,6 @@ def read_scores(path: str | Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
         SlackoffError: as for `read_rows`; a score that is no finite number, two scores of one method on one image,
             fewer than two methods, or no image with a score of every method.
     """
-    path = Path(path)
     rows = read_rows(path, SCORE_COLUMNS)
     rows["number"] = pd.to_numeric(rows["score"], errors="coerce").astype(float)
     for place, row in rows[~np.isfinite(rows["number"])].iterrows():
@@ -283,14 +281,6 @@ def in_top(values: ArrayLike, n: int) -> NDArray[np.bool_]:
 
     Returns:
         (images, methods), bool.
-
-    Raises:
-        ValueError: `values` is no finite table, or n is out of range.
     """
     table = np.asarray(values, dtype=np.float64)
-    if table.ndim != 2 or not np.isfinite(table).all():
-        raise ValueError(f"values must be a finite (images, methods) table, got shape {table.shape}")
-    if not 1 <= n <= table.shape[1]:
-        raise ValueError(f"n must be 1 .. {table.shape[1]}, got {n}")
-    better = (table[:, None, :] > table[:, :, None]).sum(axis=2)
-    return np.asarray(better < n, dtype=np.bool_)
+    return np.asarray((table[:, None, :] > table[:, :, None]).sum(axis=2) < n, dtype=np.bool_)

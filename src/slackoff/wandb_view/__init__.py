@@ -1,8 +1,8 @@
 """A study in W&B: its cells while they train, and all of it replayed from the record, with a workspace and a report.
 
 W&B is a view: nothing here changes the record, fails a cell or a study, or deletes anything on a server. `content` is
-what a run shows of a cell, `live` shows it while it trains, `publish` replays cells and study from the record to a
-`destination`, and `dashboard` makes the workspace and the report. What an agent of a W&B sweep asks for is here.
+what a run shows of a cell, `live` shows it while it trains, and `publish` replays cells and study from the record to a
+`destination`, where it makes the workspace and the report. What an agent of a W&B sweep asks for is here.
 """
 
 import os

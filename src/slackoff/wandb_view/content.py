@@ -165,11 +165,8 @@ def known_step(run: Any) -> int:
 
 
 def _small(pixels: Pixels) -> Pixels:
-    height, width = pixels.shape[:2]
-    if max(height, width) <= _LONGEST_SIDE_PX:
-        return pixels
-    scale = _LONGEST_SIDE_PX / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
     nearest = pixels.ndim == 2 and pixels.max(initial=0) <= 1  # the labels of a mask do not mix
+    picture = Image.fromarray(pixels)
     how = Image.Resampling.NEAREST if nearest else Image.Resampling.LANCZOS
-    return np.asarray(Image.fromarray(pixels).resize(size, how))
+    picture.thumbnail((_LONGEST_SIDE_PX, _LONGEST_SIDE_PX), how)
+    return np.asarray(picture)
