@@ -204,15 +204,6 @@ def test_step_numbers_start_where_training_stands():
     assert next(iter(loader)) == 7
 
 
-def test_a_read_only_bank_is_accepted():
-    bank = noise_bank(4)
-    bank.flags.writeable = False
-    data = RainyData(bank, NARROW, 2, seed=0)
-    data.trainer = data_of().trainer
-    data.setup("fit")
-    assert set(numbers(data.on_after_batch_transfer(0, 0).background)) <= {0, 1, 2, 3}
-
-
 @pytest.mark.parametrize("fixed", [False, True])
 def test_nothing_is_drawn_on_the_device_so_that_every_device_is_given_the_same(fixed):
     """There is no generator for the meta device, which holds no values."""

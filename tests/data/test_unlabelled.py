@@ -115,11 +115,6 @@ def test_an_empty_a_missing_and_a_damaged_folder_are_refused(tmp_path: Path):
         (lambda: UnlabelledFolder("x", 0), r"^unlabelled\.batch_size=0 is no count: give a whole number from 1 up"),
         (lambda: UnlabelledRest(-1), r"^unlabelled\.batch_size=-1 is no count"),
         (lambda: UnlabelledSynthesised(NARROW, 0, 2), r"^unlabelled\.patch_count=0 is no count"),
-        (
-            lambda: RainRange([9, 1], [5], [30, 31], [0, 1], key="unlabelled.rain"),
-            r"^unlabelled\.rain\.quantity is rev",
-        ),
-        (lambda: ThinRain(width_px=(2, 1), key="unlabelled.rain"), r"^unlabelled\.rain\.width_px is reversed"),
     ],
 )
 def test_values_that_do_not_fit_are_refused(make, words):

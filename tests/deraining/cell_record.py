@@ -7,10 +7,8 @@ import numpy as np
 import pandas as pd
 import torch
 from omegaconf import DictConfig, OmegaConf
-from PIL import Image
-from typer.testing import CliRunner, Result
 
-from slackoff.cli.app import app
+from pictures import noise, save
 from slackoff.config.build import build
 from slackoff.record.results import write_results
 from slackoff.record.status import Status
@@ -62,20 +60,4 @@ def write_cell(runs: Path, config: DictConfig, identity: str = IDENTITY, **statu
 
 def write_photo(path: Path, height: int = 37, width: int = 50, seed: int = 3) -> np.ndarray:
     """A photo of noise as a PNG file; its pixels."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
-    return pixels
-
-
-def call(*arguments: object) -> Result:
-    """Run a verb."""
-    return CliRunner().invoke(app, list(map(str, arguments)))
-
-
-def mistake(*arguments: object) -> str:
-    """The one sentence with which a verb refuses."""
-    found = call(*arguments)
-    assert found.exit_code == 2
-    assert len(found.stderr.strip().splitlines()) == 1
-    return found.stderr
+    return save(path, noise(height, width, seed))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cell_record import IDENTITY, mistake, write_photo
+from cell_record import IDENTITY, write_photo
 from PIL import Image
 from torch import nn
 
@@ -17,6 +17,7 @@ from slackoff.deraining import demo
 from slackoff.deraining.demo import FULL_SCALE, change_map
 from slackoff.deraining.model import Model, from_cell
 from slackoff.deraining.tiles import derain_array
+from verbs import mistake
 
 gradio = pytest.importorskip("gradio", reason="needs the extra demo")
 

@@ -5,17 +5,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cell_record import IDENTITY, call, mistake, write_photo
+from cell_record import IDENTITY, write_photo
 from PIL import Image
 from torch import nn
 from typer.testing import Result
 
+from pictures import noise
 from slackoff.config.presets import compose_preset
 from slackoff.deraining import photos as work
 from slackoff.deraining.model import Model, from_preset
 from slackoff.deraining.tiles import Tiling, derain_array
 from slackoff.errors import SlackoffError
 from slackoff.networks import DSC
+from verbs import call, mistake
 
 
 @pytest.fixture
@@ -199,11 +201,11 @@ def test_the_verb_writes_what_dsc_makes_of_the_photo(tmp_path, monkeypatch):
 
 
 def test_a_photo_larger_than_a_tile_is_one_whole_and_tells_its_progress():
-    noise = np.random.default_rng(1).integers(0, 256, (70, 40, 3), dtype=np.uint8)
+    photo = noise(70, 40, 1)
     model = Model(DSC(**SMALL), compose_preset("dsc"), "dsc", None)
     shares: list[float] = []
-    found = derain_array(model, noise, Tiling(32, 16), shares.append)
-    assert np.array_equal(found, derain_array(model, noise))
+    found = derain_array(model, photo, Tiling(32, 16), shares.append)
+    assert np.array_equal(found, derain_array(model, photo))
     assert len(shares) == 3  # K-SVD, and each layer coded once
     assert sum(shares) == pytest.approx(1)
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from cell_record import IDENTITY, call, mistake, result_rows
+from cell_record import IDENTITY, result_rows
 from omegaconf import OmegaConf
 from safetensors import safe_open
 from torch import nn
@@ -17,6 +17,7 @@ from slackoff.deraining import export as exporting
 from slackoff.deraining.model import CELL, from_cell, from_file, from_preset
 from slackoff.deraining.onnx import OnnxError
 from slackoff.errors import EXIT_WITHOUT_ONNX, SlackoffError
+from verbs import call, mistake
 
 
 @pytest.fixture

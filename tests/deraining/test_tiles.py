@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from torch import nn
 
+from pictures import noise
 from slackoff.deraining.model import Model
 from slackoff.deraining.tiles import (
     UNKNOWN_BYTES,
@@ -25,10 +26,6 @@ from slackoff.deraining.tiles import (
 )
 from slackoff.errors import SlackoffError
 from slackoff.networks import ResNet, UNet
-
-
-def noise(height: int, width: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 def whole(network: nn.Module, rainy: np.ndarray) -> torch.Tensor:
@@ -84,13 +81,6 @@ def test_pooling_and_mirrored_borders_meet_the_same_pixels():
     network = UNet(width=4, levels=3).requires_grad_(False)
     rainy = noise(147, 203)
     assert (tiled(network, rainy, Tiling(128, 64)) - whole(network, rainy)).abs().max() < 1e-6
-
-
-def test_what_fits_into_a_tile_is_the_network_s_own_result():
-    torch.manual_seed(0)
-    network = UNet(width=4, levels=5).requires_grad_(False)
-    rainy = noise(33, 90)
-    assert torch.equal(tiled(network, rainy, Tiling(128)), whole(network, rainy))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 40), (40, 3), (129, 1)])

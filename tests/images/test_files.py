@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
+from pictures import noise
 from slackoff.errors import SlackoffError
 from slackoff.images.files import MAX_PIXELS, image_size, list_images, read_rgb
 
@@ -29,12 +30,8 @@ UPRIGHT = {
 }
 
 
-def photo(height: int = 24, width: int = 37, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
 def smooth(height: int, width: int) -> Image.Image:
-    return Image.fromarray(cv2.resize(photo(6, 8), (width, height), interpolation=cv2.INTER_CUBIC))
+    return Image.fromarray(cv2.resize(noise(6, 8), (width, height), interpolation=cv2.INTER_CUBIC))
 
 
 def turned(orientation: int) -> Image.Exif:
@@ -79,8 +76,7 @@ def refusal(path: Path, *words: str, header_tells: bool | None = True) -> str:
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "tiff", "ppm", "PNG"])
 def test_lossless_formats_give_the_pixels_opencv_gives(tmp_path, suffix):
-    pixels = photo()
-    path = tmp_path / f"image.{suffix}"
+    path, pixels = tmp_path / f"image.{suffix}", PIXELS
     assert cv2.imwrite(str(path), pixels[..., ::-1])
     read = read_rgb(path)
     np.testing.assert_array_equal(read, cv2.imread(str(path))[..., ::-1])
@@ -104,8 +100,8 @@ def palette(indices: np.ndarray, colours: np.ndarray) -> Image.Image:
     return image
 
 
-PIXELS, OPAQUE = photo(), np.full((24, 37, 1), 255, np.uint8)
-GREY, COLOURS, DARK = PIXELS[..., :1], photo(1, 256)[0], np.uint8([[0, 0, 0], [10, 20, 30]])
+PIXELS, OPAQUE = noise(24, 37), np.full((24, 37, 1), 255, np.uint8)
+GREY, COLOURS, DARK = PIXELS[..., :1], noise(1, 256)[0], np.uint8([[0, 0, 0], [10, 20, 30]])
 CONVERTED = {
     "grey is repeated": (Image.fromarray(GREY[..., 0]), "png", {}, GREY.repeat(3, 2)),
     "bilevel": (Image.fromarray(GREY[..., 0] > 127), "png", {}, (GREY > 127).repeat(3, 2) * np.uint8(255)),
@@ -167,7 +163,7 @@ def opencv(*shape: int):
 
 
 def film(path):
-    frames = [Image.fromarray(photo(seed=seed)) for seed in range(3)]
+    frames = [Image.fromarray(noise(24, 37, seed)) for seed in range(3)]
     frames[0].save(path, save_all=True, append_images=frames[1:])
 
 
@@ -208,7 +204,7 @@ def test_what_is_no_image_of_8_bit_colours_is_refused(tmp_path, name, make, word
 
 def test_the_limit_of_pixels_itself_is_allowed(tmp_path):
     assert all(width * height > MAX_PIXELS for width, height in BOMBS)
-    path = saved(tmp_path, "a.png", Image.fromarray(photo(10, 10)))
+    path = saved(tmp_path, "a.png", Image.fromarray(noise(10, 10)))
     assert read_rgb(path, max_pixels=100).shape == (10, 10, 3)
     with pytest.raises(SlackoffError, match="more than 99 pixels"):
         read_rgb(path, max_pixels=99)

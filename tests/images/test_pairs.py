@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pictures import noise, save
 from slackoff.errors import SlackoffError
 from slackoff.images import (
     LabelledPairs,
@@ -30,24 +31,15 @@ from slackoff.images.pairs import CropPlace
 KEY = "evaluation.root"
 
 
-def save(pixels: np.ndarray, path: Path, **options: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path, **options)
-
-
 def grey(*levels: int, height: int = 8, width: int = 12) -> np.ndarray:
     """Fields of a grey level each, side by side."""
     return np.hstack([np.full((height, width, 3), level, np.uint8) for level in levels])
 
 
-def noise(*seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (8, 12, 3), dtype=np.uint8)
-
-
 def draw(root: Path, *names: str) -> None:
     """Save images whose grey level is the position in `names`."""
     for level, name in enumerate(names):
-        save(grey(level), root / name)
+        save(root / name, grey(level))
 
 
 def names(pairs: list[Pair]) -> list[str]:
@@ -128,8 +120,8 @@ def refusal(root: Path) -> str:
 
 
 def test_different_sizes_name_both_files_and_sizes(tmp_path):
-    save(grey(0), tmp_path / "rainy/a.png")
-    save(grey(0, height=12, width=8), tmp_path / "norain/a.png")
+    save(tmp_path / "rainy/a.png", grey(0))
+    save(tmp_path / "norain/a.png", grey(0, height=12, width=8))
     sizes = f"{tmp_path / 'rainy/a.png'} (12 x 8 px) and {tmp_path / 'norain/a.png'} (8 x 12 px)"
     assert f"{sizes} are a pair but differ in size: crop them" in refusal(tmp_path)
 
@@ -165,7 +157,7 @@ def test_what_is_no_choice_of_places_is_refused(twenty, places, words):
 @pytest.mark.parametrize(("layout", "files"), [("auto", "rainy/2.png norain/2.png"), ("side_by_side", "2.png 1.png")])
 def test_the_rainy_image_is_read_first_or_is_the_left_half(tmp_path, layout, files):
     for level, file in enumerate(files.split()):
-        save(grey(200 + level, 50) if layout == "side_by_side" else grey(200 - 150 * level), tmp_path / file)
+        save(tmp_path / file, grey(200 + level, 50) if layout == "side_by_side" else grey(200 - 150 * level))
     pair = find_pairs(tmp_path, KEY, layout)[-1]
     assert (pair.name, pair.side_by_side, pair_sizes([pair])) == ("2", layout == "side_by_side", [(8, 12)])
     rainy, clean = read_pair(pair)
@@ -174,7 +166,7 @@ def test_the_rainy_image_is_read_first_or_is_the_left_half(tmp_path, layout, fil
 
 
 def test_side_by_side_is_never_guessed_but_named_where_it_may_be_meant(tmp_path):
-    save(grey(1, 2), tmp_path / "1.png")
+    save(tmp_path / "1.png", grey(1, 2))
     assert "rainy left and clean right, set its layout=side_by_side" in refusal(tmp_path)
     (tmp_path / "none").mkdir()
     assert "layout=side_by_side" not in refusal(tmp_path / "none")
@@ -190,7 +182,7 @@ def test_side_by_side_is_never_guessed_but_named_where_it_may_be_meant(tmp_path)
 )
 def test_images_that_hold_no_pair_side_by_side_are_refused(tmp_path, files, width, words):
     for file in files:
-        save(grey(1, width=width), tmp_path / file)
+        save(tmp_path / file, grey(1, width=width))
     with pytest.raises(SlackoffError, match=words):
         find_pairs(tmp_path, KEY, "side_by_side")
 
@@ -279,9 +271,9 @@ def test_an_image_of_one_grey_level_is_like_no_other():
 def write(root: Path, scenes: list[int], first: int = 1) -> Path:
     """norain-1.png, rain-1.png and so on, all rains different; MENET's names, with the files that it ignores."""
     for number, seed in enumerate(scenes, first):
-        save(noise(seed), root / f"norain-{number}.png")
-        save(noise(0, number), root / f"rain-{number}.png")
-        save(noise(0), root / f"rainstreak-{number}.png")
+        save(root / f"norain-{number}.png", noise(8, 12, seed))
+        save(root / f"rain-{number}.png", noise(8, 12, 0, number))
+        save(root / f"rainstreak-{number}.png", noise(8, 12, 0))
     return root
 
 
@@ -294,7 +286,7 @@ def training(tmp_path: Path) -> Path:
 def tested(tmp_path: Path) -> Path:
     """Scenes 2 and 5, the first in a file of other bytes."""
     root = write(tmp_path / "test", [2, 9, 5], first=101)
-    save(noise(2), root / "norain-101.png", compress_level=0)
+    save(root / "norain-101.png", noise(8, 12, 2), compress_level=0)
     return root
 
 
@@ -343,9 +335,9 @@ def rain1400(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twenty scenes under three rains each, noise of 12 x 8 px."""
     root = tmp_path_factory.mktemp("rain1400")
     for scene in range(1, SCENES + 1):
-        save(noise(scene), root / f"ground_truth/{scene}.png")
+        save(root / f"ground_truth/{scene}.png", noise(8, 12, scene))
         for version in range(1, VERSIONS + 1):
-            save(noise(scene, version), root / f"rainy_image/{scene}_{version}.png")
+            save(root / f"rainy_image/{scene}_{version}.png", noise(8, 12, scene, version))
     return root
 
 
@@ -393,7 +385,7 @@ def test_side_by_side_images_of_one_scene_stay_together(tmp_path):
     """Their files differ; what decides is the clean half."""
     for scene in range(6):
         for version in (1, 2):
-            save(np.hstack([noise(scene, version), noise(scene)]), tmp_path / f"{scene}_{version}.png")
+            save(tmp_path / f"{scene}_{version}.png", np.hstack([noise(8, 12, scene, version), noise(8, 12, scene)]))
     labelled, rest = limited(find_pairs(tmp_path, "root", "side_by_side"), 0.5, 0)
     assert [len(labelled), len(rest)] == [6, 6]
     assert not {name.split("_")[0] for name in names(labelled)} & {name.split("_")[0] for name in names(rest)}
@@ -420,7 +412,7 @@ def test_the_digest_follows_every_file_and_not_the_share(rain1400, tmp_path):
     shutil.copytree(rain1400, moved)
     first = LabelledPairs(str(rain1400)).fingerprint()
     assert LabelledPairs(str(moved), share=0.1, seed=4).fingerprint() == first
-    save(grey(0), moved / "ground_truth/3.png")
+    save(moved / "ground_truth/3.png", grey(0))
     assert LabelledPairs(str(moved)).fingerprint() != first
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
+from pictures import noise, save
 from slackoff.errors import SlackoffError
 from slackoff.images.bank import Keys, Patch, build_bank, cached_bank, capacity, held_out_crops, select_patches
 from slackoff.images.sources import BuiltinSource, FolderSource
@@ -113,10 +113,7 @@ def test_large_collections_stay_within_their_images():
 @pytest.fixture
 def source(tmp_path):
     for number, (height, width) in enumerate([(70, 90), (64, 64), (130, 40), (50, 200)]):
-        pixels = np.random.default_rng(number).integers(0, 256, (height, width, 3), dtype=np.uint8)
-        folder = tmp_path / f"folder {number % 2}"
-        folder.mkdir(exist_ok=True)
-        Image.fromarray(pixels).save(folder / f"photo.{number}.png")
+        save(tmp_path / f"folder {number % 2}" / f"photo.{number}.png", noise(height, width, number))
     return FolderSource(tmp_path)
 
 

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from pictures import noise, save
 from slackoff.errors import SlackoffError
 from slackoff.images import sources
 from slackoff.images.bank import capacity, hash_uint64, splitmix64
@@ -31,12 +32,9 @@ from slackoff.images.sources import (
 
 @pytest.fixture
 def photos(tmp_path):
-    root = tmp_path / "photos"
-    (root / "sub").mkdir(parents=True)
     for number, name in enumerate(["b.png", "sub/a.png", "a.png"]):
-        pixels = np.random.default_rng(number).integers(0, 256, (20 + number, 30, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(root / name)
-    return root
+        save(tmp_path / "photos" / name, noise(20 + number, 30, number))
+    return tmp_path / "photos"
 
 
 def test_names_sizes_and_pixels_belong_together(photos):
@@ -156,8 +154,6 @@ def test_a_fixed_split_is_given_as_it_is_and_cannot_be_changed():
     ("held_out", "words"),
     [
         (None, "is not a number: give a share"),
-        (True, "is not a number: give a share"),
-        ("ten", "is not a number: give a share"),
         (-1, "is negative: give the number"),
         (-0.1, "is not a share: give a number from 0"),
         (1.0, "is not a share: give a number from 0"),

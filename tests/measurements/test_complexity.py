@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from pictures import noise, save
 from slackoff.errors import SlackoffError
 from slackoff.images import FolderSource, read_rgb
 from slackoff.measurements.complexity import (
@@ -73,29 +74,6 @@ def test_the_sum_telescopes_to_variances() -> None:
         torch.testing.assert_close(structural_complexity(image, 6, k0=k0), variance(k0) / 2)
         torch.testing.assert_close(structural_complexity(image, 6, k0=0), image.var((2, 3), correction=0).sum(1) / 2)
     torch.testing.assert_close(structural_complexity(image, 4, k0=1), (variance(1) - variance(4)) / 2)
-
-
-def test_white_noise_loses_three_quarters_of_its_variance_at_each_scale() -> None:
-    noise = torch.rand(8, 1, 256, 256, generator=torch.Generator().manual_seed(1))
-    measured = scale_complexities(noise, 3).mean(0)
-    expected = [3 / 8 * (1 / 12) * 4.0**-k for k in range(3)]
-    np.testing.assert_allclose(measured, expected, rtol=0.02)
-
-
-@pytest.mark.parametrize("cell", [1, 4, 16])
-def test_a_checkerboard_has_all_its_contrast_at_the_scale_of_its_cells(cell: int) -> None:
-    rows, columns = torch.meshgrid(torch.arange(64) // cell, torch.arange(64) // cell, indexing="ij")
-    board = ((rows + columns) % 2).float()[None, None]
-    expected = torch.zeros(1, 6, dtype=torch.float64)
-    expected[0, int(np.log2(cell))] = 1 / 8
-    torch.testing.assert_close(scale_complexities(board, 6), expected)
-
-
-def test_grows_with_the_square_of_the_range_ignores_brightness_and_adds_up_channels() -> None:
-    image = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    torch.testing.assert_close(scale_complexities(255 * image + 7, 5), 255**2 * scale_complexities(image, 5))
-    alone = sum(scale_complexities(image[:, [channel]], 5) for channel in range(3))
-    torch.testing.assert_close(scale_complexities(image, 5), alone)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.uint8])
@@ -164,11 +142,8 @@ def test_standardising_is_not_defined_without_contrast() -> None:
 
 def photos(folder: Path, count: int, height: int = 70, width: int = 80, seed: int = 0) -> Path:
     """Random colour photos, each its own."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(seed)
     for number in range(count):
-        pixels = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"photo{number}.png")
+        save(folder / f"photo{number}.png", noise(height, width, seed, number))
     return folder
 
 

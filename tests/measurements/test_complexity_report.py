@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from measured import write_record
 from PIL import Image
 
 from report_page import Page
@@ -49,13 +50,9 @@ def rows(scales: Scales, noise: float = 0.1, photographs: int = 12, normalised: 
 
 
 def write(folder: Path, frame: pd.DataFrame, **texts: str) -> Path:
-    """A study as `run_measurement` leaves it; 8 px patches have three scales."""
-    folder.mkdir(parents=True, exist_ok=True)
-    frame.to_parquet(folder / "complexity.parquet", index=False)
+    """Of patches of 8 px, which have three scales."""
     measure = {"filter_size": 2, "patch_size_px": 8, "categories": {"celeba": {"root": "data/celeba"}}}
-    content = {"name": folder.name, "kind": "complexity", "title": "How complex?", "measure": measure} | texts
-    (folder / "study.json").write_text(json.dumps(content | {"environment": {"cpu": "Some CPU"}}))
-    return folder
+    return write_record(folder, "complexity", frame, measure, **texts)
 
 
 def claims_of(folder: Path) -> list[Claim]:

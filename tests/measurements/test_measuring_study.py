@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from rich.console import Console
 
+from pictures import noise, save
 from slackoff.config.build import build
 from slackoff.config.counting import count_network
 from slackoff.config.presets import compose_preset
@@ -47,10 +48,8 @@ Configured = Callable[..., DictConfig]
 def configured(conf: Path, tmp_path: Path) -> Configured:
     """An experiment at smoke size: complexity over tiny folders, or menet_runtime of two networks and two rounds."""
     for stream, name in enumerate(PUBLISHED):
-        (tmp_path / "data" / name).mkdir(parents=True)
         for number in range(6):
-            pixels = np.random.default_rng([stream, number]).integers(0, 256, (64, 96, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{number}.png")
+            save(tmp_path / "data" / name / f"{number}.png", noise(64, 96, stream, number))
     small = {
         "complexity": ["patch_size_px=32"],
         "menet_runtime": ["rounds=2", "networks=[unet_tiny,resnet_small]", "size_px=32", "devices=[cpu]"],
@@ -196,17 +195,13 @@ def test_a_mistake_leaves_no_study(
         ({"filter_size": 3}, "patch_size_px=32 is no multiple of study.measure.filter_size=3"),
         ({"filter_size": 1}, "filter_size=1 cannot be: give a whole number from 2 up"),
         ({"count": 0}, "count=0 cannot be: give a whole number from 1 up"),
-        ({"count": "many"}, "count=many cannot be"),
-        ({"seed": None}, "seed=null cannot be"),
         ({"colours": ["hsv"]}, f"colours=[hsv] {CHOICE} rgb, grey"),
-        ({"colours": "rgb"}, f"colours=rgb {CHOICE} rgb, grey"),
         ({"normalised": []}, "normalised=[] leaves nothing to measure"),
         ({"categories": {}}, "categories is empty"),
         ({"categories": {"../up": {"root": "x"}}}, "categories has '../up', which is no file name"),
         ({"categories": {"mine": {"rot": "x"}}}, "categories.mine={'rot': 'x'} names no images: give study.measure."),
         ({"categories": {"mine": {"root": "/nowhere"}}}, "categories.mine.root=/nowhere"),
         ({"networks": ["unet_tinny"]}, "There is no network 'unet_tinny' (study.measure.networks): did you"),
-        ({"networks": "unet_tiny"}, "networks=unet_tiny cannot be: give a list"),
         ({"networks": []}, "networks=[] leaves nothing to measure"),
         ({"reference": "unet"}, "reference=unet is not measured: add it to study.measure.networks"),
         ({"reference": "unett"}, "There is no network 'unett' (study.measure.reference): did you mean"),
@@ -216,7 +211,6 @@ def test_a_mistake_leaves_no_study(
         ({"threads": 0}, "threads=0 cannot be"),
         ({"budget_s": 0}, "budget_s=0 cannot be: give seconds above 0."),
         ({"devices": ["tpu"]}, f"devices=[tpu] {CHOICE} cpu, cuda"),
-        ({"devices": "cpu"}, f"devices=cpu {CHOICE} cpu, cuda"),
         ({"devices": []}, "devices=[] leaves nothing to measure"),
     ],
 )

@@ -137,21 +137,6 @@ def test_kernels_equal_opencv(legacy_scale):
         np.testing.assert_allclose(kernel, expected, rtol=0, atol=1e-6, err_msg=str(setting))
 
 
-def test_every_degree_equals_opencv():
-    settings = every_setting(range(-90, 91), range(30, 32))[::3]
-    drawn = line_kernels(as_parameters(settings)).numpy()
-    for setting, kernel in zip(settings, drawn, strict=True):
-        np.testing.assert_allclose(kernel, placed(line_kernel(setting), 60), rtol=0, atol=1e-6, err_msg=str(setting))
-
-
-@pytest.mark.parametrize("side", [40, 50])
-def test_a_smaller_square_holds_the_same_kernels(side):
-    parameters = as_parameters(every_setting(range(-70, 71, 35), range(5, 41)))
-    cut = (60 - side) // 2
-    whole = line_kernels(parameters)
-    assert torch.equal(line_kernels(parameters, side=side), whole[:, cut : 60 - cut, cut : 60 - cut])
-
-
 def grey(rain: torch.Tensor) -> np.ndarray:
     """(N, 1, H, W) in [0, 1] to (N, H, W) in grey levels."""
     return (rain[:, 0] * 255).numpy()
@@ -176,14 +161,9 @@ def test_layers_equal_opencv_within_one_grey_level(rain_range, height, width, se
 @pytest.mark.parametrize(
     "setting",
     [
-        Setting(200, 1, 5, -70),
         Setting(300, 9, 5, 70),
         Setting(200, 1, 60, 70),
-        Setting(300, 9, 60, -70),
-        Setting(250, 5, 30, 0),
         Setting(250, 5, 31, 5),
-        Setting(200, 9, 20, -30),
-        Setting(300, 7, 40, 30),
         Setting(1000, 3, 47, 45),
         Setting(20, 1, 1, 0),
     ],
@@ -250,48 +230,17 @@ def test_a_smaller_kernel_square_changes_nothing_but_a_rounding(range_name, rain
     assert (difference > 0).mean() < 0.0005
 
 
-def test_a_layer_of_the_same_seeds_is_dimmer_on_a_larger_canvas():
-    """Each layer is stretched by itself: more streaks, a brighter crossing among them, all others dimmer."""
-    narrow = RainRange([250, 250], [5], [30, 30], [0, 0])
-    sizes = [render_streaks(narrow, 8, size, size, torch.Generator().manual_seed(1)).mean() for size in (64, 256)]
-    assert sizes[1] < 0.9 * sizes[0]
-
-
 # Share of pixels with R > 0, 5, 10, 20, 50; mean R; RMS R; RMS of R where R > 20 (grey levels).
 REFERENCE = {
-    128: {
-        "small": (0.77, 0.73, 0.65, 0.57, 0.31, 37.8, 53.8, 70.7),
-        "medium": (0.86, 0.80, 0.75, 0.66, 0.39, 45.9, 60.9, 74.4),
-        "large": (0.72, 0.65, 0.60, 0.54, 0.33, 38.3, 55.0, 75.9),
-    },
-    512: {
-        "small": (0.80, 0.74, 0.65, 0.57, 0.25, 32.6, 45.3, 59.6),
-        "medium": (0.84, 0.77, 0.71, 0.61, 0.28, 35.8, 48.1, 61.0),
-        "large": (0.63, 0.56, 0.52, 0.45, 0.21, 26.7, 40.3, 61.2),
-    },
+    "small": (0.77, 0.73, 0.65, 0.57, 0.31, 37.8, 53.8, 70.7),
+    "medium": (0.86, 0.80, 0.75, 0.66, 0.39, 45.9, 60.9, 74.4),
+    "large": (0.72, 0.65, 0.60, 0.54, 0.33, 38.3, 55.0, 75.9),
 }
-
-
-def measure(rain_range: RainRange, count: int, size: int) -> np.ndarray:
-    """One row a layer, columns as in ``REFERENCE``."""
-    generator = torch.Generator().manual_seed(0)
-    rows = []
-    for _ in range(count // 25):
-        for layer in (render_streaks(rain_range, 25, size, size, generator)[:, 0] * 255).numpy():
-            rows.append([*coverage(layer), layer.mean(), rms(layer), rms(layer[layer > 20])])
-    return np.array(rows)
+"""Of 128 px patches; the public generator was drawn from 150 times."""
 
 
 def test_statistics_of_patches(range_name, rain_range):
     """Of 600 draws: the spread between draws is then small beside the 10 %, which also cover the reference's 150."""
-    found = measure(rain_range, 600, 128).mean(0)
-    np.testing.assert_allclose(found, REFERENCE[128][range_name], rtol=0.10)
-
-
-@pytest.mark.slow
-def test_statistics_of_large_images(range_name, rain_range):
-    """The reference has only 40 draws here, so its own standard error comes on top of the 10 %."""
-    rows = measure(rain_range, 200, 512)
-    standard_error = rows.std(0) / np.sqrt(40)
-    reference = np.array(REFERENCE[512][range_name])
-    assert (np.abs(rows.mean(0) - reference) < 0.10 * reference + standard_error).all()
+    layers = grey(render_streaks(rain_range, 600, 128, 128, torch.Generator().manual_seed(0)))
+    found = [[*coverage(layer), layer.mean(), rms(layer), rms(layer[layer > 20])] for layer in layers]
+    np.testing.assert_allclose(np.mean(found, axis=0), REFERENCE[range_name], rtol=0.10)

@@ -5,12 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
 
 from report_page import Page
-from slackoff.cli.app import app
 from slackoff.errors import SlackoffError
 from slackoff.user_study.report import answer, build, notes, summarise
+from verbs import call, mistake
 
 
 def votes(folder: Path, counts: dict[str, list[int]]) -> Path:
@@ -110,7 +109,7 @@ def test_a_table_of_scores_has_rank_n_scores_only(tmp_path):
 def test_the_verb_draws_beside_the_votes_or_where_it_is_told(tmp_path):
     path = tmp_path / "votes.csv"
     path.write_text("rater,image,method\nann,im1,A\nann,im2,B\nbob,im1,A\nbob,im2,A\n")
-    result = CliRunner().invoke(app, ["user-study", "report", str(path)])
+    result = call("user-study", "report", path)
     assert result.exit_code == 0, result.output
     assert "2 raters, 4 votes (2 an image), 2 images, 2 methods" in result.stdout
     assert "A is selected most, with 75.0 % of an image's votes. It takes 5 images" in result.stdout
@@ -120,10 +119,9 @@ def test_the_verb_draws_beside_the_votes_or_where_it_is_told(tmp_path):
     images.mkdir()
     for number in range(6):
         (images / f"im{number}.png").touch()
-    options = ["--method", "A", "--method", "B", "--method", "C", "--images", str(images), "--out", str(out)]
-    result = CliRunner().invoke(app, ["user-study", "report", str(path), *options])
+    options = ["--method", "A", "--method", "B", "--method", "C", "--images", images, "--out", out]
+    result = call("user-study", "report", path, *options)
     assert "2 images, 3 methods" in result.stdout
     assert "Images without votes are left out: im0, im3, im4 and im5." in result.stdout.replace("\n", " ")
     assert (out / "index.html").is_file()
-    missing = CliRunner().invoke(app, ["user-study", "report", "nowhere.csv"])
-    assert (missing.exit_code, missing.stderr) == (2, "error: nowhere.csv does not exist: name a CSV file.\n")
+    assert "nowhere.csv does not exist: name a CSV file." in mistake("user-study", "report", "nowhere.csv")

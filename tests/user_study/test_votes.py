@@ -87,15 +87,6 @@ def test_a_summary_equals_the_count_by_hand(write):
     assert (summary.raters, summary.votes) == (270, 270)
 
 
-def test_the_interval_is_the_bootstrap_over_images(write):
-    """Against resampling in NumPy with other random numbers."""
-    summary = summarise(write(as_csv(random_votes(40))))
-    shares = 100 * summary.values["A"].to_numpy() / 9
-    draws = np.random.default_rng(1).choice(shares, (20000, 40)).mean(axis=1)
-    level = summary.selection("A")
-    assert (level.low, level.high) == pytest.approx(np.percentile(draws, [2.5, 97.5]), abs=0.5)
-
-
 def test_the_last_vote_of_a_rater_on_an_image_counts(write):
     summary = summarise(write(VOTES + "ann,1,B\n"))
     assert summary.replaced == 1

@@ -11,14 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import wandb
-from typer.testing import CliRunner
 from wandb_stub import COUNTS, ENTITY, KEY, STUDY, Stub, image_rows, serving, write_cell, write_record
 
 from slackoff.analysis import load
 from slackoff.analysis.tables import study_table
 from slackoff.analysis.wandb_source import tag_of
-from slackoff.cli.app import app
 from slackoff.wandb_view.publish import curves, publish, show_study, study_run_id, with_lines
+from verbs import call, mistake
 
 STEP = "trainer/global_step"
 CELLS = [f"cell-{identity}" for identity in COUNTS]
@@ -134,13 +133,13 @@ def test_a_run_that_was_logged_live_is_joined_to_the_study_and_not_written_again
 
 def test_offline_runs_are_written_once_and_synced_whole(stub: Stub, runs: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("WANDB_API_KEY")
-    command = ["publish", "--study", "patchcount", "--runs", str(runs), "--offline"]
-    result = CliRunner().invoke(app, command)
+    command = ["publish", "--study", "patchcount", "--runs", runs, "--offline"]
+    result = call(*command)
     assert result.exit_code == 0, result.output
     assert "3 cells written, 0 were there already" in result.output
     folders = sorted((runs / "studies" / STUDY / "wandb").glob("offline-run-*"))
     assert len(folders) == 4
-    assert "0 cells written, 3 were there already" in CliRunner().invoke(app, command).output
+    assert "0 cells written, 3 were there already" in call(*command).output
     assert sorted((runs / "studies" / STUDY / "wandb").glob("offline-run-*")) == folders
     assert not stub.asked
     monkeypatch.setenv("WANDB_API_KEY", KEY)
@@ -156,9 +155,8 @@ def test_without_a_key_nothing_is_sent_and_the_cure_is_said(
     monkeypatch.delenv("WANDB_API_KEY")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     wandb.teardown()
-    result = CliRunner().invoke(app, ["publish", "--study", STUDY, "--runs", str(runs)])
-    assert result.exit_code == 2
-    assert f"There is no W&B API key for {stub.url}: run wandb login, or give --offline" in result.stderr
+    cure = f"There is no W&B API key for {stub.url}: run wandb login, or give --offline"
+    assert cure in mistake("publish", "--study", STUDY, "--runs", runs)
     assert not stub.runs
 
 
@@ -166,11 +164,8 @@ def test_a_name_that_fits_several_studies_is_refused(runs: Path):
     other = runs / "studies" / "patchcount-laptop-y"
     other.mkdir()
     (other / "study.json").write_text((runs / "studies" / STUDY / "study.json").read_text())
-    result = CliRunner().invoke(app, ["publish", "--study", "patchcount", "--runs", str(runs), "--offline"])
-    assert result.exit_code == 2
-    assert (
-        "--study patchcount fits several studies: name one of patchcount-laptop-y, patchcount-smoke-x" in result.stderr
-    )
+    fitting = "--study patchcount fits several studies: name one of patchcount-laptop-y, patchcount-smoke-x"
+    assert fitting in mistake("publish", "--study", "patchcount", "--runs", runs, "--offline")
 
 
 def test_ids_and_tags_are_such_as_wandb_takes_and_their_own():

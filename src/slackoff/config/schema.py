@@ -130,8 +130,8 @@ class Trainer(TypedDict):
 class NetworkCost(TypedDict, total=False):
     """How long the networks of a study are timed, as in ``slackoff.measurements.runtime.NetworkCostMeasurement``."""
 
-    size_px: int
-    rounds: int
+    size_px: Annotated[int, AtLeast(16)]
+    rounds: Count
     budget_s: float
 
 

@@ -149,39 +149,10 @@ class PairImages(ImageBank):
 
 
 class _CropStream:
-    """What streams of crops of stored images have in common."""
-
-    def __init__(
-        self,
-        images: ImageBank,
-        patch_size_px: int,
-        batch_size: int,
-        seed: int,
-        mirror: bool = True,
-        channels_last: bool = True,
-    ) -> None:
-        self.images = images
-        self.patch_size_px = patch_size_px
-        self.batch_size = batch_size
-        self.seed = seed
-        self.mirror = mirror
-        self.memory_format = _memory_format(channels_last)
-
-    def _draw(self, images: Tensor, generator: Generator) -> Crops:
-        return self.images.draw(images, self.patch_size_px, self.mirror, generator)
-
-    def _cut(self, crops: Crops, rank: int, world_size: int) -> Tensor:
-        return self.images.cut(crops.share(rank, world_size), self.patch_size_px, self.memory_format)
-
-
-class PairStream(_CropStream):
-    """Random access to the training batches of one cell; see ``BatchStream`` for what that promises.
-
-    Pairs are drawn uniformly with replacement, so any number of them serves any batch size. Crops are the same on every
-    device.
+    """What streams of crops of stored images have in common.
 
     Args:
-        images: the pairs, on the training device; none smaller than a patch.
+        images: on the training device; none smaller than a patch.
         patch_size_px: side of a crop in px.
         batch_size: images of the global batch.
         seed: the cell's seed.
@@ -192,7 +163,7 @@ class PairStream(_CropStream):
 
     def __init__(
         self,
-        images: PairImages,
+        images: ImageBank,
         patch_size_px: int,
         batch_size: int,
         seed: int,
@@ -200,28 +171,45 @@ class PairStream(_CropStream):
         channels_last: bool = True,
         crops: TrainingCrops = "random",
     ) -> None:
-        super().__init__(images, patch_size_px, batch_size, seed, mirror, channels_last)
-        self.clean = images.clean
+        self.images = images
+        self.patch_size_px = patch_size_px
+        self.batch_size = batch_size
+        self.seed = seed
+        self.mirror = mirror
+        self.memory_format = _memory_format(channels_last)
         self.fixed = images.five_crops(patch_size_px, mirror) if crops == "five" else None
+
+    def _draw(self, images: Tensor, generator: Generator) -> Crops:
+        if self.fixed is None:
+            return self.images.draw(images, self.patch_size_px, self.mirror, generator)
+        number = torch.randint(self.fixed.shape[1], images.shape, generator=generator)
+        return Crops(images, *self.fixed[images, number].unbind(1))
+
+    def _cut(self, crops: Crops, rank: int, world_size: int) -> Tensor:
+        return self.images.cut(crops.share(rank, world_size), self.patch_size_px, self.memory_format)
+
+
+class PairStream(_CropStream):
+    """Random access to the training batches of one cell; see ``BatchStream`` for what that promises.
+
+    Pairs are drawn uniformly with replacement, so any number of them serves any batch size. Crops are the same on every
+    device.
+    """
+
+    images: PairImages
 
     def batch(self, step: int, rank: int = 0, world_size: int = 1) -> RainyBatch:
         """Make the batch of a step, or one rank's share of it: the images rank, rank + world_size, ..."""
         generator = cpu_generator(self.seed, "batch", step)
-        chosen = torch.randint(len(self.clean), (self.batch_size,), generator=generator)
+        chosen = torch.randint(len(self.images.clean), (self.batch_size,), generator=generator)
         crops = self._draw(chosen, generator)
         rainy = self._cut(crops, rank, world_size)
-        background = self._cut(crops._replace(image=self.clean[chosen]), rank, world_size)
+        background = self._cut(crops._replace(image=self.images.clean[chosen]), rank, world_size)
         return RainyBatch(background, rain_from_pair(rainy, background), rainy)
-
-    def _draw(self, images: Tensor, generator: Generator) -> Crops:
-        if self.fixed is None:
-            return super()._draw(images, generator)
-        number = torch.randint(self.fixed.shape[1], images.shape, generator=generator)
-        return Crops(images, *self.fixed[images, number].unbind(1))
 
 
 class UnlabelledStream(_CropStream):
-    """Random access to the unlabelled crops of each step; arguments as of ``PairStream``.
+    """Random access to the unlabelled crops of each step.
 
     Images are drawn uniformly with replacement; those of step k are a function of (seed, "unlabelled", k).
     """

@@ -1,13 +1,15 @@
 """The page on which people try trained networks on photos: result, what was taken out, how long it took.
 
-A thin layer of Gradio, on this machine only.
+A thin layer of Gradio. Its pages are for this machine alone: nothing comes from the internet, nothing is reported.
 """
 
 import os
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
@@ -16,7 +18,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from slackoff.analysis.text import number
-from slackoff.deraining import local_page
 from slackoff.deraining.model import Model, provenance
 from slackoff.deraining.photos import FORMATS, read_photo, write_photo
 from slackoff.deraining.tiles import derain_array
@@ -54,7 +55,61 @@ def preview(pixels: NDArray[np.uint8]) -> Image.Image:
     return image
 
 
-require_gradio = partial(local_page.import_gradio, "The demo", "demo")
+HOST = "127.0.0.1"
+
+
+def import_gradio(page: str, extra: str) -> Any:
+    """Gradio, with its reports to its makers switched off.
+
+    Args:
+        page: what needs it, as the subject of a sentence.
+        extra: of slackoff that it comes with.
+
+    Raises:
+        SlackoffError: it is not installed.
+    """
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # is read at import
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    try:
+        import gradio
+    except ImportError as error:
+        raise SlackoffError(f"{page} needs Gradio: in the checkout, .venv/bin/pip install -e '.[{extra}]'") from error
+    return gradio
+
+
+def serve_page(gradio: Any, make_page: Callable[[Path], Any], port: int, style: str, words: str) -> None:
+    """Show a page on this machine at a port until Ctrl-C.
+
+    Args:
+        gradio: from `import_gradio`.
+        make_page: makes the `gradio.Blocks`; is given an empty folder for what it shows, which is removed at the end.
+        port: of this machine.
+        style: CSS.
+        words: printed behind the address.
+
+    Raises:
+        SlackoffError: the port is taken.
+    """
+    # fonts of the machine itself: nothing comes from the internet
+    plain = gradio.themes.Default(primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["monospace"])
+    options = {"theme": plain, "css": style, "footer_links": [], "ssr_mode": False, "quiet": True, "share": False}
+    with TemporaryDirectory() as folder:
+        page = make_page(Path(folder).resolve())
+        try:
+            _, address, _ = page.launch(server_name=HOST, server_port=port, prevent_thread_lock=True, **options)
+        except OSError as error:
+            raise SlackoffError(f"Port {port} of this machine is taken: give another one with --port.") from error
+        print(f"Open {address} in a browser; {words}", flush=True)
+        page.block_thread()
+
+
+def page_error(gradio: Any, shown: str, in_full: str = "") -> Exception:
+    """The error that shows a sentence on the page; the person who runs it reads that, or more, on standard error."""
+    print(f"error: {in_full or shown}", file=sys.stderr, flush=True)
+    return gradio.Error(shown, print_exception=False)  # type: ignore[no-any-return]
+
+
+require_gradio = partial(import_gradio, "The demo", "demo")
 
 _STYLE = "footer { display: none !important } .model { min-width: 320px }"
 _TASK = (
@@ -71,7 +126,7 @@ def serve(models: Sequence[Model], port: int) -> None:
     Raises:
         SlackoffError: Gradio is not installed, or the port is taken.
     """
-    local_page.serve(require_gradio(), partial(make_page, models), port, _STYLE, "Ctrl-C ends the demo.")
+    serve_page(require_gradio(), partial(make_page, models), port, _STYLE, "Ctrl-C ends the demo.")
 
 
 def examples(models: Sequence[Model]) -> list[Path]:
@@ -145,11 +200,10 @@ def _shown(gr: Any, model: Model, name: str, folder: Path, photo: str | None, ch
         sides, removed, words, file = derain_file(model, Path(photo), folder)
     except SlackoffError as error:
         name = Path(photo).name  # without the folder that it was uploaded to
-        raise local_page.told(gr, str(error).replace(photo, name)) from error
+        raise page_error(gr, str(error).replace(photo, name)) from error
     except OSError as error:
-        raise local_page.told(
-            gr, f"The result cannot be written ({error.strerror or error}): free some space."
-        ) from error
+        words = f"The result cannot be written ({error.strerror or error}): free some space."
+        raise page_error(gr, words) from error
     return [sides, removed, words, gr.update(value=file, interactive=True)]
 
 

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from slackoff.deraining.model import Model, provenance
 from slackoff.deraining.tiles import Tiling, derain_array
@@ -302,8 +301,7 @@ def derain_jobs(model: Model, plan: Plan, tiling: Tiling, overwrite: bool, conso
     outcome = Outcome()
     start = time.monotonic()
     done = TextColumn("{task.completed:.1f} of {task.total:.0f}")
-    columns = (BarColumn(), done, _Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(BarColumn(), done, TimeRemainingColumn(), console=console, transient=True) as progress:
 
         def tell(sentence: str) -> None:  # on standard error, above the bar
             if console.is_terminal:
@@ -341,16 +339,6 @@ def derain_jobs(model: Model, plan: Plan, tiling: Tiling, overwrite: bool, conso
             progress.update(bar, completed=number + 1)
     outcome.seconds = time.monotonic() - start
     return outcome
-
-
-class _Rate(ProgressColumn):
-    """Images a second, or seconds an image where that is the larger number."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        if not speed:
-            return Text("")
-        return Text(f"{speed:.1f} images/s" if speed >= 1 else f"{1 / speed:.1f} s/image")
 
 
 MOST = 12

@@ -64,8 +64,8 @@ def splitmix64(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
 class Keys(NamedTuple):
     """The config keys that messages name: of how many patches there are, and of their side."""
 
-    count: str = "background.patch_count"
-    size: str = SIZE_KEY
+    patches: str = "background.patch_count"
+    side: str = SIZE_KEY
 
 
 BACKGROUND = Keys()
@@ -114,13 +114,13 @@ def select_patches(
         SlackoffError: the images cannot give that many, one is smaller than a patch, or a number is out of
             range.
     """
-    available = capacity(sizes, patch_size_px, names, keys.size)
+    available = capacity(sizes, patch_size_px, names, keys.side)
     if count < 1:
-        raise SlackoffError(f"{keys.count}={count} is not a number of patches: set it to 1 or more.")
+        raise SlackoffError(f"{keys.patches}={count} is not a number of patches: set it to 1 or more.")
     if count > available:
         raise SlackoffError(
-            f"{keys.count}={count} is more than the {available} patches of {patch_size_px} px that {len(sizes)} images "
-            f"can give: lower {keys.count} to {available} or less, lower {keys.size}, or add images."
+            f"{keys.patches}={count} is more than the {available} patches of {patch_size_px} px that {len(sizes)} "
+            f"images can give: lower {keys.patches} to {available} or less, lower {keys.side}, or add images."
         )
     pixels, quarter = np.asarray(sizes, np.int64), patch_size_px // 4
     # Each image's lattice is shifted within the margin that whole patches leave, so that no position is lost.

@@ -173,7 +173,7 @@ def split_images(
             raise SlackoffError(f"{key}={held_out} does not apply, these photos have a fixed split: set {key}=null.")
         return source.fixed_split
     total = len(source.names)
-    if isinstance(held_out, bool) or not isinstance(held_out, int | float):
+    if held_out is None:
         raise SlackoffError(f"{key}={held_out} is not a number: give a share such as 0.1 or a count such as 10.")
     if isinstance(held_out, int):
         if held_out < 0:

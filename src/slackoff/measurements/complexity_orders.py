@@ -110,7 +110,7 @@ class Spectra:
     @cached_property
     def matches(self) -> dict[Window, "Match"]:
         """How each window stands to the published order; empty unless all its four categories were measured."""
-        if not comparable(self):
+        if not set(PUBLISHED) <= set(self.samples):
             return {}
         pairs = list(combinations(PUBLISHED, 2))
         return {w: Match(self, w, {pair: self.difference(*pair, w) for pair in pairs}) for w in self.windows}
@@ -170,11 +170,6 @@ def spectra(rows: pd.DataFrame) -> list[Spectra]:
         samples = {str(name): _sample(part, columns, stream) for stream, (name, part) in enumerate(categories)}
         found.append(Spectra(str(colour), bool(normalised), samples, len(columns)))
     return found
-
-
-def comparable(found: Spectra) -> bool:
-    """Whether the categories of the published order were measured."""
-    return set(PUBLISHED) <= set(found.samples)
 
 
 def has_every_scale(study: MeasurementRecord) -> bool:

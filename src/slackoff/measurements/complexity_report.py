@@ -30,7 +30,6 @@ from slackoff.measurements.complexity_orders import (
     Spectra,
     Window,
     check,
-    comparable,
     has_every_scale,
     label,
     order_text,
@@ -70,7 +69,7 @@ def report(study: MeasurementRecord) -> Report:
         page={
             "scope": answers[0].scope,
             "categories": categories,
-            "comparable": comparable(found[0]),
+            "comparable": bool(found[0].matches),
             "scales": found[0].scales,
         },
     )
@@ -183,7 +182,7 @@ def _figures(found: list[Spectra], study: MeasurementRecord) -> dict[str, tuple[
     scales = "C_k, the contrast that is lost when blocks of the given side are merged into larger ones, with 95 % "
     scales += "intervals. C is the sum over the scales from k0 on."
     ranks = "Rank by mean C from k0 to the full depth, 1 the most complex; '=': all equal, whatever the images."
-    if comparable(found[0]):
+    if found[0].matches:
         ranks += " ✓: the published order, each step clear; (✓): the order of the means only."
     return {
         "totals": (totals_figure(shown), totals),

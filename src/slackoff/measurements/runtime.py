@@ -13,7 +13,6 @@ from slackoff.config.build import build
 from slackoff.config.counting import NetworkCounts, count_network
 from slackoff.config.presets import check_presets, compose_preset, preset_names
 from slackoff.config.schema import AtLeast, Count
-from slackoff.config.validate import check_arguments
 from slackoff.errors import SlackoffError
 from slackoff.measurements.study import KEY, Measurement
 from slackoff.measurements.timing import Pass, Rounds, cpu_threads, network_pass, sentence, time_in_rounds
@@ -175,11 +174,6 @@ class NetworkCostMeasurement(RuntimeMeasurement):
     budget_s: float = 3.0
     warm_up: int = 1
     nodes: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        given = {name: getattr(self, name) for name in ("size_px", "rounds", "budget_s")}
-        check_arguments(NetworkCostMeasurement, given, COST_KEY)
-        super().__post_init__()
 
     @property
     def names(self) -> list[str]:

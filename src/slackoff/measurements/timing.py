@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from slackoff.config import build
-from slackoff.data import BatchStream, RainyBatch
+from slackoff.data import RainyBatch
 from slackoff.networks.layers import true_float32
 from slackoff.record.environment import device_kind
 
@@ -216,8 +216,7 @@ class _Trainer:
             return lambda step: self.random_batch(self.count, self.side)
         side = self.side
         bank = np.random.default_rng(0).integers(0, 256, (min(64, self.count), side, side, 3), dtype=np.uint8)
-        options = build.build_data(self.config, bank).options
-        stream = BatchStream(torch.from_numpy(bank).permute(0, 3, 1, 2).contiguous().to(self.device), **options)
+        stream = build.build_data(self.config, bank).open_stream(self.device)
         return lambda step: stream.batch(step)._replace(unlabelled=self._unlabelled(self.count, side))
 
     def random_batch(self, count: int, side: int) -> RainyBatch:

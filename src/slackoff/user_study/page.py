@@ -19,7 +19,7 @@ from typing import Any, TypeGuard
 
 from PIL import Image
 
-from slackoff.deraining import local_page
+from slackoff.deraining import demo
 from slackoff.errors import SlackoffError
 from slackoff.images.files import image_size, images_directly_in, read_rgb, require_folder
 from slackoff.record.results import kept_pictures
@@ -224,7 +224,7 @@ def rater_or_new(kept: object) -> str:
     return kept if is_rater(kept) else secrets.token_hex(6)
 
 
-import_gradio = partial(local_page.import_gradio, "The page of a user study", "user_study")
+import_gradio = partial(demo.import_gradio, "The page of a user study", "user_study")
 
 _STYLE = "footer { display: none !important } .pick { margin-bottom: 1rem }"
 _TASK = (
@@ -281,7 +281,7 @@ def serve(questionnaire: Questionnaire, port: int) -> None:
         SlackoffError: Gradio is not installed, or the port is taken.
     """
     words = "Ctrl-C ends the study, votes are kept at once."
-    local_page.serve(import_gradio(), partial(make_page, questionnaire), port, _STYLE, words)
+    demo.serve_page(import_gradio(), partial(make_page, questionnaire), port, _STYLE, words)
 
 
 def letter(place: int) -> str:
@@ -318,4 +318,4 @@ def _shown(gr: Any, question: Question | None, pictures: int, copies: AnonymousC
 
 
 def _page_error(gr: Any, words: str, error: Exception) -> Exception:
-    return local_page.told(gr, f"{words} Please tell the person who runs this study.", f"{words} {error}")
+    return demo.page_error(gr, f"{words} Please tell the person who runs this study.", f"{words} {error}")

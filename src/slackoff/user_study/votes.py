@@ -176,9 +176,10 @@ class VoteFile:
             raise SlackoffError(
                 f"{self.path} cannot be written ({error.strerror}): name a file for --votes where you may write."
             ) from error
-        self._header = read_header(self.path)
+        rows = read_rows(self.path, VOTE_COLUMNS, may_be_empty=True)
+        self._header = list(rows)
         self.voted: set[tuple[str, str]] = set()
-        if read_rows(self.path, VOTE_COLUMNS, may_be_empty=True).empty:
+        if rows.empty:
             return
         votes = read_votes(self.path, methods)
         if set(votes.methods) != set(methods):
