@@ -74,9 +74,7 @@ def identity(config: DictConfig) -> str:
     return plan([config], [[]])[0].id
 
 
-def test_identities_follow_files_and_choices_and_not_places(
-    composed: Composed, pairs: Path, photos: Path, tmp_path: Path
-):
+def test_identities_follow_files_and_choices_and_not_places(composed, pairs, photos, tmp_path):
     def cell(pairs: Path, photos: Path, *more: str) -> str:
         places = [f"labelled.root={pairs}", f"unlabelled.root={photos}"]
         return identity(composed("labelled=pairs", "unlabelled=folder", *places, *more))
@@ -229,9 +227,7 @@ def test_by_default_the_published_list_is_trained_on(composed: Composed, scenes:
         assert (data.labelled_images, data.notes, config.labelled.crops) == (30, [], "five")
 
 
-def test_identities_follow_the_pairs_that_are_left_and_not_places(
-    composed: Composed, scenes: list[Path], tmp_path: Path
-):
+def test_identities_follow_the_pairs_that_are_left_and_not_places(composed, scenes, tmp_path):
     first = identity(strict(composed, scenes))
     (tmp_path / "moved").mkdir()
     moved = [Path(shutil.copytree(folder, tmp_path / "moved" / folder.name)) for folder in scenes]
@@ -308,9 +304,7 @@ NOTHING = "dsc has nothing to train: no step was taken"
         (["network=dsc", *SMALL_DSC, "network.step=4", "schedule.steps=3"], [NOTHING]),
     ],
 )
-def test_what_is_not_trained_is_measured_as_it_came(
-    composed: Composed, weights: Path, tmp_path: Path, overrides, notes
-):
+def test_what_is_not_trained_is_measured_as_it_came(composed, weights, tmp_path, overrides, notes):
     config = composed("evaluation.count=2", *(override.replace("WEIGHTS", str(weights)) for override in overrides))
     assert (Checks().check(config) == 0) == ("network=dsc" in overrides)
     assert trained(config, tmp_path / "cell").notes == notes

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
-from slackoff.deraining.photos import FORMATS, natural, plan_jobs, read_photo, write_photo
+from slackoff.deraining.photos import FORMATS, plan_jobs, read_photo, write_photo
 from slackoff.errors import SlackoffError
 from slackoff.images import files
+from slackoff.images.files import natural
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 

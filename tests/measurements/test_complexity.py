@@ -100,9 +100,7 @@ def test_is_finite_and_zero_for_a_flat_image_and_empty_for_no_image() -> None:
         (16, 16, 2, 1, "use 2 or more"),
     ],
 )
-def test_refuses_what_cannot_be_averaged_with_the_cure(
-    height: int, width: int, depth: int, block: int, words: str
-) -> None:
+def test_refuses_what_cannot_be_averaged_with_the_cure(height, width, depth, block, words) -> None:
     with pytest.raises(SlackoffError, match=words):
         scale_complexities(torch.zeros(1, 3, height, width), depth, block)
 

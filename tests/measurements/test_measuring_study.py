@@ -77,9 +77,7 @@ def only_study(tmp_path: Path) -> Path:
         ("menet_runtime", "runtime", 2 * 2, ("Timing 2 networks on an image of 32x32 (CPU)", "resnet_small")),
     ],
 )
-def test_a_study_is_measured_once_and_always_drawn_alike(
-    configured: Configured, tmp_path: Path, experiment: str, kind: str, count: int, words: tuple[str, ...]
-) -> None:
+def test_a_study_is_measured_once_and_always_drawn_alike(configured, tmp_path, experiment, kind, count, words) -> None:
     console = Console(record=True, width=160)
     assert run_measurement(configured(experiment), console) == 0
     folder = only_study(tmp_path)
@@ -143,9 +141,7 @@ def test_another_machine_version_or_setting_is_another_study(monkeypatch: pytest
     assert len({first, *others}) == 6
 
 
-def test_presets_that_fail_are_told_of_and_the_others_are_timed(
-    configured: Configured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_presets_that_fail_are_told_of_and_the_others_are_timed(configured, tmp_path, monkeypatch) -> None:
     (tmp_path / "conf" / "network").mkdir(parents=True)
     for name, text in (BROKEN | {"good": GOOD}).items():
         (tmp_path / "conf" / "network" / f"{name}.yaml").write_text(text)
@@ -178,9 +174,7 @@ CHOICE = "cannot be: give a list, each item one of"
         ("menet_runtime", "study.measure.rounds=0", "study.measure.rounds=0 cannot be"),
     ],
 )
-def test_a_mistake_leaves_no_study(
-    configured: Configured, tmp_path: Path, experiment: str, override: str, words: str
-) -> None:
+def test_a_mistake_leaves_no_study(configured, tmp_path, experiment, override, words) -> None:
     with pytest.raises(SlackoffError, match=re.escape(words)):
         run_measurement(configured(experiment, override), Console(quiet=True))
     assert not list((tmp_path / "runs").rglob("study.json"))

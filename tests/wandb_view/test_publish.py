@@ -149,9 +149,7 @@ def test_offline_runs_are_written_once_and_synced_whole(stub: Stub, runs: Path, 
     assert [row[STEP] for row in stub.history(CELLS[0])] == [10, 20, 30, 40, 40]
 
 
-def test_without_a_key_nothing_is_sent_and_the_cure_is_said(
-    stub: Stub, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_without_a_key_nothing_is_sent_and_the_cure_is_said(stub, runs, tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_API_KEY")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     wandb.teardown()

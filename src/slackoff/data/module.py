@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from typing import Any, Protocol
 
 import numpy as np
@@ -176,7 +177,4 @@ class StepNumbers:
 
     def __iter__(self) -> Iterator[int]:
         assert self.data.trainer is not None
-        step = self.data.trainer.global_step
-        while True:
-            yield step
-            step += 1
+        return count(self.data.trainer.global_step)

@@ -3,7 +3,6 @@
 A result keeps of its file what can be kept. A contact sheet shows photos before and after.
 """
 
-import re
 import sys
 import time
 import warnings
@@ -24,7 +23,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from slackoff.deraining.model import Model, provenance
 from slackoff.deraining.tiles import Tiling, derain_array
 from slackoff.errors import SlackoffError
-from slackoff.images.files import UPRIGHT, bits_per_sample, exif_orientation, opened_image, walk_images
+from slackoff.images.files import UPRIGHT, bits_per_sample, exif_orientation, natural, opened_image, walk_images
 from slackoff.networks.interfaces import PerImageMethod
 from slackoff.record.files import write_whole
 
@@ -248,11 +247,6 @@ def plan_jobs(inputs: Sequence[Path], out: Path, ending: str = "keep", left_out:
             )
         taken[target] = job.source
     return Plan(jobs, failures)
-
-
-def natural(name: str) -> list[tuple[int, str]]:
-    """A sort key by which frame 10 follows frame 9."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", name)]
 
 
 def _renamed(target: Path, ending: str) -> Path:

@@ -142,6 +142,11 @@ def walk_images(
     return walk(folder, "")
 
 
+def natural(name: str) -> list[tuple[int, str]]:
+    """A sort key by which frame 10 follows frame 9."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", name)]
+
+
 def require_folder(root: str | os.PathLike[str] | None, key: str) -> Path:
     """Return `root` as the Path of an existing folder, or raise the SlackoffError that says what is wrong."""
     if root is None or not str(root):

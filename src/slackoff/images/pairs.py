@@ -15,6 +15,7 @@ from slackoff.images.files import (
     image_size,
     images_directly_in,
     is_folder,
+    natural,
     read_rgb,
     require_folder,
     visible_entries,
@@ -107,12 +108,7 @@ def chosen_by_place(pairs: Sequence[Pair], places: tuple[int, int], key: str) ->
         raise SlackoffError(
             f"numbers={[*places]} of {key}: there are only {len(pairs)} pairs; give it the whole data set."
         )
-
-    def in_order(pair: Pair) -> list[tuple[bool, int, str]]:
-        pieces = re.findall(r"\d+|\D+", pair.name)
-        return [(True, int(piece), piece) if piece[0].isdecimal() else (False, 0, piece) for piece in pieces]
-
-    return sorted(pairs, key=in_order)[first - 1 : last]
+    return sorted(pairs, key=lambda pair: natural(pair.name))[first - 1 : last]
 
 
 def _two_folders(root: Path, key: str) -> tuple[list[Path], list[Path]] | None:

@@ -144,6 +144,11 @@ class Match:
         """Whether two categories stand clearly the other way round, or are equal whatever the images."""
         return any(pair.sign < 0 or pair.mean == pair.low == pair.high == 0 for pair in self.pairs.values())
 
+    @cached_property
+    def steps(self) -> list[tuple[Array, Array]]:
+        """`Spectra.gap` of neighbours."""
+        return [self.found.gap(*pair, self.window) for pair in pairwise(PUBLISHED)]
+
     @property
     def closeness(self) -> tuple[int, ...]:
         """To be sorted by: the whole order first, then pairs by means, clear steps, the widest window."""
@@ -153,8 +158,7 @@ class Match:
 
     def clear_by(self, factor: float) -> bool:
         """Whether each step of the order lies above 0 by so many standard deviations of its resamples."""
-        gaps = [self.found.gap(*pair, self.window) for pair in pairwise(PUBLISHED)]
-        return all(bool(point - factor * resampled.std() > 0) for point, resampled in gaps)
+        return all(bool(point - factor * resampled.std() > 0) for point, resampled in self.steps)
 
 
 def scale_columns(rows: pd.DataFrame) -> list[str]:
@@ -209,8 +213,7 @@ def search_factor(judged: list[Match]) -> float:
     """
     largest = np.full(RESAMPLES, -np.inf)
     for match in judged:
-        for pair in pairwise(PUBLISHED):
-            point, resampled = match.found.gap(*pair, match.window)
+        for point, resampled in match.steps:
             if spread := resampled.std():  # over all scales, normalised patches are equal whatever is drawn
                 largest = np.maximum(largest, (resampled - point) / spread)
     return float(np.quantile(largest, LEVEL)) if np.isfinite(largest).all() else float("inf")
