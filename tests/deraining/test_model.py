@@ -147,3 +147,17 @@ def test_a_malicious_or_damaged_file_is_refused(node, sentence, tmp_path):
     with pytest.raises(SlackoffError, match=sentence) as refused:
         from_file(path)
     assert str(path) in str(refused.value)
+
+
+def test_published_weights_take_the_names_of_their_authors(tmp_path):
+    network = UNet(width=4, levels=2)
+    torch.save({f"module.{name}": tensor for name, tensor in network.state_dict().items()}, tmp_path / "unet.pth")
+    with torch.no_grad():
+        expected = network(IMAGE)
+    assert torch.equal(from_file(tmp_path / "unet.pth", "unet_tiny").network(IMAGE), expected)
+
+
+@pytest.mark.parametrize("name", ["nowhere.safetensors", "weights.onnx"])
+def test_what_is_no_weight_file_is_refused(name, tmp_path):
+    with pytest.raises(SlackoffError, match="give "):
+        from_file(tmp_path / name)

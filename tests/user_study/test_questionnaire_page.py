@@ -242,6 +242,13 @@ def test_a_rater_answers_each_image_once(study, tmp_path):
     assert len({image for _, image, *_ in expected}) == 4
 
 
+def test_raters_have_images_and_orders_of_their_own(study):
+    made = study()
+    asked = [made.question(f"rater{number}") for number in range(20)]
+    assert len({question.group.image for question in asked}) > 3
+    assert len({question.methods for question in asked}) > 3
+
+
 def test_clicks_at_the_same_moment_and_later_ones_are_one_vote(study, tmp_path):
     made = study()
     token = made.question("ann").token

@@ -37,6 +37,7 @@ def test_a_report_is_complete_and_self_contained(clear, tmp_path):
     assert all(source.startswith("data:") for source in seen.sources)
     assert "Our <study>" in seen.text
     assert "<C>" in seen.text
+    assert "0.00.0100.0" in seen.text  # rank-1, -2 and -3 of <C>, cell by cell
     assert "11 raters, 79 votes (9 to 11 an image), 8 images, 3 methods" in seen.text
     names = {str(path.relative_to(page.parent)) for path in page.parent.rglob("*") if path.is_file()}
     tables = {f"tables/{name}.csv" for name in ("rank_n", "selection", "votes")}

@@ -165,8 +165,7 @@ def known_step(run: Any) -> int:
 
 
 def _small(pixels: Pixels) -> Pixels:
-    nearest = pixels.ndim == 2 and pixels.max(initial=0) <= 1  # the labels of a mask do not mix
+    """At most 320 pixels a side; the labels of a mask, 0 and 1, are rounded to labels again."""
     picture = Image.fromarray(pixels)
-    how = Image.Resampling.NEAREST if nearest else Image.Resampling.LANCZOS
-    picture.thumbnail((_LONGEST_SIDE_PX, _LONGEST_SIDE_PX), how)
+    picture.thumbnail((_LONGEST_SIDE_PX, _LONGEST_SIDE_PX), Image.Resampling.LANCZOS)
     return np.asarray(picture)
