@@ -16,13 +16,14 @@ from typer.testing import CliRunner
 from slackoff.cell.launch import CellExit, LaunchOptions
 from slackoff.cell.process import main
 from slackoff.cli.app import _guarded_statuses, app
+from slackoff.config.schema import Policy
 from slackoff.record import files, ledger
 from slackoff.record import status as status_module
 from slackoff.record.files import read_text
 from slackoff.record.ledger import Attempt, Claim, HeartbeatMonitor, attempts, claim, end_attempt, latest
 from slackoff.record.status import Status, read_status
 from slackoff.sweep import driver as driver_module
-from slackoff.sweep.backend import Backend, Policy, Resources, RunningCell, Slot
+from slackoff.sweep.backend import Backend, Resources, RunningCell, Slot
 from slackoff.sweep.cell_folders import prepare
 from slackoff.sweep.display import Display, watch_statuses
 from slackoff.sweep.driver import Driver, run_cells
@@ -79,9 +80,9 @@ class Scripts(Backend):
         self.started: list[str] = []
         self.adopted: list[RunningCell] = []
 
-    def start(self, cell: Cell, slot: Slot, after: int | None = None) -> RunningCell:
+    def start(self, cell: Cell, slot: Slot, after: int) -> RunningCell:
         self.started.append(cell.id)
-        script = Script(cell, slot, after or 0, self.looks, self.when_asked, self.queued)
+        script = Script(cell, slot, after, self.looks, self.when_asked, self.queued)
         self.change(script)
         return script
 

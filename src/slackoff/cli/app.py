@@ -118,7 +118,9 @@ def report(
 def retry(
     cells: Annotated[list[str] | None, typer.Argument(help="Ids of cells; all that failed if left out.")] = None,
     runs: Runs = RUNS,
-    slots: Annotated[int | None, typer.Option(help="Cells at once; one a GPU, or up to eight, if left out.")] = None,
+    slots: Annotated[
+        int | None, typer.Option(min=1, help="Cells at once; one a GPU, or up to eight, if left out.")
+    ] = None,
 ) -> None:
     """Train the failed cells again, or those that are named, each from its last checkpoint.
 

@@ -4,24 +4,17 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
-from hydra.plugins.launcher import Launcher
-from hydra.utils import get_class, instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from slackoff.config import config_folder
-from slackoff.config.validate import check_arguments
 from slackoff.errors import EXIT_MISTAKE, EXIT_STOPPED, SlackoffError, failure_exit_code
-
-if TYPE_CHECKING:
-    from hydra_plugins.slackoff_launcher import CellLauncher
 
 
 def run() -> None:
@@ -68,6 +61,7 @@ def _single(config: DictConfig) -> None:
     """A command without -m: one cell, through the same path as a sweep."""
     from rich.console import Console
 
+    from hydra_plugins.slackoff_launcher import make_launcher  # after Hydra, which executes its plugins' modules anew
     from slackoff.sweep.expand import resolved
     from slackoff.sweep.manifest import Job
     from slackoff.sweep.planner_process import PlannerProcess
@@ -78,23 +72,11 @@ def _single(config: DictConfig) -> None:
         if content["study"].get("manifest"):
             raise SlackoffError("study.manifest names a list of cells: add -m to the command")
         job = Job(list(hydra_config.overrides.task))
-        launcher = _launcher(hydra_config.launcher)
+        launcher = make_launcher(hydra_config.launcher)
         with PlannerProcess() as planner:
             failed = launcher.run([job], [content], planner, Console())
         if failed:
             sys.exit(failure_exit_code(failed))
-
-
-def _launcher(node: DictConfig) -> "CellLauncher":
-    plugins = [f"{found.__module__}.{found.__qualname__}" for found in Plugins.instance().discover(Launcher)]
-
-    from hydra_plugins.slackoff_launcher import CellLauncher  # after Hydra, which executes its plugins' modules anew
-
-    if node["_target_"] not in plugins or not issubclass(get_class(node["_target_"]), CellLauncher):
-        raise SlackoffError("hydra/launcher must be local, slurm or ray: another one cannot run cells")
-    check_arguments(get_class(node["_target_"]), OmegaConf.to_container(node, resolve=True), "hydra.launcher")  # type: ignore[arg-type]
-    launcher: CellLauncher = instantiate(node, _recursive_=False)  # a target among its settings makes nothing
-    return launcher
 
 
 def without_dry_run(arguments: list[str]) -> list[str]:

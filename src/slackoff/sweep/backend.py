@@ -1,6 +1,5 @@
 """What a sweep asks of that which runs its cells: slots, a way to start a cell, and how a cell that runs is doing."""
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -8,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from slackoff.cell.launch import CellExit
-from slackoff.errors import SlackoffError, explain_death, explain_unusable, explain_unwritable, is_temporary
+from slackoff.config.schema import Policy
+from slackoff.errors import explain_death, explain_unusable, explain_unwritable, is_temporary
 from slackoff.record.files import write_text
-from slackoff.record.ledger import STALE_AFTER_S, Attempt, ClaimedError, Outcome, claim, end_attempt, latest
+from slackoff.record.ledger import Attempt, ClaimedError, Outcome, claim, end_attempt, latest
 from slackoff.sweep.plan import Cell
 
 
@@ -25,45 +25,6 @@ class Slot:
     environment: dict[str, str]
     name: str = ""
     ranks: int = 1
-
-
-@dataclass(frozen=True)
-class Policy:
-    """What a sweep does about cells that fail, hang or belong to others, as the launcher's settings say it.
-
-    Args:
-        on_failure: ``continue`` with the others, or ``stop_after=K``: end the sweep, in order, after K failed cells.
-        max_attempts: how often this command tries a cell that fails.
-        time_limit_h: hours after which a cell counts as hanging; None for no limit.
-        grace_s: seconds that a cell over its limit has to write a checkpoint and end by itself.
-        stale_after_s: seconds without a heartbeat after which a cell of another machine counts as dead.
-
-    Raises:
-        SlackoffError: a setting that cannot be.
-    """
-
-    on_failure: str = "continue"
-    max_attempts: int = 1
-    time_limit_h: float | None = None
-    grace_s: float = 60.0
-    stale_after_s: float = STALE_AFTER_S
-
-    def __post_init__(self) -> None:
-        for key in ("max_attempts", "time_limit_h", "grace_s", "stale_after_s"):
-            value = getattr(self, key)
-            unlimited = key == "time_limit_h" and value is None
-            if not unlimited and not (isinstance(value, int | float) and value > 0):
-                raise SlackoffError(f"hydra.launcher.{key}={value} must be a number above 0")
-        if not re.fullmatch(r"continue|stop_after=0*[1-9]\d*", str(self.on_failure)):
-            raise SlackoffError(
-                f"hydra.launcher.on_failure={self.on_failure} is not known: continue, or 'stop_after=K' with K failed "
-                "cells"
-            )
-
-    @property
-    def stop_after(self) -> int | None:
-        """So many failed cells end the sweep; None: it goes on."""
-        return int(self.on_failure.partition("=")[2] or 0) or None
 
 
 class Ending(NamedTuple):
@@ -202,14 +163,14 @@ class Backend(ABC):
     """Whether cells are processes of this machine."""
 
     @abstractmethod
-    def start(self, cell: Cell, slot: Slot, after: int | None = None) -> RunningCell:
+    def start(self, cell: Cell, slot: Slot, after: int) -> RunningCell:
         """Start a cell.
 
         Args:
             cell: what to train.
             slot: the place for it.
             after: number of the attempt that the caller knows to be over (0: there was none), so that a newer one of
-                somebody else is not taken for that; None: the newest is known to be over.
+                somebody else is not taken for that.
 
         Raises:
             OSError: its log or its process cannot be made.
@@ -228,7 +189,7 @@ class LazyBackend(Backend):
         self.make = make
         self.made: Backend | None = None
 
-    def start(self, cell: Cell, slot: Slot, after: int | None = None) -> RunningCell:
+    def start(self, cell: Cell, slot: Slot, after: int) -> RunningCell:
         return self._backend().start(cell, slot, after)
 
     def adopt(self, cell: Cell, slot: Slot) -> RunningCell | None:
@@ -252,12 +213,6 @@ class Resources:
     slots: Sequence[Slot]
     backend: Backend
     policy: Policy = field(default_factory=Policy)
-
-
-def newest_number(cell: Cell) -> int:
-    """Number of the newest attempt on a cell; 0 if there is none."""
-    attempt = latest(cell.folder)
-    return attempt.number if attempt else 0
 
 
 def read_exit_code(code: int) -> CellExit | str:
