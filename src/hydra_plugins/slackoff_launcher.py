@@ -114,7 +114,7 @@ class LocalLauncher(CellLauncher):
         from slackoff.sweep.local import LocalBackend, make_slots
 
         slots = make_slots(self.slots, self.threads, self.gpus, self.slots_per_gpu, self.gpus_per_cell)
-        return Resources(slots, LocalBackend(), self)
+        return Resources(slots, LocalBackend, self, local=True)
 
 
 class SlurmLauncher(CellLauncher):
@@ -158,7 +158,7 @@ class SlurmLauncher(CellLauncher):
         }
 
     def resources(self) -> "Resources":
-        from slackoff.sweep.backend import LazyBackend, Resources, Slot
+        from slackoff.sweep.backend import Resources, Slot
 
         if find_spec("submitit") is None:
             raise SlackoffError(
@@ -170,7 +170,7 @@ class SlurmLauncher(CellLauncher):
         settings = job_settings(**self.settings)
         environment = {"OMP_NUM_THREADS": str(self.settings["cpus_per_rank"])}
         slots = [Slot(environment, f"job {number}", self.settings["ranks"]) for number in range(self.slots)]
-        return Resources(slots, LazyBackend(lambda: SlurmJobs(settings)), self)
+        return Resources(slots, lambda: SlurmJobs(settings), self)
 
 
 @dataclass(kw_only=True)
@@ -192,7 +192,7 @@ class RayLauncher(CellLauncher):
     cpus_per_rank: Count = 2
 
     def resources(self) -> "Resources":
-        from slackoff.sweep.backend import Backend, LazyBackend, Resources, Slot
+        from slackoff.sweep.backend import Backend, Resources, Slot
 
         init, remote = (
             {name: value for name, value in (self.ray.get(key) or {}).items() if value is not None}
@@ -210,4 +210,4 @@ class RayLauncher(CellLauncher):
 
             return RayCells(init, options)
 
-        return Resources(slots, LazyBackend(connect), self)
+        return Resources(slots, connect, self)

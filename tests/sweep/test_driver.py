@@ -23,11 +23,12 @@ from slackoff.record.ledger import HeartbeatMonitor, attempts, claim, end_attemp
 from slackoff.record.status import Status
 from slackoff.sweep import backend as backend_module
 from slackoff.sweep import cell_folders as prepare_module
-from slackoff.sweep.backend import Ending, LazyBackend, Resources, Slot
+from slackoff.sweep.backend import Ending, Resources, Slot
 from slackoff.sweep.cell_folders import prepare, repair
 from slackoff.sweep.driver import report_failures, run_cells
 from slackoff.sweep.local import CellProcess, LocalBackend
 from slackoff.sweep.plan import Cell
+from wait import wait_for
 
 CLAIM = """
 import os, signal, sys, time
@@ -67,7 +68,7 @@ Make = Callable[..., list[Cell]]
 
 
 def resources(slots: Sequence[Slot] = SLOTS, **policy: object) -> Resources:
-    return Resources(slots, LocalBackend(), Policy(**policy))  # type: ignore[arg-type]
+    return Resources(slots, LocalBackend, Policy(**policy), local=True)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -99,13 +100,6 @@ def trained(*cells: Cell) -> int:
     """How often processes have begun to train the cells."""
     paths = (cell.folder / "trained" for cell in cells)
     return sum(len(path.read_text().split()) for path in paths if path.exists())
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def ending(cell: Cell) -> Ending:
@@ -251,7 +245,7 @@ def test_a_cell_that_cannot_be_started_is_a_failure_and_the_others_go_on(make: M
                 raise FULL
             return super().start(cell, slot, after)
 
-    statuses = run_cells(cells, Resources(SLOTS[:1], FullDisk()), QUIET)
+    statuses = run_cells(cells, Resources(SLOTS[:1], FullDisk), QUIET)
     assert states(statuses) == ["failed", "done", "done"]
     assert str(statuses[0].last_error).startswith(f"No space is left for {cells[0].folder}: free some")
 
@@ -264,8 +258,7 @@ def test_failures_are_told_with_the_command_that_trains_them_again(make: Make, m
     statuses[1].state = "done"
     command = ["-m", "+experiment=patchcount", "hydra/launcher=slurm"]
     monkeypatch.setattr(sys, "argv", ["slackoff", *command])
-    backend = LocalBackend() if local else LazyBackend(LocalBackend)
-    assert report_failures(cells, statuses, Resources([], backend), Console(width=80)) == 1
+    assert report_failures(cells, statuses, Resources([], LocalBackend, local=local), Console(width=80)) == 1
     again = f"retry --runs {cells[0].folder.parents[1]} {cells[0].id}" if local else " ".join(command)
     assert capsys.readouterr().out.splitlines() == [
         "1 of 3 cells failed, 1 not trained. The same command again trains only these.",
@@ -412,7 +405,7 @@ def test_a_cell_that_somebody_claims_while_it_is_started_here_is_left_to_them(ma
             return super().start(cell, slot, after)
 
     console = Console(record=True, width=300)
-    assert states(run_cells([cell], Resources(SLOTS[:1], Overtaken()), console)) == ["done"]
+    assert states(run_cells([cell], Resources(SLOTS[:1], Overtaken), console)) == ["done"]
     assert f"is waited for: process {os.getpid()} on " in console.export_text()
     assert outcomes(cell) == ["interrupted", "done"]
 

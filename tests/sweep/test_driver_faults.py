@@ -130,7 +130,7 @@ def drive(
 ) -> dict[str, Status]:
     """Run a driver; ``known``: the statuses by id, where they cannot be read any more."""
     statuses = known or {cell.id: cell.status() for cell in cells}
-    Driver(cells, Resources(SLOTS, backend, policy or Policy()), statuses, HeartbeatMonitor(), shown).run()
+    Driver(cells, Resources(SLOTS, lambda: backend, policy or Policy()), statuses, HeartbeatMonitor(), shown).run()
     return statuses
 
 
@@ -230,7 +230,7 @@ def test_a_cell_that_cannot_be_read_before_its_turn_is_started_later(cells, faul
     statuses = {cell.id: cell.status() for cell in cells}
     fault.put_on(cells[0].folder / file)
     backend = Scripts()
-    Driver(cells, Resources(SLOTS[:1], backend), statuses, HeartbeatMonitor(), Looks({12: fault.mend})).run()
+    Driver(cells, Resources(SLOTS[:1], lambda: backend), statuses, HeartbeatMonitor(), Looks({12: fault.mend})).run()
     assert fault.raised > 2
     assert backend.started == [cells[1].id, cells[2].id, cells[0].id]
     assert [status.state for status in statuses.values()] == ["done"] * 3
@@ -287,7 +287,7 @@ def test_the_claim_made_for_a_dead_cell_is_over_from_its_first_moment(cells, mon
 def test_a_sweep_begins_although_a_status_cannot_be_read(cells, fault):
     fault.put_on(cells[1].folder)
     fault.left = 4
-    statuses = run_cells(cells, Resources(SLOTS, Scripts()), Console(quiet=True))
+    statuses = run_cells(cells, Resources(SLOTS, Scripts), Console(quiet=True))
     assert [status.state for status in statuses] == ["done"] * 3
     assert fault.raised == 4
 

@@ -49,25 +49,21 @@ def launcher(conf: Path) -> Launcher:
 
 
 @pytest.fixture
-def handed(launcher: Launcher, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What submitit or Ray would be given, on a machine that has it or not."""
-    found: list[Any] = []
+def cluster(launcher: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what would be made of submitit or Ray, which this machine has or not, be no more than what it is given."""
     monkeypatch.setattr(sys.modules[MODULE], "find_spec", lambda name: True)
-    monkeypatch.setattr("slackoff.sweep.backend.LazyBackend", lambda make: found.append(make()))
     monkeypatch.setitem(sys.modules, "slackoff.sweep.ray", SimpleNamespace(RayCells=lambda *given: given))
     if importlib.util.find_spec("submitit"):
         monkeypatch.setattr("slackoff.sweep.slurm.SlurmJobs", lambda settings: settings)
-    return found
 
 
 @pytest.fixture
-def slurm(launcher: Launcher, handed: list[Any]) -> Callable[..., dict[str, Any]]:
+def slurm(launcher: Launcher, cluster: None) -> Callable[..., dict[str, Any]]:
     """What submitit would be told by ``hydra/launcher=slurm``."""
     pytest.importorskip("submitit", reason="submitit is not installed: .venv/bin/pip install -e '.[slurm]'")
 
     def settings(*given: str) -> dict[str, Any]:
-        launcher("slurm", *given).resources()
-        return handed[-1]
+        return launcher("slurm", *given).resources().backend
 
     return settings
 
@@ -101,24 +97,25 @@ def test_a_job_without_a_gpu_sees_none_and_parameters_win(slurm):
         (["gpus_per_cell=0", "ranks_per_cell=2"], 2),
     ],
 )
-def test_ranks_are_the_gpus_unless_they_are_given(launcher: Launcher, handed, name: str, given: list[str], ranks: int):
+def test_ranks_are_the_gpus_unless_they_are_given(launcher: Launcher, cluster, name: str, given: list[str], ranks: int):
     if name == "slurm":
         pytest.importorskip("submitit", reason="submitit is not installed: .venv/bin/pip install -e '.[slurm]'")
     assert launcher(name, *given).resources().slots[0].ranks == ranks
 
 
-def test_a_task_of_ray_has_cpus_and_gpus(launcher: Launcher, handed):
+def test_a_task_of_ray_has_cpus_and_gpus(launcher: Launcher, cluster):
     settings = ["slots=3", "gpus_per_cell=2", "cpus_per_rank=4", "max_attempts=5", "ray.init.address=auto"]
     resources = launcher("ray", *settings).resources()
-    assert handed == [({"address": "auto", "log_to_driver": False}, {"num_cpus": 8, "num_gpus": 2})]
+    assert resources.backend == ({"address": "auto", "log_to_driver": False}, {"num_cpus": 8, "num_gpus": 2})
     assert [slot.name for slot in resources.slots] == ["task 0", "task 1", "task 2"]
     assert resources.slots[0].environment == {"OMP_NUM_THREADS": "4", "MKL_NUM_THREADS": "4"}
     assert resources.policy.max_attempts == 5
+    assert not resources.local
 
 
-def test_what_ray_remote_is_given_wins(launcher: Launcher, handed):
-    launcher("ray", "ray.remote.num_gpus=0.5", "+ray.remote.accelerator_type=H100").resources()
-    assert handed[0][1] == {"num_cpus": 2, "num_gpus": 0.5, "accelerator_type": "H100"}
+def test_what_ray_remote_is_given_wins(launcher: Launcher, cluster):
+    resources = launcher("ray", "ray.remote.num_gpus=0.5", "+ray.remote.accelerator_type=H100").resources()
+    assert resources.backend[1] == {"num_cpus": 2, "num_gpus": 0.5, "accelerator_type": "H100"}
 
 
 def test_hydra_ray_launcher_may_be_installed_beside_it(tmp_path: Path):
@@ -149,9 +146,9 @@ def test_without_its_package_the_cure_is_named(launcher: Launcher, monkeypatch, 
 def test_without_slurm_one_sentence_says_where_to_run_it(launcher: Launcher, monkeypatch, tmp_path: Path):
     pytest.importorskip("submitit", reason="submitit is not installed: .venv/bin/pip install -e '.[slurm]'")
     monkeypatch.setenv("PATH", str(tmp_path))
-    backend = launcher("slurm").resources().backend
+    resources = launcher("slurm").resources()
     with pytest.raises(SlackoffError, match="sbatch, srun, squeue, scancel cannot be found: run it on a login node"):
-        backend.start(None, Slot({}), 0)
+        _ = resources.backend
 
 
 WHOLE, POSITIVE = "give a whole number from 1 up", "give a number above 0"
@@ -280,7 +277,9 @@ def test_threads_depend_on_the_machine_alone(monkeypatch):
 )
 def test_gpus_are_shared_out(launcher: Launcher, monkeypatch, settings: list[str], names: list[str]):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6,7")
-    assert [slot.name for slot in launcher("local", *settings).resources().slots] == names
+    resources = launcher("local", *settings).resources()
+    assert [slot.name for slot in resources.slots] == names
+    assert resources.local
     for wrong, words in (("gpus=[3]", "does not fit the 3 GPUs"), ("gpus_per_cell=4", "is more than the 3 GPUs")):
         with pytest.raises(SlackoffError, match=words):
             launcher("local", wrong).resources()

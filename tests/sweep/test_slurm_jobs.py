@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from omegaconf import DictConfig
 
 pytest.importorskip("submitit", reason="submitit is not installed: .venv/bin/pip install -e '.[slurm]'")
 
@@ -17,12 +16,11 @@ from submitit.core.utils import JobPaths
 
 from slackoff.cell.launch import CellExit
 from slackoff.errors import SlackoffError
-from slackoff.record.ledger import HeartbeatMonitor, attempts, claim, end_attempt
+from slackoff.record.ledger import attempts, claim, end_attempt
 from slackoff.sweep import slurm as slurm_module
 from slackoff.sweep import slurm_jobs
 from slackoff.sweep.backend import Slot
-from slackoff.sweep.cell_folders import prepare
-from slackoff.sweep.plan import Cell, plan
+from slackoff.sweep.plan import Cell
 from slackoff.sweep.slurm import SlurmJob, SlurmJobs
 
 SLOT = Slot({}, "job 0")
@@ -107,11 +105,8 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
 
 
 @pytest.fixture
-def cells(composed: Callable[..., DictConfig]) -> list[Cell]:
-    found = plan([composed(f"seed={seed}") for seed in range(2)], [[], []])
-    for cell in found:
-        prepare(cell, HeartbeatMonitor())
-    return found
+def cells(prepared: Callable[..., Cell]) -> list[Cell]:
+    return [prepared(f"seed={seed}") for seed in range(2)]
 
 
 def start(jobs: SlurmJobs, cell: Cell) -> SlurmJob:

@@ -13,8 +13,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from slackoff.cli import mistakes_in_one_sentence, stop, stopped
 from slackoff.config import config_folder
-from slackoff.errors import EXIT_MISTAKE, EXIT_STOPPED, SlackoffError, failure_exit_code
+from slackoff.errors import SlackoffError, failure_exit_code
 
 
 def run() -> None:
@@ -27,28 +28,22 @@ def run() -> None:
     # Where hydra-ray-launcher is installed, Hydra would hold our hydra/launcher=ray to its schema: drop that.
     Plugins.instance()  # finds the plugins, which register what they have
     ConfigStore.instance().repo.get("hydra", {}).get("launcher", {}).pop("ray.yaml", None)
-    with _mistakes_in_one_sentence():
+    with _hydras_mistakes():
         hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(_single)()
 
 
 @contextmanager
-def _mistakes_in_one_sentence() -> Iterator[None]:
-    try:
-        yield
-    except SlackoffError as error:
-        _stop(str(error))
-    except (HydraException, OmegaConfBaseException) as error:
-        from slackoff.config.mistakes import explain
+def _hydras_mistakes() -> Iterator[None]:
+    """Let Hydra's errors end in one sentence, too."""
+    with mistakes_in_one_sentence("runs=..."):
+        try:
+            yield
+        except (HydraException, OmegaConfBaseException) as error:
+            from slackoff.config.mistakes import explain
 
-        _stop(explain(error, sys.argv[1:]))
-    except OSError as error:
-        _stop(
-            f"{error.filename or 'A file'} cannot be used ({error.strerror}): make it writable, free space, "
-            "or choose another place with runs=..."
-        )
-    except KeyboardInterrupt:
-        print("stopped; the same command again goes on from the last checkpoints", file=sys.stderr)
-        sys.exit(EXIT_STOPPED)
+            stop(explain(error, sys.argv[1:]))
+        except KeyboardInterrupt:
+            stopped("from the last checkpoints")
 
 
 def overrides_last(arguments: list[str]) -> list[str]:
@@ -67,7 +62,7 @@ def _single(config: DictConfig) -> None:
     from slackoff.sweep.planner_process import PlannerProcess
 
     hydra_config = HydraConfig.get()
-    with _mistakes_in_one_sentence():  # here, because Hydra adds lines of its own to what leaves a job
+    with _hydras_mistakes():  # here, because Hydra adds lines of its own to what leaves a job
         content = resolved(config)
         if content["study"].get("manifest"):
             raise SlackoffError("study.manifest names a list of cells: add -m to the command")
@@ -84,8 +79,3 @@ def without_dry_run(arguments: list[str]) -> list[str]:
     if "--dry-run" not in arguments:
         return arguments
     return [*(item for item in arguments if item != "--dry-run"), "hydra.launcher.dry_run=true"]
-
-
-def _stop(sentence: str) -> None:
-    print(f"error: {sentence}", file=sys.stderr)
-    sys.exit(EXIT_MISTAKE)

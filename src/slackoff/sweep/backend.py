@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 from slackoff.cell.launch import CellExit
@@ -159,9 +160,6 @@ class RunningCell(ABC):
 class Backend(ABC):
     """Starts cells in slots: as processes here, as jobs of Slurm, as tasks of Ray."""
 
-    local = False
-    """Whether cells are processes of this machine."""
-
     @abstractmethod
     def start(self, cell: Cell, slot: Slot, after: int) -> RunningCell:
         """Start a cell.
@@ -182,37 +180,26 @@ class Backend(ABC):
         return None
 
 
-class LazyBackend(Backend):
-    """A backend that is made at its first cell: a sweep that is done, and a dry run, need no cluster."""
-
-    def __init__(self, make: Callable[[], Backend]) -> None:
-        self.make = make
-        self.made: Backend | None = None
-
-    def start(self, cell: Cell, slot: Slot, after: int) -> RunningCell:
-        return self._backend().start(cell, slot, after)
-
-    def adopt(self, cell: Cell, slot: Slot) -> RunningCell | None:
-        return self._backend().adopt(cell, slot)
-
-    def _backend(self) -> Backend:
-        self.made = self.made or self.make()
-        return self.made
-
-
-@dataclass(frozen=True)
+@dataclass
 class Resources:
     """Where the cells of a sweep run, and by which rules.
 
     Args:
         slots: places for cells.
-        backend: starts cells.
+        connect: makes what starts cells, at the first cell: a sweep that is done, and a dry run, need no cluster.
         policy: what to do about failures.
+        local: whether cells are processes of this machine.
     """
 
     slots: Sequence[Slot]
-    backend: Backend
+    connect: Callable[[], Backend]
     policy: Policy = field(default_factory=Policy)
+    local: bool = False
+
+    @cached_property
+    def backend(self) -> Backend:
+        """What starts cells."""
+        return self.connect()
 
 
 def read_exit_code(code: int) -> CellExit | str:

@@ -22,8 +22,6 @@ _MIG_OR_NUMBER = re.compile(r"(?<=^GPU )\d+|MIG-[^)\s]+")
 class LocalBackend(Backend):
     """Starts each cell in a process of its own, which reads its own resolved config, never the sweep's command line."""
 
-    local = True
-
     def start(self, cell: Cell, slot: Slot, after: int) -> "CellProcess":
         return CellProcess(cell, slot, after)
 
@@ -121,7 +119,7 @@ def _choose(visible: list[str], wanted: Sequence[int] | str) -> list[str]:
     if wanted == "auto":
         return visible
     try:
-        return [visible_by_number[int(number)] for number in wanted]
+        return [dict(enumerate(visible))[int(number)] for number in wanted]
     except KeyError as error:
         raise SlackoffError(
             f"hydra.launcher.gpus={wanted} does not fit the {len(visible)} GPUs of this machine: "
