@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(7200)]
 KILLS = 50
 ROUNDS = 20
 SEEDS = range(12)
-OVERRIDES = ("schedule.steps=120", "schedule.checkpoint_every=10")
+OVERRIDES = ("schedule.steps=120", "schedule.checkpoint_every=10", "schedule.evaluate_every=10")
 TIMES = ("elapsed_s", "train/steps_per_second")
 
 
