@@ -25,7 +25,9 @@ def measure_starts(together: int, runs: Path) -> list[float]:
     for cell in cells:
         write_cell_folder(cell)
     backend = LocalBackend()
-    processes = [backend.start(cell, slot) for cell, slot in zip(cells, make_slots(together, threads=1), strict=True)]
+    processes = [
+        backend.start(cell, slot, 0) for cell, slot in zip(cells, make_slots(together, threads=1), strict=True)
+    ]
     try:
         return [_first_step(process) for process in processes]
     finally:

@@ -4,12 +4,16 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 from filelock import FileLock
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
+
+if TYPE_CHECKING:
+    from slackoff.sweep.plan import Cell
 
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("WANDB_SILENT", "true")
@@ -66,6 +70,21 @@ def composed(conf: Path, tmp_path: Path) -> Callable[..., DictConfig]:
             return compose("config", [*fixed, *overrides])
 
     return compose_cell
+
+
+@pytest.fixture
+def prepared(composed: Callable[..., DictConfig]) -> Callable[..., "Cell"]:
+    """A cell from the overrides of its config, planned, and its folder made as its process expects it."""
+    from slackoff.record.ledger import HeartbeatMonitor
+    from slackoff.sweep.cell_folders import prepare
+    from slackoff.sweep.plan import plan
+
+    def make(*overrides: str) -> "Cell":
+        (cell,) = plan([composed(*overrides)], [[]])
+        prepare(cell, HeartbeatMonitor())
+        return cell
+
+    return make
 
 
 @pytest.fixture

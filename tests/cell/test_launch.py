@@ -1,7 +1,6 @@
 """The process of a cell: what it inherits from a launcher above the sweep, and how it stops."""
 
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,13 +8,11 @@ import pytest
 import torch
 from lightning.fabric.utilities.rank_zero import _get_rank
 from lightning.pytorch.utilities import rank_zero_only
-from omegaconf import DictConfig
 
 from slackoff.cell.launch import CellExit, LaunchOptions, launcher_variables, start_cell_process
-from slackoff.record.ledger import HeartbeatMonitor
-from slackoff.sweep.cell_folders import prepare
-from slackoff.sweep.plan import plan
+from slackoff.sweep.plan import Cell
 from train_here import measures, train_here, written
+from wait import wait_for
 
 VARIABLES = {
     "RANK": "1",
@@ -37,16 +34,14 @@ Make = Callable[..., Path]
 
 
 @pytest.fixture
-def make(composed: Callable[..., DictConfig], tmp_path: Path) -> Make:
+def make(prepared: Callable[..., Cell], tmp_path: Path) -> Make:
     """Prepare a smoke cell under a name; its folder."""
 
-    def prepared(name: str, *overrides: str) -> Path:
+    def prepare(name: str, *overrides: str) -> Path:
         short = ("schedule.steps=4", "schedule.evaluate_every=2", "schedule.log_every=1", "evaluation.count=2")
-        (cell,) = plan([composed(f"runs={tmp_path / name}", *short, *overrides)], [[]])
-        prepare(cell, HeartbeatMonitor())
-        return cell.folder
+        return prepared(f"runs={tmp_path / name}", *short, *overrides).folder
 
-    return prepared
+    return prepare
 
 
 known: list[list[dict[str, float]]] = []
@@ -98,11 +93,7 @@ def test_options_survive_the_way_through_the_environment(monkeypatch: pytest.Mon
 def test_a_cell_is_stopped_with_a_checkpoint_from_which_it_goes_on(make: Make):
     folder = make("stopped", "schedule.steps=5000", "schedule.checkpoint_every=10", "schedule.log_every=1000")
     process = start_cell_process(folder, LaunchOptions(), {"OMP_NUM_THREADS": "1"})
-    deadline = time.monotonic() + 120
-    while not (folder / "checkpoints/last.ckpt").exists():
-        assert process.poll() is None, (folder / "log.txt").read_text()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: (folder / "checkpoints/last.ckpt").exists() or process.poll() is not None)
     process.terminate()
     assert process.wait(timeout=60) == CellExit.INTERRUPTED
     status = written(folder)

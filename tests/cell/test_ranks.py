@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +16,6 @@ import psutil
 import pytest
 import torch
 from lightning import Trainer
-from omegaconf import DictConfig
 from safetensors.torch import load_file
 from torch import nn
 
@@ -28,10 +26,10 @@ from slackoff.cell.ranks import RankReport
 from slackoff.cell.training import refuse_split_norm
 from slackoff.errors import SlackoffError
 from slackoff.record.files import read_lines
-from slackoff.record.ledger import HeartbeatMonitor, attempts
-from slackoff.sweep.cell_folders import prepare
-from slackoff.sweep.plan import plan
+from slackoff.record.ledger import attempts
+from slackoff.sweep.plan import Cell
 from train_here import train_here, written
+from wait import wait_for
 
 BEGIN = """
 import os, sys, time
@@ -62,19 +60,17 @@ Make = Callable[..., Path]
 
 
 @pytest.fixture
-def make(composed: Callable[..., DictConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+def make(prepared: Callable[..., Cell], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     """Prepare a cell whose ranks run the given code first; its folder."""
 
-    def prepared(code: str, *overrides: str, name: str = "runs") -> Path:
+    def prepare(code: str, *overrides: str, name: str = "runs") -> Path:
         script = tmp_path / "rank.py"
         script.write_text(BEGIN + code + END)
         monkeypatch.setattr(ranks, "_PROGRAM", [str(script)])
-        (cell,) = plan([composed(f"runs={tmp_path / name}", "schedule.log_every=500", *SHORT, *overrides)], [[]])
-        prepare(cell, HeartbeatMonitor())
-        return cell.folder
+        return prepared(f"runs={tmp_path / name}", "schedule.log_every=500", *SHORT, *overrides).folder
 
     handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    yield prepared
+    yield prepare
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
@@ -88,9 +84,7 @@ def once(there: Callable[[], bool], act: Callable[[], object]) -> Iterator[None]
     """Act in another thread as soon as a condition holds."""
 
     def watch() -> None:
-        deadline = time.monotonic() + 120
-        while not there() and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_for(there)
         act()
 
     thread = threading.Thread(target=watch)

@@ -1,8 +1,8 @@
 """Killed at any step, the same command again ends with the weights of an undisturbed run."""
 
-import signal
 import subprocess
-import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,26 +14,23 @@ from slackoff.cell.launch import CellExit, LaunchOptions, start_cell_process
 from slackoff.record.checkpoint import WholeFileCheckpointIO
 from slackoff.record.ledger import HeartbeatMonitor
 from slackoff.sweep.cell_folders import prepare
-from slackoff.sweep.plan import Cell, plan
+from slackoff.sweep.plan import Cell
 from train_here import measures, train_here, written
+from wait import wait_for
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
-def prepared(composed, *overrides: str) -> Cell:
-    cheap = ("schedule.checkpoint_every=6", "evaluation.count=2", "evaluation.quick_count=1")
-    (cell,) = plan([composed(*cheap, *overrides)], [[]])
-    prepare(cell, HeartbeatMonitor())
-    return cell
+@pytest.fixture
+def cheap(prepared) -> Callable[..., Cell]:
+    """A prepared cell that is measured quickly."""
+    return partial(prepared, "schedule.checkpoint_every=6", "evaluation.count=2", "evaluation.quick_count=1")
 
 
 def kill_once(process: subprocess.Popen[bytes], condition) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert process.poll() is None, "the cell ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
+    wait_for(lambda: condition() or process.poll() is not None)
+    assert process.poll() is None, "the cell ended before it could be killed"
+    process.kill()
     process.wait()
 
 
@@ -70,9 +67,9 @@ SLOW = ("first stage", "second stage")  # the tasks' own tests stop there too, w
     "overrides",
     [pytest.param(given, id=name, marks=pytest.mark.slow if name in SLOW else ()) for name, given in REGIMES.items()],
 )
-def test_kill_and_resume_gives_the_same_weights_bit_for_bit(composed, overrides):
+def test_kill_and_resume_gives_the_same_weights_bit_for_bit(cheap, overrides):
     """Killed as a process of its own, before and after in another one."""
-    undisturbed = prepared(composed, *overrides)
+    undisturbed = cheap(*overrides)
     assert train_here(undisturbed.folder) == CellExit.DONE
     weights = all_weights(undisturbed.folder)
     assert ("teacher.memory.table" in weights) == (overrides is not REGIMES["supervised"])
@@ -103,8 +100,8 @@ def test_kill_and_resume_gives_the_same_weights_bit_for_bit(composed, overrides)
     assert (status.state, status.attempts) == ("done", 2)
 
 
-def test_a_truncated_checkpoint_is_passed_over_for_the_previous_one_and_said(composed):
-    cell = prepared(composed)
+def test_a_truncated_checkpoint_is_passed_over_for_the_previous_one_and_said(cheap):
+    cell = cheap()
     assert train_here(cell.folder) == CellExit.DONE
     weights = load_file(cell.folder / "network.safetensors")
     last = cell.folder / "checkpoints" / "last.ckpt"
@@ -122,8 +119,8 @@ def test_a_truncated_checkpoint_is_passed_over_for_the_previous_one_and_said(com
 
 
 @pytest.mark.parametrize("foreign", [{"weights": torch.zeros(3)}, {"slackoff_cell": "other", "global_step": 3}])
-def test_a_checkpoint_that_is_not_ours_is_refused(composed, foreign):
-    cell = prepared(composed)
+def test_a_checkpoint_that_is_not_ours_is_refused(cheap, foreign):
+    cell = cheap()
     last = cell.folder / "checkpoints" / "last.ckpt"
     last.parent.mkdir()
     torch.save(foreign, last)
@@ -134,8 +131,8 @@ def test_a_checkpoint_that_is_not_ours_is_refused(composed, foreign):
     assert torch.load(last, weights_only=True).keys() == foreign.keys()
 
 
-def test_nan_loss_stops_the_cell_and_names_step_and_checkpoint(composed):
-    cell = prepared(composed, "task.learning_rate=1e30", "schedule.log_every=1")
+def test_nan_loss_stops_the_cell_and_names_step_and_checkpoint(cheap):
+    cell = cheap("task.learning_rate=1e30", "schedule.log_every=1")
     assert train_here(cell.folder) == CellExit.FAILED
     status = written(cell.folder)
     assert "The loss became NaN or infinite at step" in str(status.last_error)

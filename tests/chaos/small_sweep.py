@@ -6,8 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 
 from slackoff.record.ledger import Attempt, HeartbeatMonitor, attempts
 from slackoff.record.status import Status, observed_status
+from wait import wait_for
 
 STEPS = 200
 RESULTS = ("network.safetensors", "images.parquet")
@@ -135,13 +135,6 @@ class SmallSweep:
             assert attempt.owner
             os.kill(attempt.owner.pid, signal.SIGKILL)
         wait_for(lambda: not self.held())
-
-
-def wait_for(what: Callable[[], object], seconds: float = _PATIENCE_S) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 class Disk:

@@ -7,10 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
-from small_sweep import SmallSweep, wait_for
+from small_sweep import SmallSweep
 
 from slackoff.record.files import read_lines
 from slackoff.record.ledger import HEARTBEAT_S, attempts
+from wait import wait_for
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 OTHER_MACHINE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_sweep import STEPS, SmallSweep, wait_for
+from small_sweep import STEPS, SmallSweep
 
 from slackoff.record.checkpoint import LAST, PREVIOUS
 from slackoff.record.ledger import attempts
+from wait import wait_for
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_sweep import STEPS, Disk, SmallSweep, read_only, wait_for
+from small_sweep import STEPS, Disk, SmallSweep, read_only
 
 from slackoff.record.files import read_lines
+from wait import wait_for
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 CURE = "make it writable, then run the same command again; it goes on from there"

@@ -3,12 +3,12 @@
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from slackoff.record.ledger import Attempt, HeartbeatMonitor, attempts
 from slackoff.record.status import observed_status
+from wait import wait_for
 
 SWEEP = [
     "+experiment=patchcount",
@@ -47,6 +47,12 @@ class SweepFolder:
         self.drivers.append(driver)
         return driver
 
+    def start_training(self, *overrides: str) -> subprocess.Popen[str]:
+        """A driver two of whose cells have written a checkpoint."""
+        driver = self.start(*overrides)
+        wait_for(lambda: len(self.checkpoints()) == 2)
+        return driver
+
     def finish(self, *overrides: str) -> tuple[int, str]:
         """Run a driver to its end: its exit code and all that it said."""
         driver = self.start(*overrides)
@@ -82,11 +88,3 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
-
-
-def wait_for(what: Callable[[], object], seconds: float = 180) -> None:
-    """Wait until something is so; fails after so many seconds."""
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)

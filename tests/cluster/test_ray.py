@@ -13,10 +13,11 @@ from pathlib import Path
 import psutil
 import pytest
 from ray_cluster import INSTALLED, RayCluster
-from sweep_folder import SWEEP, SweepFolder, free_port, wait_for
+from sweep_folder import SWEEP, SweepFolder, free_port
 
 from slackoff.record.ledger import Attempt
 from slackoff.record.status import read_status
+from wait import wait_for
 
 pytestmark = [
     pytest.mark.cluster,
@@ -111,8 +112,7 @@ def test_each_cell_has_gpus_of_its_own_and_sees_none_unless_it_asked(cluster, sw
 @pytest.mark.parametrize("victim", ["the cell's process", "Ray's worker"])
 def test_a_killed_cell_is_a_failure_with_its_line_and_the_other_goes_on(cluster, sweep, victim):
     folder = sweep(cluster)
-    driver = folder.start()
-    wait_for(lambda: len(folder.checkpoints()) == 2)
+    driver = folder.start_training()
     cell = psutil.Process(folder.living()[0])
     killed = cell if victim == "the cell's process" else cell.parent()
     killed.kill()
@@ -130,8 +130,7 @@ def test_cells_of_a_node_that_dies_are_tried_again_on_another(sweep):
     with RayCluster(cpus=1) as cluster:
         node = cluster.add_node(cpus=1)
         folder = sweep(cluster)
-        driver = folder.start("hydra.launcher.max_attempts=2")
-        wait_for(lambda: len(folder.checkpoints()) == 2)
+        driver = folder.start_training("hydra.launcher.max_attempts=2")
         cluster.kill(node)
         output, _ = driver.communicate()
         assert driver.returncode == 0, output
@@ -156,8 +155,7 @@ def test_a_killed_driver_takes_its_cells_along_and_the_next_goes_on(cluster, swe
 
 def test_after_ctrl_c_the_same_command_goes_on_from_the_checkpoints(cluster, sweep, undisturbed):
     folder = sweep(cluster)
-    driver = folder.start()
-    wait_for(lambda: len(folder.checkpoints()) == 2)
+    driver = folder.start_training()
     os.kill(driver.pid, signal.SIGINT)
     output, _ = driver.communicate()
     assert driver.returncode == 130, output
@@ -198,8 +196,7 @@ def test_ctrl_c_twice_ends_the_cells_at_once(cluster, sweep):
 def test_a_terminals_ctrl_c_leaves_a_cluster_of_the_sweeps_own_time_for_checkpoints(cluster, tmp_path):
     own = ["hydra.launcher.ray.init.address=local", "hydra.launcher.ray.init.num_cpus=2"]
     folder = SweepFolder(tmp_path, [*LAUNCHER, *own], cluster.environment)
-    driver = folder.start()
-    wait_for(lambda: len(folder.checkpoints()) == 2)
+    driver = folder.start_training()
     os.killpg(driver.pid, signal.SIGINT)  # Ray's processes get it too
     output, _ = driver.communicate()
     assert driver.returncode == 130, output

@@ -12,9 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 from slurm_cluster import SlurmCluster, missing
-from sweep_folder import SWEEP, SweepFolder, wait_for
+from sweep_folder import SWEEP, SweepFolder
 
 from slackoff.record.files import read_lines
+from wait import wait_for
 
 pytestmark = [
     pytest.mark.cluster,
@@ -70,8 +71,7 @@ def test_every_cell_is_a_job_and_the_report_is_drawn(cluster: SlurmCluster, swee
 
 
 def test_a_warned_and_a_requeued_job_write_checkpoints_and_go_on(cluster: SlurmCluster, sweep: SweepFolder):
-    driver = sweep.start()
-    wait_for(lambda: len(sweep.checkpoints()) == 2)
+    driver = sweep.start_training()
     warned, requeued = job_ids(sweep)
     cluster.run("scancel", "--signal=USR2", warned)  # as ahead of a time limit
     cluster.run("scontrol", "requeue", requeued)  # as at a preemption
@@ -83,8 +83,7 @@ def test_a_warned_and_a_requeued_job_write_checkpoints_and_go_on(cluster: SlurmC
 
 
 def test_a_cancelled_job_is_a_failed_cell_and_the_other_goes_on(cluster: SlurmCluster, sweep: SweepFolder):
-    driver = sweep.start()
-    wait_for(lambda: len(sweep.checkpoints()) == 2)
+    driver = sweep.start_training()
     cluster.run("scancel", job_ids(sweep)[0])
     output, _ = driver.communicate()
     assert driver.returncode == 11
@@ -93,8 +92,7 @@ def test_a_cancelled_job_is_a_failed_cell_and_the_other_goes_on(cluster: SlurmCl
 
 
 def test_a_killed_driver_finds_its_jobs_again(cluster: SlurmCluster, sweep: SweepFolder):
-    driver = sweep.start()
-    wait_for(lambda: len(sweep.checkpoints()) == 2)
+    driver = sweep.start_training()
     jobs = job_ids(sweep)
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
@@ -106,8 +104,7 @@ def test_a_killed_driver_finds_its_jobs_again(cluster: SlurmCluster, sweep: Swee
 
 def test_ranks_of_two_jobs_on_one_node_do_not_meet(cluster: SlurmCluster, sweep: SweepFolder):
     ranks = ["hydra.launcher.ranks_per_cell=2", "hydra.launcher.partition=shared", "schedule.steps=100"]
-    driver = sweep.start(*ranks)
-    wait_for(lambda: len(sweep.checkpoints()) == 2)
+    driver = sweep.start_training(*ranks)
     owners = [made[0].owner for made in sweep.attempts()]
     cores = {len(psutil.Process(owner.pid).cpu_affinity()) for owner in owners}
     output, _ = driver.communicate()
@@ -124,8 +121,7 @@ def test_ranks_of_two_jobs_on_one_node_do_not_meet(cluster: SlurmCluster, sweep:
 
 def test_ctrl_c_ends_the_jobs_and_the_same_command_goes_on(cluster: SlurmCluster, sweep: SweepFolder):
     three = "background.patch_count=4,8,16"  # more than there are cores: the third job waits in line
-    driver = sweep.start(three)
-    wait_for(lambda: len(sweep.checkpoints()) == 2)
+    driver = sweep.start_training(three)
     driver.send_signal(signal.SIGINT)
     driver.communicate(timeout=60)
     assert driver.returncode == 130
@@ -192,8 +188,7 @@ def test_what_sbatch_refuses_is_said_in_one_line(cluster: SlurmCluster, sweep: S
 
 
 def test_a_controller_that_restarts_ends_nothing(cluster: SlurmCluster, sweep: SweepFolder):
-    driver = sweep.start()
-    wait_for(lambda: len(sweep.checkpoints()) == 2)
+    driver = sweep.start_training()
     cluster.stop_controller()
     time.sleep(40)  # longer than a driver waits for the result of a job that is gone
     assert driver.poll() is None or sweep.states() == ["done", "done"]

@@ -4,17 +4,18 @@ import json
 import pickle
 import re
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
 from torch import nn
 
 from slackoff.cell.launch import CellExit
-from slackoff.cli.hydra_app import _launcher
 from slackoff.config import build
 from slackoff.config.checks import Checks
 from slackoff.data import UnlabelledFolder
@@ -224,7 +225,7 @@ def test_a_foreign_module_is_not_even_imported(refused, touched: Path, tmp_path:
     monkeypatch.syspath_prepend(tmp_path)
     refused(build.build, OmegaConf.create({"_target_": "their_module.Thing"}), "network")
     with pytest.raises(SlackoffError, match="must be local, slurm or ray"):
-        _launcher(OmegaConf.create({"_target_": "their_module.Thing"}))
+        make_launcher(OmegaConf.create({"_target_": "their_module.Thing"}))
     assert not touched.exists()
 
 
@@ -254,8 +255,13 @@ def test_layers_and_losses_of_torch_can_be_named():
     assert isinstance(build.build(OmegaConf.create({"_target_": "torch.nn.L1Loss"}), "task.loss"), nn.L1Loss)
 
 
+def make_launcher(node: DictConfig) -> Any:
+    Plugins.instance()  # executes the modules of plugins anew, when it is called first
+    return import_module("hydra_plugins.slackoff_launcher").make_launcher(node)
+
+
 def test_settings_of_a_launcher_make_no_objects(touched: Path):
     settings = {"_target_": "hydra_plugins.slackoff_launcher.LocalLauncher", "slots": command(touched)}
     with pytest.raises(SlackoffError, match=r"^hydra\.launcher\.slots={.*} cannot be: give a whole number"):
-        _launcher(OmegaConf.create(settings))
+        make_launcher(OmegaConf.create(settings))
     assert not touched.exists()

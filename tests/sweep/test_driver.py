@@ -17,16 +17,18 @@ import pytest
 from rich.console import Console
 
 from slackoff.cell.launch import PROGRAM, CellExit
+from slackoff.config.schema import Policy
 from slackoff.errors import SlackoffError
 from slackoff.record.ledger import HeartbeatMonitor, attempts, claim, end_attempt, latest
 from slackoff.record.status import Status
 from slackoff.sweep import backend as backend_module
 from slackoff.sweep import cell_folders as prepare_module
-from slackoff.sweep.backend import Ending, LazyBackend, Policy, Resources, Slot
+from slackoff.sweep.backend import Ending, Resources, Slot
 from slackoff.sweep.cell_folders import prepare, repair
 from slackoff.sweep.driver import report_failures, run_cells
 from slackoff.sweep.local import CellProcess, LocalBackend
 from slackoff.sweep.plan import Cell
+from wait import wait_for
 
 CLAIM = """
 import os, signal, sys, time
@@ -66,7 +68,7 @@ Make = Callable[..., list[Cell]]
 
 
 def resources(slots: Sequence[Slot] = SLOTS, **policy: object) -> Resources:
-    return Resources(slots, LocalBackend(), Policy(**policy))  # type: ignore[arg-type]
+    return Resources(slots, LocalBackend, Policy(**policy), local=True)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -100,17 +102,10 @@ def trained(*cells: Cell) -> int:
     return sum(len(path.read_text().split()) for path in paths if path.exists())
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def ending(cell: Cell) -> Ending:
     """Run one cell to its end."""
     prepare(cell, HeartbeatMonitor())
-    process = LocalBackend().start(cell, SLOTS[0])
+    process = LocalBackend().start(cell, SLOTS[0], len(attempts(cell.folder)))
     wait_for(process.ended)
     return process.finish()
 
@@ -245,12 +240,12 @@ def test_a_cell_that_cannot_be_started_is_a_failure_and_the_others_go_on(make: M
     cells = make(3, "train()")
 
     class FullDisk(LocalBackend):
-        def start(self, cell: Cell, slot: Slot, after: int | None = None) -> CellProcess:
+        def start(self, cell: Cell, slot: Slot, after: int) -> CellProcess:
             if cell is cells[0]:
                 raise FULL
             return super().start(cell, slot, after)
 
-    statuses = run_cells(cells, Resources(SLOTS[:1], FullDisk()), QUIET)
+    statuses = run_cells(cells, Resources(SLOTS[:1], FullDisk), QUIET)
     assert states(statuses) == ["failed", "done", "done"]
     assert str(statuses[0].last_error).startswith(f"No space is left for {cells[0].folder}: free some")
 
@@ -263,8 +258,7 @@ def test_failures_are_told_with_the_command_that_trains_them_again(make: Make, m
     statuses[1].state = "done"
     command = ["-m", "+experiment=patchcount", "hydra/launcher=slurm"]
     monkeypatch.setattr(sys, "argv", ["slackoff", *command])
-    backend = LocalBackend() if local else LazyBackend(LocalBackend)
-    assert report_failures(cells, statuses, Resources([], backend), Console(width=80)) == 1
+    assert report_failures(cells, statuses, Resources([], LocalBackend, local=local), Console(width=80)) == 1
     again = f"retry --runs {cells[0].folder.parents[1]} {cells[0].id}" if local else " ".join(command)
     assert capsys.readouterr().out.splitlines() == [
         "1 of 3 cells failed, 1 not trained. The same command again trains only these.",
@@ -326,7 +320,7 @@ train()
 def test_a_cell_is_a_session_of_its_own_that_is_killed_with_its_helpers(make: Make):
     (cell,) = make(1, "import subprocess; print(subprocess.Popen(['sleep', '60']).pid, flush=True); train(60)")
     prepare(cell, HeartbeatMonitor())
-    process = LocalBackend().start(cell, SLOTS[0])
+    process = LocalBackend().start(cell, SLOTS[0], len(attempts(cell.folder)))
     wait_for(lambda: trained(cell))
     (attempt,) = attempts(cell.folder)
     assert attempt.owner is not None
@@ -368,7 +362,7 @@ train(60)
 def test_a_cell_of_another_driver_is_waited_for_and_keeps_its_slot(make: Make):
     cells = make(3, "train(1.5 if folder.name == os.environ.get('SLOW') else 0.2)")
     prepare(cells[0], HeartbeatMonitor())
-    other = LocalBackend().start(cells[0], Slot({"SLOW": cells[0].id}, "cpu 1"))
+    other = LocalBackend().start(cells[0], Slot({"SLOW": cells[0].id}, "cpu 1"), 0)
     wait_for(lambda: trained(cells[0]))
     console = Console(record=True, width=200)
     assert states(run_cells(cells, resources(), console)) == ["done"] * 3
@@ -390,7 +384,7 @@ def test_cells_outlive_a_driver_that_is_killed_and_the_next_one_waits_for_them(m
 def test_a_cell_whose_driver_and_process_died_goes_on_here(make: Make):
     cells = make(2, "train(60 if 'HANG' in os.environ else 0)")
     prepare(cells[0], HeartbeatMonitor())
-    other = LocalBackend().start(cells[0], Slot({"HANG": "yes"}, "cpu 0"))
+    other = LocalBackend().start(cells[0], Slot({"HANG": "yes"}, "cpu 0"), 0)
     wait_for(lambda: trained(cells[0]))
     threading.Timer(1.5, other.kill).start()
     console = Console(record=True, width=200)
@@ -404,14 +398,14 @@ def test_a_cell_that_somebody_claims_while_it_is_started_here_is_left_to_them(ma
     others = []
 
     class Overtaken(LocalBackend):
-        def start(self, cell: Cell, slot: Slot, after: int | None = None) -> CellProcess:
+        def start(self, cell: Cell, slot: Slot, after: int) -> CellProcess:
             if not others:
                 others.append(claim(cell.folder, "elsewhere"))
                 threading.Timer(3.0, end_attempt, (others[0], "interrupted")).start()
             return super().start(cell, slot, after)
 
     console = Console(record=True, width=300)
-    assert states(run_cells([cell], Resources(SLOTS[:1], Overtaken()), console)) == ["done"]
+    assert states(run_cells([cell], Resources(SLOTS[:1], Overtaken), console)) == ["done"]
     assert f"is waited for: process {os.getpid()} on " in console.export_text()
     assert outcomes(cell) == ["interrupted", "done"]
 
@@ -441,19 +435,3 @@ def test_two_drivers_on_one_folder_end_at_one_signal_each(make: Make, number: in
     for driver in drivers:
         driver.kill()
     assert ended == [1, 1]  # KeyboardInterrupt
-
-
-@pytest.mark.parametrize(
-    ("setting", "value", "cure"),
-    [
-        ("on_failure", "stop", "is not known"),
-        ("on_failure", "stop_after=0", "is not known"),
-        ("max_attempts", 0, "must be a number above 0"),
-        ("time_limit_h", "long", "must be a number above 0"),
-        ("grace_s", 0, "must be a number above 0"),
-        ("stale_after_s", -1, "must be a number above 0"),
-    ],
-)
-def test_a_setting_that_cannot_be_is_refused(setting: str, value: object, cure: str):
-    with pytest.raises(SlackoffError, match=f"hydra.launcher.{setting}={value} {cure}"):
-        Policy(**{setting: value})

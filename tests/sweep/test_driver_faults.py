@@ -16,13 +16,14 @@ from typer.testing import CliRunner
 from slackoff.cell.launch import CellExit, LaunchOptions
 from slackoff.cell.process import main
 from slackoff.cli.app import _guarded_statuses, app
+from slackoff.config.schema import Policy
 from slackoff.record import files, ledger
 from slackoff.record import status as status_module
 from slackoff.record.files import read_text
 from slackoff.record.ledger import Attempt, Claim, HeartbeatMonitor, attempts, claim, end_attempt, latest
 from slackoff.record.status import Status, read_status
 from slackoff.sweep import driver as driver_module
-from slackoff.sweep.backend import Backend, Policy, Resources, RunningCell, Slot
+from slackoff.sweep.backend import Backend, Resources, RunningCell, Slot
 from slackoff.sweep.cell_folders import prepare
 from slackoff.sweep.display import Display, watch_statuses
 from slackoff.sweep.driver import Driver, run_cells
@@ -79,9 +80,9 @@ class Scripts(Backend):
         self.started: list[str] = []
         self.adopted: list[RunningCell] = []
 
-    def start(self, cell: Cell, slot: Slot, after: int | None = None) -> RunningCell:
+    def start(self, cell: Cell, slot: Slot, after: int) -> RunningCell:
         self.started.append(cell.id)
-        script = Script(cell, slot, after or 0, self.looks, self.when_asked, self.queued)
+        script = Script(cell, slot, after, self.looks, self.when_asked, self.queued)
         self.change(script)
         return script
 
@@ -129,7 +130,7 @@ def drive(
 ) -> dict[str, Status]:
     """Run a driver; ``known``: the statuses by id, where they cannot be read any more."""
     statuses = known or {cell.id: cell.status() for cell in cells}
-    Driver(cells, Resources(SLOTS, backend, policy or Policy()), statuses, HeartbeatMonitor(), shown).run()
+    Driver(cells, Resources(SLOTS, lambda: backend, policy or Policy()), statuses, HeartbeatMonitor(), shown).run()
     return statuses
 
 
@@ -229,7 +230,7 @@ def test_a_cell_that_cannot_be_read_before_its_turn_is_started_later(cells, faul
     statuses = {cell.id: cell.status() for cell in cells}
     fault.put_on(cells[0].folder / file)
     backend = Scripts()
-    Driver(cells, Resources(SLOTS[:1], backend), statuses, HeartbeatMonitor(), Looks({12: fault.mend})).run()
+    Driver(cells, Resources(SLOTS[:1], lambda: backend), statuses, HeartbeatMonitor(), Looks({12: fault.mend})).run()
     assert fault.raised > 2
     assert backend.started == [cells[1].id, cells[2].id, cells[0].id]
     assert [status.state for status in statuses.values()] == ["done"] * 3
@@ -286,7 +287,7 @@ def test_the_claim_made_for_a_dead_cell_is_over_from_its_first_moment(cells, mon
 def test_a_sweep_begins_although_a_status_cannot_be_read(cells, fault):
     fault.put_on(cells[1].folder)
     fault.left = 4
-    statuses = run_cells(cells, Resources(SLOTS, Scripts()), Console(quiet=True))
+    statuses = run_cells(cells, Resources(SLOTS, Scripts), Console(quiet=True))
     assert [status.state for status in statuses] == ["done"] * 3
     assert fault.raised == 4
 

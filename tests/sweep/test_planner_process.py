@@ -13,6 +13,7 @@ import pytest
 
 from slackoff.errors import SlackoffError
 from slackoff.record.status import read_status
+from slackoff.sweep import planner_process
 from slackoff.sweep.planner_process import PlannerProcess
 
 
@@ -20,6 +21,7 @@ from slackoff.sweep.planner_process import PlannerProcess
 def planner(monkeypatch: pytest.MonkeyPatch) -> Iterator[PlannerProcess]:
     """One that uses its second process, also where another test has imported torch."""
     monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setattr(planner_process, "PRELOADED", "json")
     with PlannerProcess() as found:
         found.start()
         yield found
@@ -50,8 +52,9 @@ def test_closing_does_not_wait_for_what_is_being_done(planner: PlannerProcess) -
 def test_it_ends_when_the_driver_is_killed() -> None:
     code = (
         "import os\n"
-        "from slackoff.sweep.planner_process import PlannerProcess\n"
-        "print(PlannerProcess()(os.getpid), flush=True)\n"
+        "from slackoff.sweep import planner_process\n"
+        "planner_process.PRELOADED = 'json'\n"
+        "print(planner_process.PlannerProcess()(os.getpid), flush=True)\n"
         "os._exit(1)\n"
     )
     driver = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)

@@ -16,9 +16,8 @@ from slackoff.errors import SlackoffError
 from slackoff.record.ledger import HeartbeatMonitor
 from slackoff.record.status import read_status
 from slackoff.sweep import study
-from slackoff.sweep.backend import LazyBackend, Resources, Slot
+from slackoff.sweep.backend import Resources, Slot
 from slackoff.sweep.cell_folders import prepare
-from slackoff.sweep.display import status_table
 from slackoff.sweep.expand import Config, resolved
 from slackoff.sweep.identity import Fingerprints
 from slackoff.sweep.local import LocalBackend
@@ -79,8 +78,8 @@ def test_what_was_asked_for_stays_and_each_accelerator_is_settled_by_itself(comp
 @pytest.mark.parametrize(
     ("resources", "expected"),
     [
-        (Resources(SLOTS, LocalBackend()), "bf16-mixed"),
-        (Resources(SLOTS, LazyBackend(lambda: pytest.fail("nothing starts"))), "32-true"),
+        (Resources(SLOTS, LocalBackend, local=True), "bf16-mixed"),
+        (Resources(SLOTS, lambda: pytest.fail("nothing starts")), "32-true"),
     ],
     ids=["this machine", "a cluster"],
 )
@@ -92,15 +91,6 @@ def test_a_cluster_trains_in_float32_unless_told(composed, monkeypatch, resource
         configs = [resolved(composed(*overrides))]
         study.run_jobs([Job(overrides)], configs, resources, PlannerProcess(), Console(quiet=True), dry_run=True)
     assert [cell.content["trainer"]["precision"] for cell in seen] == [expected, "16-mixed"]
-
-
-def test_the_status_table_shows_it(planned):
-    cells = planned(["seed=0"], ["seed=1"])
-    console = Console(record=True, width=160)
-    console.print(*status_table([cell.status() for cell in cells]))
-    text = console.export_text()
-    assert "precision" in text
-    assert text.count("32-true") == 2
 
 
 def test_emulated_bf16_is_said_before_training_and_in_the_record(planned, monkeypatch):
@@ -119,19 +109,18 @@ def test_emulated_bf16_is_said_before_training_and_in_the_record(planned, monkey
     assert json.loads((cells[0].folder / "environment.json").read_text())["cpu_capability"]
 
 
-def test_float16_on_a_cpu_is_refused_and_never_recorded_as_trained(composed):
+def test_float16_on_a_cpu_is_refused_and_never_recorded_as_trained(composed, prepared):
     with pytest.raises(SlackoffError, match="16-mixed trains on GPUs only"):
         Checks().check(composed("trainer.precision=16-mixed", "trainer.accelerator=cpu"))
-    (cell,) = plan([composed("trainer.precision=16-mixed")], [[]])
+    cell = prepared("trainer.precision=16-mixed")
     with PlannerProcess() as planner, pytest.raises(SlackoffError, match="16-mixed trains on GPUs only"):
         check_hardware([cell], SLOTS, planner)
-    prepare(cell, HeartbeatMonitor())
     assert train_here(cell.folder) == CellExit.FAILED
 
 
-def test_gpu_slots_without_cuda_are_refused_before_training(composed, monkeypatch):
+def test_gpu_slots_without_cuda_are_refused_before_training(prepared, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    (cell,) = plan([composed()], [[]])
+    cell = prepared()
     with (
         PlannerProcess() as planner,
         pytest.raises(SlackoffError, match="CUDA_VISIBLE_DEVICES=1 names a GPU, but torch"),
@@ -139,9 +128,8 @@ def test_gpu_slots_without_cuda_are_refused_before_training(composed, monkeypatc
         check_hardware([cell], [Slot({"CUDA_VISIBLE_DEVICES": "1"}, "gpu 1")], planner)
 
 
-def test_a_cell_in_a_gpu_slot_that_sees_no_cuda_fails_and_does_not_train_on_the_cpu(composed, monkeypatch):
-    (cell,) = plan([composed()], [[]])
-    prepare(cell, HeartbeatMonitor())
+def test_a_cell_in_a_gpu_slot_that_sees_no_cuda_fails_and_does_not_train_on_the_cpu(prepared, monkeypatch):
+    cell = prepared()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     assert train_here(cell.folder) == CellExit.FAILED
@@ -167,12 +155,11 @@ class Spy(nn.Module):
 
 @pytest.mark.parametrize("tf32", [True, False])
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_training_is_in_what_was_asked_for_and_evaluation_in_true_float32(composed, monkeypatch, tf32, precision):
+def test_training_is_in_what_was_asked_for_and_evaluation_in_true_float32(prepared, monkeypatch, tf32, precision):
     spy = Spy()
     monkeypatch.setattr(training.build, "build_started_network", lambda config: spy)
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", not tf32)
-    (cell,) = plan([composed(f"trainer.tf32={tf32}", f"trainer.precision={precision}", "schedule.steps=1")], [[]])
-    prepare(cell, HeartbeatMonitor())
+    cell = prepared(f"trainer.tf32={tf32}", f"trainer.precision={precision}", "schedule.steps=1")
     assert train_here(cell.folder) == CellExit.DONE
     assert spy.seen == {(True, tf32, False, precision == "bf16-mixed"), (False, False, False, False)}
 

@@ -10,16 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from omegaconf import DictConfig
 
 pytest.importorskip("submitit", reason="submitit is not installed: .venv/bin/pip install -e '.[slurm]'")
 
 from slackoff.cell.launch import CellExit
-from slackoff.record.ledger import HeartbeatMonitor, attempts, claim, end_attempt
+from slackoff.record.ledger import attempts, claim, end_attempt
 from slackoff.sweep import slurm_jobs
-from slackoff.sweep.cell_folders import prepare
-from slackoff.sweep.plan import Cell, plan
+from slackoff.sweep.plan import Cell
 from slackoff.sweep.slurm_jobs import CellJob, slot_name
+from wait import wait_for
 
 LISTENS = """
 import signal, sys, time
@@ -63,13 +62,11 @@ class Requeued(Exception):
 
 
 @pytest.fixture
-def cell(composed: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch) -> Cell:
-    (found,) = plan([composed()], [[]])
-    prepare(found, HeartbeatMonitor())
+def cell(prepared: Callable[..., Cell], monkeypatch: pytest.MonkeyPatch) -> Cell:
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setattr(slurm_jobs, "_LOOK_S", 0.05)
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR2)}
-    yield found
+    yield prepared()
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -93,9 +90,7 @@ def when_it_runs(folder: Path, *numbers: int) -> threading.Thread:
     """Send signals to this process once the cell's process listens."""
 
     def send() -> None:
-        deadline = time.monotonic() + 30
-        while not (folder / "after").exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_for((folder / "after").exists)
         for number in numbers:
             os.kill(os.getpid(), number)
             time.sleep(0.1)

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from omegaconf import DictConfig
 
 pytest.importorskip("submitit", reason="submitit is not installed: .venv/bin/pip install -e '.[slurm]'")
 
@@ -17,12 +16,11 @@ from submitit.core.utils import JobPaths
 
 from slackoff.cell.launch import CellExit
 from slackoff.errors import SlackoffError
-from slackoff.record.ledger import HeartbeatMonitor, attempts, claim, end_attempt
+from slackoff.record.ledger import attempts, claim, end_attempt
 from slackoff.sweep import slurm as slurm_module
 from slackoff.sweep import slurm_jobs
 from slackoff.sweep.backend import Slot
-from slackoff.sweep.cell_folders import prepare
-from slackoff.sweep.plan import Cell, plan
+from slackoff.sweep.plan import Cell
 from slackoff.sweep.slurm import SlurmJob, SlurmJobs
 
 SLOT = Slot({}, "job 0")
@@ -107,15 +105,17 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
 
 
 @pytest.fixture
-def cells(composed: Callable[..., DictConfig]) -> list[Cell]:
-    found = plan([composed(f"seed={seed}") for seed in range(2)], [[], []])
-    for cell in found:
-        prepare(cell, HeartbeatMonitor())
-    return found
+def cells(prepared: Callable[..., Cell]) -> list[Cell]:
+    return [prepared(f"seed={seed}") for seed in range(2)]
+
+
+def start(jobs: SlurmJobs, cell: Cell) -> SlurmJob:
+    """Submit a cell all of whose attempts are over."""
+    return jobs.start(cell, SLOT, len(attempts(cell.folder)))
 
 
 def started(cell: Cell, slurm: FakeSlurm, state: str = "RUNNING") -> SlurmJob:
-    job = SlurmJobs(SETTINGS).start(cell, SLOT)
+    job = start(SlurmJobs(SETTINGS), cell)
     assert job.submission is not None
     slurm.set(job.submission.number, state)
     assert not job.ended()
@@ -185,7 +185,7 @@ def test_a_result_that_shows_late_counts(cells, slurm):
 def test_a_slurm_that_does_not_answer_ends_no_job_and_results_still_count(cells, slurm):
     jobs = SlurmJobs(SETTINGS)
     slurm.go_silent()
-    first, second = (jobs.start(cell, SLOT) for cell in cells)  # not even known to have come into the queue
+    first, second = (start(jobs, cell) for cell in cells)  # not even known to have come into the queue
     assert not ends(first, 4 * MOMENT_S)
     write_result(first.submission.paths, "success", 0)
     assert first.ended()
@@ -198,7 +198,7 @@ def test_a_slurm_that_does_not_answer_ends_no_job_and_results_still_count(cells,
 def test_the_first_refusal_ends_the_sweep_with_slurms_reason(cells, slurm):
     slurm.refuse("sbatch: error: invalid partition specified: x\nsbatch: error: Batch job submission failed: bad\n")
     with pytest.raises(SlackoffError) as found:
-        SlurmJobs(SETTINGS).start(cells[0], SLOT)
+        start(SlurmJobs(SETTINGS), cells[0])
     assert str(found.value) == (
         f"Slurm refused the job of cell {cells[0].id}: invalid partition specified: x; Batch job submission failed: bad"
     )
@@ -207,9 +207,9 @@ def test_the_first_refusal_ends_the_sweep_with_slurms_reason(cells, slurm):
 
 def test_a_later_refusal_is_waited_out_and_said_once(cells, slurm):
     jobs = SlurmJobs(SETTINGS)
-    jobs.start(cells[0], SLOT)
+    start(jobs, cells[0])
     slurm.refuse("sbatch: error: QOSMaxSubmitJobPerUserLimit\n")
-    job = jobs.start(cells[1], SLOT)
+    job = start(jobs, cells[1])
     assert not ends(job, 4 * MOMENT_S)
     assert len(job.news) == 1
     assert "(QOSMaxSubmitJobPerUserLimit)" in job.news[0]
@@ -222,9 +222,9 @@ def test_a_later_refusal_is_waited_out_and_said_once(cells, slurm):
 def test_a_cell_that_slurm_never_takes_is_a_failure_in_the_end(cells, slurm, monkeypatch):
     monkeypatch.setattr(slurm_module, "_PATIENCE_S", 2 * MOMENT_S)
     jobs = SlurmJobs(SETTINGS)
-    jobs.start(cells[0], SLOT)
+    start(jobs, cells[0])
     slurm.refuse("sbatch: error: your account has expired\n")
-    job = jobs.start(cells[1], SLOT)
+    job = start(jobs, cells[1])
     assert ends(job)
     assert job.finish().exit == CellExit.FAILED
     assert "your account has expired" in str(cells[1].status().last_error)
@@ -310,14 +310,14 @@ def test_a_job_that_will_never_have_its_turn_is_named_once(cells, slurm):
 def test_a_later_driver_finds_a_job_but_not_another_one_of_the_same_number(cells, slurm):
     job = started(cells[0], slurm)
     claim(cells[0].folder, "slurm 11", 0)
-    found = SlurmJobs(SETTINGS).start(cells[0], SLOT)
+    found = start(SlurmJobs(SETTINGS), cells[0])
     assert (found.submission.number, found.submission.paths.folder) == ("11", job.submission.paths.folder)
     assert found.after == 0
     slurm.set("11", "COMPLETED")
     write_result(job.submission.paths, "success", 1)
     slurm.add("11", "RUNNING", "something-else")
     (slurm.folder / "number").write_text("10\n")  # Slurm counts from the start again
-    again = SlurmJobs(SETTINGS).start(cells[0], SLOT)
+    again = start(SlurmJobs(SETTINGS), cells[0])
     assert again.submission.number == "11"
     assert again.after == 1
     assert not again.ended()  # the result of the old job 11 is not its own
@@ -327,7 +327,7 @@ def test_a_driver_that_is_a_job_itself_hands_on_nothing_of_it(cells, slurm, monk
     given = {"SLURM_JOB_ID": "3", "SLURM_MEM_PER_NODE": "4096", "SLURM_CONF": "x", "SBATCH_ACCOUNT": "me"}
     for key, value in given.items():
         monkeypatch.setenv(key, value)
-    SlurmJobs(SETTINGS).start(cells[0], SLOT)
+    start(SlurmJobs(SETTINGS), cells[0])
     handed = dict(line.split("=", 1) for line in (slurm.folder / "environment").read_text().splitlines() if "=" in line)
     assert {key: handed.get(key) for key in given} == {**given, "SLURM_JOB_ID": None, "SLURM_MEM_PER_NODE": None}
     assert os.environ["SLURM_MEM_PER_NODE"] == "4096"

@@ -238,7 +238,7 @@ def test_a_cell_that_studies_share_is_trained_once(tmp_path: Path) -> None:
     assert [status.attempts for status in statuses(tmp_path).values()] == [1] * 4  # rain small, large: N = 4, 16
 
 
-HERE = Resources([Slot({}, "cpu 0")], LocalBackend())
+HERE = Resources([Slot({}, "cpu 0")], LocalBackend, local=True)
 SETTINGS = {"size_px": 32, "rounds": 3, "budget_s": 0.2}
 
 

@@ -88,7 +88,7 @@ def test_a_disk_that_is_full_is_said_in_one_sentence(record: list[Cell], monkeyp
     result = call("retry", "--runs", runs(record))
     assert result.exit_code == 2
     assert result.stderr == (
-        "error: somewhere cannot be used (No space left on device): make it writable or free some space\n"
+        "error: somewhere cannot be used (No space left on device): free space or make it writable\n"
     )
 
 

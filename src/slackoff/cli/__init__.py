@@ -1,6 +1,8 @@
 """The command line: the verbs, the Hydra entry, and how a verb ends at a person's mistake."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -14,25 +16,38 @@ Port = Annotated[int, typer.Option(min=1, max=65535, help="Port of the page on t
 
 
 class Verbs(typer.core.TyperGroup):
-    """A verb that raises ends with one sentence on standard error and no traceback, whichever verb it is.
-
-    A `SlackoffError` is the sentence, and an `OSError` names the file that cannot be used. The exit code is
-    `EXIT_MISTAKE`.
-    """
+    """A verb that raises ends with one sentence on standard error and no traceback, whichever verb it is."""
 
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with mistakes_in_one_sentence():
             return super().invoke(ctx)
-        except SlackoffError as error:
-            sentence = str(error)
-        except OSError as error:
-            place, why = error.filename or "A file", error.strerror or error
-            sentence = f"{place} cannot be used ({why}): make it writable or free some space"
-        print(f"error: {sentence}", file=sys.stderr)
-        raise typer.Exit(EXIT_MISTAKE)
+
+
+@contextmanager
+def mistakes_in_one_sentence(other_place: str = "") -> Iterator[None]:
+    """End the program with `EXIT_MISTAKE` at a person's mistake.
+
+    A `SlackoffError` is the sentence, and an `OSError` names the file that cannot be used.
+
+    Args:
+        other_place: how another place than that of the file is given, if it can be.
+    """
+    try:
+        yield
+    except SlackoffError as error:
+        stop(str(error))
+    except OSError as error:
+        cure = f"free space or make it writable{other_place and f', or choose another place with {other_place}'}"
+        stop(f"{error.filename or 'A file'} cannot be used ({error.strerror or error}): {cure}")
+
+
+def stop(sentence: str) -> NoReturn:
+    """End the program with one sentence about a mistake."""
+    print(f"error: {sentence}", file=sys.stderr)
+    sys.exit(EXIT_MISTAKE)
 
 
 def stopped(goes_on: str) -> NoReturn:
-    """End a verb at Ctrl-C: say what the same command will go on with, and end with `EXIT_STOPPED`."""
+    """End the program at Ctrl-C: say what the same command will go on with, and end with `EXIT_STOPPED`."""
     print(f"stopped; the same command again goes on {goes_on}", file=sys.stderr)
-    raise typer.Exit(EXIT_STOPPED)
+    sys.exit(EXIT_STOPPED)

@@ -118,7 +118,9 @@ def report(
 def retry(
     cells: Annotated[list[str] | None, typer.Argument(help="Ids of cells; all that failed if left out.")] = None,
     runs: Runs = RUNS,
-    slots: Annotated[int | None, typer.Option(help="Cells at once; one a GPU, or up to eight, if left out.")] = None,
+    slots: Annotated[
+        int | None, typer.Option(min=1, help="Cells at once; one a GPU, or up to eight, if left out.")
+    ] = None,
 ) -> None:
     """Train the failed cells again, or those that are named, each from its last checkpoint.
 
@@ -139,7 +141,7 @@ def retry(
         ranks = {cell.content["trainer"].get("ranks", 1) for cell in again}
         if len(ranks) > 1:
             raise SlackoffError("These cells are trained by different numbers of ranks: name those of one number")
-        resources = Resources(make_slots(slots or "auto", gpus_per_cell=ranks.pop()), LocalBackend())
+        resources = Resources(make_slots(slots or "auto", gpus_per_cell=ranks.pop()), LocalBackend, local=True)
         statuses = run_cells(again, resources, console)
     except KeyboardInterrupt:
         stopped("from the last checkpoints")
@@ -190,7 +192,7 @@ def networks(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a preset.")] = False,
 ) -> None:
     """List every network preset: parameters, operations, source paper."""
-    from slackoff.config.counting import count_presets, preset_table
+    from slackoff.config.presets import count_presets, preset_table
 
     rows = count_presets()
     if as_json:

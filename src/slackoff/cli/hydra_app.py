@@ -4,24 +4,18 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
-from hydra.plugins.launcher import Launcher
-from hydra.utils import get_class, instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from slackoff.cli import mistakes_in_one_sentence, stop, stopped
 from slackoff.config import config_folder
-from slackoff.config.validate import check_arguments
-from slackoff.errors import EXIT_MISTAKE, EXIT_STOPPED, SlackoffError, failure_exit_code
-
-if TYPE_CHECKING:
-    from hydra_plugins.slackoff_launcher import CellLauncher
+from slackoff.errors import SlackoffError, failure_exit_code
 
 
 def run() -> None:
@@ -34,28 +28,22 @@ def run() -> None:
     # Where hydra-ray-launcher is installed, Hydra would hold our hydra/launcher=ray to its schema: drop that.
     Plugins.instance()  # finds the plugins, which register what they have
     ConfigStore.instance().repo.get("hydra", {}).get("launcher", {}).pop("ray.yaml", None)
-    with _mistakes_in_one_sentence():
+    with _hydras_mistakes():
         hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(_single)()
 
 
 @contextmanager
-def _mistakes_in_one_sentence() -> Iterator[None]:
-    try:
-        yield
-    except SlackoffError as error:
-        _stop(str(error))
-    except (HydraException, OmegaConfBaseException) as error:
-        from slackoff.config.mistakes import explain
+def _hydras_mistakes() -> Iterator[None]:
+    """Let Hydra's errors end in one sentence, too."""
+    with mistakes_in_one_sentence("runs=..."):
+        try:
+            yield
+        except (HydraException, OmegaConfBaseException) as error:
+            from slackoff.config.mistakes import explain
 
-        _stop(explain(error, sys.argv[1:]))
-    except OSError as error:
-        _stop(
-            f"{error.filename or 'A file'} cannot be used ({error.strerror}): make it writable, free space, "
-            "or choose another place with runs=..."
-        )
-    except KeyboardInterrupt:
-        print("stopped; the same command again goes on from the last checkpoints", file=sys.stderr)
-        sys.exit(EXIT_STOPPED)
+            stop(explain(error, sys.argv[1:]))
+        except KeyboardInterrupt:
+            stopped("from the last checkpoints")
 
 
 def overrides_last(arguments: list[str]) -> list[str]:
@@ -68,33 +56,22 @@ def _single(config: DictConfig) -> None:
     """A command without -m: one cell, through the same path as a sweep."""
     from rich.console import Console
 
+    from hydra_plugins.slackoff_launcher import make_launcher  # after Hydra, which executes its plugins' modules anew
     from slackoff.sweep.expand import resolved
     from slackoff.sweep.manifest import Job
     from slackoff.sweep.planner_process import PlannerProcess
 
     hydra_config = HydraConfig.get()
-    with _mistakes_in_one_sentence():  # here, because Hydra adds lines of its own to what leaves a job
+    with _hydras_mistakes():  # here, because Hydra adds lines of its own to what leaves a job
         content = resolved(config)
         if content["study"].get("manifest"):
             raise SlackoffError("study.manifest names a list of cells: add -m to the command")
         job = Job(list(hydra_config.overrides.task))
-        launcher = _launcher(hydra_config.launcher)
+        launcher = make_launcher(hydra_config.launcher)
         with PlannerProcess() as planner:
             failed = launcher.run([job], [content], planner, Console())
         if failed:
             sys.exit(failure_exit_code(failed))
-
-
-def _launcher(node: DictConfig) -> "CellLauncher":
-    plugins = [f"{found.__module__}.{found.__qualname__}" for found in Plugins.instance().discover(Launcher)]
-
-    from hydra_plugins.slackoff_launcher import CellLauncher  # after Hydra, which executes its plugins' modules anew
-
-    if node["_target_"] not in plugins or not issubclass(get_class(node["_target_"]), CellLauncher):
-        raise SlackoffError("hydra/launcher must be local, slurm or ray: another one cannot run cells")
-    check_arguments(get_class(node["_target_"]), OmegaConf.to_container(node, resolve=True), "hydra.launcher")  # type: ignore[arg-type]
-    launcher: CellLauncher = instantiate(node, _recursive_=False)  # a target among its settings makes nothing
-    return launcher
 
 
 def without_dry_run(arguments: list[str]) -> list[str]:
@@ -102,8 +79,3 @@ def without_dry_run(arguments: list[str]) -> list[str]:
     if "--dry-run" not in arguments:
         return arguments
     return [*(item for item in arguments if item != "--dry-run"), "hydra.launcher.dry_run=true"]
-
-
-def _stop(sentence: str) -> None:
-    print(f"error: {sentence}", file=sys.stderr)
-    sys.exit(EXIT_MISTAKE)

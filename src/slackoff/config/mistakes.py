@@ -31,8 +31,23 @@ def explain(error: Exception, arguments: Sequence[str]) -> str:
         if wrong in Config.__annotations__:
             return f"{wrong} is in no config by itself: write +{wrong}=... to add it"
         known = _known_keys(wrong, arguments, conf)
+        if (conf / (group := wrong.partition("@")[0])).is_dir():
+            return _where_chosen(group, known, conf)
         return f"There is no config key '{wrong}': {_choice_first(wrong, known, conf) or _suggest(wrong, known)}"
     return " ".join(text.split())
+
+
+def _where_chosen(group: str, known: Sequence[str], conf: Path) -> str:
+    """How a choice is written of a group that has no place of its own name in the config."""
+    places = {}
+    for path in sorted(conf.glob("*/*.yaml")):
+        if found := re.search(rf"^ *- /{group}@(\w+)", path.read_text(encoding="utf-8"), re.MULTILINE):
+            places[f"{path.parent.name}={path.stem}"] = f"{path.parent.name}.{found[1]}"
+    if not places:
+        return f"{group} is a config group of which nothing is chosen yet: write +{group}=... to choose"
+    place = next(iter(places.values()))
+    owners = "" if place in known else f", and {' or '.join(places)} as well"
+    return f"{group} is a config group whose choice stands at {place}: write {group}@{place}=...{owners}"
 
 
 def _choice_first(wrong: str, known: Sequence[str], conf: Path) -> str:

@@ -1,10 +1,12 @@
-"""What a cell's config may say, key by key, and which of that is part of the cell's identity.
+"""What a cell's config may say, key by key, and which of that is part of the cell's identity; what launchers share.
 
 A key is part of the identity if and only if it can change the result: the initial weights, the batches, the losses, or
 what is measured. Each key counts unless it is marked here as one that cannot. Plain types only: the driver of a sweep
 reads this without importing torch.
 """
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -24,10 +26,18 @@ LABEL, PLACE, EXECUTION, REFERENCE = Uncounted
 
 
 @dataclass(frozen=True)
-class AtLeast:
+class Limit:
+    """What a value must be beside being of its type, and that in words, as they stand behind those of the type."""
+
+    holds: Callable[[Any], object]
+    words: str
+
+
+class AtLeast(Limit):
     """The smallest value of a number."""
 
-    least: int
+    def __init__(self, least: int) -> None:
+        super().__init__(lambda value: value >= least, f"from {least} up")
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,7 @@ _RAIN = ("slackoff.rain.RainRange", "slackoff.rain.ThinRain")
 
 Node = dict[str, Any]
 Count = Annotated[int, AtLeast(1)]
+Positive = Annotated[float, Limit(lambda value: value > 0, "above 0")]
 ImageSource = Annotated[Node, Builds(("slackoff.images.ImageSource",), uncounted=_SOURCE)]
 Network = Annotated[Node, Builds(("torch.nn.Module",))]
 Rain = Annotated[Node, Builds(_RAIN, uncounted=("key",))]
@@ -191,6 +202,33 @@ class Config(TypedDict):
     size: Annotated[str, LABEL]
     study: Annotated[Study, LABEL]
     logger: Annotated[Logger, EXECUTION]
+
+
+@dataclass(kw_only=True)
+class Policy:
+    """What a sweep does about cells that fail, hang or belong to others: settings of every launcher.
+
+    Args:
+        on_failure: ``continue`` with the others, or ``stop_after=K``: end the sweep, in order, after K failed cells.
+        max_attempts: how often this command tries a cell that fails.
+        time_limit_h: hours after which a cell counts as hanging; None for no limit.
+        grace_s: seconds that a cell over its limit has to write a checkpoint and end by itself.
+        stale_after_s: seconds without a heartbeat after which a cell of another machine counts as dead.
+    """
+
+    on_failure: (
+        Literal["continue"]
+        | Annotated[str, Limit(re.compile(r"stop_after=0*[1-9]\d*").fullmatch, "such as 'stop_after=3', in quotes")]
+    ) = "continue"
+    max_attempts: Count = 1
+    time_limit_h: Positive | None = None
+    grace_s: Positive = 60.0
+    stale_after_s: Positive = 180.0
+
+    @property
+    def stop_after(self) -> int | None:
+        """So many failed cells end the sweep; None: it goes on."""
+        return int(self.on_failure.partition("=")[2] or 0) or None
 
 
 @cache

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints, is_typeddict
 
-from slackoff.config.schema import AtLeast, Builds, Config, types_of, without_marks
+from slackoff.config.schema import Builds, Config, Limit, types_of, without_marks
 from slackoff.errors import SlackoffError, did_you_mean
 
 ALLOWED_TARGETS = (
@@ -252,8 +252,9 @@ def _meaning(hint: Any) -> tuple[Callable[[Any], bool], str]:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         fits, words = _meaning(arguments[0])
-        least = next((mark.least for mark in arguments[1:] if isinstance(mark, AtLeast)), None)
-        return (fits, words) if least is None else (lambda v: fits(v) and v >= least, f"{words} from {least} up")
+        limits = [mark for mark in arguments[1:] if isinstance(mark, Limit)]
+        words = " ".join([words, *(limit.words for limit in limits)])
+        return lambda v: fits(v) and all(limit.holds(v) for limit in limits), words
     if origin in (Union, UnionType):
         tests, texts = zip(*map(_meaning, arguments), strict=True)
         return lambda v: any(test(v) for test in tests), " or ".join(dict.fromkeys(texts))

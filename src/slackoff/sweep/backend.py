@@ -1,16 +1,17 @@
 """What a sweep asks of that which runs its cells: slots, a way to start a cell, and how a cell that runs is doing."""
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 from slackoff.cell.launch import CellExit
-from slackoff.errors import SlackoffError, explain_death, explain_unusable, explain_unwritable, is_temporary
+from slackoff.config.schema import Policy
+from slackoff.errors import explain_death, explain_unusable, explain_unwritable, is_temporary
 from slackoff.record.files import write_text
-from slackoff.record.ledger import STALE_AFTER_S, Attempt, ClaimedError, Outcome, claim, end_attempt, latest
+from slackoff.record.ledger import Attempt, ClaimedError, Outcome, claim, end_attempt, latest
 from slackoff.sweep.plan import Cell
 
 
@@ -25,45 +26,6 @@ class Slot:
     environment: dict[str, str]
     name: str = ""
     ranks: int = 1
-
-
-@dataclass(frozen=True)
-class Policy:
-    """What a sweep does about cells that fail, hang or belong to others, as the launcher's settings say it.
-
-    Args:
-        on_failure: ``continue`` with the others, or ``stop_after=K``: end the sweep, in order, after K failed cells.
-        max_attempts: how often this command tries a cell that fails.
-        time_limit_h: hours after which a cell counts as hanging; None for no limit.
-        grace_s: seconds that a cell over its limit has to write a checkpoint and end by itself.
-        stale_after_s: seconds without a heartbeat after which a cell of another machine counts as dead.
-
-    Raises:
-        SlackoffError: a setting that cannot be.
-    """
-
-    on_failure: str = "continue"
-    max_attempts: int = 1
-    time_limit_h: float | None = None
-    grace_s: float = 60.0
-    stale_after_s: float = STALE_AFTER_S
-
-    def __post_init__(self) -> None:
-        for key in ("max_attempts", "time_limit_h", "grace_s", "stale_after_s"):
-            value = getattr(self, key)
-            unlimited = key == "time_limit_h" and value is None
-            if not unlimited and not (isinstance(value, int | float) and value > 0):
-                raise SlackoffError(f"hydra.launcher.{key}={value} must be a number above 0")
-        if not re.fullmatch(r"continue|stop_after=0*[1-9]\d*", str(self.on_failure)):
-            raise SlackoffError(
-                f"hydra.launcher.on_failure={self.on_failure} is not known: continue, or 'stop_after=K' with K failed "
-                "cells"
-            )
-
-    @property
-    def stop_after(self) -> int | None:
-        """So many failed cells end the sweep; None: it goes on."""
-        return int(self.on_failure.partition("=")[2] or 0) or None
 
 
 class Ending(NamedTuple):
@@ -198,18 +160,15 @@ class RunningCell(ABC):
 class Backend(ABC):
     """Starts cells in slots: as processes here, as jobs of Slurm, as tasks of Ray."""
 
-    local = False
-    """Whether cells are processes of this machine."""
-
     @abstractmethod
-    def start(self, cell: Cell, slot: Slot, after: int | None = None) -> RunningCell:
+    def start(self, cell: Cell, slot: Slot, after: int) -> RunningCell:
         """Start a cell.
 
         Args:
             cell: what to train.
             slot: the place for it.
             after: number of the attempt that the caller knows to be over (0: there was none), so that a newer one of
-                somebody else is not taken for that; None: the newest is known to be over.
+                somebody else is not taken for that.
 
         Raises:
             OSError: its log or its process cannot be made.
@@ -221,43 +180,26 @@ class Backend(ABC):
         return None
 
 
-class LazyBackend(Backend):
-    """A backend that is made at its first cell: a sweep that is done, and a dry run, need no cluster."""
-
-    def __init__(self, make: Callable[[], Backend]) -> None:
-        self.make = make
-        self.made: Backend | None = None
-
-    def start(self, cell: Cell, slot: Slot, after: int | None = None) -> RunningCell:
-        return self._backend().start(cell, slot, after)
-
-    def adopt(self, cell: Cell, slot: Slot) -> RunningCell | None:
-        return self._backend().adopt(cell, slot)
-
-    def _backend(self) -> Backend:
-        self.made = self.made or self.make()
-        return self.made
-
-
-@dataclass(frozen=True)
+@dataclass
 class Resources:
     """Where the cells of a sweep run, and by which rules.
 
     Args:
         slots: places for cells.
-        backend: starts cells.
+        connect: makes what starts cells, at the first cell: a sweep that is done, and a dry run, need no cluster.
         policy: what to do about failures.
+        local: whether cells are processes of this machine.
     """
 
     slots: Sequence[Slot]
-    backend: Backend
+    connect: Callable[[], Backend]
     policy: Policy = field(default_factory=Policy)
+    local: bool = False
 
-
-def newest_number(cell: Cell) -> int:
-    """Number of the newest attempt on a cell; 0 if there is none."""
-    attempt = latest(cell.folder)
-    return attempt.number if attempt else 0
+    @cached_property
+    def backend(self) -> Backend:
+        """What starts cells."""
+        return self.connect()
 
 
 def read_exit_code(code: int) -> CellExit | str:

@@ -109,12 +109,12 @@ class Recorded:
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
 
 
-def recorded_cells(runs: Path, states: Collection[State], monitor: HeartbeatMonitor | None = None) -> list[Recorded]:
+def recorded_cells(runs: Path, states: Collection[State]) -> list[Recorded]:
     """The cells under a folder of records that are in one of these states.
 
     One whose status is damaged is passed over: the command of its study makes that anew.
     """
-    monitor = monitor or HeartbeatMonitor()
+    monitor = HeartbeatMonitor()
     found = []
     for path in sorted((runs / "cells").glob("*/status.json")):
         with suppress(DamagedStatusError):

@@ -63,7 +63,7 @@ def run_cells(
     with planner or PlannerProcess() as checks:
         with console.status("Checking the configs"):
             operations = check_cells(missing, checks)
-        for warning in check_hardware(missing, resources.slots, checks) if resources.backend.local else ():
+        for warning in check_hardware(missing, resources.slots, checks) if resources.local else ():
             say(console, warning, "yellow")
 
     def work_left(cell: Cell) -> float:
@@ -354,7 +354,7 @@ def report_failures(cells: Sequence[Cell], statuses: Sequence[Status], resources
         say(console, f"{counts}. The same command again trains only these.", "red")
     for cell, status in failed:
         retry = ["retry", "--runs", str(short_path(cell.folder.parents[1])), cell.id]
-        again = shlex.join(["python", "-m", "slackoff", *(retry if resources.backend.local else sys.argv[1:])])
+        again = shlex.join(["python", "-m", "slackoff", *(retry if resources.local else sys.argv[1:])])
         log = short_path(cell.folder / "log.txt")
         say(console, f"cell {cell_name(cell)}: {status.last_error} | log: {log} | again: {again}", "red")
     return len(failed)

@@ -12,7 +12,7 @@ from itertools import takewhile
 from slackoff.cell.launch import CellExit, LaunchOptions, start_cell_process
 from slackoff.errors import SlackoffError
 from slackoff.record.ledger import Attempt
-from slackoff.sweep.backend import Backend, RunningCell, Slot, newest_number, read_exit_code
+from slackoff.sweep.backend import Backend, RunningCell, Slot, read_exit_code
 from slackoff.sweep.plan import Cell
 
 _MIG_OR_NUMBER = re.compile(r"(?<=^GPU )\d+|MIG-[^)\s]+")
@@ -22,11 +22,8 @@ _MIG_OR_NUMBER = re.compile(r"(?<=^GPU )\d+|MIG-[^)\s]+")
 class LocalBackend(Backend):
     """Starts each cell in a process of its own, which reads its own resolved config, never the sweep's command line."""
 
-    local = True
-
-    def start(self, cell: Cell, slot: Slot, after: int | None = None) -> "CellProcess":
-        """Start a cell in a slot; ``after`` as in ``Backend``."""
-        return CellProcess(cell, slot, newest_number(cell) if after is None else after)
+    def start(self, cell: Cell, slot: Slot, after: int) -> "CellProcess":
+        return CellProcess(cell, slot, after)
 
 
 class CellProcess(RunningCell):
@@ -88,18 +85,15 @@ def make_slots(
     Raises:
         SlackoffError: settings that cannot be on this machine.
     """
-    for key, value in (("slots_per_gpu", slots_per_gpu), ("gpus_per_cell", gpus_per_cell)):
-        if not isinstance(value, int) or value < 1:
-            raise SlackoffError(f"hydra.launcher.{key}={value} must be a whole number above 0")
     found = _choose(_visible_gpus(), gpus)
     if found:
         places = _gpu_places(found, slots_per_gpu, gpus_per_cell)
-        places = places if slots == "auto" else places[: _count("slots", slots)]
+        places = places if slots == "auto" else places[: int(slots)]
     else:
         cores = usable_cores()
-        count = max(1, min(cores, 8) // gpus_per_cell) if slots == "auto" else _count("slots", slots)
+        count = max(1, min(cores, 8) // gpus_per_cell) if slots == "auto" else int(slots)
         places = [(f"cpu {number}", {}) for number in range(count)]
-    per_rank = usable_cores() // (len(places) * gpus_per_cell) if threads == "auto" else _count("threads", threads)
+    per_rank = usable_cores() // (len(places) * gpus_per_cell) if threads == "auto" else int(threads)
     common = {key: str(max(1, per_rank)) for key in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     common["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"  # a tenth off a small network's step: far fewer page faults
     return [Slot({**common, **own}, name, gpus_per_cell) for name, own in places]
@@ -126,22 +120,11 @@ def _choose(visible: list[str], wanted: Sequence[int] | str) -> list[str]:
         return visible
     try:
         return [dict(enumerate(visible))[int(number)] for number in wanted]
-    except (KeyError, ValueError, TypeError) as error:
+    except KeyError as error:
         raise SlackoffError(
             f"hydra.launcher.gpus={wanted} does not fit the {len(visible)} GPUs of this machine: "
             "give auto or a list such as [0,1]"
         ) from error
-
-
-def _count(key: str, value: int | str) -> int:
-    """A setting as a number.
-
-    Raises:
-        SlackoffError: it is none, or less than 1.
-    """
-    if isinstance(value, int) and value >= 1:
-        return value
-    raise SlackoffError(f"hydra.launcher.{key}={value} must be auto or a whole number above 0")
 
 
 def usable_cores() -> int:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import yaml
 from hydra.core.override_parser.types import Quote, QuotedString
 
+from slackoff.config import shipped_folder
 from slackoff.errors import SlackoffError, did_you_mean
 
 REMARKS = ("serves", "basis")
@@ -69,12 +70,6 @@ class Job(NamedTuple):
     row: Row | None = None
 
 
-def sweeps_folder() -> Path:
-    """The manifests that come with slackoff: inside the installed package, or at the root of a checkout."""
-    shipped = Path(__file__).parents[1] / "sweeps"
-    return shipped if shipped.is_dir() else Path(__file__).parents[3] / "sweeps"
-
-
 def read_manifest(name: str) -> list[Row]:
     """Read a manifest.
 
@@ -116,7 +111,7 @@ def jobs_of(rows: Sequence[Row], overrides: Sequence[str]) -> Iterator[Job]:
 
 
 def _find(name: str) -> Path:
-    known = {path.stem: path for path in sorted(sweeps_folder().glob("*.yaml"))}
+    known = {path.stem: path for path in sorted(shipped_folder("sweeps").glob("*.yaml"))}
     path = Path(name).expanduser()
     if name in known or path.is_file():
         return known.get(name, path)

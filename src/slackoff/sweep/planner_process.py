@@ -5,12 +5,16 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any, ParamSpec, TypeVar
 
 from slackoff.errors import SlackoffError
+
+PRELOADED = "slackoff.config.checks"
+"""What the second process imports at once: torch and what else takes long."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -59,7 +63,7 @@ class PlannerProcess:
         """Let the second process begin to import, which takes seconds, while this one goes on."""
         if self._process is None and "torch" not in sys.modules:
             self._connection, theirs = self._spawn.Pipe()
-            self._process = self._spawn.Process(target=_serve, args=(theirs,), daemon=True)
+            self._process = self._spawn.Process(target=_serve, args=(theirs, PRELOADED), daemon=True)
             self._process.start()
             theirs.close()
 
@@ -71,10 +75,9 @@ class PlannerProcess:
             self._process = None
 
 
-def _serve(connection: Connection) -> None:
+def _serve(connection: Connection, preloaded: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which ends this process
-    import slackoff.config.checks  # noqa: F401  torch and what else takes long
-
+    import_module(preloaded)
     with suppress(EOFError):  # the driver has gone
         while True:
             answer: tuple[Any, Exception | None]

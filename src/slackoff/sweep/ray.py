@@ -21,7 +21,7 @@ from ray.exceptions import RayError
 from slackoff.cell.launch import CellExit, LaunchOptions, start_cell_process
 from slackoff.errors import SlackoffError
 from slackoff.record.ledger import Attempt, Owner, latest
-from slackoff.sweep.backend import Backend, RunningCell, Slot, newest_number, read_exit_code
+from slackoff.sweep.backend import Backend, RunningCell, Slot, read_exit_code
 from slackoff.sweep.plan import Cell
 
 _ANSWER_S = 5.0
@@ -159,8 +159,7 @@ class RayCells(Backend):
                 raise SlackoffError(f"{sentence}: lower cpus_per_rank, or gpus_per_cell (0: none)")
             print(f"{sentence}: the cells wait until such a node joins", file=sys.stderr)
 
-    def start(self, cell: Cell, slot: Slot, after: int | None = None) -> "RayCell":
-        """Put a cell in Ray's queue; ``after`` as in ``Starter``."""
+    def start(self, cell: Cell, slot: Slot, after: int) -> "RayCell":
         # A node has an environment of its own; these variables of this process govern a cell.
         inherited = {key: value for key, value in os.environ.items() if key.startswith("WANDB_")}
         order = Order(
@@ -169,7 +168,7 @@ class RayCells(Backend):
             directory=Path.cwd(),
             environment={**inherited, **slot.environment},
             ranks=slot.ranks,
-            after=newest_number(cell) if after is None else after,
+            after=after,
         )
         options: dict[str, Any] = {"name": f"cell {cell.id} {order.token}"}
         if self.blind:
@@ -246,7 +245,8 @@ class RayCell(RunningCell):
                 "The nodes of the Ray cluster lack slackoff, or have another version of it: "
                 "install the one of this machine in the Python that runs Ray there"
             )
-        if self.asked and newest_number(self.cell) == self.after:
+        newest = latest(self.cell.folder)
+        if self.asked and (newest.number if newest else 0) == self.after:
             return CellExit.INTERRUPTED  # it was taken out of the queue
         return f"Ray{', ' + place.host if place else ''}: {_reason(error)}"
 

@@ -13,7 +13,7 @@ from submitit.core.utils import JobPaths
 from slackoff.cell.launch import CellExit
 from slackoff.errors import SlackoffError
 from slackoff.record.ledger import Attempt, latest
-from slackoff.sweep.backend import Backend, RunningCell, Slot, newest_number, read_exit_code
+from slackoff.sweep.backend import Backend, RunningCell, Slot, read_exit_code
 from slackoff.sweep.plan import Cell
 from slackoff.sweep.slurm_jobs import AGAIN_S, Submission, Submitter, slot_name
 
@@ -105,15 +105,15 @@ class SlurmJobs(Backend):
         self.submitter = Submitter(settings)
         self.queue = Queue()
 
-    def start(self, cell: Cell, slot: Slot, after: int | None = None) -> "SlurmJob":
-        """Submit a cell, unless it has a job that is still in line or running; ``after`` as in ``Starter``.
+    def start(self, cell: Cell, slot: Slot, after: int) -> "SlurmJob":
+        """Submit a cell, unless it has a job that is still in line or running.
 
         Raises:
             SlackoffError: Slurm refused the first job.
         """
         job = self.adopt(cell, slot)
         if job is None:
-            job = SlurmJob(cell, slot, newest_number(cell) if after is None else after, self)
+            job = SlurmJob(cell, slot, after, self)
             job.submit()
         return job
 

@@ -161,17 +161,12 @@ def job_settings(
     for key, reason in _OWN.items():
         if key in parameters:
             raise SlackoffError(f"hydra.launcher.parameters.{key} cannot be set: {reason}")
-    if mem_gb is not None and not (isinstance(mem_gb, (int, float)) and mem_gb > 0):
-        raise SlackoffError(
-            f"hydra.launcher.mem_gb={mem_gb} must be a number above 0, or null for the cluster's default"
-        )
-    whole("gpus_per_cell", gpus_per_cell, least=0)
-    cores = whole("cpus_per_rank", cpus_per_rank) * whole("ranks_per_cell", ranks)
+    cores = cpus_per_rank * ranks
     threads = [f"export OMP_NUM_THREADS={cpus_per_rank} MKL_NUM_THREADS={cpus_per_rank}"]
     hidden = [] if gpus_per_cell else ["export CUDA_VISIBLE_DEVICES="]
     wanted = {
         "job_name": "slackoff",
-        "time": whole("timeout_min", timeout_min),
+        "time": timeout_min,
         "cpus_per_task": cores,
         "gpus_per_node": gpus_per_cell or None,
         "mem": mem_gb and f"{round(1024 * mem_gb)}MB",
@@ -190,17 +185,6 @@ def job_settings(
             "when the cell has to write its checkpoint"
         )
     return found
-
-
-def whole(key: str, value: Any, least: int = 1) -> int:
-    """A setting as a number.
-
-    Raises:
-        SlackoffError: it is none, or too small.
-    """
-    if isinstance(value, int) and not isinstance(value, bool) and value >= least:
-        return value
-    raise SlackoffError(f"hydra.launcher.{key}={value} must be a whole number of at least {least}")
 
 
 def check_names(settings: Mapping[str, Any], known: Sequence[str]) -> None:

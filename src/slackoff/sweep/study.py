@@ -62,7 +62,7 @@ def run_jobs(
         configs = settle_precision(
             with_ranks(configs, resources.slots[0].ranks),
             fingerprints,
-            lambda accelerator: planner(auto_here, accelerator) if resources.backend.local else FLOAT32,
+            lambda accelerator: planner(auto_here, accelerator) if resources.local else FLOAT32,
         )
         cells = plan(configs, [job.overrides for job in jobs], [job.row for job in jobs], fingerprints)
     if dry_run:
