@@ -358,8 +358,8 @@ def _unfinished(frames: Frames) -> list[dict[str, str]]:
 def _notes(frames: Frames) -> list[str]:
     """What the cells noted about themselves, each with the cell that it is about."""
     axis = frames.study.axis
-    noted = frames.cells[frames.cells["notes"].map(lambda notes: isinstance(notes, list))]
-    return [f"{at(axis, row[axis])} ({row['id']}): {note}" for _, row in noted.iterrows() for note in row["notes"]]
+    rows = frames.cells.iterrows()
+    return [f"{at(axis, row[axis])} ({row['id']}): {note}" for _, row in rows for note in row["notes"]]
 
 
 def _sortable(
