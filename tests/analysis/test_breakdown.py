@@ -6,8 +6,18 @@ import pytest
 from analysis_record import Cell, MakeFrames, image_rows
 
 from slackoff.analysis.axes import lines
-from slackoff.analysis.breakdown import FALLS, FEW, RULE, STAYS, break_points, crossing, normalised
-from slackoff.analysis.breakdown_figure import break_point_figure, normalised_curves, pairs
+from slackoff.analysis.breakdown import (
+    FALLS,
+    FEW,
+    RULE,
+    STAYS,
+    break_point_figure,
+    break_points,
+    crossing,
+    normalised,
+    normalised_curves,
+    pairs,
+)
 from slackoff.analysis.groups import Group, groups
 from slackoff.analysis.tables import study_table
 from slackoff.errors import SlackoffError
@@ -107,12 +117,6 @@ def test_one_image_gives_no_interval(frames_of: MakeFrames) -> None:
     found = crossing(group, "e_r")
     assert (found.value, found.low, found.high) == (16, None, None)
     assert np.isnan(normalised(group, "e_r").levels[1].low)
-
-
-def test_names_have_no_last_value(frames_of: MakeFrames) -> None:
-    group = groups(frames_of([Cell({"rain": name}) for name in ("small", "large")], axis="rain"))[0]
-    with pytest.raises(ValueError, match="rain has names"):
-        crossing(group, "e_r")
 
 
 POINTS = (8, 64, 256, 1024)

@@ -31,7 +31,7 @@ from slackoff.analysis.axes import (
     write_right,
 )
 from slackoff.analysis.frames import Frames
-from slackoff.analysis.groups import Group, groups, is_number, ranked
+from slackoff.analysis.groups import Group, groups, is_number, ranked, together
 from slackoff.analysis.statistics import (
     MIN_UNITS,
     Interval,
@@ -43,7 +43,7 @@ from slackoff.analysis.statistics import (
     recommend,
 )
 from slackoff.analysis.tables import interval_columns
-from slackoff.analysis.text import amount, at, listing, number, too_few
+from slackoff.analysis.text import amount, at, listing, number, percent, too_few
 from slackoff.errors import SlackoffError
 from slackoff.metrics.columns import COLUMNS
 
@@ -137,11 +137,9 @@ def balances(frames: Frames) -> list[Balance]:
             f"{frames.study.folder / 'study.json'}: options.balance_margin must be a number of grey levels of at "
             f"least 0, and is {margin!r}: correct study.options.balance_margin and run the study's command again."
         )
-    found: dict[str, tuple[dict[str, Any], list[Group]]] = {}
-    for group in groups(replace(frames, study=replace(frames.study, axis=COUNT))):
-        labels = {key: value for key, value in group.labels.items() if key != RAIN}
-        found.setdefault(str(labels), (labels, []))[1].append(group)
-    made = [_balance(labels, members, float(margin)) for labels, members in found.values()]
+    along_counts = groups(replace(frames, study=replace(frames.study, axis=COUNT)))
+    found = together(along_counts, lambda group: group.without(RAIN))
+    made = [_balance(labels, members, float(margin)) for labels, members in found]
     return [balance for balance in made if balance is not None]
 
 
@@ -331,7 +329,7 @@ def describe_balance(balance: Balance) -> list[str]:
     if point.levels[COST].units < MIN_UNITS:
         first = f"The rule names {point.name}: {numbers}. {too_few(point.levels[COST])}"
     absent = f"Not in the balance, for want of results: {listing(balance.absent)}." if balance.absent else ""
-    return [first, _rule(balance), _fronts(balance), *filter(None, [absent])]
+    return [first, _rule(balance), _by_e_r(balance), *filter(None, [absent])]
 
 
 def _rule(balance: Balance) -> str:
@@ -346,43 +344,21 @@ def _rule(balance: Balance) -> str:
     if np.isnan(shares[front.recommended]):
         return rule
     others = [
-        f"{point.name} in {_percent(share)}"
+        f"{point.name} in {percent(share, 0)}"
         for place, (point, share) in enumerate(zip(balance.points, shares, strict=True))
         if place != front.recommended and share >= _RUNNER_UP
     ]
     also = f"; {listing(others)}" if others else ""
-    return f"{rule} It names this pair in {_percent(shares[front.recommended])} of the bootstrap resamples{also}."
+    return f"{rule} It names this pair in {percent(shares[front.recommended], 0)} of the bootstrap resamples{also}."
 
 
-def _percent(share: float) -> str:
-    """'58 %'; '100 %' only of all."""
-    return "over 99 %" if 0.995 <= share < 1 else f"{100 * share:.0f} %"
-
-
-def _fronts(balance: Balance) -> str:
-    """Which pairs are on the front by removal share, and what E_R would have made of it."""
-    on_share, on_e_r = balance.on_front("removal_share"), balance.on_front("e_r")
-    more = [point for point in on_e_r if point not in on_share]
-    fewer = [point for point in on_share if point not in on_e_r]
-    differs = [f"has {_compact(more)} as well"] if more else []
-    differs += [f"lacks {_compact(fewer)}"] if fewer else []
-    words = f"On the Pareto front by removal share: {_compact(on_share)}. The front by E_R "
-    words += f"{', and '.join(differs) or 'is the same'}."
-    if beyond := [point for point in on_e_r if point.beyond_oracle.sign > 0]:
-        words += f" E_R clearly exceeds its oracle at {_compact(beyond)}: that cannot be rain removal alone."
-    by_e_r = balance.points[balance.fronts["e_r"].recommended]
-    if by_e_r is balance.recommended:
-        return f"{words} By E_R the rule names the same pair."
-    share, e_b = by_e_r.levels["removal_share"].mean, by_e_r.levels[COST].mean
-    return (
-        f"{words} By E_R the rule would name {by_e_r.name} instead (removal share {number(share, 2)}, "
-        f"E_B {number(e_b, 1)})."
-    )
-
-
-def _compact(points: list[Point]) -> str:
-    """'small, N = 512 and 1024; large, N = 8': the counts of each rain range together."""
-    together: dict[str, list[str]] = {}
-    for point in points:
-        together.setdefault("" if point.rain is None else f"{point.rain}, ", []).append(str(point.patch_count))
-    return "; ".join(f"{rain}N = {listing(counts)}" for rain, counts in together.items())
+def _by_e_r(balance: Balance) -> str:
+    """What the rule would name by E_R, and where that cannot be rain removal."""
+    by_e_r, words = balance.points[balance.fronts["e_r"].recommended], "By E_R the rule names the same pair."
+    if by_e_r is not balance.recommended:
+        share, e_b = by_e_r.levels["removal_share"].mean, by_e_r.levels[COST].mean
+        words = f"By E_R the rule would name {by_e_r.name} instead (removal share {number(share, 2)}, "
+        words += f"E_B {number(e_b, 1)})."
+    if beyond := [point.name for point in balance.on_front("e_r") if point.beyond_oracle.sign > 0]:
+        words += f" E_R clearly exceeds its oracle at {listing(beyond)}: that cannot be rain removal alone."
+    return words

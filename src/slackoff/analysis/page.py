@@ -24,11 +24,10 @@ from slackoff.analysis.balance import Balance, describe_balance
 from slackoff.analysis.claims import REMOVAL_OR_DAMAGE, Claim
 from slackoff.analysis.claims.check import SUMMARY, claim_tables
 from slackoff.analysis.claims.published import published_beside
-from slackoff.analysis.cost import cost
+from slackoff.analysis.cost import NETWORK, cost, quality_cost_answers, quality_cost_table, readable_quality_cost
 from slackoff.analysis.distributions import Distributions, readable_distributions
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import TEST_SET, Group, describe, groups, in_order
-from slackoff.analysis.quality_cost import NETWORK, quality_cost_answers, quality_cost_table, readable_quality_cost
 from slackoff.analysis.tables import DO_NOTHING, label_columns, measures_of, readable, readable_teachers, teacher_table
 from slackoff.analysis.text import BELOW, WARNING, at, is_smoke, number
 from slackoff.metrics.columns import (
@@ -202,8 +201,7 @@ def _strip(group: Group, cells: dict[str, Path], image: str, named: Named) -> St
     ]
     references = f"E_R oracle {number(first['e_r_oracle'], 1)}, PSNR of input {number(first[psnr_input], 1)} dB"
     pictures = photo_uri(folder / "rainy.png"), photo_uri(folder / "background.png")
-    rest = describe({key: value for key, value in group.labels.items() if key != TEST_SET})
-    return Strip(image, group.test_set, rest, *pictures, width, height, references, outputs)
+    return Strip(image, group.test_set, describe(group.own_labels), *pictures, width, height, references, outputs)
 
 
 def _numbers(row: pd.Series) -> str:

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 
 from slackoff.analysis.axes import lines, save
 from slackoff.analysis.balance import COUNT, Balance, balance_figure, balance_table, balances
-from slackoff.analysis.breakdown_figure import normalised_curves, pairs
+from slackoff.analysis.breakdown import normalised_curves, pairs
 from slackoff.analysis.claims import Claim, check
 from slackoff.analysis.claims.published import published_beside
-from slackoff.analysis.cost import network_costs
+from slackoff.analysis.cost import network_costs, quality_cost_caption, quality_cost_figure, quality_cost_table
 from slackoff.analysis.distributions import (
     Distributions,
     distribution_figure,
@@ -24,9 +24,8 @@ from slackoff.analysis.distributions import (
 )
 from slackoff.analysis.figures import curves, fits, grid, split, split_by_test_set, tradeoff, training
 from slackoff.analysis.frames import Frames, load
-from slackoff.analysis.groups import TEST_SET, groups
+from slackoff.analysis.groups import groups
 from slackoff.analysis.page import Drawn, render
-from slackoff.analysis.quality_cost import quality_cost_caption, quality_cost_figure, quality_cost_table
 from slackoff.analysis.tables import cell_means, study_table, teacher_table, threshold_table, to_latex
 from slackoff.analysis.text import WARNING, is_smoke, mark
 from slackoff.metrics.columns import COLUMNS
@@ -95,8 +94,7 @@ def draw(
     for group in list({tuple(group.cells["id"]): group for group in reversed(found)}.values())[::-1]:
         steps = frames.steps[frames.steps["cell"].isin(group.cells["id"])]
         if len(steps):
-            labels = {key: value for key, value in group.labels.items() if key != TEST_SET}
-            keep("training", labels, training(steps, group.cells, axis))
+            keep("training", group.own_labels, training(steps, group.cells, axis))
     return made
 
 

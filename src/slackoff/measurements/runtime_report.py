@@ -145,7 +145,7 @@ def report(study: MeasurementRecord) -> Report:
         columns=columns,
         rows=[_row(one) for one in found] + unmeasured,
         caption=f"Seconds per image of {size} by {size} pixels: median over rounds (quartiles), and ratio to the "
-        "reference (95 \\% interval).",
+        "reference (95 % interval).",
         terminal_caption="median over rounds; published: other hardware",
         files={"runtime": runtime_table(found, base)},
         notes=[CAVEAT],
