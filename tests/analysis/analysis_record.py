@@ -13,6 +13,7 @@ from PIL import Image
 
 from slackoff.analysis import Frames, load
 from slackoff.analysis.claims import Claim, check
+from slackoff.analysis.claims.claim import Effect
 from slackoff.record.status import State, Status
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
@@ -209,6 +210,12 @@ def checked(runs: Path, cells: list[Cell], *families: str, **more: Any) -> dict[
     by_name = {claim.id: claim for claim in claims}
     assert len(by_name) == len(claims)
     return by_name
+
+
+def effect(claim: Claim) -> Effect:
+    """The size of what a claim is about, which it must have."""
+    assert claim.effect is not None
+    return claim.effect
 
 
 def verdicts(claims: dict[str, Claim]) -> dict[str, str]:

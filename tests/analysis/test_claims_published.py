@@ -186,13 +186,6 @@ def test_what_is_published_stands_beside_what_was_measured(runs: Path) -> None:
     assert text.loc["PReNet (Rain100H)", "PSNR (Y)"].startswith("\N{EN DASH} / 30.00\n")
 
 
-def test_the_report_of_published_weights_is_drawn(runs: Path) -> None:
-    page = build(record(runs, "published_weights", WEIGHTS)).read_text(encoding="utf-8")
-    assert "PReNet&#39;s published weights" in page or "PReNet's published weights" in page
-    assert "37.48" in page
-    assert "then the measured one" in page
-
-
 def test_the_manifest_measures_each_file_on_both_sets_and_names_those_of_the_table(conf: Path) -> None:
     rows = read_manifest("published_weights")
     assert {row.assignments["schedule.steps"] for row in rows} == {"schedule.steps=0"}
@@ -268,7 +261,3 @@ def test_the_papers_own_rows_at_its_size_need_no_remark(runs: Path) -> None:
     table = published_table2(table2(runs, table2_cells(rows), size="paper"))
     assert set(table["remark"]) == {""}
     assert table["e_r"].tolist() == pytest.approx(table["e_r_published"].tolist())
-
-
-def test_other_studies_have_no_published_numbers(runs: Path) -> None:
-    assert published_beside(load(write_study(runs, table2_cells(ROWS)))) is None

@@ -206,13 +206,6 @@ def test_the_page_has_a_figure_per_measure_and_test_set(runs: Path) -> None:
     assert shown["worse than input"][1] in page.replace("<small>", "\n").replace("</small>", "")
 
 
-def test_a_study_that_does_not_ask_has_none(runs: Path) -> None:
-    folder = study(runs, asked=[])
-    page = build(folder).read_text()
-    assert 'id="distributions"' not in page
-    assert not (folder / "tables" / "distributions.csv").exists()
-
-
 def test_a_record_without_the_input_has_no_row_of_it(runs: Path) -> None:
     cell = Cell({"patch_count": 8}, images=10)
     folder = write_study(runs, [cell], options={"distributions": ["psnr_y"]})

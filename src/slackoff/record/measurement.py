@@ -36,7 +36,7 @@ class StudyTexts:
     paper: str = ""
 
     @staticmethod
-    def of(content: dict[str, Any]) -> dict[str, str]:
+    def of(content: dict[str, Any]) -> dict[str, Any]:
         """The texts of a study.json, as the arguments that they are here."""
         return {text.name: str(content.get(text.name, "")) for text in fields(StudyTexts)}
 
