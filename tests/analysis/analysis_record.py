@@ -198,6 +198,25 @@ def counts(**means: list[float]) -> list[Cell]:
     ]
 
 
+RowsOfTable2 = dict[tuple[int, str], tuple[float, float, float]]
+"""E_R, E_B and PSNR by number of backgrounds and rain."""
+
+ROWS_OF_TABLE2: RowsOfTable2 = {
+    (1024, "medium"): (26.5, 5.4, 28.5),
+    (64, "medium"): (45.5, 14.8, 25.3),
+    (256, "large"): (40.4, 8.5, 29.1),
+}
+"""Close to the published ones of RCDNet."""
+
+
+def table2_cells(rows: RowsOfTable2 = ROWS_OF_TABLE2, network: str = "rcdnet") -> list[Cell]:
+    """Rows of Table 2 for one network; the removal share follows E_R."""
+    return [
+        Cell({"network": network, "rain": rain, "patch_count": n}, e_r, e_r / 80, e_b, psnr, test_set="r100")
+        for (n, rain), (e_r, e_b, psnr) in rows.items()
+    ]
+
+
 def by_id(frames: Frames) -> dict[str, Claim]:
     """The claims of a study of one group, by their ids."""
     return {claim.id: claim for claim in check(frames)}

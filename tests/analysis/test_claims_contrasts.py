@@ -6,7 +6,19 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from analysis_record import INPUT_PSNR, Cell, EditImages, checked, effect, image_rows, verdicts, write_study
+from analysis_record import (
+    INPUT_PSNR,
+    ROWS_OF_TABLE2,
+    Cell,
+    EditImages,
+    RowsOfTable2,
+    checked,
+    effect,
+    image_rows,
+    table2_cells,
+    verdicts,
+    write_study,
+)
 
 from slackoff.analysis import Frames, load
 from slackoff.analysis.claims import Claim, check
@@ -318,29 +330,10 @@ def test_one_share_at_which_images_without_truth_hurt_contradicts(runs: Path) ->
     assert (smallest.what, smallest.mean) == ("gain at a share of 0.6, the smallest", pytest.approx(-1.0))
 
 
-ROWS_OF_TABLE2 = {
-    (1024, "medium"): (26.5, 5.4, 28.5),
-    (64, "medium"): (45.5, 14.8, 25.3),
-    (256, "large"): (40.4, 8.5, 29.1),
-}
-
-
 def table2(
-    runs: Path, change: dict[tuple[int, str], tuple[float, float, float]], network: str = "rcdnet"
+    runs: Path, change: dict[RowsOfTable2, tuple[float, float, float]], network: str = "rcdnet"
 ) -> dict[str, Claim]:
-    """The claims of rows of E_R, E_B and PSNR, some of them changed; the removal share follows E_R."""
-    cells = [
-        Cell(
-            {"network": network, "rain": rain, "patch_count": count},
-            e_r=e_r,
-            share=e_r / 80,
-            e_b=e_b,
-            psnr=psnr,
-            label={"network": network, "rain": rain},
-        )
-        for (count, rain), (e_r, e_b, psnr) in (ROWS_OF_TABLE2 | change).items()
-    ]
-    return checked(runs, cells, "table2")
+    return checked(runs, table2_cells(ROWS_OF_TABLE2 | change, network), "table2")
 
 
 def test_table2_compares_each_row_with_the_baseline_and_each_step(runs: Path) -> None:
@@ -395,11 +388,8 @@ def test_order_is_asked_of_two_networks_whatever_their_size(runs: Path) -> None:
     ],
 )
 def test_rows_that_table2_lacks_are_named(runs: Path, kept: list[tuple[int, str]], higher: str, ordered: str) -> None:
-    cells = [
-        Cell({"network": "rcdnet", "rain": rain, "patch_count": n}, e_r=e_r, share=e_r / 80)
-        for (n, rain), (e_r, *_) in ROWS_OF_TABLE2.items()
-        if (n, rain) in kept or len(kept) == 2
-    ]
+    rows = zip(ROWS_OF_TABLE2, table2_cells(), strict=True)
+    cells = [cell for key, cell in rows if key in kept or len(kept) == 2]
     if len(kept) == 2:
         cells[0].state = "failed"
     found = checked(runs, cells, "table2")

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from analysis_record import Cell, image_rows, write_study
+from analysis_record import ROWS_OF_TABLE2, Cell, image_rows, table2_cells, write_study
 
 from slackoff.analysis import Frames, load
 from slackoff.analysis.claims.published import (
@@ -206,31 +206,12 @@ def _text(assignment: str) -> str:
     return assignment.partition("=")[2].strip("'")
 
 
-ROWS = {(1024, "medium"): (26.5, 5.4, 28.5), (64, "medium"): (45.5, 14.8, 25.3), (256, "large"): (40.4, 8.5, 29.1)}
-
-
-def table2_cells(rows: dict[tuple[int, str], tuple[float, float, float]], network: str = "rcdnet") -> list[Cell]:
-    """Rows of E_R, E_B and PSNR; the removal share follows E_R."""
-    return [
-        Cell(
-            {"network": network, "rain": rain, "patch_count": count},
-            e_r=e_r,
-            share=e_r / 80,
-            e_b=e_b,
-            psnr=psnr,
-            label={"network": network, "rain": rain},
-            test_set="r100",
-        )
-        for (count, rain), (e_r, e_b, psnr) in rows.items()
-    ]
-
-
 def table2(runs: Path, made: list[Cell], **more: str) -> Frames:
     return load(write_study(runs, made, claims=["table2"], **more))
 
 
 def test_table2_stands_beside_the_measured(runs: Path) -> None:
-    table = published_table2(table2(runs, table2_cells(ROWS), size="laptop"))
+    table = published_table2(table2(runs, table2_cells(), size="laptop"))
     rows = table.set_index(["background_count", "rain"])
     assert list(rows.index) == [(1024, "medium"), (64, "medium"), (512, "large"), (256, "large"), (128, "large")]
     base = rows.loc[(1024, "medium")]
@@ -245,7 +226,7 @@ def test_table2_stands_beside_the_measured(runs: Path) -> None:
 
 
 def test_remarks_tell_rows_and_test_sets_apart(runs: Path) -> None:
-    made = table2_cells(ROWS | {(32, "large"): (50.0, 20.0, 20.0)})
+    made = table2_cells(ROWS_OF_TABLE2 | {(32, "large"): (50.0, 20.0, 20.0)})
     for cell in made:
         cell.test_set = "own"
     made[1].state = "failed"

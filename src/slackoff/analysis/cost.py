@@ -24,7 +24,6 @@ from slackoff.analysis.groups import TEST_SET, Group, by_test_set, groups
 from slackoff.analysis.statistics import joint_means, non_dominated
 from slackoff.analysis.tables import (
     DO_NOTHING,
-    INPUTS,
     ORACLES,
     heading,
     interval_columns,
@@ -32,6 +31,7 @@ from slackoff.analysis.tables import (
     print_text,
     row_entry,
     shown_measures,
+    untouched_columns,
 )
 from slackoff.analysis.text import NO_NUMBER, decimals, name, number, quantity, significant
 from slackoff.metrics.columns import COLUMNS
@@ -203,12 +203,8 @@ def _over_settings(measure: str, name: str, done: Sequence[Group]) -> dict[str, 
 
 def _input_row(found: Sequence[Group], shown: Sequence[str]) -> dict[str, Any]:
     """The output that does nothing: removes nothing, costs nothing, and has the PSNR and SSIM of the input."""
-    row: dict[str, Any] = {NETWORK: DO_NOTHING, "parameters": math.nan, "gflops": math.nan, "seconds": math.nan}
-    group, name = next((group, group.done[0]) for group in found if group.done)
-    for measure in shown:
-        known = group.level(name, ORACLES.get(measure) or INPUTS.get(measure, "")).mean
-        row |= {measure: 0.0, f"{measure}_oracle": known} if measure in ORACLES else {measure: known}
-    return row
+    row = {NETWORK: DO_NOTHING, "parameters": math.nan, "gflops": math.nan, "seconds": math.nan}
+    return row | untouched_columns(next(group for group in found if group.done), shown)
 
 
 def quality_cost_figure(table: pd.DataFrame, costs: NetworkCosts) -> Figure:

@@ -17,6 +17,7 @@ from typing import Any
 
 import jinja2
 import pandas as pd
+import yaml
 from markupsafe import Markup, escape
 from PIL import Image
 
@@ -43,21 +44,14 @@ from slackoff.record.results import Named, kept_pictures, picture_folder
 _ABSENT = "(not set)"
 
 
-def read_configs(frames: Frames) -> dict[str, dict[str, str]]:
-    """Cell id -> its config as {dotted key: value as text}, for the cells that have a readable config.yaml."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    configs = {}
+def cell_files(frames: Frames, name: str) -> dict[str, dict[str, str]]:
+    """Cell id -> a YAML or JSON file of its folder as {dotted key: value as text}, where that can be read."""
+    found = {}
     for identity in frames.cells["id"]:
-        path = frames.study.runs / "cells" / identity / "config.yaml"
-        try:
-            content = OmegaConf.to_container(OmegaConf.load(path))
-        except (OSError, YAMLError, OmegaConfBaseException):
-            continue
-        configs[identity] = flat(content)
-    return configs
+        with suppress(OSError, yaml.YAMLError):
+            text = (frames.study.runs / "cells" / identity / name).read_text(encoding="utf-8")
+            found[identity] = flat(yaml.load(text, yaml.CSafeLoader))
+    return found
 
 
 def compare_configs(configs: dict[str, dict[str, str]]) -> tuple[dict[str, str], dict[str, list[str]]]:
@@ -79,15 +73,8 @@ def compare_configs(configs: dict[str, dict[str, str]]) -> tuple[dict[str, str],
 
 def environments(frames: Frames) -> list[tuple[dict[str, str], int]]:
     """The distinct environments that the cells ran in, with the number of cells of each; the commonest first."""
-    counts: Counter[str] = Counter()
-    for identity in frames.cells["id"]:
-        path = frames.study.runs / "cells" / identity / "environment.json"
-        try:
-            text = json.dumps(flat(json.loads(path.read_text(encoding="utf-8"))))
-        except (OSError, ValueError):
-            continue
-        counts[text] += 1
-    return [(json.loads(text), count) for text, count in counts.most_common()]
+    counts = Counter(tuple(found.items()) for found in cell_files(frames, "environment.json").values())
+    return [(dict(items), count) for items, count in counts.most_common()]
 
 
 def flat(content: Any, prefix: str = "") -> dict[str, str]:
@@ -242,45 +229,24 @@ def terms(text: str) -> Markup:
 _LARGEST_SVG = 400_000
 """Figures with more bytes of SVG than this are shown as PNG."""
 
-_CAPTIONS = {
-    "curves": "Means over the test images with 95 % intervals. Dashed: what the perfect output (oracle) or the "
-    "untouched input has. E_R also rises when a network damages the picture; the removal share does not. "
-    "Open circles, if any: single training seeds.",
-    "grid": "All groups on common scales. Means over the test images with 95 % intervals; dashed: the oracle.",
-    "normalised": "Each line stretched to 0 .. 1 by its least and greatest mean over N. The paper judges by eye where "
-    "removal breaks down; the rule here, the last N with a value above 0.5 (ringed), is ours. Stretching hides how far "
-    "a measure moves, which is why that distance is given too.",
-    "balance": "Every pair of rain range and N, with 95 % intervals; best is the upper left. On the Pareto front "
-    "(black) no other pair has both more removal and a lower E_B. A point is the more filled, the more often it is on "
-    "the front when the test images are drawn anew. E_R also rises with damage: what lies above its oracle cannot be "
-    "rain removal alone. Also as tables/balance.csv.",
-    "tradeoff": "Rain removed against the error on rain-free pixels, with 95 % intervals. Best is the upper left.",
-    "training": "Loss, and measures on the part of the test images that is used during training, over the steps. "
-    "One line per cell.",
-}
-
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure on disk: its kind, the part of the study that it shows, its files, and its caption.
+    """A figure on disk: its kind, the part of the study that it shows, its files, and a caption of its own.
 
-    A kind with one caption for all its figures has it in `_CAPTIONS`.
+    What all figures of a kind have as caption stands in the template.
     """
 
     kind: str
     part: str
     png: Path
     svg: Path
-    own_caption: str = ""
+    caption: str = ""
 
     @property
     def uri(self) -> str:
         """The figure as a data URI: SVG, or PNG where the SVG is heavy."""
         return data_uri(self.svg if self.svg.stat().st_size <= _LARGEST_SVG else self.png)
-
-    @property
-    def caption(self) -> str:
-        return self.own_caption or _CAPTIONS[self.kind]
 
 
 def render(
@@ -292,7 +258,7 @@ def render(
     distributed: Sequence[Distributions] = (),
 ) -> str:
     """The HTML of the report."""
-    configs, axis = read_configs(frames), frames.study.axis
+    configs, axis = cell_files(frames, "config.yaml"), frames.study.axis
     same, different = compare_configs(configs)
     taught, text = teacher_table(frames), readable(table, axis, BELOW)
     balance_figures = [figure for figure in drawn if figure.kind == "balance"]

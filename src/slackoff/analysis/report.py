@@ -62,12 +62,12 @@ def draw(
     axis, folder = frames.study.axis, frames.study.folder / "figures"
     made: list[Drawn] = []
 
-    def keep(kind: str, labels: dict[str, Any], figure: Figure, own_caption: str = "") -> None:
+    def keep(kind: str, labels: dict[str, Any], figure: Figure, caption: str = "") -> None:
         part = ", ".join(str(value) for value in labels.values())
         if is_smoke(frames.study.size):
             mark(figure)
         png, svg = save(figure, folder, "-".join(filter(None, [kind, _slug(part)])))
-        made.append(Drawn(kind, part, png, svg, own_caption))
+        made.append(Drawn(kind, part, png, svg, caption))
 
     if (priced := network_costs(frames.study.folder)) and len(ranked := quality_cost_table(frames)):
         words = quality_cost_caption(priced, int(ranked["settings"].max()))

@@ -139,6 +139,12 @@ def _do_nothing_row(group: Group, measures: Sequence[str]) -> dict[str, Any]:
     """E_R and removal share 0 by definition, PSNR and SSIM as the first cell that is done has them."""
     row: dict[str, Any] = {group.axis: None, **group.labels, "output": DO_NOTHING, "state": "", "done": 0, "cells": 0}
     row["images"] = group.images["image"].nunique()
+    return row | untouched_columns(group, measures)
+
+
+def untouched_columns(group: Group, measures: Sequence[str]) -> dict[str, float]:
+    """The columns of measures for the output that does nothing."""
+    row: dict[str, float] = {}
     for measure in measures:
         reference = ORACLES.get(measure) or INPUTS.get(measure, "")
         known = group.level(group.done[0], reference) if group.done else mean_interval([])
