@@ -113,10 +113,12 @@ def balances(frames: Frames) -> list[Balance]:
 
 
 def balance_table(found: Sequence[Balance]) -> pd.DataFrame:
-    """All points with their labels: the columns of `Balance.points` but for name and oracle's verdict."""
+    """All points with their labels: the columns of `Balance.points` but for `name`, `beyond_oracle` and a rain that is
+    None."""
     tables = []
     for balance in found:
-        points = balance.points.drop(columns=["name", "beyond_oracle"]).dropna(axis="columns", how="all")
+        without_rain = [RAIN] if balance.points[RAIN].isna().all() else []
+        points = balance.points.drop(columns=["name", "beyond_oracle", *without_rain])
         for place, (label, value) in enumerate(balance.labels.items()):
             points.insert(place, label, value)
         tables.append(points)

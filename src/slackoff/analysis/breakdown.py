@@ -34,7 +34,7 @@ from slackoff.analysis.axes import (
 )
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import Group, groups, in_order, is_number
-from slackoff.analysis.statistics import LEVEL, Array, Interval, joint_means
+from slackoff.analysis.statistics import LEVEL, NOTHING, Array, Interval, joint_means
 from slackoff.analysis.tables import interval_columns
 from slackoff.analysis.text import at, decimals, number, symbol
 from slackoff.errors import SlackoffError
@@ -93,7 +93,7 @@ def normalised(group: Group, measure: str) -> Normalised:
     """
     values = group.done
     if not values:
-        return Normalised([], [], Interval(np.nan, np.nan, np.nan), np.empty((1, 0)))
+        return Normalised([], [], NOTHING, np.empty((1, 0)))
     joint = joint_means([group.table(value, measure) for value in values], group.sources)
     top, bottom = int(joint.means.argmax()), int(joint.means.argmin())
     extent = joint.interval(lambda means: means[..., top] - means[..., bottom])

@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from slackoff.analysis.axes import INK, QUIET, colours, house_style, new_figure
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import TEST_SET, Group, by_test_set, groups
-from slackoff.analysis.statistics import Array, Interval, mean_interval
+from slackoff.analysis.statistics import NOTHING, Array, Interval, mean_interval
 from slackoff.analysis.tables import DO_NOTHING, interval_columns
 from slackoff.analysis.text import decimals, entry, number, percent, plain_label, short_name, symbol
 from slackoff.errors import SlackoffError
@@ -27,8 +27,6 @@ from slackoff.metrics.columns import COLUMNS
 
 KNOWN = ("psnr_rgb", "ssim_rgb", "psnr_y", "ssim_y")
 """What `study.options.distributions` may name: measures of which more is better."""
-
-_NOWHERE = Interval(float("nan"), float("nan"), float("nan"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +45,7 @@ class Distribution:
     values: Array
     seeds: int
     images: int
-    worse: Interval = _NOWHERE
+    worse: Interval = NOTHING
     state: str = "done"
 
     @property

@@ -147,7 +147,7 @@ def groups(frames: Frames) -> list[Group]:
     found = []
     for row in combinations:
         labels = {str(key): plain(value) for key, value in row.items()}
-        cells, images = _where(frames.cells, labels), _where(frames.images, labels)
+        cells, images = where(frames.cells, labels), where(frames.images, labels)
         for test_set in test_sets:
             here = images if test_set is None else images[images["test_set"] == test_set]
             named = labels | ({TEST_SET: test_set} if len(test_sets) > 1 else {})
@@ -198,7 +198,8 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
 
-def _where(frame: pd.DataFrame, labels: dict[str, Any]) -> pd.DataFrame:
+def where(frame: pd.DataFrame, labels: dict[str, Any]) -> pd.DataFrame:
+    """The rows of a frame that have these labels; NaN is the label of those that lack one."""
     for axis, value in labels.items():
         frame = frame[frame[axis].isna() if pd.isna(value) else frame[axis] == value]
     return frame

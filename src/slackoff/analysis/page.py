@@ -21,15 +21,23 @@ import yaml
 from markupsafe import Markup, escape
 from PIL import Image
 
-from slackoff.analysis.balance import Balance, describe_balance
-from slackoff.analysis.claims import REMOVAL_OR_DAMAGE, Claim
+from slackoff.analysis.balance import Balance, balances, describe_balance
+from slackoff.analysis.claims import REMOVAL_OR_DAMAGE, Claim, check
 from slackoff.analysis.claims.check import SUMMARY, claim_tables
-from slackoff.analysis.claims.published import published_beside
+from slackoff.analysis.claims.published import Beside, published_beside
 from slackoff.analysis.cost import NETWORK, cost, quality_cost_answers, quality_cost_table, readable_quality_cost
-from slackoff.analysis.distributions import Distributions, readable_distributions
+from slackoff.analysis.distributions import Distributions, distributions, readable_distributions
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import TEST_SET, Group, describe, groups, in_order
-from slackoff.analysis.tables import DO_NOTHING, label_columns, measures_of, readable, readable_teachers, teacher_table
+from slackoff.analysis.tables import (
+    DO_NOTHING,
+    label_columns,
+    measures_of,
+    readable,
+    readable_teachers,
+    study_table,
+    teacher_table,
+)
 from slackoff.analysis.text import BELOW, WARNING, at, is_smoke, number
 from slackoff.metrics.columns import (
     HEADLINE_FIDELITY,
@@ -249,20 +257,33 @@ class Drawn:
         return data_uri(self.svg if self.svg.stat().st_size <= _LARGEST_SVG else self.png)
 
 
-def render(
-    frames: Frames,
-    table: pd.DataFrame,
-    claims: list[Claim],
-    drawn: list[Drawn],
-    balanced: Sequence[Balance] = (),
-    distributed: Sequence[Distributions] = (),
-) -> str:
+@dataclass(frozen=True)
+class Findings:
+    """What a report says of a study; frames without rows for what the study has nothing of."""
+
+    frames: Frames
+    table: pd.DataFrame
+    claims: list[Claim]
+    balances: list[Balance]
+    distributions: list[Distributions]
+    teachers: pd.DataFrame
+    quality_cost: pd.DataFrame
+    published: Beside | None
+
+    @classmethod
+    def of(cls, frames: Frames) -> "Findings":
+        """All of it, each reckoned once."""
+        made = study_table(frames), check(frames), balances(frames), distributions(frames), teacher_table(frames)
+        return cls(frames, *made, quality_cost_table(frames), published_beside(frames))
+
+
+def render(found: Findings, drawn: list[Drawn]) -> str:
     """The HTML of the report."""
-    configs, axis = cell_files(frames, "config.yaml"), frames.study.axis
+    frames, table, axis = found.frames, found.table, found.frames.study.axis
+    configs, text = cell_files(frames, "config.yaml"), readable(table, axis, BELOW)
     same, different = compare_configs(configs)
-    taught, text = teacher_table(frames), readable(table, axis, BELOW)
     balance_figures = [figure for figure in drawn if figure.kind == "balance"]
-    main_claims = [claim for claim in claims if claim.family != SUMMARY]
+    main_claims = [claim for claim in found.claims if claim.family != SUMMARY]
     return (
         environment()
         .get_template("report.html.j2")
@@ -273,16 +294,16 @@ def render(
             total=len(frames.cells),
             precisions=sorted({config.get("trainer.precision", "") for config in configs.values()} - {""}),
             notes=_notes(frames),
-            answers=[claim for claim in claims if claim.id == REMOVAL_OR_DAMAGE],
-            summaries=[claim for claim in claims if claim.family == SUMMARY],
+            answers=[claim for claim in found.claims if claim.id == REMOVAL_OR_DAMAGE],
+            summaries=[claim for claim in found.claims if claim.family == SUMMARY],
             claim_tables=claim_tables(main_claims),
-            published=published_beside(frames),
+            published=found.published,
             scopes=list(dict.fromkeys(claim.scope for claim in main_claims)),
-            taught=readable_teachers(taught, axis) if len(taught) else None,
-            ranked=_ranked(frames),
+            taught=readable_teachers(found.teachers, axis) if len(found.teachers) else None,
+            ranked=_ranked(found.quality_cost),
             drawn=drawn,
-            distributed=readable_distributions(distributed, axis) if distributed else None,
-            balances=list(zip(balance_figures, map(describe_balance, balanced), strict=True)),
+            distributed=readable_distributions(found.distributions, axis) if found.distributions else None,
+            balances=list(zip(balance_figures, map(describe_balance, found.balances), strict=True)),
             headings=list(text.columns),
             rows=_sortable(
                 table, text, [axis, *label_columns(table, axis), *measures_of(table)], table["output"] == DO_NOTHING
@@ -297,9 +318,8 @@ def render(
     )
 
 
-def _ranked(frames: Frames) -> dict[str, Any] | None:
+def _ranked(table: pd.DataFrame) -> dict[str, Any] | None:
     """What is said of quality against cost, and its table; None for a study that kept no costs."""
-    table = quality_cost_table(frames)
     if not len(table):
         return None
     text = readable_quality_cost(table)

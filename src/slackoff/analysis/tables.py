@@ -15,7 +15,7 @@ from rich.table import Table
 
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import TEST_SET, Group, groups, plain
-from slackoff.analysis.statistics import Interval, difference_interval, mean_interval
+from slackoff.analysis.statistics import NOTHING, Interval, difference_interval
 from slackoff.analysis.text import (
     BELOW,
     BESIDE,
@@ -147,7 +147,7 @@ def untouched_columns(group: Group, measures: Sequence[str]) -> dict[str, float]
     row: dict[str, float] = {}
     for measure in measures:
         reference = ORACLES.get(measure) or INPUTS.get(measure, "")
-        known = group.level(group.done[0], reference) if group.done else mean_interval([])
+        known = group.level(group.done[0], reference) if group.done else NOTHING
         row |= interval_columns(measure, Interval(0.0, 0.0, 0.0) if measure in ORACLES else known)
         row |= {f"{measure}_oracle": known.mean} if measure in ORACLES else {}
     return row

@@ -16,13 +16,12 @@ from slackoff.analysis.claims.claim import Comparison, comparisons
 from slackoff.analysis.claims.contrasts import TableRow, baseline, network, table_rows
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import TEST_SET, Group, describe, groups
-from slackoff.analysis.statistics import Interval
+from slackoff.analysis.statistics import NOTHING
 from slackoff.analysis.study import Study
 from slackoff.analysis.tables import interval_columns
 from slackoff.analysis.text import decimals, entry, listing, number, plain_label
 
 NAN = float("nan")
-_NOTHING = Interval(NAN, NAN, NAN)
 
 TABLE2 = "table2"
 TABLE2_MEASURES = ("e_r", "e_b", "psnr_rgb")
@@ -140,7 +139,7 @@ def _rows_of_network(comparison: Comparison, study: Study) -> Iterator[dict[str,
         row["test_set"] = own.group.test_set if own is not None and done else ""
         for place, measure in enumerate(TABLE2_MEASURES):
             row[f"{measure}_published"] = published[key][place] if key in published else NAN
-            level = own.group.level(own.count, measure) if own is not None and done else _NOTHING
+            level = own.group.level(own.count, measure) if own is not None and done else NOTHING
             row |= interval_columns(measure, level)
         yield row | {"remark": _remark_of_row(key if key in published else None, own, row["test_set"], study)}
 
@@ -167,7 +166,7 @@ def _rows_of_variants(study: Study, group: Group, table: PublishedTable) -> Iter
         for measure, number_of, other in zip(table.measures, numbers, others, strict=True):
             row |= {f"{measure}_published": number_of} | interval_columns(measure, group.level(variant, measure))
             if reference:
-                gap = group.change(reference, variant, measure) if compared else _NOTHING
+                gap = group.change(reference, variant, measure) if compared else NOTHING
                 row |= {f"{measure}_gap_published": number_of - other} | interval_columns(f"{measure}_gap", gap)
         yield row | {"remark": _remark_of_variant(study, group, variant, table)}
 
