@@ -202,6 +202,9 @@ def test_normalised_curves_run_from_one_to_nought_and_ring_the_last_above_the_ru
         assert named[0].endswith("20.0 grey levels" if measure == "e_r" else "0.20")
 
 
-def test_a_line_with_two_counts_is_not_stretched(frames_of: MakeFrames) -> None:
-    frames = frames_of([Cell({"rain": rain, "patch_count": n}) for rain in ("small", "large") for n in (8, 64)])
-    assert pairs(lines(study_table(frames), "patch_count"), groups(frames), {}) == []
+@pytest.mark.parametrize(("counts", "stretched"), [((8, 64), 0), ((8, 64, 256), 2)])
+def test_a_line_with_two_counts_is_not_stretched(
+    frames_of: MakeFrames, counts: tuple[int, ...], stretched: int
+) -> None:
+    frames = frames_of([Cell({"rain": rain, "patch_count": n}) for rain in ("small", "large") for n in counts])
+    assert len(pairs(lines(study_table(frames), "patch_count"), groups(frames), {})) == stretched

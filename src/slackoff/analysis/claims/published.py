@@ -197,4 +197,7 @@ def _entries(table: pd.DataFrame, measure: str, part: str = "") -> list[str]:
     """'22.91 / 21.30' with the interval of the measured on a second line."""
     places = decimals(measure)
     columns = table[[f"{measure}{part}{end}" for end in ("_published", "", "_low", "_high")]]
-    return [f"{number(row[0], places)} / {entry(*row[1:], places)}" for row in columns.to_numpy(dtype=float).tolist()]
+    return [
+        f"{number(published, places)} / {entry(mean, low, high, places)}"
+        for published, mean, low, high in columns.to_numpy(dtype=float).tolist()
+    ]
