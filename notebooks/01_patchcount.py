@@ -33,8 +33,7 @@ from small_record import small_record
 
 from slackoff.analysis import load
 from slackoff.analysis.axes import lines
-from slackoff.analysis.breakdown import break_points
-from slackoff.analysis.breakdown_figure import break_point_figure, normalised_curves, pairs
+from slackoff.analysis.breakdown import break_point_figure, break_points, normalised_curves, pairs
 from slackoff.analysis.figures import curves, split, training
 from slackoff.analysis.groups import groups, in_order
 from slackoff.analysis.tables import cell_means, readable, study_table

@@ -12,7 +12,7 @@ All parts take about a quarter of an hour a tree on two cores; ``--only help con
 
 import argparse
 import csv
-import html.parser
+import html
 import json
 import os
 import re
@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from difflib import unified_diff
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -195,10 +196,7 @@ def measurements(tree: Tree) -> Snapshot:
     snapshot = _study(tree, "complexity", "size=smoke", "study.measure.patch_size_px=32")
     timed = ("study.measure.networks=[unet_tiny,resnet_small]", "study.measure.rounds=2", "study.measure.budget_s=0.1")
     runtime = _study(tree, "menet_runtime", "size=smoke", *timed)
-    for (
-        name,
-        item,
-    ) in runtime.items():  # times are everywhere in its texts; the figures that are not times are in its rows
+    for name, item in runtime.items():  # times are everywhere in its texts; what is no time is in its rows
         if isinstance(item, list):
             runtime[name] = [re.sub(r"\d[\d.,]*(e-\d+)?", "#", line) for line in item]
     return {**snapshot, **runtime}
@@ -291,69 +289,42 @@ def _masked_leaf(key: str, value: Any) -> Any:
     return "<measured>" if MEASURED.search(key) else masked(value) if isinstance(value, str) else value
 
 
-class _Reader(html.parser.HTMLParser):
-    """Texts of a page: a line a block, a line a row of a table with times left out."""
-
-    INLINE = frozenset({"b", "i", "em", "strong", "sub", "sup", "span", "a", "code", "small", "var", "abbr", "mark"})
-    UNREAD = frozenset({"script", "style", "svg"})
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-        self._text: list[str] = []
-        self._row: list[str] | None = None
-        self._heads: list[str] = []
-        self._unread = 0
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self._unread += tag in self.UNREAD
-        if tag not in self.INLINE:
-            self._break()
-            self._text.append(" ")
-        if tag == "table":
-            self._heads = []
-        if tag == "tr":
-            self._row = []
-        told = [f"[{value}]" for name, value in attributes if name in ("alt", "title", "aria-label") and value]
-        self._text += told if not self._unread else []
-
-    def handle_endtag(self, tag: str) -> None:
-        self._unread -= tag in self.UNREAD
-        if tag in ("td", "th") and self._row is not None:
-            self._row.append(self._take())
-        elif tag == "tr" and self._row is not None:
-            self._heads = self._heads or self._row
-            timed = [MEASURED.search(head) for head in [*self._heads, *[""] * len(self._row)]]
-            cells = ["<measured>" if is_time else cell for is_time, cell in zip(timed, self._row, strict=False)]
-            heading = self._row is self._heads
-            line = " | ".join(self._row if heading else cells)
-            if not heading and MEASURED.search(self._row[0]):
-                line = f"{self._row[0]} | <measured>"
-            self._row = None
-            self.lines.append(line)
-        elif tag not in self.INLINE:
-            self._break()
-
-    def handle_data(self, data: str) -> None:
-        if not self._unread:
-            self._text.append(data)
-
-    def _take(self) -> str:
-        text, self._text = " ".join("".join(self._text).split()), []
-        return text
-
-    def _break(self) -> None:
-        if self._row is None and (text := self._take()):
-            self.lines.append(text)
+INLINE = "b|i|em|strong|sub|sup|span|a|code|small|var|abbr|mark"
 
 
 def page_text(page: str) -> list[str]:
-    """The lines a reader sees, without identities, dates, durations, targets and the number of keys."""
-    reader = _Reader()
-    reader.feed(page)
-    lines = [masked(line) for line in reader.lines if line and "_target_" not in line]
+    """The lines a reader sees, one a block or row, without identities, dates, times, targets and the number of keys."""
+    page = re.sub(r"(?s)<(script|style|svg)\b.*?</\1>", "", page)
+    found = []
+    for part in re.split(r"(?s)(<table\b.*?</table>)", page):
+        found += _table_rows(part) if part.startswith("<table") else _blocks(part)
+    lines = [masked(line) for line in found if "_target_" not in line]
     lines = [re.sub(r"[\d.,]+(?= (device-)?hours)", "#", line) for line in lines]
     return [re.sub(r"\(\d+ keys\)", "(# keys)", line) for line in lines]
+
+
+def _blocks(part: str) -> list[str]:
+    """The texts of a part of a page, block by block, also those in the place of pictures."""
+    text = " ".join(part.split())
+    text = re.sub(r'<[^<>]*\b(?:alt|title|aria-label)="([^"]+)"[^<>]*>', r"\n[\1]", text)
+    text = re.sub(rf"</?(?!(?:{INLINE})\b)\w[^>]*>", "\n", text)
+    lines = html.unescape(re.sub(r"<[^>]*>", "", text)).split("\n")
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _table_rows(table: str) -> list[str]:
+    """The rows of a table, its cells apart by bars; times are left out."""
+    rows = [
+        [" ".join(_blocks(cell)) for cell in re.findall(r"(?s)<t[dh]\b[^>]*>(.*?)</t[dh]>", row)]
+        for row in re.findall(r"(?s)<tr\b.*?</tr>", table)
+    ]
+    heads, *rest = rows or [[]]
+    lines = [" | ".join(heads)]
+    for row in rest:
+        named = zip_longest(heads, row, fillvalue="")
+        cells = ["<measured>" if MEASURED.search(head) else cell for head, cell in named]
+        lines.append(f"{row[0]} | <measured>" if row and MEASURED.search(row[0]) else " | ".join(cells))
+    return lines
 
 
 # --- comparing --------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,8 @@ from PIL import Image
 
 from slackoff.analysis import Frames, load
 from slackoff.analysis.claims import Claim, check
+from slackoff.analysis.claims.claim import Effect
+from slackoff.record.status import State, Status
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 
@@ -59,7 +61,7 @@ class Cell:
     e_b: float = 10.0
     psnr: float = 27.0
     ssim: float = 0.9
-    state: str = "done"
+    state: State | Literal["missing"] = "done"
     last_error: str | None = None
     images: int = 20
     noise: float = 1.0
@@ -133,23 +135,14 @@ def write_cell(runs: Path, cell: Cell) -> Path:
     count = cell.axes.get("patch_count", 64)
     (folder / "config.yaml").write_text(CONFIG % count)
     (folder / "environment.json").write_text(json.dumps(ENVIRONMENT))
-    status = {
-        "id": cell.id,
-        "state": cell.state,
-        "attempts": 1,
-        "label": {"network": "unet", "background": "builtin", "patch_count": count, "seed": 0, **cell.label},
-        "started_at": "2026-01-02T03:04:05+00:00",
-        "finished_at": "2026-01-02T03:06:05+00:00" if cell.state == "done" else None,
-        "train_seconds": 100.0 if cell.state != "pending" else 0.0,
-        "evaluate_seconds": 8.0 if cell.state == "done" else 0.0,
-        "seconds_to_first_step": 4.0 if cell.state != "pending" else None,
-        "step": 400 if cell.state == "done" else 0,
-        "steps_total": 400,
-        "last_error": cell.last_error,
-        "wandb_id": None,
-        "notes": [],
-    }
-    (folder / "status.json").write_text(json.dumps(status))
+    label = {"network": "unet", "background": "builtin", "patch_count": count, "seed": 0, **cell.label}
+    status = Status(cell.id, label, 400, cell.state, attempts=1, last_error=cell.last_error)
+    status.started_at = "2026-01-02T03:04:05+00:00"
+    if cell.state != "pending":
+        status.train_seconds, status.seconds_to_first_step = 100.0, 4.0
+    if cell.state == "done":
+        status.finished_at, status.evaluate_seconds, status.step = "2026-01-02T03:06:05+00:00", 8.0, 400
+    status.write(folder)
     if cell.state == "done":
         image_rows(cell).to_parquet(folder / "images.parquet")
         step_rows(cell).to_parquet(folder / "steps.parquet")
@@ -188,6 +181,9 @@ def write_study(
         "command": "python -m slackoff +experiment=patchcount -m",
         "cells": [{"id": cell.id, "axes": cell.axes} for cell in cells],
         "paper": "Figure 4 & Table 2, 100 % of <it>",
+        "claims": [],
+        "test_sets": [],
+        "options": {},
         **more,
     }
     (folder / "study.json").write_text(json.dumps(study))
@@ -199,6 +195,25 @@ def counts(**means: list[float]) -> list[Cell]:
     return [
         Cell({"patch_count": count}, **{name: values[i] for name, values in means.items()})
         for i, count in enumerate((8, 64, 1024))
+    ]
+
+
+RowsOfTable2 = dict[tuple[int, str], tuple[float, float, float]]
+"""E_R, E_B and PSNR by number of backgrounds and rain."""
+
+ROWS_OF_TABLE2: RowsOfTable2 = {
+    (1024, "medium"): (26.5, 5.4, 28.5),
+    (64, "medium"): (45.5, 14.8, 25.3),
+    (256, "large"): (40.4, 8.5, 29.1),
+}
+"""Close to the published ones of RCDNet."""
+
+
+def table2_cells(rows: RowsOfTable2 = ROWS_OF_TABLE2, network: str = "rcdnet") -> list[Cell]:
+    """Rows of Table 2 for one network; the removal share follows E_R."""
+    return [
+        Cell({"network": network, "rain": rain, "patch_count": n}, e_r, e_r / 80, e_b, psnr, test_set="r100")
+        for (n, rain), (e_r, e_b, psnr) in rows.items()
     ]
 
 
@@ -214,6 +229,12 @@ def checked(runs: Path, cells: list[Cell], *families: str, **more: Any) -> dict[
     by_name = {claim.id: claim for claim in claims}
     assert len(by_name) == len(claims)
     return by_name
+
+
+def effect(claim: Claim) -> Effect:
+    """The size of what a claim is about, which it must have."""
+    assert claim.effect is not None
+    return claim.effect
 
 
 def verdicts(claims: dict[str, Claim]) -> dict[str, str]:

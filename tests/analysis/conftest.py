@@ -19,8 +19,8 @@ def runs(tmp_path: Path) -> Path:
 @pytest.fixture
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports are built without drawing, which takes seconds: for tests of what a page says."""
-    for name in ("draw", "balances", "distributions"):  # what a page shows beside its figure
-        monkeypatch.setattr(f"slackoff.analysis.report.{name}", lambda *_: [])
+    for name in ("report.draw", "page.balances", "page.distributions"):  # what a page shows beside its figure
+        monkeypatch.setattr(f"slackoff.analysis.{name}", lambda *_: [])
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from slackoff.analysis.balance import (
     FRONT_ID,
     MARGIN,
     RING_ID,
+    Balance,
     balance_figure,
     balance_table,
     balances,
@@ -42,21 +43,26 @@ def cells(noise: float = 1.0, **others: object) -> list[Cell]:
     ]
 
 
+def names(balance: Balance) -> list[str]:
+    return list(balance.points["name"])
+
+
 def test_fronts_and_recommendation_of_a_study(frames_of: MakeFrames) -> None:
     (balance,) = balances(frames_of(cells()))
-    assert [point.name for point in balance.points] == [f"{rain}, N = {n}" for rain, n in MEANS]
-    assert balance.fronts["removal_share"].members == [False, False, True, True, True, True]
-    assert balance.fronts["e_r"].members == [True, False, True, False, True, True]
+    assert names(balance) == [f"{rain}, N = {n}" for rain, n in MEANS]
+    assert balance.points["front_by_removal_share"].tolist() == [False, False, True, True, True, True]
+    assert balance.points["front_by_e_r"].tolist() == [True, False, True, False, True, True]
     assert balance.margin == MARGIN == 3.0
-    assert balance.recommended.name == "large, N = 1024"
-    for point, means in zip(balance.points, MEANS.values(), strict=True):
-        assert [point.levels[name].mean for name in ("e_r", "removal_share", "e_b")] == pytest.approx(means)
-        assert point.e_r_oracle == 40
+    assert balance.recommended()["name"] == "large, N = 1024"
+    np.testing.assert_allclose(balance.points[["e_r", "removal_share", "e_b"]], list(MEANS.values()))
+    assert set(balance.points["e_r_oracle"]) == {40}
+    assert (balance.points["e_b_low"] < balance.points["e_b"]).all()
+    assert (balance.points["e_b"] < balance.points["e_b_high"]).all()
 
 
 def test_the_margin_comes_from_the_study(frames_of: MakeFrames) -> None:
     for margin, name in ((0, "small, N = 1024"), (8.5, "large, N = 64"), (50, "large, N = 8")):
-        assert balances(frames_of(cells(), options={"balance_margin": margin}))[0].recommended.name == name
+        assert balances(frames_of(cells(), options={"balance_margin": margin}))[0].recommended()["name"] == name
 
 
 @pytest.mark.parametrize("margin", [-1, "wide", None, True, float("nan")])
@@ -87,19 +93,18 @@ def test_shares_of_resamples_agree_with_a_loop(frames_of: MakeFrames) -> None:
         means = share[:, drawn].mean(axis=1), cost[:, drawn].mean(axis=1)
         member += non_dominated(*means)
         named[recommend(*means, MARGIN)] += 1
-    front = balance.fronts["removal_share"]
-    assert front.member_shares == pytest.approx(member / 4000, abs=0.04)
-    assert front.recommended_shares == pytest.approx(named / 4000, abs=0.04)
-    assert 0.1 < front.member_shares[0] < 1
-    assert sum(front.recommended_shares) == pytest.approx(1)
+    on_front, recommended = (balance.points[f"{what}_by_removal_share_resamples"] for what in ("front", "recommended"))
+    np.testing.assert_allclose(on_front, member / 4000, atol=0.04)
+    np.testing.assert_allclose(recommended, named / 4000, atol=0.04)
+    assert 0.1 < on_front[0] < 1
+    assert recommended.sum() == pytest.approx(1)
 
 
 def test_all_points_are_compared_on_the_same_images(frames_of: MakeFrames) -> None:
     made = cells(noise=0.0)
     (balance,) = balances(frames_of(made, edits={0: lambda rows: rows.assign(e_r=[np.nan, *rows["e_r"][1:]])}))
     expected = image_rows(made[3])["e_b"][1:].mean()
-    assert balance.points[3].levels["e_b"].mean == pytest.approx(expected)
-    assert {level.images for point in balance.points for level in point.levels.values()} == {19}
+    assert balance.points["e_b"][3] == pytest.approx(expected)
 
 
 def test_seeds_of_a_pair_are_one_point(frames_of: MakeFrames) -> None:
@@ -110,21 +115,15 @@ def test_seeds_of_a_pair_are_one_point(frames_of: MakeFrames) -> None:
         for seed in (0, 2)
     ]
     (balance,) = balances(frames_of(seeded))
-    assert [point.seeds for point in balance.points] == [2, 2, 2, 2]
-    assert balance.points[0].levels["e_b"].mean == pytest.approx(11)
-    assert balance.points[0].levels["e_b"].seeds == 2
+    assert balance.points["seeds"].tolist() == [2, 2, 2, 2]
+    assert balance.points["e_b"][0] == pytest.approx(11)
 
 
 def test_ranges_are_put_in_their_order_and_pairs_without_results_named(frames_of: MakeFrames) -> None:
     order = [Cell({"patch_count": n, "rain": rain}) for rain in ("large", "small") for n in (64, 8)]
     order.append(Cell({"patch_count": 8, "rain": "medium"}, state="failed"))
     (balance,) = balances(frames_of(order))
-    assert [point.name for point in balance.points] == [
-        "small, N = 8",
-        "small, N = 64",
-        "large, N = 8",
-        "large, N = 64",
-    ]
+    assert names(balance) == ["small, N = 8", "small, N = 64", "large, N = 8", "large, N = 64"]
     assert balance.absent == ["medium, N = 8"]
     assert "Not in the balance, for want of results: medium, N = 8." in describe_balance(balance)
 
@@ -132,7 +131,8 @@ def test_ranges_are_put_in_their_order_and_pairs_without_results_named(frames_of
 def test_which_studies_are_balanced(frames_of: MakeFrames) -> None:
     counts = [Cell({"patch_count": 2**power}) for power in range(3, 9)]
     (alone,) = balances(frames_of(counts))
-    assert [point.name for point in alone.points][:2] == ["N = 8", "N = 16"]
+    assert names(alone)[:2] == ["N = 8", "N = 16"]
+    assert "rain" not in balance_table([alone])
     assert balances(frames_of(counts[:5])) == []
     assert balances(frames_of([Cell({"rain": rain, "patch_count": 8}) for rain in ("small", "large")])) == []
     assert balances(frames_of([Cell({"width": width}) for width in range(8)], axis="width")) == []
@@ -149,6 +149,7 @@ def test_networks_and_test_sets_are_balanced_apart_along_either_axis(frames_of: 
     ]
     twice = dict.fromkeys(range(8), lambda rows: pd.concat([rows, rows.assign(test_set="div2k")]))
     found = balances(frames_of(made, "rain", edits=twice))
+    assert list(balance_table(found))[:4] == ["network", "test set", "rain", "patch_count"]
     assert [tuple(balance.labels.values()) for balance in found] == [
         ("resnet", "R100-like"),
         ("resnet", "div2k"),
@@ -160,16 +161,14 @@ def test_networks_and_test_sets_are_balanced_apart_along_either_axis(frames_of: 
 
 
 def test_the_words_name_the_pair_the_rule_and_where_e_r_differs(frames_of: MakeFrames) -> None:
-    recommended, rule, fronts = describe_balance(balances(frames_of(cells()))[0])
+    recommended, rule, by_e_r = describe_balance(balances(frames_of(cells()))[0])
     assert recommended.startswith("Recommended: large, N = 1024. It has removal share 0.70 (95 % interval ")
     assert "E_B 8.0 grey levels (95 % interval " in recommended
     assert "with an oracle of 40.0" in recommended
     assert "at most 3 grey levels above the lowest (6.0 at small, N = 1024)" in rule
-    assert "It names this pair in over 99 % of the bootstrap resamples." in rule
-    assert "On the Pareto front by removal share: small, N = 1024; large, N = 8, 64 and 1024." in fronts
-    assert "The front by E_R has small, N = 8 as well, and lacks large, N = 8." in fronts
-    assert "E_R clearly exceeds its oracle at small, N = 8: that cannot be rain removal alone." in fronts
-    assert fronts.endswith("By E_R the rule names the same pair.")
+    assert "It names this pair in >99 % of the bootstrap resamples." in rule
+    assert by_e_r.startswith("By E_R the rule names the same pair.")
+    assert "E_R clearly exceeds its oracle at small, N = 8: that cannot be rain removal alone." in by_e_r
 
 
 def test_the_words_tell_what_e_r_would_have_recommended(frames_of: MakeFrames) -> None:
@@ -180,7 +179,7 @@ def test_the_words_tell_what_e_r_would_have_recommended(frames_of: MakeFrames) -
         Cell({"patch_count": 64, "rain": "large"}, e_r=30, share=0.5, e_b=9),
     ]
     words = describe_balance(balances(frames_of(two))[0])[-1]
-    assert words.endswith("By E_R the rule would name small, N = 8 instead (removal share 0.50, E_B 8.0).")
+    assert words.startswith("By E_R the rule would name small, N = 8 instead (removal share 0.50, E_B 8.0).")
 
 
 def test_few_images_recommend_nothing(frames_of: MakeFrames) -> None:
@@ -192,12 +191,10 @@ def test_few_images_recommend_nothing(frames_of: MakeFrames) -> None:
 
 
 def test_table_has_all_points(frames_of: MakeFrames) -> None:
-    table = balance_table(balances(frames_of(cells())))
+    found = balances(frames_of(cells()))
+    table = balance_table(found)
     assert list(zip(table["rain"], table["patch_count"], strict=True)) == list(MEANS)
-    np.testing.assert_allclose(table[["e_r", "removal_share", "e_b"]], list(MEANS.values()))
-    assert (table["e_b_low"] < table["e_b"]).all()
-    assert (table["e_b"] < table["e_b_high"]).all()
-    assert table["front_by_removal_share"].tolist() == [False, False, True, True, True, True]
+    assert set(found[0].points) - set(table) == {"name", "beyond_oracle"}
     assert table["recommended_by_removal_share"].tolist() == [False] * 5 + [True]
     assert table["recommended_by_removal_share_resamples"].tolist() == pytest.approx([0, 0, 0, 0, 0, 1], abs=0.01)
 
@@ -206,30 +203,30 @@ def test_balance_has_all_points_the_front_and_a_ring(frames_of: MakeFrames) -> N
     (balance,) = balances(frames_of(cells()))
     figure = balance_figure(balance)
     for ax, gain in zip(figure.axes, ("e_r", "removal_share"), strict=True):
-        at = [(point.levels["e_b"].mean, point.levels[gain].mean) for point in balance.points]
+        at = list(zip(balance.points["e_b"], balance.points[gain], strict=True))
         points = [found[0] for found in ax.containers]  # type: ignore[index]
         assert len(points) == 6
         marks = [line for line in ax.get_lines() if line.get_marker() == "o" and line.get_fillstyle() != "none"]
         shown = {(float(mark.get_xdata()[0]), float(mark.get_ydata()[0])) for mark in marks}  # type: ignore[index]
         assert shown == {(float(x), float(y)) for x, y in at}
         (front,) = [line for line in ax.get_lines() if line.get_gid() == FRONT_ID]
-        members = [place for place, member in zip(at, balance.fronts[gain].members, strict=True) if member]
+        members = [place for place, member in zip(at, balance.points[f"front_by_{gain}"], strict=True) if member]
         np.testing.assert_allclose(front.get_xydata(), sorted(members))
         assert front.get_drawstyle() == "steps-post"
         (ring,) = [line for line in ax.get_lines() if line.get_gid() == RING_ID]
-        best = balance.recommended.levels
-        assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (best["e_b"].mean, best[gain].mean)  # type: ignore[index]
+        best = balance.recommended()
+        assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (best["e_b"], best[gain])  # type: ignore[index]
         assert {"8", "64", "1024"} & {text.get_text() for text in ax.texts}
     named = [text.get_text() for text in figure.legends[0].get_texts()]
     assert named[:2] == ["small", "large"]
-    assert named[-1] == f"recommended: {balance.recommended.name}"
+    assert named[-1] == f"recommended: {balance.recommended()['name']}"
 
 
 def test_the_fill_is_the_share_of_resamples_on_the_front(frames_of: MakeFrames) -> None:
     (balance,) = balances(frames_of(cells(noise=9.0)))
     ax = balance_figure(balance).axes[1]
     marks = [line for line in ax.get_lines() if line.get_markersize() == 7]
-    for mark, share in zip(marks, balance.fronts["removal_share"].member_shares, strict=True):
+    for mark, share in zip(marks, balance.points["front_by_removal_share_resamples"], strict=True):
         colour, face = np.array(to_rgb(mark.get_color())), np.array(to_rgb(mark.get_markerfacecolor()))
         np.testing.assert_allclose(face, 1 - share * (1 - colour))
 

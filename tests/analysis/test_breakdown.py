@@ -6,8 +6,18 @@ import pytest
 from analysis_record import Cell, MakeFrames, image_rows
 
 from slackoff.analysis.axes import lines
-from slackoff.analysis.breakdown import FALLS, FEW, RULE, STAYS, break_points, crossing, normalised
-from slackoff.analysis.breakdown_figure import break_point_figure, normalised_curves, pairs
+from slackoff.analysis.breakdown import (
+    FALLS,
+    FEW,
+    RULE,
+    STAYS,
+    break_point_figure,
+    break_points,
+    crossing,
+    normalised,
+    normalised_curves,
+    pairs,
+)
 from slackoff.analysis.groups import Group, groups
 from slackoff.analysis.tables import study_table
 from slackoff.errors import SlackoffError
@@ -54,26 +64,24 @@ def test_each_resample_is_stretched_on_its_own(frames_of: MakeFrames) -> None:
     assert curve.draws.max() == 1
 
 
-def test_crossing_is_the_last_value_above_one_half(frames_of: MakeFrames) -> None:
-    group = study(frames_of, (50, 45, 34, 30, 32), noise=0.0)
-    found = crossing(group, "e_r")
-    assert (found.value, found.low, found.high, found.falls) == (16, 16, 16, True)
-    assert crossing(group, "e_r", level=0.15).value == 64
-    assert crossing(group, "e_r", level=0.8).value == 8
-    assert RULE == 0.5
-
-
-def test_a_dip_does_not_count_as_the_end(frames_of: MakeFrames) -> None:
-    assert crossing(study(frames_of, (50, 32, 46, 30, 31)), "e_r").value == 64
-
-
-def test_exactly_one_half_is_not_above(frames_of: MakeFrames) -> None:
-    assert crossing(study(frames_of, (50, 40, 30), noise=0.0), "e_r").value == 8
-
-
-def test_a_measure_that_rises_does_not_fall(frames_of: MakeFrames) -> None:
-    found = crossing(study(frames_of, (30, 32, 40, 45, 50)), "e_r")
-    assert (found.value, found.falls) == (1024, False)
+@pytest.mark.parametrize(
+    ("means", "level", "last", "falls"),
+    [
+        ((50, 45, 34, 30, 32), RULE, 16, True),
+        ((50, 45, 34, 30, 32), 0.15, 64, True),
+        ((50, 45, 34, 30, 32), 0.8, 8, True),
+        ((50, 32, 46, 30, 31), RULE, 64, True),  # a dip is not the end
+        ((50, 40, 30), RULE, 8, True),  # exactly one half is not above
+        ((30, 32, 40, 45, 50), RULE, 1024, False),
+    ],
+)
+def test_crossing_is_the_last_value_above_the_level(
+    frames_of: MakeFrames, means: tuple[float, ...], level: float, last: int, falls: bool
+) -> None:
+    found = crossing(study(frames_of, means, noise=0.0), "e_r", level)
+    assert (found.value, found.falls) == (last, falls)
+    if last == 16:
+        assert (found.low, found.high, RULE) == (16, 16, 0.5)
 
 
 def test_stretched_noise_is_told_by_its_extent(frames_of: MakeFrames) -> None:
@@ -109,12 +117,6 @@ def test_one_image_gives_no_interval(frames_of: MakeFrames) -> None:
     assert np.isnan(normalised(group, "e_r").levels[1].low)
 
 
-def test_names_have_no_last_value(frames_of: MakeFrames) -> None:
-    group = groups(frames_of([Cell({"rain": name}) for name in ("small", "large")], axis="rain"))[0]
-    with pytest.raises(ValueError, match="rain has names"):
-        crossing(group, "e_r")
-
-
 POINTS = (8, 64, 256, 1024)
 
 
@@ -132,19 +134,6 @@ def test_the_break_point_is_the_last_count_above_half_of_the_range(frames_of: Ma
     assert dict(table["last_above"]) == {"small": 8, "large": 256}
     assert table["fall"].to_numpy() == pytest.approx([0.4, 0.4])
     assert list(table["images"]) == [20, 20]
-
-
-def test_the_interval_comes_from_resampled_images(frames_of: MakeFrames) -> None:
-    frames = frames_of(falling("small", [0.8, 0.63, 0.57, 0.4], noise=12.0))
-    row = break_points(frames).iloc[0]
-    wide = frames.images.pivot(index="image", columns="patch_count", values="removal_share")[list(POINTS)].to_numpy()
-    generator = np.random.default_rng(1)
-    means = wide[generator.integers(0, len(wide), size=(4000, len(wide)))].mean(axis=1)
-    stretched = (means - means.min(1, keepdims=True)) / np.ptp(means, axis=1)[:, None]
-    last = np.array([max(c for c, v in zip(POINTS, one, strict=True) if v > 0.5) for one in stretched])
-    low, high = np.percentile(last, [2.5, 97.5], method="nearest")
-    assert low < high
-    assert (row["low"], row["high"]) == (low, high)
 
 
 def test_a_measure_that_does_not_fall_has_no_break_point(frames_of: MakeFrames) -> None:
@@ -213,6 +202,9 @@ def test_normalised_curves_run_from_one_to_nought_and_ring_the_last_above_the_ru
         assert named[0].endswith("20.0 grey levels" if measure == "e_r" else "0.20")
 
 
-def test_a_line_with_two_counts_is_not_stretched(frames_of: MakeFrames) -> None:
-    frames = frames_of([Cell({"rain": rain, "patch_count": n}) for rain in ("small", "large") for n in (8, 64)])
-    assert pairs(lines(study_table(frames), "patch_count"), groups(frames), {}) == []
+@pytest.mark.parametrize(("counts", "stretched"), [((8, 64), 0), ((8, 64, 256), 2)])
+def test_a_line_with_two_counts_is_not_stretched(
+    frames_of: MakeFrames, counts: tuple[int, ...], stretched: int
+) -> None:
+    frames = frames_of([Cell({"rain": rain, "patch_count": n}) for rain in ("small", "large") for n in counts])
+    assert len(pairs(lines(study_table(frames), "patch_count"), groups(frames), {})) == stretched

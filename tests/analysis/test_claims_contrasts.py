@@ -6,7 +6,19 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from analysis_record import INPUT_PSNR, Cell, EditImages, checked, image_rows, verdicts, write_study
+from analysis_record import (
+    INPUT_PSNR,
+    ROWS_OF_TABLE2,
+    Cell,
+    EditImages,
+    RowsOfTable2,
+    checked,
+    effect,
+    image_rows,
+    table2_cells,
+    verdicts,
+    write_study,
+)
 
 from slackoff.analysis import Frames, load
 from slackoff.analysis.claims import Claim, check
@@ -139,13 +151,13 @@ def test_every_row_on_a_record_of_each_outcome(
     assert [claim.verdict for claim in found] == [verdict] * len(found)
     size = {"variants": 0.02, "transfer": 0.05}[DESIGN[id(row.design)]] if alike(row) else 1.0
     for claim in found:
-        assert claim.effect is not None
-        assert not set("{}") & set(claim.statement + claim.sentence + claim.effect.what)
+        assert not set("{}") & set(claim.statement + claim.sentence + effect(claim).what)
         assert claim.numbers["images"] == 10
+        assert claim.numbers.get("margin") == (row.measures[claim.measure] if alike(row) else None)
         if by == WELL:
             turned = -1 if row.design.changes and row.measures[claim.measure] == "lower" else 1
-            assert claim.effect.mean == pytest.approx(turned * size * UNIT[claim.measure], abs=1e-6)
-            assert claim.effect.low <= claim.effect.mean <= claim.effect.high
+            assert effect(claim).mean == pytest.approx(turned * size * UNIT[claim.measure], abs=1e-6)
+            assert effect(claim).low <= effect(claim).mean <= effect(claim).high
 
 
 @pytest.mark.parametrize("row", ONE_OF_EACH)
@@ -201,18 +213,6 @@ def test_the_published_numbers_support_what_is_stated(runs: Path, family: str) -
     assert against == (["ssim_rgb_updated_memory"] if family == "moss_tau" else [])
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_the_opposite_of_the_published_numbers_contradicts(runs: Path, family: str) -> None:
-    turned = {
-        test_set: {variant: (60 - psnr, 1.8 - ssim) for variant, (psnr, ssim) in rows.items()}
-        for test_set, rows in published_tables()[family].numbers.items()
-    }
-    found = variants(runs, family, turned)
-    alike = {claim.verdict for (identity, _), claim in found.items() if identity == "psnr_rgb_gb_lb_alike"}
-    assert alike <= {"supported"}  # two that differ little do so either way round
-    assert {claim.verdict for (identity, _), claim in found.items() if "alike" not in identity} == {"contradicted"}
-
-
 HEAVY = published_tables()["menet_ablation"].numbers["rain100h"]
 
 
@@ -221,17 +221,6 @@ def menet(runs: Path, numbers: dict[str, Any] = HEAVY, test_set: str = "rain100h
         identity: claim
         for (identity, _), claim in variants(runs, "menet_ablation", {test_set: numbers}, **more).items()
     }
-
-
-def test_the_texture_loss_is_stated_to_lower_psnr_only(runs: Path) -> None:
-    found = menet(runs)
-    psnr, ssim = found["psnr_rgb_texture"], found["ssim_rgb_texture"]
-    assert psnr.statement.endswith("PSNR is lower.")
-    assert ssim.statement.endswith("SSIM is higher.")
-    assert psnr.effect is not None
-    assert psnr.effect.what == "Lp Le GB over Lp Le Lt GB, the smallest"
-    assert psnr.effect.mean == pytest.approx(27.8344 - 27.7977, abs=1e-6)
-    assert "Lp Le LB over Lp Le Lt LB (+0.19" in psnr.sentence
 
 
 def test_depth_stands_against_each_combination_of_losses(runs: Path) -> None:
@@ -244,8 +233,7 @@ def test_depth_stands_against_each_combination_of_losses(runs: Path) -> None:
     expected = {f"depth ({w}) less {loss}": d - g for w, d in depth.items() for loss, g in losses.items()}
     gaps = claim.numbers["depth_less_losses"]
     assert {what: gap["mean"] for what, gap in gaps.items()} == pytest.approx(expected, abs=1e-6)
-    assert claim.effect is not None
-    assert claim.effect.what == "depth (LB) less Lp Le LB, the smallest"
+    assert effect(claim).what == "depth (LB) less Lp Le LB, the smallest"
     found = menet(runs / "more", HEAVY | {"Lp Le LB": (28.3, 0.84)})
     assert found["psnr_rgb_depth_over_losses"].verdict == "contradicted"  # one combination that gives more
     assert found["psnr_rgb_depth"].verdict == "supported"
@@ -255,39 +243,11 @@ def test_a_teacher_that_stays_as_it_was_is_told_with_both_gains(runs: Path) -> N
     claim = variants(runs, "moss_nu", published_tables()["moss_nu"].numbers)["psnr_rgb_fixed_teacher", ""]
     assert claim.numbers["following"]["nu = 0.999"]["mean"] == pytest.approx(25.35 - 23.41, abs=1e-6)
     assert claim.numbers["fixed"]["nu = 1"]["mean"] == pytest.approx(24.15 - 23.41, abs=1e-6)
-    assert claim.effect is not None
-    assert (claim.effect.what, claim.effect.mean) == ("nu = 0.999 less nu = 1", pytest.approx(25.35 - 24.15, abs=1e-6))
+    assert (effect(claim).what, effect(claim).mean) == (
+        "nu = 0.999 less nu = 1",
+        pytest.approx(25.35 - 24.15, abs=1e-6),
+    )
     assert "Over no self-training PSNR changes with nu = 0.999 (+1.94" in claim.sentence
-
-
-@pytest.mark.parametrize(("gap", "noise", "verdict"), [(-0.3, 0.02, "contradicted"), (0.05, 1.0, "not enough data")])
-def test_gb_and_lb_are_alike_within_a_margin(runs: Path, gap: float, noise: float, verdict: str) -> None:
-    numbers = HEAVY | {"Lp Le Lt GB CA": (28.1 + gap, 0.85), "Lp Le Lt LB CA": (28.1, 0.85)}
-    claim = menet(runs, numbers, noise=noise)["psnr_rgb_gb_lb_alike"]
-    assert (claim.verdict, claim.numbers["margin"]) == (verdict, 0.1)
-    gaps = claim.numbers["gaps"]
-    assert gaps["Lp Le Lt GB CA less Lp Le Lt LB CA"]["mean"] == pytest.approx(gap, abs=1e-6)
-
-
-def test_differences_between_seeds_leave_small_differences_open(runs: Path) -> None:
-    """0.15 dB between adaptive and fixed weights do not survive seeds that differ by 2 dB."""
-    claims = []
-    for shift in (0.01, 2.0):
-        made: list[Planted] = [
-            (
-                {"variant": variant, "seed": seed},
-                "rain100h",
-                {**BASE, "psnr_rgb": psnr + shift * (seed - 0.5) * (1 if "GB" in variant else -1), "ssim_rgb": ssim},
-            )
-            for variant, (psnr, ssim) in HEAVY.items()
-            for seed in (0, 1)
-        ]
-        found = check(record(runs / str(shift), "menet_ablation", made))
-        claims.append(next(claim for claim in found if claim.id == "psnr_rgb_adaptive_edge"))
-    assert [claim.verdict for claim in claims] == ["supported", "not enough data"]
-    assert claims[1].effect is not None
-    assert claims[1].effect.mean == pytest.approx(27.8344 - 27.6132, abs=1e-6)
-    assert "over 2 training seeds" in claims[1].scope
 
 
 def test_a_missing_variant_decides_nothing_of_it_alone(runs: Path) -> None:
@@ -328,36 +288,24 @@ def test_each_weighting_has_claims_of_its_own_and_hurts_where_it_helps_least(run
     found = slacking(runs, {"gb": {8: 0.2, 64: 0.1}, "lb": {8: 0.2, 64: -0.1}})
     assert found["removal_share_gb_removed"].verdict == "supported"
     assert found["removal_share_lb_removed"].verdict == found["e_b_lb_background"].verdict == "contradicted"
-    effects = [found[name].effect for name in ("e_b_gb_background", "removal_share_lb_removed")]
-    assert [effect.mean for effect in effects if effect] == pytest.approx([-1.0, -0.1])
-    assert effects[0] is not None
+    effects = [effect(found[name]) for name in ("e_b_gb_background", "removal_share_lb_removed")]
+    assert [one.mean for one in effects] == pytest.approx([-1.0, -0.1])
     assert effects[0].what == "gb less fixed at N = 64, where it helps least"
 
 
-SHARES = {"many patches": 0.40, "few patches": 0.60}
-TAUGHT = "many patches, self-training"
-
-
-@pytest.mark.parametrize(
-    ("new", "unlabelled", "expected"),
-    [
-        (0.38, 0.80, {"unlabelled_rain": "supported", "new_rain": "contradicted", "turns_into_seen": "supported"}),
-        (0.80, 0.70, {"unlabelled_rain": "supported", "new_rain": "supported", "turns_into_seen": "contradicted"}),
-    ],
-    ids=["unseen rain became seen rain, and no more", "it generalises"],
-)
-def test_self_training_on_both_rains(runs: Path, new: float, unlabelled: float, expected: dict[str, str]) -> None:
+def test_self_training_that_turns_unlabelled_rain_into_seen_rain_does_not_generalise(runs: Path) -> None:
+    taught = "many patches, self-training"
+    shares = {"many patches": 0.40, "few patches": 0.60}
     made: list[Planted] = [
         ({"variant": variant}, test_set, {**BASE, "e_r": 50 * share, "removal_share": share})
-        for test_set, taught in (("new_rain", new), ("unlabelled_rain", unlabelled))
-        for variant, share in (SHARES | {TAUGHT: taught}).items()
+        for test_set, reached in (("new_rain", 0.38), ("unlabelled_rain", 0.80))
+        for variant, share in (shares | {taught: reached}).items()
     ]
     found = {claim.id: claim for claim in check(record(runs, "semi_generalisation", made))}
+    expected = {"unlabelled_rain": "supported", "new_rain": "contradicted", "turns_into_seen": "supported"}
     assert {topic: found[f"removal_share_{topic}"].verdict for topic in expected} == expected
-    gains = found["e_r_turns_into_seen"].effect
-    assert gains is not None
-    assert gains.mean == pytest.approx(50 * ((unlabelled - 0.40) - (new - 0.40)))
-    assert f"{TAUGHT} on new_rain {50 * new:.2f}" in found["e_r_turns_into_seen"].sentence
+    assert effect(found["e_r_turns_into_seen"]).mean == pytest.approx(50 * (0.80 - 0.38))
+    assert f"{taught} on new_rain 19.00" in found["e_r_turns_into_seen"].sentence
 
 
 def test_one_share_at_which_images_without_truth_hurt_contradicts(runs: Path) -> None:
@@ -368,34 +316,12 @@ def test_one_share_at_which_images_without_truth_hurt_contradicts(runs: Path) ->
     ]
     found = checked(runs, cells, "limited_labels", axis="share")
     assert set(verdicts(found).values()) == {"contradicted"}
-    effect = found["psnr_rgb_unlabelled"].effect
-    assert effect is not None
-    assert (effect.what, effect.mean) == ("gain at a share of 0.6, the smallest", pytest.approx(-1.0))
+    smallest = effect(found["psnr_rgb_unlabelled"])
+    assert (smallest.what, smallest.mean) == ("gain at a share of 0.6, the smallest", pytest.approx(-1.0))
 
 
-ROWS_OF_TABLE2 = {
-    (1024, "medium"): (26.5, 5.4, 28.5),
-    (64, "medium"): (45.5, 14.8, 25.3),
-    (256, "large"): (40.4, 8.5, 29.1),
-}
-
-
-def table2(
-    runs: Path, change: dict[tuple[int, str], tuple[float, float, float]], network: str = "rcdnet"
-) -> dict[str, Claim]:
-    """The claims of rows of E_R, E_B and PSNR, some of them changed; the removal share follows E_R."""
-    cells = [
-        Cell(
-            {"network": network, "rain": rain, "patch_count": count},
-            e_r=e_r,
-            share=e_r / 80,
-            e_b=e_b,
-            psnr=psnr,
-            label={"network": network, "rain": rain},
-        )
-        for (count, rain), (e_r, e_b, psnr) in (ROWS_OF_TABLE2 | change).items()
-    ]
-    return checked(runs, cells, "table2")
+def table2(runs: Path, change: RowsOfTable2, network: str = "rcdnet") -> dict[str, Claim]:
+    return checked(runs, table2_cells(ROWS_OF_TABLE2 | change, network), "table2")
 
 
 def test_table2_compares_each_row_with_the_baseline_and_each_step(runs: Path) -> None:
@@ -450,11 +376,8 @@ def test_order_is_asked_of_two_networks_whatever_their_size(runs: Path) -> None:
     ],
 )
 def test_rows_that_table2_lacks_are_named(runs: Path, kept: list[tuple[int, str]], higher: str, ordered: str) -> None:
-    cells = [
-        Cell({"network": "rcdnet", "rain": rain, "patch_count": n}, e_r=e_r, share=e_r / 80)
-        for (n, rain), (e_r, *_) in ROWS_OF_TABLE2.items()
-        if (n, rain) in kept or len(kept) == 2
-    ]
+    rows = zip(ROWS_OF_TABLE2, table2_cells(), strict=True)
+    cells = [cell for key, cell in rows if key in kept or len(kept) == 2]
     if len(kept) == 2:
         cells[0].state = "failed"
     found = checked(runs, cells, "table2")
@@ -513,9 +436,8 @@ def test_counts_at_which_manga_is_not_worst_contradict(runs: Path) -> None:
 def test_others_beyond_the_margin_contradict_on_either_side(runs: Path, shift: float, verdict: str) -> None:
     claim = checked(runs, categories(urban100=shift), "transfer")["e_r_alike_from_128"]
     assert claim.verdict == verdict
-    assert claim.effect is not None
-    assert claim.effect.mean == pytest.approx(shift)
-    assert "urban100" in claim.effect.what
+    assert effect(claim).mean == pytest.approx(shift)
+    assert "urban100" in effect(claim).what
 
 
 def test_transfer_is_of_its_test_set_only(runs: Path, edit_images: EditImages) -> None:
@@ -561,11 +483,9 @@ def test_the_average_over_networks_names_those_that_go_the_other_way(runs: Path)
     assert claim.numbers["changes"] == pytest.approx(patches)
     sentence = "with N = 64 than with N = 1024 in 1 of 3 networks, but not in first (\N{MINUS SIGN}0.30) and second"
     assert sentence in claim.sentence
-    assert claim.effect is not None
-    assert claim.effect.what == "N = 64 less N = 1024, mean of 3 networks"
-    assert claim.effect.mean == pytest.approx(-0.4 / 3)
-    assert rain.effect is not None
-    assert rain.effect.mean == pytest.approx(50 * 0.2)
+    assert effect(claim).what == "N = 64 less N = 1024, mean of 3 networks"
+    assert effect(claim).mean == pytest.approx(-0.4 / 3)
+    assert effect(rain).mean == pytest.approx(50 * 0.2)
 
 
 def test_the_average_leaves_out_what_trains_nothing_and_ends_without_results(runs: Path) -> None:

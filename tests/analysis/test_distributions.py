@@ -21,7 +21,6 @@ from slackoff.analysis.distributions import (
     distributions,
     distributions_caption,
     histograms,
-    percent,
     readable_distributions,
 )
 from slackoff.analysis.report import build
@@ -187,24 +186,10 @@ def _lies(line: Line2D, place: int) -> bool:
     return len(y) == 2 and line.get_linestyle() == "-" and bool((y == place).all())
 
 
-def test_the_caption_says_how_many_and_where_it_hurts(runs: Path) -> None:
+def test_the_caption_says_how_many(runs: Path) -> None:
     some = by_measure(runs)["psnr_rgb"]
     said = distributions_caption(some)
     assert "Each row: 30 test images, 2 training seeds together." in said
-    plain, other = some.variants[0], some.variants[1]
-    assert plain.worse.mean > other.worse.mean
-    assert (
-        f"PSNR is below that of the input on {100 * other.worse.mean:.1f} % of the images with {other.name} (the "
-        f"fewest) and on {100 * plain.worse.mean:.1f} % with plain (the most)." in said
-    )
-
-
-@pytest.mark.parametrize(
-    ("share", "text"),
-    [(0, "0.0 %"), (1e-4, "<0.1 %"), (0.1234, "12.3 %"), (0.9999, ">99.9 %"), (1, "100.0 %"), (float("nan"), "")],
-)
-def test_a_share_that_is_not_nothing_does_not_read_so(share: float, text: str) -> None:
-    assert percent(share) == text
 
 
 def test_the_page_has_a_figure_per_measure_and_test_set(runs: Path) -> None:
@@ -221,13 +206,6 @@ def test_the_page_has_a_figure_per_measure_and_test_set(runs: Path) -> None:
     assert shown["worse than input"][1] in page.replace("<small>", "\n").replace("</small>", "")
 
 
-def test_a_study_that_does_not_ask_has_none(runs: Path) -> None:
-    folder = study(runs, asked=[])
-    page = build(folder).read_text()
-    assert 'id="distributions"' not in page
-    assert not (folder / "tables" / "distributions.csv").exists()
-
-
 def test_a_record_without_the_input_has_no_row_of_it(runs: Path) -> None:
     cell = Cell({"patch_count": 8}, images=10)
     folder = write_study(runs, [cell], options={"distributions": ["psnr_y"]})
@@ -237,7 +215,6 @@ def test_a_record_without_the_input_has_no_row_of_it(runs: Path) -> None:
     assert some.variants[0].quartiles == (2.25, 4.5, 6.75)
     (ax,) = histograms(some).axes
     assert [text.get_text() for text in ax.texts] == ["4.50", "", "median", ""]
-    assert "below that of the input" not in distributions_caption(some)
 
 
 def test_networks_of_several_groups_keep_their_labels(runs: Path) -> None:

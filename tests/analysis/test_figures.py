@@ -90,13 +90,6 @@ def test_names_are_drawn_in_their_order_without_a_line(frames_of: MakeFrames) ->
     assert ax.get_xscale() == "linear"
 
 
-def test_groups_have_a_colour_and_a_name_each(frames_of: MakeFrames) -> None:
-    ax = curves(frames_of(GROUPS))[0]
-    assert [container.get_label() for container in ax.containers] == ["small", "large"]
-    assert len({container[0].get_color() for container in ax.containers}) == 2  # type: ignore[index]
-    assert {"small", "large"} <= set(texts(ax))
-
-
 def test_ranges_are_drawn_from_small_to_large_with_colours_that_follow(frames_of: MakeFrames) -> None:
     cells = [Cell({"patch_count": n, "rain": r}) for r in ("large", "small", "medium") for n in (8, 64)]
     ax = curves(frames_of(cells))[0]
@@ -116,18 +109,14 @@ def test_several_groups_have_a_band_each(frames_of: MakeFrames) -> None:
         assert (corners.min(), corners.max()) == pytest.approx((rows["e_r_low"].min(), rows["e_r_high"].max()))
 
 
-def test_seeds_of_groups_have_the_colours_of_their_groups(frames_of: MakeFrames) -> None:
-    cells = [
-        Cell({"patch_count": n, "rain": r, "seed": s}, e_r=n + s)
-        for r in ("small", "large")
-        for n in (8, 64)
-        for s in (0, 1)
-    ]
-    frames = frames_of(cells)
-    ax = curves(frames, seeds=True)[0]
+def test_values_of_several_seeds_have_circles_in_the_colour_of_their_group(frames_of: MakeFrames) -> None:
+    ranges = [("small", 8, 0), ("small", 8, 1), ("small", 64, 0), ("large", 8, 0), ("large", 8, 1), ("large", 64, 1)]
+    ax = curves(
+        frames_of([Cell({"patch_count": n, "rain": r, "seed": s}, e_r=n + s) for r, n, s in ranges]), seeds=True
+    )[0]
     circles = [found for found in ax.collections if isinstance(found, PathCollection)]
     for circle, container in zip(circles, ax.containers, strict=True):
-        np.testing.assert_allclose(circle.get_offsets(), [[8, 8], [8, 9], [64, 64], [64, 65]])
+        np.testing.assert_allclose(circle.get_offsets(), [[8, 8], [8, 9]])
         np.testing.assert_allclose(circle.get_edgecolor()[0], to_rgba(container[0].get_color()))  # type: ignore[index]
 
 
@@ -137,16 +126,6 @@ def test_groups_at_names_stand_side_by_side(frames_of: MakeFrames) -> None:
     left, right = (container[0].get_xdata(orig=False) for container in ax.containers)  # type: ignore[index]
     assert (np.asarray(left) < np.asarray(right)).all()
     np.testing.assert_allclose((np.asarray(left) + np.asarray(right)) / 2, [0, 1])
-
-
-def test_seeds_are_drawn_as_points_where_there_are_several(frames_of: MakeFrames) -> None:
-    cells = [Cell({"patch_count": 8, "seed": seed}, e_r=30 + seed) for seed in (0, 1)] + [
-        Cell({"patch_count": 64, "seed": 0})
-    ]
-    frames = frames_of(cells)
-    ax = curves(frames, seeds=True)[0]
-    points = ax.collections[-1].get_offsets()
-    np.testing.assert_allclose(points, [[8, 30], [8, 31]])
 
 
 def test_one_value_and_one_image_can_be_drawn(frames_of: MakeFrames) -> None:
@@ -213,13 +192,6 @@ def test_many_groups_and_test_sets_are_split_into_figures(frames_of: MakeFrames)
     frames = frames_of(cells, edits={0: lambda rows: pd.concat([rows, rows.assign(test_set="real")])})
     sets = [labels.get("test set") for labels, _ in figures.split(study_table(frames), "patch_count")]
     assert set(sets) == {"R100-like", "real"}
-
-
-def test_one_group_is_not_split(frames_of: MakeFrames, effect_cells: list[Cell]) -> None:
-    table = study_table(frames_of(effect_cells))
-    ((labels, rows),) = figures.split(table, "patch_count")
-    assert labels == {}
-    pd.testing.assert_frame_equal(rows, table)
 
 
 def test_files_are_the_same_for_the_same_figure_and_nothing_global_is_left(

@@ -111,7 +111,7 @@ def test_events_of_one_step_make_one_row_and_the_last_value_counts(runs: Path) -
     cell = Cell({"patch_count": 8}, state="failed")
     study = write_study(runs, [cell])
     rows = [
-        {"step": 1, "train/loss": 0.5},
+        {"step": 1, "elapsed_s": 0.1, "train/loss": 0.5},
         {"step": 2, "train/loss": 0.4},
         {"step": 2, "test/e_r": 7.0},
         {"step": 1, "train/loss": 0.6},

@@ -16,12 +16,12 @@ from slackoff.analysis import load
 from slackoff.analysis.groups import groups
 from slackoff.analysis.page import (
     MOST_OUTPUTS,
+    cell_files,
     compare_configs,
     data_uri,
     environment,
     environments,
     photo_uri,
-    read_configs,
     strips,
     terms,
 )
@@ -34,7 +34,7 @@ def test_configs_are_told_apart_by_dotted_keys(runs: Path) -> None:
     study = write_study(runs, CELLS)
     with (runs / "cells" / CELLS[0].id / "config.yaml").open("a") as file:
         file.write("extra: {depth: 3}\n")
-    same, different = compare_configs(read_configs(load(study)))
+    same, different = compare_configs(cell_files(load(study), "config.yaml"))
     assert different == {
         "background.patch_count": ["8", "64", "1024"],
         "extra.depth": ["3", "(not set)"],
@@ -49,7 +49,7 @@ def test_a_config_that_cannot_be_read_is_left_out(runs: Path) -> None:
     study = write_study(runs, CELLS)
     (runs / "cells" / CELLS[0].id / "config.yaml").write_text("a: [1, ")
     (runs / "cells" / CELLS[1].id / "config.yaml").unlink()
-    assert list(read_configs(load(study))) == [CELLS[2].id]
+    assert list(cell_files(load(study), "config.yaml")) == [CELLS[2].id]
 
 
 def test_environments_are_counted(runs: Path) -> None:

@@ -12,8 +12,10 @@ from matplotlib.collections import PathCollection
 from rich.console import Console
 
 from slackoff.analysis import Frames, load
-from slackoff.analysis.cost import NETWORK_COSTS, cost, network_costs
-from slackoff.analysis.quality_cost import (
+from slackoff.analysis.cost import (
+    NETWORK_COSTS,
+    cost,
+    network_costs,
     print_quality_cost,
     quality_cost_answers,
     quality_cost_figure,

@@ -15,7 +15,6 @@ from analysis_record import Cell, counts, write_study
 from report_page import Page
 from slackoff.analysis.report import build
 from slackoff.analysis.text import WARNING
-from slackoff.errors import SlackoffError
 
 ERROR = "the loss became NaN at step 120 <b>&"
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
@@ -123,10 +122,6 @@ def test_page_has_table_pictures_configuration_and_cost(page: Page) -> None:
         assert text in page.text
 
 
-def test_page_sets_subscripts(html: str) -> None:
-    assert "<i>E<sub>R</sub></i> falls by 12.0 grey levels" in html
-
-
 def test_files_hold_the_numbers(study: Path) -> None:
     table = pd.read_csv(study / "tables" / "study.csv")
     assert table["patch_count"].tolist()[1:] == [8, 16, 64, 256, 1024]
@@ -195,11 +190,6 @@ def test_texts_of_a_study_cannot_become_markup(runs: Path) -> None:
     html = build(folder).read_text(encoding="utf-8")
     assert html.count("<script>") == 1
     Page(html)
-
-
-def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SlackoffError, match="There is no study"):
-        build(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(("size", "warned"), [("smoke", True), ("laptop", False)])

@@ -35,10 +35,6 @@ def test_mean_interval_agrees_with_scipy() -> None:
     assert (interval.images, interval.skipped, interval.units, interval.seeds) == (40, 0, 40, 1)
 
 
-def test_the_same_values_always_give_the_same_interval() -> None:
-    assert mean_interval(values(30)) == mean_interval(values(30))
-
-
 def test_difference_is_paired_and_agrees_with_scipy() -> None:
     hard = 10 * values(50, 1)
     first, second = hard + values(50, 2), hard + values(50, 3) - 2

@@ -113,12 +113,6 @@ def test_thresholds_have_a_row_each(frames_of: MakeFrames) -> None:
     np.testing.assert_allclose(table["e_r_oracle"], [35, 40, 44, 55])
 
 
-def test_a_study_without_any_result_has_a_table(frames_of: MakeFrames) -> None:
-    table = study_table(frames_of([Cell({"patch_count": 8}, state="failed")]))
-    assert table["output"].tolist() == ["rainy input", "network"]
-    assert np.isnan(table["psnr_rgb"]).all()
-
-
 def test_entries_show_mean_oracle_and_interval(frames_of: MakeFrames, effect_cells: list[Cell]) -> None:
     table = study_table(frames_of(effect_cells))
     text = readable(table, "patch_count")

@@ -16,6 +16,7 @@ from slackoff.analysis.text import (
     listing,
     mark,
     number,
+    percent,
     plain_label,
     short_name,
     signed,
@@ -63,6 +64,15 @@ def test_names() -> None:
     ]
     assert axis_label("patch_count") == "number of training patches N"
     assert [listing(["a"]), listing(["a", "b"]), listing(["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0, "0.0 %"), (1e-4, "<0.1 %"), (0.1234, "12.3 %"), (0.9999, ">99.9 %"), (1, "100.0 %"), (float("nan"), "")],
+)
+def test_a_share_that_is_not_nothing_does_not_read_so(share: float, text: str) -> None:
+    assert percent(share) == text
+    assert percent(0.996, 0) == ">99 %"
 
 
 def test_an_entry_has_the_oracle_and_an_interval_where_there_is_one() -> None:

@@ -1,6 +1,7 @@
 """What a study in W&B is read as, from runs without a server; tests/wandb_view reads back what was published."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,7 @@ import wandb
 
 from slackoff.analysis import Frames, load
 from slackoff.errors import SlackoffError
+from slackoff.record.status import Status
 
 
 class FakeApi:
@@ -36,7 +38,8 @@ def load_from(monkeypatch: pytest.MonkeyPatch) -> Load:
 
 
 def fake_run(state: str = "finished", history: Any = (), summary: Any = None, **told: Any) -> Any:
-    config = {"slackoff": {"id": "abc", "axis": "patch_count", "axes": {"patch_count": 8}, "label": {}, **told}}
+    status = asdict(Status("abc", {}, 9)) | told.pop("status", {})
+    config = {"slackoff": {"id": "abc", "axis": "patch_count", "axes": {"patch_count": 8}, "status": status, **told}}
     found = {"id": "cell-abc", "state": state, "config": config, "summary_metrics": summary or {}}
     return SimpleNamespace(**found, scan_history=lambda: history, file=None)
 
@@ -87,10 +90,6 @@ def test_a_damaged_run_is_unreadable_and_a_newer_one_is_refused(load_from: Load)
         load_from(FakeApi(fake_run(status={"record_version": 9})))
 
 
-def older() -> Any:
-    return SimpleNamespace(id="cell-abc", config={"seed": 0})
-
-
 class LostApi(FakeApi):
     """A server that is not there."""
 
@@ -104,7 +103,7 @@ class LostApi(FakeApi):
         ("study", FakeApi(), "write wandb:ENTITY/PROJECT/STUDY"),
         ("a/b/c/d", FakeApi(), "write wandb:ENTITY/PROJECT/STUDY"),
         ("me/rain/study", FakeApi(), "The project me/rain in W&B has no cell of a study 'study'.*wandb sync"),
-        ("me/rain/study", FakeApi(older()), "The run cell-abc in W&B was written by an older slackoff"),
+        ("me/rain/study", FakeApi(SimpleNamespace(config={"seed": 0})), "has no cell of a study 'study'"),
         ("me/rain/study", FakeApi(fake_run(axes=None)), "damaged under 'slackoff'"),
         ("me/rain/study", LostApi(), r"wandb:me/rain/study cannot be read \(nobody answers\): .*wandb login"),
     ],

@@ -223,15 +223,11 @@ def test_a_damaged_record_is_named_with_the_cure(configured: Configured, tmp_pat
     run_measurement(configured(experiment), Console(quiet=True))
     folder = only_study(tmp_path)
     found = load_measurement(folder)
-    path, column = folder / f"{found.kind}.parquet", found.rows.columns[1]
-    for content, words in (
-        (b"PAR1 and no more", f"{path} is missing or damaged"),
-        (found.rows.drop(columns=column).to_parquet(), f"{path} lacks {column}"),
-        (found.rows.iloc[:0].to_parquet(), f"{path} lacks any row"),
-    ):
-        path.write_bytes(content)
-        with pytest.raises(SlackoffError, match=re.escape(words) + f".*: remove {folder} and run the study's command"):
-            load_measurement(folder)
+    path = folder / f"{found.kind}.parquet"
+    path.write_bytes(b"PAR1 and no more")
+    words = re.escape(f"{path} is missing or damaged")
+    with pytest.raises(SlackoffError, match=f"{words}.*: remove {folder} and run the study's command"):
+        load_measurement(folder)
     for text in ("{", '{"kind": "complexity"}', '{"kind": "other", "measure": {}}', "[]"):
         (folder / "study.json").write_text(text)
         with pytest.raises(SlackoffError, match=r"study\.json is missing or damaged"):

@@ -48,6 +48,9 @@ def write_record(runs: Path) -> Path:
         "axis": "patch_count",
         "command": "python -m slackoff +experiment=patchcount -m",
         "cells": [{"id": identity, "axes": {"patch_count": count}} for identity, count in COUNTS.items()],
+        "claims": [],
+        "test_sets": [],
+        "options": {},
     }
     (folder / "study.json").write_text(json.dumps(study))
     return folder

@@ -312,14 +312,14 @@ def lines(table: pd.DataFrame, axis: str, whole: pd.DataFrame | None = None) -> 
     if not labels:
         return [Line(rows, {}, colours(1)[0], "-", "o")]
     every = rows if whole is None else whole[whole["output"] != DO_NOTHING]
-    named = [None if pd.isna(value) else value for value in every[labels[0]]]
-    ranks = None if None in named else ranked(named)
-    firsts = ranks or list(dict.fromkeys(named))
+    named = [_comparable(values) for values in every[labels].itertuples(index=False, name=None)]
+    firsts, others = ([*dict.fromkeys(part)] for part in ([key[0] for key in named], [key[1:] for key in named]))
+    ranks = None if None in firsts else ranked(firsts)
+    firsts = ranks or firsts
     palette = ordered_colours(len(firsts)) if ranks else colours(len(firsts))
-    others = list(dict.fromkeys(map(_comparable, every[labels[1:]].itertuples(index=False, name=None))))
     found: list[tuple[int, Line]] = []
     for key, group in rows.groupby(labels, sort=False, dropna=False):
-        first, other = firsts.index(None if pd.isna(key[0]) else key[0]), others.index(_comparable(key[1:]))
+        first, other = firsts.index(_comparable(key)[0]), others.index(_comparable(key)[1:])
         style, marker = LINE_STYLES[other % len(LINE_STYLES)], MARKERS[other % len(MARKERS)]
         line = Line(group, dict(zip(labels, key, strict=True)), palette[first], style, marker)
         found.append((first, line))

@@ -22,6 +22,7 @@ from slackoff.analysis.axes import (
     INK,
     QUIET,
     TITLES,
+    bars,
     colours,
     draw_level,
     house_style,
@@ -31,7 +32,7 @@ from slackoff.analysis.axes import (
     write_right,
 )
 from slackoff.analysis.frames import Frames
-from slackoff.analysis.groups import Group, groups, is_number, ranked
+from slackoff.analysis.groups import Group, groups, is_number, ranked, together
 from slackoff.analysis.statistics import (
     MIN_UNITS,
     Interval,
@@ -43,7 +44,7 @@ from slackoff.analysis.statistics import (
     recommend,
 )
 from slackoff.analysis.tables import interval_columns
-from slackoff.analysis.text import amount, at, listing, number, too_few
+from slackoff.analysis.text import amount, at, listing, number, percent, too_few
 from slackoff.errors import SlackoffError
 from slackoff.metrics.columns import COLUMNS
 
@@ -58,62 +59,30 @@ _FEWEST_COUNTS = 6
 _POINT = "point"
 
 
-@dataclass(frozen=True)
-class Point:
-    """A rain range (None where a study has one only) and a patch count, with the results of its networks.
-
-    `levels`: E_R, removal share and E_B over the test images that have all three at every point. `beyond_oracle`: by
-    how much E_R exceeds that of the perfect output, paired over the images; what is clearly above 0 is not rain.
-    """
-
-    rain: Any
-    patch_count: Any
-    seeds: int
-    levels: dict[str, Interval]
-    e_r_oracle: float
-    beyond_oracle: Interval
-
-    @property
-    def name(self) -> str:
-        return pair_name(self.rain, self.patch_count)
-
-
-@dataclass(frozen=True)
-class Front:
-    """The front by one measure of gain, and the number of the point that the rule recommends by it.
-
-    Per point: `members` whether it is on the front of the means, `member_shares` and `recommended_shares` the
-    shares of resamples in which it is on the front, or recommended (NaN with fewer than two images).
-    """
-
-    members: list[bool]
-    member_shares: list[float]
-    recommended: int
-    recommended_shares: list[float]
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Balance:
-    """The points of a study that differ in rain range and patch count only, on one test set.
+    """The pairs of rain range and patch count of a study that differ in nothing else, on one test set.
 
-    `labels` names what they have in common; `fronts` has one `Front` for each of GAINS; `margin` is in grey levels;
-    `absent` names the pairs without results.
+    `labels` names what they have in common; `margin` is in grey levels; `absent` names the pairs without results; `few`
+    says why nothing is decided where there are too few images, else it is empty.
+
+    `points` has a row per pair with results. Columns: `name`; `rain` (None where a study has one range only);
+    `patch_count`; `seeds`, the number of its networks; E_R, removal share and E_B as m, m_low, m_high over the test
+    images that have all three at every point; `e_r_oracle`; `beyond_oracle`, whether E_R clearly exceeds that of the
+    perfect output, paired over the images, which cannot be rain; and for each g of GAINS `front_by_g` and
+    `recommended_by_g`, whether the point is on the front of the means, and recommended, each with `_resamples`, the
+    share of resamples in which it is (NaN with fewer than two images).
     """
 
     labels: dict[str, Any]
-    points: list[Point]
-    fronts: dict[str, Front]
+    points: pd.DataFrame
     margin: float
     absent: list[str]
+    few: str = ""
 
-    def on_front(self, gain: str) -> list[Point]:
-        """The points on the front by `gain`, one of GAINS."""
-        return [point for point, member in zip(self.points, self.fronts[gain].members, strict=True) if member]
-
-    @property
-    def recommended(self) -> Point:
-        """What the rule names by the removal share."""
-        return self.points[self.fronts["removal_share"].recommended]
+    def recommended(self, gain: str = "removal_share") -> pd.Series:
+        """The point that the rule names by one of GAINS."""
+        return self.points[self.points[f"recommended_by_{gain}"]].iloc[0]
 
 
 def pair_name(rain: Any, patch_count: Any) -> str:
@@ -137,32 +106,23 @@ def balances(frames: Frames) -> list[Balance]:
             f"{frames.study.folder / 'study.json'}: options.balance_margin must be a number of grey levels of at "
             f"least 0, and is {margin!r}: correct study.options.balance_margin and run the study's command again."
         )
-    found: dict[str, tuple[dict[str, Any], list[Group]]] = {}
-    for group in groups(replace(frames, study=replace(frames.study, axis=COUNT))):
-        labels = {key: value for key, value in group.labels.items() if key != RAIN}
-        found.setdefault(str(labels), (labels, []))[1].append(group)
-    made = [_balance(labels, members, float(margin)) for labels, members in found.values()]
+    along_counts = groups(replace(frames, study=replace(frames.study, axis=COUNT)))
+    found = together(along_counts, lambda group: group.without(RAIN))
+    made = [_balance(labels, members, float(margin)) for labels, members in found]
     return [balance for balance in made if balance is not None]
 
 
 def balance_table(found: Sequence[Balance]) -> pd.DataFrame:
-    """All points: labels, rain, patch_count, seeds, E_R, removal share and E_B with intervals, the oracle E_R, and
-    for each measure of gain whether the point is on the front and recommended, each with its share of resamples."""
-    rows = []
+    """All points with their labels: the columns of `Balance.points` but for `name`, `beyond_oracle` and a rain that is
+    None."""
+    tables = []
     for balance in found:
-        for place, point in enumerate(balance.points):
-            row = balance.labels | ({} if point.rain is None else {RAIN: point.rain})
-            row |= {COUNT: point.patch_count, "seeds": point.seeds}
-            for measure, level in point.levels.items():
-                row |= interval_columns(measure, level)
-            row["e_r_oracle"] = point.e_r_oracle
-            for gain, front in balance.fronts.items():
-                row[f"front_by_{gain}"] = front.members[place]
-                row[f"front_by_{gain}_resamples"] = front.member_shares[place]
-                row[f"recommended_by_{gain}"] = place == front.recommended
-                row[f"recommended_by_{gain}_resamples"] = front.recommended_shares[place]
-            rows.append(row)
-    return pd.DataFrame(rows)
+        without_rain = [RAIN] if balance.points[RAIN].isna().all() else []
+        points = balance.points.drop(columns=["name", "beyond_oracle", *without_rain])
+        for place, (label, value) in enumerate(balance.labels.items()):
+            points.insert(place, label, value)
+        tables.append(points)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def _balance(labels: dict[str, Any], members: list[Group], margin: float) -> Balance | None:
@@ -173,15 +133,20 @@ def _balance(labels: dict[str, Any], members: list[Group], margin: float) -> Bal
     done, joints = _means(merged, len(pairs))
     if len(done) < 2 or not joints[COST].images:
         return None
-    points = []
-    for place, pair in enumerate(done):
-        levels = {measure: joint.interval(itemgetter((..., place))) for measure, joint in joints.items()}
-        e_r, oracle = merged.table(pair, "e_r"), merged.table(pair, "e_r_oracle")
-        beyond = difference_interval(e_r, oracle, merged.sources)
-        points.append(Point(*pairs[pair], len(e_r), levels, mean_interval(oracle).mean, beyond))
-    absent = [pair_name(*pair) for number, pair in enumerate(pairs) if number not in done]
-    fronts = {gain: _front(joints[gain], joints[COST], margin) for gain in GAINS}
-    return Balance(labels, points, fronts, margin, absent)
+    rows = []
+    for place, number_of in enumerate(done):
+        e_r, oracle = merged.table(number_of, "e_r"), merged.table(number_of, "e_r_oracle")
+        rain, count = pairs[number_of]
+        row: dict[str, Any] = {"name": pair_name(rain, count), RAIN: rain, COUNT: count, "seeds": len(e_r)}
+        for measure, joint in joints.items():
+            row |= interval_columns(measure, joint.interval(itemgetter((..., place))))
+        beyond = difference_interval(e_r, oracle, merged.sources).sign > 0
+        rows.append(row | {"e_r_oracle": mean_interval(oracle).mean, "beyond_oracle": beyond})
+    points, cost = pd.DataFrame(rows), joints[COST]
+    for gain in GAINS:
+        points = points.assign(**_front(gain, joints[gain], cost, margin))
+    absent = [pair_name(*pair) for number_of, pair in enumerate(pairs) if number_of not in done]
+    return Balance(labels, points, margin, absent, too_few(cost) if cost.units < MIN_UNITS else "")
 
 
 def _merged(labels: dict[str, Any], members: list[Group]) -> tuple[list[tuple[Any, Any]], Group]:
@@ -211,14 +176,19 @@ def _means(merged: Group, count: int) -> tuple[list[int], dict[str, Joint]]:
     return done, {name: joint_means(kept[name], merged.sources) for name in measures}
 
 
-def _front(gain: Joint, cost: Joint, margin: float) -> Front:
-    members = non_dominated(gain.means, cost.means).tolist()
-    recommended = int(recommend(gain.means, cost.means, margin))
-    if gain.units < 2:
-        return Front(members, [np.nan] * len(members), recommended, [np.nan] * len(members))
-    member_shares = non_dominated(gain.draws, cost.draws).mean(axis=0).tolist()
-    named = np.bincount(recommend(gain.draws, cost.draws, margin), minlength=len(members))
-    return Front(members, member_shares, recommended, (named / named.sum()).tolist())
+def _front(name: str, gain: Joint, cost: Joint, margin: float) -> dict[str, Any]:
+    """The columns on the front by one measure of gain, and on what the rule recommends by it."""
+    places = np.arange(len(gain.means))
+    shares = {"front": np.full(len(places), np.nan), "recommended": np.full(len(places), np.nan)}
+    if gain.units >= 2:
+        shares["front"] = non_dominated(gain.draws, cost.draws).mean(axis=0)
+        shares["recommended"] = (recommend(gain.draws, cost.draws, margin)[:, None] == places).mean(axis=0)
+    return {
+        f"front_by_{name}": non_dominated(gain.means, cost.means),
+        f"front_by_{name}_resamples": shares["front"],
+        f"recommended_by_{name}": recommend(gain.means, cost.means, margin) == places,
+        f"recommended_by_{name}_resamples": shares["recommended"],
+    }
 
 
 FRONT_ID = "front"
@@ -238,7 +208,7 @@ def balance_figure(balance: Balance) -> Figure:
     with house_style():
         figure = new_figure(11.5, 5.4, h_pad=0.08)
         axes = figure.subplots(1, len(GAINS))
-        rains = list(dict.fromkeys(point.rain for point in balance.points))
+        rains = list(balance.points[RAIN].unique())
         shades = ordered_colours(len(rains)) if ranked(rains) else colours(len(rains))
         palette = dict(zip(rains, shades, strict=True))
         for ax, gain in zip(axes, GAINS, strict=True):
@@ -252,33 +222,27 @@ def balance_figure(balance: Balance) -> Figure:
 
 
 def _draw(ax: Axes, balance: Balance, gain: str, palette: dict[Any, Any]) -> None:
-    for point, share in zip(balance.points, balance.fronts[gain].member_shares, strict=True):
-        x, y, colour = point.levels[COST], point.levels[gain], palette[point.rain]
-        ax.errorbar(
-            x.mean,
-            y.mean,
-            xerr=[[x.mean - x.low], [x.high - x.mean]],
-            yerr=[[y.mean - y.low], [y.high - y.mean]],
-            color=colour,
-            alpha=0.45,
-            elinewidth=1,
-            zorder=2,
-        )
+    points = balance.points
+    spread = np.stack([bars(points, COST), bars(points, gain)])
+    for place, (_, point) in enumerate(points.iterrows()):
+        colour, (x, y) = palette[point[RAIN]], point[[COST, gain]]
+        xerr, yerr = spread[:, :, [place]]
+        ax.errorbar(x, y, xerr=xerr, yerr=yerr, color=colour, alpha=0.45, elinewidth=1, zorder=2)
+        share = point[f"front_by_{gain}_resamples"]
         share = 0.5 if np.isnan(share) else share  # nothing could be resampled
         face = tuple(1 - share * (1 - part) for part in to_rgb(colour))  # white: never on the front
-        ax.plot(x.mean, y.mean, "o", color=colour, markerfacecolor=face, markersize=7, zorder=3)
-    for rain, colour in palette.items():
-        levels = [point.levels for point in balance.points if point.rain == rain]
-        costs, gains = ([level[measure].mean for level in levels] for measure in (COST, gain))
-        ax.plot(costs, gains, color=colour, linewidth=1, alpha=0.35, zorder=1.2)
-    on = sorted((point.levels[COST].mean, point.levels[gain].mean) for point in balance.on_front(gain))
-    ax.step(*zip(*on, strict=True), where="post", color=INK, linewidth=1.1, zorder=1.5, gid=FRONT_ID)
-    best = balance.recommended.levels
+        ax.plot(x, y, "o", color=colour, markerfacecolor=face, markersize=7, zorder=3)
+    for rain, of_rain in points.groupby(RAIN, sort=False, dropna=False):
+        colour = palette[None if pd.isna(rain) else rain]
+        ax.plot(of_rain[COST], of_rain[gain], color=colour, linewidth=1, alpha=0.35, zorder=1.2)
+    on = points[points[f"front_by_{gain}"]].sort_values([COST, gain])
+    ax.step(on[COST], on[gain], where="post", color=INK, linewidth=1.1, zorder=1.5, gid=FRONT_ID)
+    best = balance.recommended()
     ring: dict[str, Any] = {"markersize": 15, "fillstyle": "none", "color": INK, "markeredgewidth": 1.4}
-    ax.plot(best[COST].mean, best[gain].mean, "o", zorder=4, gid=RING_ID, **ring)
+    ax.plot(best[COST], best[gain], "o", zorder=4, gid=RING_ID, **ring)
     ax.margins(0.1)
     ax.grid(True, axis="both")
-    oracle, (low, high) = balance.recommended.e_r_oracle, ax.get_ylim()
+    oracle, (low, high) = best["e_r_oracle"], ax.get_ylim()
     if gain == "e_r" and low <= oracle <= high + 0.3 * (high - low):  # what lies above is not rain alone
         draw_level(ax, oracle)
         write_right(ax, f"oracle\n{number(oracle, 1)}", oracle, QUIET)
@@ -289,14 +253,12 @@ def _draw(ax: Axes, balance: Balance, gain: str, palette: dict[Any, Any]) -> Non
 
 def _label(ax: Axes, balance: Balance, gain: str, palette: dict[Any, Any]) -> None:
     """N beside each point; those on the front and the recommended first, since texts without room are left out."""
-    on_front = balance.on_front(gain)
-    points = sorted(balance.points, key=lambda point: (point is not balance.recommended, point not in on_front))
-    texts = [(p.levels[COST].mean, p.levels[gain].mean, str(p.patch_count), palette[p.rain]) for p in points]
-    covered = []  # by the ends of the intervals
-    for point in balance.points:
-        x, y = point.levels[COST], point.levels[gain]
-        if not np.isnan(x.low):
-            covered += [(x.low, y.mean), (x.high, y.mean), (x.mean, y.low), (x.mean, y.high)]
+    points = balance.points.sort_values(
+        ["recommended_by_removal_share", f"front_by_{gain}"], ascending=False, kind="stable"
+    )
+    texts = [(point[COST], point[gain], str(point[COUNT]), palette[point[RAIN]]) for _, point in points.iterrows()]
+    ends = [(f"{COST}_low", gain), (f"{COST}_high", gain), (COST, f"{gain}_low"), (COST, f"{gain}_high")]
+    covered = [point for columns in ends for point in points[list(columns)].dropna().itertuples(index=False, name=None)]
     label_points(ax, texts, covered, distances=(7, 10))
 
 
@@ -311,7 +273,7 @@ def _legend(balance: Balance, palette: dict[Any, Any]) -> list[Line2D]:
         *handles,
         Line2D([], [], color=INK, linewidth=1.1, label="Pareto front"),
         Line2D([], [], marker="o", markersize=7, label="fill: share of resamples on the front", **empty),
-        Line2D([], [], marker="o", markersize=13, label=f"recommended: {balance.recommended.name}", **empty),
+        Line2D([], [], marker="o", markersize=13, label=f"recommended: {balance.recommended()['name']}", **empty),
     ]
 
 
@@ -321,68 +283,48 @@ _RUNNER_UP = 0.1
 
 def describe_balance(balance: Balance) -> list[str]:
     """Sentences on one balance, the recommendation first; each is a paragraph of the report."""
-    point = balance.recommended
+    point = balance.recommended()
     numbers = (
-        f"removal share {amount(point.levels['removal_share'], 'removal_share', first=True)}, "
-        f"E_B {amount(point.levels[COST], COST, first=True)}, "
-        f"E_R {amount(point.levels['e_r'], 'e_r')} with an oracle of {number(point.e_r_oracle, 1)}"
+        f"removal share {_level(point, 'removal_share', first=True)}, E_B {_level(point, COST, first=True)}, "
+        f"E_R {_level(point, 'e_r')} with an oracle of {number(point['e_r_oracle'], 1)}"
     )
-    first = f"Recommended: {point.name}. It has {numbers}."
-    if point.levels[COST].units < MIN_UNITS:
-        first = f"The rule names {point.name}: {numbers}. {too_few(point.levels[COST])}"
+    first = f"Recommended: {point['name']}. It has {numbers}."
+    if balance.few:
+        first = f"The rule names {point['name']}: {numbers}. {balance.few}"
     absent = f"Not in the balance, for want of results: {listing(balance.absent)}." if balance.absent else ""
-    return [first, _rule(balance), _fronts(balance), *filter(None, [absent])]
+    return [first, _rule(balance), _by_e_r(balance), *filter(None, [absent])]
+
+
+def _level(point: pd.Series, measure: str, first: bool = False) -> str:
+    mean, low, high = point[[measure, f"{measure}_low", f"{measure}_high"]]
+    return amount(Interval(mean, low, high), measure, first)
 
 
 def _rule(balance: Balance) -> str:
     """The rule with its numbers, and how often it names the same pair when the images are drawn anew."""
-    cheapest = min(balance.points, key=lambda point: point.levels[COST].mean)
-    front = balance.fronts["removal_share"]
+    points, point = balance.points, balance.recommended()
+    cheapest = points.loc[points[COST].idxmin()]
     rule = (
         f"The rule is ours: among the pairs whose E_B is at most {balance.margin:g} grey levels above the lowest "
-        f"({number(cheapest.levels[COST].mean, 1)} at {cheapest.name}), the one with the greatest removal share."
+        f"({number(cheapest[COST], 1)} at {cheapest['name']}), the one with the greatest removal share."
     )
-    shares = front.recommended_shares
-    if np.isnan(shares[front.recommended]):
+    shares = points.set_index("name")["recommended_by_removal_share_resamples"]
+    if np.isnan(shares[point["name"]]):
         return rule
-    others = [
-        f"{point.name} in {_percent(share)}"
-        for place, (point, share) in enumerate(zip(balance.points, shares, strict=True))
-        if place != front.recommended and share >= _RUNNER_UP
-    ]
-    also = f"; {listing(others)}" if others else ""
-    return f"{rule} It names this pair in {_percent(shares[front.recommended])} of the bootstrap resamples{also}."
+    others = shares.drop(point["name"])
+    named = [f"{name} in {percent(share, 0)}" for name, share in others[others >= _RUNNER_UP].items()]
+    also = f"; {listing(named)}" if named else ""
+    return f"{rule} It names this pair in {percent(shares[point['name']], 0)} of the bootstrap resamples{also}."
 
 
-def _percent(share: float) -> str:
-    """'58 %'; '100 %' only of all."""
-    return "over 99 %" if 0.995 <= share < 1 else f"{100 * share:.0f} %"
-
-
-def _fronts(balance: Balance) -> str:
-    """Which pairs are on the front by removal share, and what E_R would have made of it."""
-    on_share, on_e_r = balance.on_front("removal_share"), balance.on_front("e_r")
-    more = [point for point in on_e_r if point not in on_share]
-    fewer = [point for point in on_share if point not in on_e_r]
-    differs = [f"has {_compact(more)} as well"] if more else []
-    differs += [f"lacks {_compact(fewer)}"] if fewer else []
-    words = f"On the Pareto front by removal share: {_compact(on_share)}. The front by E_R "
-    words += f"{', and '.join(differs) or 'is the same'}."
-    if beyond := [point for point in on_e_r if point.beyond_oracle.sign > 0]:
-        words += f" E_R clearly exceeds its oracle at {_compact(beyond)}: that cannot be rain removal alone."
-    by_e_r = balance.points[balance.fronts["e_r"].recommended]
-    if by_e_r is balance.recommended:
-        return f"{words} By E_R the rule names the same pair."
-    share, e_b = by_e_r.levels["removal_share"].mean, by_e_r.levels[COST].mean
-    return (
-        f"{words} By E_R the rule would name {by_e_r.name} instead (removal share {number(share, 2)}, "
-        f"E_B {number(e_b, 1)})."
-    )
-
-
-def _compact(points: list[Point]) -> str:
-    """'small, N = 512 and 1024; large, N = 8': the counts of each rain range together."""
-    together: dict[str, list[str]] = {}
-    for point in points:
-        together.setdefault("" if point.rain is None else f"{point.rain}, ", []).append(str(point.patch_count))
-    return "; ".join(f"{rain}N = {listing(counts)}" for rain, counts in together.items())
+def _by_e_r(balance: Balance) -> str:
+    """What the rule would name by E_R, and where that cannot be rain removal."""
+    by_e_r, words = balance.recommended("e_r"), "By E_R the rule names the same pair."
+    if by_e_r["name"] != balance.recommended()["name"]:
+        share, e_b = number(by_e_r["removal_share"], 2), number(by_e_r[COST], 1)
+        words = f"By E_R the rule would name {by_e_r['name']} instead (removal share {share}, E_B {e_b})."
+    beyond = balance.points[balance.points["front_by_e_r"] & balance.points["beyond_oracle"]]
+    if len(beyond):
+        names = listing(list(beyond["name"]))
+        words += f" E_R clearly exceeds its oracle at {names}: that cannot be rain removal alone."
+    return words

@@ -18,17 +18,15 @@ from matplotlib.ticker import MaxNLocator
 
 from slackoff.analysis.axes import INK, QUIET, colours, house_style, new_figure
 from slackoff.analysis.frames import Frames
-from slackoff.analysis.groups import TEST_SET, Group, groups
-from slackoff.analysis.statistics import Array, Interval, mean_interval
+from slackoff.analysis.groups import TEST_SET, Group, by_test_set, groups
+from slackoff.analysis.statistics import NOTHING, Array, Interval, mean_interval
 from slackoff.analysis.tables import DO_NOTHING, interval_columns
-from slackoff.analysis.text import decimals, entry, number, plain_label, short_name, symbol
+from slackoff.analysis.text import decimals, entry, number, percent, plain_label, short_name, symbol
 from slackoff.errors import SlackoffError
 from slackoff.metrics.columns import COLUMNS
 
 KNOWN = ("psnr_rgb", "ssim_rgb", "psnr_y", "ssim_y")
 """What `study.options.distributions` may name: measures of which more is better."""
-
-_NOWHERE = Interval(float("nan"), float("nan"), float("nan"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +45,7 @@ class Distribution:
     values: Array
     seeds: int
     images: int
-    worse: Interval = _NOWHERE
+    worse: Interval = NOTHING
     state: str = "done"
 
     @property
@@ -89,11 +87,8 @@ def distributions(frames: Frames) -> list[Distributions]:
     measures = _asked(frames)
     if not len(frames.images):
         return []
-    on_sets: dict[str, list[Group]] = {}
-    for group in groups(frames):
-        on_sets.setdefault(str(group.labels.get(TEST_SET, "")), []).append(group)
-    tested = [found for found in on_sets.values() if any(group.done for group in found)]
-    return [_distributions(measure, found) for measure in measures for found in tested]
+    tested = [(labels, found) for labels, found in by_test_set(groups(frames)) if any(group.done for group in found)]
+    return [_distributions(measure, labels, found) for measure in measures for labels, found in tested]
 
 
 def distribution_table(found: Sequence[Distributions], axis: str) -> pd.DataFrame:
@@ -129,19 +124,18 @@ def _asked(frames: Frames) -> list[str]:
     return list(dict.fromkeys(asked))
 
 
-def _distributions(measure: str, found: Sequence[Group]) -> Distributions:
+def _distributions(measure: str, labels: dict[str, Any], found: Sequence[Group]) -> Distributions:
     first = next(group for group in found if group.done)
     variants = [_variant(measure, group, value) for group in found for value in group.values]
     recorded = first.table(first.done[0], f"{measure}_input")[0]
     values = recorded[np.isfinite(recorded)]
     untouched = Distribution(DO_NOTHING, DO_NOTHING, {}, values, 1, len(values)) if len(values) else None
-    labels = {key: label for key, label in first.labels.items() if key == TEST_SET}
     photographs = None if first.sources is None else len(set(first.sources))
     return Distributions(measure, labels, untouched, variants, photographs)
 
 
 def _variant(measure: str, group: Group, value: Any) -> Distribution:
-    labels = {key: label for key, label in group.labels.items() if key != TEST_SET}
+    labels = group.own_labels
     name = ", ".join([*map(str, labels.values()), short_name(group.axis, value)])
     if value not in group.done:
         states = group.cells.loc[group.cells[group.axis] == value, "state"]
@@ -153,7 +147,7 @@ def _variant(measure: str, group: Group, value: Any) -> Distribution:
 
 
 def distributions_caption(found: Distributions) -> str:
-    """What is drawn, over how many images and seeds, and where the most and the fewest images got worse."""
+    """What is drawn, and over how many images and seeds."""
     measured = [one for one in found.variants if len(one.values)]
     seeds = sorted({one.seeds for one in measured})
     of = "" if found.photographs in (None, found.images) else f" from {found.photographs:,} photographs"
@@ -166,21 +160,7 @@ def distributions_caption(found: Distributions) -> str:
         "lies beyond; diamonds: means"
     )
     dashed = "; grey: the untouched input, dashed: its median" if found.untouched is not None else ""
-    return f"{drawn}{dashed}. Each row: {found.images:,} test images{of}, {trained}. {harm(found)}".rstrip()
-
-
-def harm(found: Distributions) -> str:
-    """'PSNR is below that of the input on 0.5 % of the images with A (the fewest) and on 12.0 % with B (the most).'"""
-    known = [one for one in found.variants if math.isfinite(one.worse.mean)]
-    if not known:
-        return ""
-    fewest, most = (choose(known, key=lambda one: one.worse.mean) for choose in (min, max))
-    label = plain_label(found.measure)
-    text = f"{label} is below that of the input on {percent(fewest.worse.mean)} of the images with {fewest.name}"
-    if fewest.worse.mean == most.worse.mean:
-        others = " and with all others" if len(known) > 1 else ""
-        return f"{text}{others}."
-    return f"{text} (the fewest) and on {percent(most.worse.mean)} with {most.name} (the most)."
+    return f"{drawn}{dashed}. Each row: {found.images:,} test images{of}, {trained}."
 
 
 def readable_distributions(found: Sequence[Distributions], axis: str) -> pd.DataFrame:
@@ -198,15 +178,6 @@ def readable_distributions(found: Sequence[Distributions], axis: str) -> pd.Data
         worse = percent(one.worse.mean) + (bounds if math.isfinite(one.worse.low) else "")
         rows.append(row | {"worse than input": worse})
     return pd.DataFrame(rows)
-
-
-def percent(share: float) -> str:
-    """'12.0 %'; what is not quite 0 or 100 does not read so; empty where there is no number."""
-    if not math.isfinite(share):
-        return ""
-    if 0 < share < 0.0005:
-        return "<0.1 %"
-    return ">99.9 %" if 0.9995 <= share < 1 else f"{number(100 * share, 1)} %"
 
 
 _FEWEST_BINS, _MOST_BINS = 16, 40

@@ -88,8 +88,8 @@ class Frames:
 def load(study_or_folder: str | Path, runs: str | Path = "runs") -> Frames:
     """Loads a study into frames: from the record on this machine, or from W&B.
 
-    Only the study's own test sets, where it names some, are loaded. Records of older versions load, with NaN (NA in
-    columns of whole numbers) where they lack a column.
+    Only the study's own test sets, where it names some, are loaded. Where cells were tested by different protocols, a
+    column that one of them lacks is NaN there.
 
     Args:
         study_or_folder: a study by its name under `runs`/studies, or by the folder that holds its `study.json`; or
@@ -125,7 +125,7 @@ def _cells(study: Study, found: Sequence[CellFiles]) -> pd.DataFrame:
         if key in study.axes:
             continue
         if key == "state":
-            columns[key] = _column(values, pd.CategoricalDtype(list(dict.fromkeys([*STATES, *map(str, values)]))))
+            columns[key] = _column(values, pd.CategoricalDtype(STATES))
         elif key == "notes":
             columns[key] = _column([value or [] for value in values], known.dtype)
         else:
@@ -144,7 +144,7 @@ def _steps(study: Study, found: Sequence[CellFiles]) -> pd.DataFrame:
     steps = _joined(study, [cell.steps for cell in found])
     for name, known in STEPS.items():
         if name not in steps:
-            steps[name] = pd.Series(np.nan, steps.index) if len(steps) else pd.Series(dtype=known.dtype)
+            steps[name] = pd.Series(dtype=known.dtype)
     first = list(STEPS)
     steps = steps[[*first, *(name for name in steps if name not in first)]]
     codes, step = steps["cell"].cat.codes.to_numpy(), steps["step"].to_numpy()

@@ -1,15 +1,9 @@
 """How the cells of a study are compared: along its main axis, within groups that agree in everything else.
 
 Cells of one group with the same value of the main axis are repeats with other training seeds.
-
-Curves may be stretched to 0 .. 1, as in Figure 6(a) of the paper. Gu et al. say "normalised to [0, 1]" and no more;
-taken here as min-max over the counts within a group. Their break-down points are judged by eye. The rule used here is
-ours: the largest count whose normalised value is still above 0.5. Min-max hides how far a curve falls: one that falls
-by 1 grey level is stretched as much as one that falls by 30, so the fall in the measure's own unit belongs beside
-every such number.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -51,6 +45,15 @@ class Group:
     def name(self) -> str:
         """'network = unet, rain = medium'; empty where the study has one group only."""
         return describe(self.labels)
+
+    @property
+    def own_labels(self) -> dict[str, Any]:
+        """What its networks have in common, whatever they were tested on."""
+        return self.without(TEST_SET)
+
+    def without(self, *axes: str) -> dict[str, Any]:
+        """The labels but for those of some axes: what it shares with groups that differ in these only."""
+        return {key: value for key, value in self.labels.items() if key not in axes}
 
     @property
     def test_set(self) -> str:
@@ -144,12 +147,30 @@ def groups(frames: Frames) -> list[Group]:
     found = []
     for row in combinations:
         labels = {str(key): plain(value) for key, value in row.items()}
-        cells, images = _where(frames.cells, labels), _where(frames.images, labels)
+        cells, images = where(frames.cells, labels), where(frames.images, labels)
         for test_set in test_sets:
             here = images if test_set is None else images[images["test_set"] == test_set]
             named = labels | ({TEST_SET: test_set} if len(test_sets) > 1 else {})
             found.append(Group(axis, named, cells, here))
     return found
+
+
+Together = tuple[dict[str, Any], list[Group]]
+"""Labels, and the groups that have them in common."""
+
+
+def together(found: Iterable[Group], common: Callable[[Group], dict[str, Any]]) -> list[Together]:
+    """The groups by the labels that `common` takes of them, in the order of the first of each."""
+    by_labels: dict[str, Together] = {}
+    for group in found:
+        labels = common(group)
+        by_labels.setdefault(str(labels), (labels, []))[1].append(group)
+    return list(by_labels.values())
+
+
+def by_test_set(found: Iterable[Group]) -> list[Together]:
+    """The groups of each test set, with its label where there are several."""
+    return together(found, lambda group: {key: label for key, label in group.labels.items() if key == TEST_SET})
 
 
 def other_axes(frames: Frames) -> list[str]:
@@ -177,7 +198,8 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
 
-def _where(frame: pd.DataFrame, labels: dict[str, Any]) -> pd.DataFrame:
+def where(frame: pd.DataFrame, labels: dict[str, Any]) -> pd.DataFrame:
+    """The rows of a frame that have these labels; NaN is the label of those that lack one."""
     for axis, value in labels.items():
         frame = frame[frame[axis].isna() if pd.isna(value) else frame[axis] == value]
     return frame

@@ -17,19 +17,27 @@ from typing import Any
 
 import jinja2
 import pandas as pd
+import yaml
 from markupsafe import Markup, escape
 from PIL import Image
 
-from slackoff.analysis.balance import Balance, describe_balance
-from slackoff.analysis.claims import REMOVAL_OR_DAMAGE, Claim
+from slackoff.analysis.balance import Balance, balances, describe_balance
+from slackoff.analysis.claims import REMOVAL_OR_DAMAGE, Claim, check
 from slackoff.analysis.claims.check import SUMMARY, claim_tables
-from slackoff.analysis.claims.published import published_beside
-from slackoff.analysis.cost import cost
-from slackoff.analysis.distributions import Distributions, readable_distributions
+from slackoff.analysis.claims.published import Beside, published_beside
+from slackoff.analysis.cost import NETWORK, cost, quality_cost_answers, quality_cost_table, readable_quality_cost
+from slackoff.analysis.distributions import Distributions, distributions, readable_distributions
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import TEST_SET, Group, describe, groups, in_order
-from slackoff.analysis.quality_cost import NETWORK, quality_cost_answers, quality_cost_table, readable_quality_cost
-from slackoff.analysis.tables import DO_NOTHING, label_columns, measures_of, readable, readable_teachers, teacher_table
+from slackoff.analysis.tables import (
+    DO_NOTHING,
+    label_columns,
+    measures_of,
+    readable,
+    readable_teachers,
+    study_table,
+    teacher_table,
+)
 from slackoff.analysis.text import BELOW, WARNING, at, is_smoke, number
 from slackoff.metrics.columns import (
     HEADLINE_FIDELITY,
@@ -44,21 +52,14 @@ from slackoff.record.results import Named, kept_pictures, picture_folder
 _ABSENT = "(not set)"
 
 
-def read_configs(frames: Frames) -> dict[str, dict[str, str]]:
-    """Cell id -> its config as {dotted key: value as text}, for the cells that have a readable config.yaml."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    configs = {}
+def cell_files(frames: Frames, name: str) -> dict[str, dict[str, str]]:
+    """Cell id -> a YAML or JSON file of its folder as {dotted key: value as text}, where that can be read."""
+    found = {}
     for identity in frames.cells["id"]:
-        path = frames.study.runs / "cells" / identity / "config.yaml"
-        try:
-            content = OmegaConf.to_container(OmegaConf.load(path))
-        except (OSError, YAMLError, OmegaConfBaseException):
-            continue
-        configs[identity] = flat(content)
-    return configs
+        with suppress(OSError, yaml.YAMLError):
+            text = (frames.study.runs / "cells" / identity / name).read_text(encoding="utf-8")
+            found[identity] = flat(yaml.load(text, yaml.CSafeLoader))
+    return found
 
 
 def compare_configs(configs: dict[str, dict[str, str]]) -> tuple[dict[str, str], dict[str, list[str]]]:
@@ -80,15 +81,8 @@ def compare_configs(configs: dict[str, dict[str, str]]) -> tuple[dict[str, str],
 
 def environments(frames: Frames) -> list[tuple[dict[str, str], int]]:
     """The distinct environments that the cells ran in, with the number of cells of each; the commonest first."""
-    counts: Counter[str] = Counter()
-    for identity in frames.cells["id"]:
-        path = frames.study.runs / "cells" / identity / "environment.json"
-        try:
-            text = json.dumps(flat(json.loads(path.read_text(encoding="utf-8"))))
-        except (OSError, ValueError):
-            continue
-        counts[text] += 1
-    return [(json.loads(text), count) for text, count in counts.most_common()]
+    counts = Counter(tuple(found.items()) for found in cell_files(frames, "environment.json").values())
+    return [(dict(items), count) for items, count in counts.most_common()]
 
 
 def flat(content: Any, prefix: str = "") -> dict[str, str]:
@@ -202,8 +196,7 @@ def _strip(group: Group, cells: dict[str, Path], image: str, named: Named) -> St
     ]
     references = f"E_R oracle {number(first['e_r_oracle'], 1)}, PSNR of input {number(first[psnr_input], 1)} dB"
     pictures = photo_uri(folder / "rainy.png"), photo_uri(folder / "background.png")
-    rest = describe({key: value for key, value in group.labels.items() if key != TEST_SET})
-    return Strip(image, group.test_set, rest, *pictures, width, height, references, outputs)
+    return Strip(image, group.test_set, describe(group.own_labels), *pictures, width, height, references, outputs)
 
 
 def _numbers(row: pd.Series) -> str:
@@ -244,61 +237,53 @@ def terms(text: str) -> Markup:
 _LARGEST_SVG = 400_000
 """Figures with more bytes of SVG than this are shown as PNG."""
 
-_CAPTIONS = {
-    "curves": "Means over the test images with 95 % intervals. Dashed: what the perfect output (oracle) or the "
-    "untouched input has. E_R also rises when a network damages the picture; the removal share does not. "
-    "Open circles, if any: single training seeds.",
-    "grid": "All groups on common scales. Means over the test images with 95 % intervals; dashed: the oracle.",
-    "normalised": "Each line stretched to 0 .. 1 by its least and greatest mean over N. The paper judges by eye where "
-    "removal breaks down; the rule here, the last N with a value above 0.5 (ringed), is ours. Stretching hides how far "
-    "a measure moves, which is why that distance is given too.",
-    "balance": "Every pair of rain range and N, with 95 % intervals; best is the upper left. On the Pareto front "
-    "(black) no other pair has both more removal and a lower E_B. A point is the more filled, the more often it is on "
-    "the front when the test images are drawn anew. E_R also rises with damage: what lies above its oracle cannot be "
-    "rain removal alone. Also as tables/balance.csv.",
-    "tradeoff": "Rain removed against the error on rain-free pixels, with 95 % intervals. Best is the upper left.",
-    "training": "Loss, and measures on the part of the test images that is used during training, over the steps. "
-    "One line per cell.",
-}
-
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure on disk: its kind, the part of the study that it shows, its files, and its caption.
+    """A figure on disk: its kind, the part of the study that it shows, its files, and a caption of its own.
 
-    A kind with one caption for all its figures has it in `_CAPTIONS`.
+    What all figures of a kind have as caption stands in the template.
     """
 
     kind: str
     part: str
     png: Path
     svg: Path
-    own_caption: str = ""
+    caption: str = ""
 
     @property
     def uri(self) -> str:
         """The figure as a data URI: SVG, or PNG where the SVG is heavy."""
         return data_uri(self.svg if self.svg.stat().st_size <= _LARGEST_SVG else self.png)
 
-    @property
-    def caption(self) -> str:
-        return self.own_caption or _CAPTIONS[self.kind]
+
+@dataclass(frozen=True)
+class Findings:
+    """What a report says of a study; frames without rows for what the study has nothing of."""
+
+    frames: Frames
+    table: pd.DataFrame
+    claims: list[Claim]
+    balances: list[Balance]
+    distributions: list[Distributions]
+    teachers: pd.DataFrame
+    quality_cost: pd.DataFrame
+    published: Beside | None
+
+    @classmethod
+    def of(cls, frames: Frames) -> "Findings":
+        """All of it, each reckoned once."""
+        made = study_table(frames), check(frames), balances(frames), distributions(frames), teacher_table(frames)
+        return cls(frames, *made, quality_cost_table(frames), published_beside(frames))
 
 
-def render(
-    frames: Frames,
-    table: pd.DataFrame,
-    claims: list[Claim],
-    drawn: list[Drawn],
-    balanced: Sequence[Balance] = (),
-    distributed: Sequence[Distributions] = (),
-) -> str:
+def render(found: Findings, drawn: list[Drawn]) -> str:
     """The HTML of the report."""
-    configs, axis = read_configs(frames), frames.study.axis
+    frames, table, axis = found.frames, found.table, found.frames.study.axis
+    configs, text = cell_files(frames, "config.yaml"), readable(table, axis, BELOW)
     same, different = compare_configs(configs)
-    taught, text = teacher_table(frames), readable(table, axis, BELOW)
     balance_figures = [figure for figure in drawn if figure.kind == "balance"]
-    main_claims = [claim for claim in claims if claim.family != SUMMARY]
+    main_claims = [claim for claim in found.claims if claim.family != SUMMARY]
     return (
         environment()
         .get_template("report.html.j2")
@@ -309,16 +294,16 @@ def render(
             total=len(frames.cells),
             precisions=sorted({config.get("trainer.precision", "") for config in configs.values()} - {""}),
             notes=_notes(frames),
-            answers=[claim for claim in claims if claim.id == REMOVAL_OR_DAMAGE],
-            summaries=[claim for claim in claims if claim.family == SUMMARY],
+            answers=[claim for claim in found.claims if claim.id == REMOVAL_OR_DAMAGE],
+            summaries=[claim for claim in found.claims if claim.family == SUMMARY],
             claim_tables=claim_tables(main_claims),
-            published=published_beside(frames),
+            published=found.published,
             scopes=list(dict.fromkeys(claim.scope for claim in main_claims)),
-            taught=readable_teachers(taught, axis) if len(taught) else None,
-            ranked=_ranked(frames),
+            taught=readable_teachers(found.teachers, axis) if len(found.teachers) else None,
+            ranked=_ranked(found.quality_cost),
             drawn=drawn,
-            distributed=readable_distributions(distributed, axis) if distributed else None,
-            balances=list(zip(balance_figures, map(describe_balance, balanced), strict=True)),
+            distributed=readable_distributions(found.distributions, axis) if found.distributions else None,
+            balances=list(zip(balance_figures, map(describe_balance, found.balances), strict=True)),
             headings=list(text.columns),
             rows=_sortable(
                 table, text, [axis, *label_columns(table, axis), *measures_of(table)], table["output"] == DO_NOTHING
@@ -333,9 +318,8 @@ def render(
     )
 
 
-def _ranked(frames: Frames) -> dict[str, Any] | None:
+def _ranked(table: pd.DataFrame) -> dict[str, Any] | None:
     """What is said of quality against cost, and its table; None for a study that kept no costs."""
-    table = quality_cost_table(frames)
     if not len(table):
         return None
     text = readable_quality_cost(table)
@@ -358,8 +342,8 @@ def _unfinished(frames: Frames) -> list[dict[str, str]]:
 def _notes(frames: Frames) -> list[str]:
     """What the cells noted about themselves, each with the cell that it is about."""
     axis = frames.study.axis
-    noted = frames.cells[frames.cells["notes"].map(lambda notes: isinstance(notes, list))]
-    return [f"{at(axis, row[axis])} ({row['id']}): {note}" for _, row in noted.iterrows() for note in row["notes"]]
+    rows = frames.cells.iterrows()
+    return [f"{at(axis, row[axis])} ({row['id']}): {note}" for _, row in rows for note in row["notes"]]
 
 
 def _sortable(

@@ -63,6 +63,10 @@ class Interval:
         return 1 if self.low > 0 else -1
 
 
+NOTHING = Interval(np.nan, np.nan, np.nan)
+"""Of what there is nothing of."""
+
+
 @dataclass(frozen=True)
 class Joint:
     """The means of V tables, as measured and in each resample, so that any function of them has an interval.

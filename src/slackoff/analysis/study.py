@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from slackoff.errors import SlackoffError, did_you_mean
 from slackoff.metrics.columns import COLUMNS
 from slackoff.record.files import read_lines
+from slackoff.record.measurement import StudyTexts
 from slackoff.record.status import State, refuse_newer
 
 NAMES = "category"
@@ -89,31 +90,20 @@ FILES = ("images.parquet", "images_teacher.parquet")
 _ARROW = {NAMES: pa.string(), COUNT: pa.int64(), "int64": pa.int64(), NUMBER: pa.float64()}
 _PLAIN: dict[str, Any] = {COUNT: (int, float), NUMBER: (int, float), NAMES: str, "string": str, "object": list}
 
-_TEXTS = ("title", "question", "experiment", "size", "created_at", "command", "paper")
 
-
-@dataclass(frozen=True)
-class Study:
+@dataclass(frozen=True, kw_only=True)
+class Study(StudyTexts):
     """What `study.json` says, and where the study lies.
 
     `axis` is the axis that the curves are drawn against; `cells` holds one (cell id, axes) pair per model, in
     the order of the study. `claims` names the families of claims to check (none: by the axis) and `test_sets` the
-    test sets to draw (none: all); `options` are choices of the analysis, such as `balance_margin`. Texts that the
-    file does not give are empty.
+    test sets to draw (none: all); `options` are choices of the analysis, such as `balance_margin`.
     """
 
-    name: str
     axis: str
     cells: tuple[tuple[str, dict[str, Any]], ...]
     folder: Path
     runs: Path
-    title: str = ""
-    question: str = ""
-    experiment: str = ""
-    size: str = ""
-    created_at: str = ""
-    command: str = ""
-    paper: str = ""
     claims: tuple[str, ...] = ()
     test_sets: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
@@ -166,10 +156,9 @@ def _read_study(folder: Path, runs: Path) -> Study:
     path = folder / "study.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        cells = tuple((str(cell["id"]), scalars(cell["axes"])) for cell in content["cells"])
-        axis = str(content["axis"])
-        choices: dict[str, Any] = {key: _names(content, key) for key in ("claims", "test_sets")}
-        choices["options"] = dict(content.get("options") or {})
+        cells, axis = tuple((cell["id"], scalars(cell["axes"])) for cell in content["cells"]), content["axis"]
+        choices = {"claims": tuple(content["claims"]), "test_sets": tuple(content["test_sets"])}
+        known = {"axis": axis, "cells": cells, "options": content["options"], **choices}
     except (ValueError, KeyError, TypeError) as error:
         raise SlackoffError(
             f"{path} is damaged ({type(error).__name__}: {error}): run the study's command again to rewrite it."
@@ -178,17 +167,7 @@ def _read_study(folder: Path, runs: Path) -> Study:
     if without or not cells:
         what = f"its cell {without[0]} has no axis '{axis}'" if without else "it lists no cells"
         raise SlackoffError(f"{path} is of no use, {what}: run the study's command again to rewrite it.")
-    texts = {key: str(content.get(key) or "") for key in _TEXTS}
-    named: dict[str, Any] = {"name": folder.name, **texts}
-    return Study(axis=axis, cells=cells, folder=folder, runs=runs, **choices, **named)
-
-
-def _names(content: dict[str, Any], key: str) -> tuple[str, ...]:
-    """A list of names; empty where the file does not give it."""
-    names = content.get(key) or []
-    if not isinstance(names, list):
-        raise TypeError(f"{key} is not a list")
-    return tuple(map(str, names))
+    return Study(folder=folder, runs=runs, **known, **StudyTexts.of(content))
 
 
 def scalars(axes: dict[str, Any]) -> dict[str, Any]:
@@ -239,27 +218,24 @@ def read_cell(folder: Path) -> CellFiles:
 
 
 def checked_status(content: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The known keys of a status, None where an older slackoff did not write them, and its label.
+    """The known keys of a status, and its label.
 
     Raises:
-        KeyError: it names no state.
-        TypeError, ValueError, AttributeError: a value is of another kind than it should be.
+        KeyError: it lacks one.
+        TypeError, ValueError: a value is of another kind than it should be.
     """
-    content = {**content, "state": content["state"]}
-    status = {key: content.get(key) for key in STATUS}
+    status = {key: content[key] for key in STATUS}
     for key, value in status.items():
-        if value is None:
-            continue
-        if STATUS[key].dtype == TIME:
+        if value is not None and STATUS[key].dtype == TIME:
             datetime.fromisoformat(value)
-        elif not isinstance(value, _PLAIN[STATUS[key].dtype]):
+        elif value is not None and not isinstance(value, _PLAIN[STATUS[key].dtype]):
             raise TypeError(f"{key} is {value!r}")
-    return status, dict(content.get("label") or {})
+    return status, dict(content["label"])
 
 
 def typed_steps(table: pa.Table) -> pa.Table:
     """The rows of one cell with `step` as int64 and everything else as float64."""
-    return _typed(table, {"step": STEPS["step"].dtype}, NUMBER, needed=("step",))
+    return _typed(table, {"step": STEPS["step"].dtype}, NUMBER, needed=("step", "elapsed_s"))
 
 
 def typed_images(table: pa.Table) -> pa.Table:

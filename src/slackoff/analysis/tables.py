@@ -15,7 +15,7 @@ from rich.table import Table
 
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import TEST_SET, Group, groups, plain
-from slackoff.analysis.statistics import Interval, difference_interval, mean_interval
+from slackoff.analysis.statistics import NOTHING, Interval, difference_interval
 from slackoff.analysis.text import (
     BELOW,
     BESIDE,
@@ -139,9 +139,15 @@ def _do_nothing_row(group: Group, measures: Sequence[str]) -> dict[str, Any]:
     """E_R and removal share 0 by definition, PSNR and SSIM as the first cell that is done has them."""
     row: dict[str, Any] = {group.axis: None, **group.labels, "output": DO_NOTHING, "state": "", "done": 0, "cells": 0}
     row["images"] = group.images["image"].nunique()
+    return row | untouched_columns(group, measures)
+
+
+def untouched_columns(group: Group, measures: Sequence[str]) -> dict[str, float]:
+    """The columns of measures for the output that does nothing."""
+    row: dict[str, float] = {}
     for measure in measures:
         reference = ORACLES.get(measure) or INPUTS.get(measure, "")
-        known = group.level(group.done[0], reference) if group.done else mean_interval([])
+        known = group.level(group.done[0], reference) if group.done else NOTHING
         row |= interval_columns(measure, Interval(0.0, 0.0, 0.0) if measure in ORACLES else known)
         row |= {f"{measure}_oracle": known.mean} if measure in ORACLES else {}
     return row
@@ -155,6 +161,7 @@ def interval_columns(measure: str, interval: Interval) -> dict[str, float]:
 _ONE_LINE_WIDTH = 124
 """Columns of terminal from which a number and its interval fit side by side."""
 
+_CAPTION = "mean and 95 % interval"
 _NARROW = "{mean}\n{low}\N{EN DASH}{high}"
 
 
@@ -181,19 +188,16 @@ _HEADINGS = [heading(measure) for measure in EVERY_MEASURE]
 
 def to_latex(table: pd.DataFrame, axis: str, caption: str, label: str) -> str:
     """The study table for a paper that loads booktabs; all text is escaped."""
-    text = readable(table, axis).map(lambda entry: entry.translate(_LATEX))
-    text.columns = [name.translate(_LATEX).replace(r"E\_R", "$E_R$").replace(r"E\_B", "$E_B$") for name in text]
-    numbers = len(measures_of(table))
-    aligned = "l" * (len(text.columns) - numbers) + "r" * numbers
-    style = text.style.hide(axis="index")
-    latex = style.to_latex(
-        column_format=aligned,
-        hrules=True,
-        caption=caption.translate(_LATEX),
-        label=label,
-        position_float="centering",
-    )
-    return str(latex)
+    text, numbers = readable(table, axis), len(measures_of(table))
+    return latex(text, "l" * (len(text.columns) - numbers) + "r" * numbers, caption, label)
+
+
+def latex(text: pd.DataFrame, aligned: str, caption: str, label: str) -> str:
+    """A table of text for a paper that loads booktabs, its columns `aligned` as in 'lrr'; all text is escaped."""
+    escaped = text.map(lambda entry: entry.translate(_LATEX))
+    escaped.columns = [name.translate(_LATEX).replace(r"E\_R", "$E_R$").replace(r"E\_B", "$E_B$") for name in text]
+    about = {"caption": caption.translate(_LATEX), "label": label, "position_float": "centering"}
+    return str(escaped.style.hide(axis="index").to_latex(column_format=aligned, hrules=True, **about))
 
 
 def print_table(frames: Frames, console: Console) -> None:
@@ -202,22 +206,22 @@ def print_table(frames: Frames, console: Console) -> None:
     warn(frames.study.size, console)
     title, table = frames.study.title or frames.study.name, study_table(frames)
     if console.width >= _ONE_LINE_WIDTH:
-        _print(table, frames.study.axis, BESIDE, title, console)
+        text = readable(table, frames.study.axis, BESIDE)
+        print_text(text, title, console, _HEADINGS, _CAPTION)
         return
     labels = label_columns(table, frames.study.axis)
     for values, rows in table.groupby(labels, sort=False, dropna=False) if labels else [((), table)]:
         named = [at(label, plain(value)) for label, value in zip(labels, values, strict=True) if not pd.isna(value)]
         heading = ", ".join(named) or ("every group" if labels else "")
-        _print(
-            rows.drop(columns=labels), frames.study.axis, _NARROW, ": ".join(filter(None, [title, heading])), console
-        )
+        text = readable(rows.drop(columns=labels), frames.study.axis, _NARROW)
+        print_text(text, ": ".join(filter(None, [title, heading])), console, _HEADINGS, _CAPTION)
 
 
-def _print(table: pd.DataFrame, axis: str, form: str, title: str, console: Console) -> None:
-    text = readable(table, axis, form)
-    shown = Table(title=escape(title), caption="mean and 95 % interval", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+def print_text(text: pd.DataFrame, title: str, console: Console, numbers: Sequence[str], caption: str = "") -> None:
+    """Prints a table of text to a terminal, its columns of `numbers` to the right; words are never cut."""
+    shown = Table(title=escape(title), caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in text:
-        if column in _HEADINGS:
+        if column in numbers:
             shown.add_column(column, justify="right")
         else:
             longest = max(len(word) for words in [column, *text[column]] for word in [*words.split(), ""])
@@ -249,7 +253,8 @@ def row_entry(row: pd.Series, measure: str, form: str = BELOW) -> str:
 _LATEX = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
     | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
-    | {MINUS: "$-$", NO_NUMBER: "--", "<": r"\textless{}", ">": r"\textgreater{}"}
+    | {MINUS: "$-$", NO_NUMBER: "--", "<": "$<$", ">": "$>$"}
+    | {"\N{ALMOST EQUAL TO}": r"$\approx$"}
 )
 
 

@@ -80,6 +80,16 @@ def number(value: float, places: int) -> str:
     return text.replace("-", MINUS) if float(text) else text.lstrip("-")
 
 
+def percent(share: float, places: int = 1) -> str:
+    """'12.0 %'; what is not quite 0 or 100 does not read so; empty where there is no number."""
+    if not math.isfinite(share):
+        return ""
+    least = 10**-places
+    if 0 < 100 * share < least / 2:
+        return f"<{least:g} %"
+    return f">{100 - least:g} %" if 100 - least / 2 <= 100 * share < 100 else f"{number(100 * share, places)} %"
+
+
 def significant(value: float) -> str:
     """A number with three significant digits, never in powers of ten: '0.0251', '104', '1,310'."""
     if not math.isfinite(value) or value <= 0:

@@ -54,7 +54,7 @@ def read_wandb(where: str) -> tuple[Study, list[CellFiles]]:
     if not (project and name) or where.count("/") > 2:
         raise SlackoffError(f"'wandb:{where}' names no study in W&B: write wandb:ENTITY/PROJECT/STUDY")
     runs = _asked(where, lambda: list(wandb.Api().runs(project, filters=_of_study(name), lazy=False)))
-    cells = [run for run in runs if _is_cell(run)]
+    cells = [run for run in runs if isinstance(run.config.get(CONFIG_KEY), dict)]  # the study has a run there, too
     if not cells:
         raise SlackoffError(
             f"The project {project} in W&B has no cell of a study '{name}': look for the group of its runs, or sync "
@@ -105,30 +105,13 @@ def _asked(where: str, question: Callable[[], Answer]) -> Answer:
         ) from error
 
 
-def _is_cell(run: Any) -> bool:
-    """Whether a run is a cell; the study itself has a run of the same group.
-
-    Raises:
-        SlackoffError: it is one, but does not say which.
-    """
-    if isinstance(run.config.get(CONFIG_KEY), dict):
-        return True
-    if run.id.startswith("cell-"):
-        raise SlackoffError(
-            f"The run {run.id} in W&B was written by an older slackoff and has no '{CONFIG_KEY}' in its config: read "
-            "the study from its record"
-        )
-    return False
-
-
 def _read(run: Any) -> CellFiles:
     place = f"The run {run.id} in W&B"
-    told = run.config[CONFIG_KEY]
-    stated = dict(told.get("status") or {})
+    stated = run.config[CONFIG_KEY]["status"]
     refuse_newer(stated, place)
     found = CellFiles({"state": "unreadable"})
     try:
-        found.status, found.label = checked_status(_corrected(run, stated) | {"label": told.get("label")})
+        found.status, found.label = checked_status(_corrected(run, stated))
         found.steps = _steps(run.scan_history())
         if found.status["state"] == "done":
             tables = {file: _table(run, file.removesuffix(".parquet")) for file in FILES}
@@ -142,9 +125,9 @@ def _read(run: Any) -> CellFiles:
 def _corrected(run: Any, stated: dict[str, Any]) -> dict[str, Any]:
     """The status that a run stated last, with the end that W&B saw."""
     state = _STATES.get(run.state, "interrupted")
-    if state == "failed" and stated.get("state") == "interrupted":  # asked to stop: W&B knows no other word for it
+    if state == "failed" and stated["state"] == "interrupted":  # asked to stop: W&B knows no other word for it
         state = "interrupted"
-    step = stated.get("steps_total") if state == "done" else stated.get("step")
+    step = stated["steps_total"] if state == "done" else stated["step"]
     return stated | {"state": state, "step": step, "wandb_id": run.id}
 
 

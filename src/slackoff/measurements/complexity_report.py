@@ -62,7 +62,7 @@ def report(study: MeasurementRecord) -> Report:
             Column("Order", text=True, wide=True),
         ],
         rows=[_row(one, window) for one in found for window in one.full_windows],
-        caption="Multi-scale structural complexity: mean over patches, 95 \\% bootstrap interval over photographs.",
+        caption="Multi-scale structural complexity: mean over patches, 95 % bootstrap interval over photographs.",
         terminal_caption=f"mean C over patches, scales k0 to the full depth; {NOT_CLEAR}: within the 95 % interval",
         files={"windows": windows_table(found), "scales": scales_table(found)},
         claims=claims,

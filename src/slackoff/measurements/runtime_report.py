@@ -138,7 +138,7 @@ def report(study: MeasurementRecord) -> Report:
         columns=columns,
         rows=[_row(own) for _, own in table.groupby("network", sort=False)] + unmeasured,
         caption=f"Seconds per image of {size} by {size} pixels: median over rounds (quartiles), and ratio to the "
-        "reference (95 \\% interval).",
+        "reference (95 % interval).",
         terminal_caption="median over rounds; published: other hardware",
         files={"runtime": table},
         notes=[CAVEAT],

@@ -240,13 +240,12 @@ def _draw(folder: str | Path) -> tuple[MeasurementRecord, Report, Path]:
 
 def _latex(found: MeasurementRecord, report: Report) -> str:
     """The table for a paper that loads booktabs; all text is escaped."""
+    from slackoff.analysis.tables import latex
+
     texts = [[f"{entry.main} ({entry.note})" if entry.note else entry.main for entry in row] for row in report.rows]
     frame = pd.DataFrame(texts, columns=[column.heading for column in report.columns])
-    style = frame.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
     aligned = "".join("l" if column.text else "r" for column in report.columns)
-    named = {"caption": report.caption, "label": f"tab:{found.name}", "position_float": "centering"}
-    latex = style.to_latex(hrules=True, column_format=aligned, **named)
-    return str(latex).replace("\N{ALMOST EQUAL TO}", r"$\approx$").replace(" > ", " $>$ ")
+    return latex(frame, aligned, report.caption, f"tab:{found.name}")
 
 
 def _keep_drawing(folder: Path, settings: dict[str, Any], measurement: Measurement) -> None:

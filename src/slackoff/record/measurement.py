@@ -15,26 +15,17 @@ import pandas as pd
 from slackoff.errors import SlackoffError
 from slackoff.record.files import now, write_json, write_whole
 
-_SETTINGS = {"complexity": ("filter_size", "patch_size_px"), "runtime": ("size_px",)}
-_COLUMNS = {
-    "complexity": {"category", "photograph", "patch", "colour", "normalised", "half_variance", "c_0"},
-    "runtime": {"network", "device", "round", "seconds", "threads", "parameters", "gflops", "paper", "failure"},
-}
+KINDS = ("complexity", "runtime")
 
 
-@dataclass(frozen=True)
-class MeasurementRecord:
-    """What was measured.
+@dataclass(frozen=True, kw_only=True)
+class StudyTexts:
+    """What study.json says in words of a study, whether it trains or measures.
 
-    ``kind`` is 'complexity' or 'runtime', whose ``measure`` describes the ``rows``; ``settings`` are those of the
-    measurement, ``environment`` what machine and versions were. Texts that study.json does not give are empty.
+    ``created_at`` is ISO 8601 in UTC, ``size`` 'smoke', 'laptop' or 'paper'. What has no study.json of its own, such as
+    a study in W&B, has empty texts.
     """
 
-    folder: Path
-    kind: str
-    rows: pd.DataFrame
-    settings: dict[str, Any]
-    environment: dict[str, Any]
     name: str = ""
     title: str = ""
     question: str = ""
@@ -44,6 +35,26 @@ class MeasurementRecord:
     command: str = ""
     paper: str = ""
 
+    @staticmethod
+    def of(content: dict[str, Any]) -> dict[str, Any]:
+        """The texts of a study.json, as the arguments that they are here."""
+        return {text.name: str(content.get(text.name, "")) for text in fields(StudyTexts)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasurementRecord(StudyTexts):
+    """What was measured.
+
+    ``kind`` is 'complexity' or 'runtime', whose ``measure`` describes the ``rows``; ``settings`` are those of the
+    measurement, ``environment`` what machine and versions were.
+    """
+
+    folder: Path
+    kind: str
+    rows: pd.DataFrame
+    settings: dict[str, Any]
+    environment: dict[str, Any]
+
     def values(self, column: str) -> list[Any]:
         """The values of a column, each once, in the order in which they were measured."""
         return list(dict.fromkeys(self.rows[column]))
@@ -51,14 +62,14 @@ class MeasurementRecord:
     def hardware(self, device: str) -> str:
         """What 'cpu' or 'cuda' of a runtime record is: 'AMD EPYC, 2 threads' or 'NVIDIA H100'."""
         if device == "cuda":
-            return str(self.environment.get("gpu") or "unknown GPU")
+            return str(self.environment["gpu"])
         threads = int(self.rows["threads"].iloc[0])
-        return f"{self.environment.get('cpu') or 'unknown CPU'}, {threads} thread{'s' * (threads != 1)}"
+        return f"{self.environment['cpu'] or 'unknown CPU'}, {threads} thread{'s' * (threads != 1)}"
 
     @property
     def torch(self) -> str:
         """The version of torch."""
-        return str((self.environment.get("packages") or {}).get("torch") or "of unknown version")
+        return str(self.environment["packages"]["torch"])
 
 
 def write_measurement(folder: Path, kind: str, rows: pd.DataFrame, content: dict[str, Any]) -> None:
@@ -77,7 +88,7 @@ def kind_of(folder: Path) -> str | None:
     except (OSError, ValueError):
         return None
     kind = content.get("kind") if isinstance(content, dict) else None
-    return kind if kind in _COLUMNS else None
+    return kind if kind in KINDS else None
 
 
 def load_measurement(folder: str | Path) -> MeasurementRecord:
@@ -91,18 +102,11 @@ def load_measurement(folder: str | Path) -> MeasurementRecord:
     cure = f"remove {folder} and run the study's command again to measure anew; what is trained stays trained."
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        kind, settings = str(content["kind"]), dict(content["measure"])
-        for key in _SETTINGS[kind]:
-            int(settings[key])
-        environment = dict(content.get("environment") or {})
+        kind, settings, environment = content["kind"], content["measure"], content["environment"]
         path = folder / f"{kind}.parquet"
         rows = pd.read_parquet(path)
     except (OSError, ValueError, KeyError, TypeError) as error:  # pyarrow's own errors are ValueErrors
         reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
         raise SlackoffError(f"{path} is missing or damaged ({reason}): {cure}") from error
-    if lacking := sorted(_COLUMNS[kind] - set(rows)) or ([] if len(rows) else ["any row"]):
-        raise SlackoffError(f"{path} lacks {', '.join(lacking)}: {cure}")
-    texts = {
-        field.name: str(content.get(field.name) or "") for field in fields(MeasurementRecord) if field.default == ""
-    }
-    return MeasurementRecord(folder, kind, rows, settings, environment, **texts)
+    about = {"folder": folder, "kind": kind, "settings": settings, "environment": environment}
+    return MeasurementRecord(rows=rows, **about, **StudyTexts.of(content))

@@ -11,7 +11,7 @@ from slackoff.record.ledger import HeartbeatMonitor, latest
 
 RECORD_VERSION = 1
 """Of the files of a cell. It rises when a reader of the version before would misread them; more keys and more columns
-do not raise it. A status without the key is of version 1."""
+do not raise it."""
 
 State = Literal["pending", "running", "done", "failed", "interrupted"]
 
@@ -63,7 +63,7 @@ def read_status(folder: Path) -> Status | None:
         return Status(**{key: value for key, value in content.items() if key in known})
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedStatusError(
             f"{path} is damaged ({error}): run the command of its study again, which makes it anew and goes on from "
             "the last checkpoint"
@@ -94,7 +94,7 @@ def refuse_newer(content: dict[str, Any], place: Path | str) -> None:
         SlackoffError: a newer slackoff wrote it.
         TypeError: its version is not a number.
     """
-    version = content.get("record_version", 1)
+    version = content["record_version"]
     if version > RECORD_VERSION:
         raise SlackoffError(
             f"{place} is of record version {version}, and this slackoff knows versions up to {RECORD_VERSION}: update "

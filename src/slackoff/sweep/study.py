@@ -158,7 +158,7 @@ def _drawn_test_sets(study: DictConfig, cells: Sequence[Cell]) -> list[str]:
 
 def _report(folder: Path, console: Console, logger: DictConfig) -> None:
     from slackoff.analysis import load  # pandas and matplotlib: not needed while cells train
-    from slackoff.analysis.quality_cost import print_quality_cost, quality_cost_table
+    from slackoff.analysis.cost import print_quality_cost, quality_cost_table
     from slackoff.analysis.report import build
     from slackoff.analysis.tables import print_table
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from slackoff.analysis.frames import Frames
-from slackoff.analysis.groups import Group, describe, groups
+from slackoff.analysis.groups import Group, describe, groups, together
 from slackoff.analysis.statistics import LEVEL, MIN_UNITS, Array, Interval, Joint, joint_means
 from slackoff.analysis.text import at, listing, name, plain_label, quantity, symbol, too_few
 
@@ -264,11 +264,6 @@ def with_scope(claims: Iterable[Claim], label: str, members: Sequence[Group]) ->
     ]
 
 
-def others(group: Group, *axes: str) -> dict[str, Any]:
-    """The labels of a group but for those of some axes: what it shares with groups that differ in these only."""
-    return {key: value for key, value in group.labels.items() if key not in axes}
-
-
 @dataclass(frozen=True)
 class Comparison:
     """Groups along the patch count that agree in everything but `by`, on one test set.
@@ -300,12 +295,16 @@ def comparisons(frames: Frames, by: str) -> list[Comparison]:
     """The comparisons between values of `by`, at least one; without groups where no cell says what its value is."""
     wide = along_patch_count(frames)
     if by not in wide.cells or wide.cells.empty:
-        return [Comparison(by, {}, {})]
-    found: dict[str, Comparison] = {}
-    for group in groups(wide):
-        shared = others(group, by)
-        found.setdefault(str(shared), Comparison(by, shared, {})).groups[str(group.cells[by].iloc[0])] = group
-    return list(found.values())
+        return compared([], by, str)
+    return compared(groups(wide), by, lambda group: str(group.cells[by].iloc[0]))
+
+
+def compared(found: Iterable[Group], by: str, value: Callable[[Group], str]) -> list[Comparison]:
+    """The comparisons of groups that agree in everything but `by`, in which each has its own value; at least one."""
+    alike = together(found, lambda group: group.without(by))
+    return [Comparison(by, labels, {value(group): group for group in same}) for labels, same in alike] or [
+        Comparison(by, {}, {})
+    ]
 
 
 def along_patch_count(frames: Frames) -> Frames:

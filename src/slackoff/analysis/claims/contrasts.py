@@ -17,15 +17,15 @@ from slackoff.analysis.claims.claim import (
     Comparison,
     Undecided,
     bounds,
+    compared,
     comparisons,
     difference,
     means_at,
-    others,
     with_scope,
 )
 from slackoff.analysis.claims.contrast import Contrast, Design, Found, Gap, Gaps, Place, bounds_of, judge, shown
 from slackoff.analysis.frames import Frames
-from slackoff.analysis.groups import TEST_SET, Group, groups, in_order
+from slackoff.analysis.groups import TEST_SET, Group, by_test_set, groups, in_order
 from slackoff.analysis.statistics import Interval, difference_interval
 from slackoff.analysis.study import SIZES
 from slackoff.analysis.text import amount, at, first_of, flipped, listing, number
@@ -133,10 +133,10 @@ def _beside(by: str, without: Any, named: str, values_named: str) -> Design:
 
     def alike(frames: Frames, test_set: str) -> list[Comparison]:
         labelled = [group for group in groups(frames) if by in group.labels]
-        alone = {str(others(group, by)): group for group in labelled if group.labels[by] == without}
+        alone = {str(group.without(by)): group for group in labelled if group.labels[by] == without}
         return [
             Comparison(by, labels if without is False else group.labels, {"without": alone[str(labels)], "with": group})
-            for group, labels in ((group, others(group, by)) for group in labelled)
+            for group, labels in ((group, group.without(by)) for group in labelled)
             if group.labels[by] != without and str(labels) in alone
         ] or [Comparison(by, {}, {})]
 
@@ -165,12 +165,7 @@ WEIGHTING = _beside("weighting", "fixed", "fixed and with balanced weights", "nu
 
 def _by_test_set(frames: Frames, test_set: str) -> list[Comparison]:
     """Groups that differ in their test set only, together."""
-    found: dict[str, Comparison] = {}
-    for group in groups(frames):
-        if len(group.images):
-            shared = others(group, TEST_SET)
-            found.setdefault(str(shared), Comparison(TEST_SET, shared, {})).groups[group.test_set] = group
-    return list(found.values()) or [Comparison(TEST_SET, {}, {})]
+    return compared((group for group in groups(frames) if len(group.images)), TEST_SET, lambda group: group.test_set)
 
 
 def _test_set_gaps(comparison: Comparison, row: Contrast, measure: str) -> Gaps:
@@ -386,11 +381,8 @@ TRANSFER = Design(_categories, _category_gaps, _category_told)
 
 
 def _on_each_test_set(frames: Frames, test_set: str) -> list[Comparison]:
-    found: dict[str, Comparison] = {}
-    for group in groups(frames):
-        labels = {key: label for key, label in group.labels.items() if key == TEST_SET}
-        found.setdefault(str(labels), Comparison("", labels, {})).groups[group.name] = group
-    return list(found.values())
+    on_sets = by_test_set(groups(frames))
+    return [Comparison("", labels, {group.name: group for group in found}) for labels, found in on_sets]
 
 
 def _network_gaps(comparison: Comparison, row: Contrast, measure: str) -> Gaps:
@@ -404,7 +396,7 @@ def _network_gaps(comparison: Comparison, row: Contrast, measure: str) -> Gaps:
         ends = sorted((end for end in ends if end in SIZES), key=SIZES.index, reverse=True)
     more, less = (
         {
-            str(others(group, axis)): (key, group)
+            str(group.without(axis)): (key, group)
             for key, group in comparison.groups.items()
             if group.labels[axis] == end
         }

@@ -3,7 +3,7 @@
 They stand in published.yaml, by the family of claims that goes with them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,21 +16,16 @@ from slackoff.analysis.claims.claim import Comparison, comparisons
 from slackoff.analysis.claims.contrasts import TableRow, baseline, network, table_rows
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import TEST_SET, Group, describe, groups
-from slackoff.analysis.statistics import Interval
+from slackoff.analysis.statistics import NOTHING
 from slackoff.analysis.study import Study
-from slackoff.analysis.text import NO_NUMBER, decimals, listing, number, plain_label
+from slackoff.analysis.tables import interval_columns
+from slackoff.analysis.text import decimals, entry, listing, number, plain_label
 
 NAN = float("nan")
-_NOTHING = Interval(NAN, NAN, NAN)
 
-TABLE2, WEIGHTS = "table2", "published_weights"
+TABLE2 = "table2"
 TABLE2_MEASURES = ("e_r", "e_b", "psnr_rgb")
-VARIANT_MEASURES = ("psnr_rgb", "ssim_rgb")
-WEIGHTS_MEASURES = ("psnr_y", "ssim_y")
 TABLE2_SET = "r100"
-WEIGHTS_IMAGES = 100
-
-_DIFFERENCE = "Measured, with the 95 % interval below it; the difference is measured less published."
 
 
 @dataclass(frozen=True)
@@ -39,12 +34,15 @@ class PublishedTable:
 
     `source` says where the numbers are from and under which protocol they were measured, as the end of a sentence;
     `reference` is the variant that the others are compared with, published and measured. `numbers`: by test set and
-    variant PSNR (dB) and SSIM; in Table 2 by network a list of (N, rain, E_R, E_B (grey levels), PSNR (dB)).
+    variant one number per entry of `measures`; in Table 2 by network a list of (N, rain, E_R, E_B (grey levels),
+    PSNR (dB)). `images`: where a test set has so many images for all sizes of a study, that number.
     """
 
     source: str
     numbers: dict[str, Any]
     reference: str = ""
+    measures: tuple[str, ...] = ("psnr_rgb", "ssim_rgb")
+    images: int = 0
 
     @property
     def variants(self) -> list[str]:
@@ -54,13 +52,11 @@ class PublishedTable:
 
 @dataclass(frozen=True)
 class Beside:
-    """Published numbers beside measured ones: as numbers, as text (what the page shows), where they are from, and how
-    an entry of the text is read."""
+    """Published numbers beside measured ones: as numbers, as text (what the page shows), and where they are from."""
 
     table: pd.DataFrame
     text: pd.DataFrame
     source: str
-    reading: str = "In each entry the published number, then the measured one with its 95 % interval below."
 
 
 @cache
@@ -72,22 +68,15 @@ def published_tables() -> dict[str, PublishedTable]:
 
 def published_beside(frames: Frames) -> Beside | None:
     """The published numbers that go with the first family of a study that has any; None where the paper has none."""
-    families = [family for family in frames.study.claims if family in published_tables()]
-    if TABLE2 in families:
-        table = published_table2(frames)
-        return Beside(table, readable_table2(table), published_tables()[TABLE2].source)
-    if WEIGHTS in families and len(frames.images):
-        table, reading = (
-            weights_table(frames),
-            "Measured, with the 95 % interval below it; the difference is measured less published.",
-        )
-        return Beside(table, readable_weights(table), published_tables()[WEIGHTS].source, reading)
-    families = [family for family in families if family != WEIGHTS]
-    if not families or not len(frames.cells):
+    family = next((family for family in frames.study.claims if family in published_tables()), None)
+    if family is None or not len(frames.cells):
         return None
-    of_paper = published_tables()[families[0]]
+    of_paper = published_tables()[family]
+    if family == TABLE2:
+        table = published_table2(frames)
+        return Beside(table, readable_table2(table), of_paper.source)
     table = variant_table(frames, of_paper)
-    return Beside(table, readable_variants(table, of_paper.reference), of_paper.source)
+    return Beside(table, readable_variants(table, of_paper), of_paper.source)
 
 
 def published_table2(frames: Frames) -> pd.DataFrame:
@@ -105,53 +94,31 @@ def readable_table2(table: pd.DataFrame) -> pd.DataFrame:
     """The table as text; an entry is '31.2 / 30.1' and, on a second line, the interval of the measured."""
     text = table[["network", "background_count", "rain"]].astype(str).rename(columns={"background_count": "N"})
     for measure in TABLE2_MEASURES:
-        text[plain_label(measure)] = [_entry(row, measure) for _, row in table.iterrows()]
+        text[plain_label(measure)] = _entries(table, measure)
     return text.assign(remark=table["remark"])
 
 
 def variant_table(frames: Frames, published: PublishedTable) -> pd.DataFrame:
-    """PSNR and SSIM of named variants: one row per group and variant of the paper or of the study.
+    """The measures of named variants: one row per group and variant of the paper or of the study.
 
     Columns: variant, test_set, labels (of the group, where there are several); per measure m: m_published, m (mean),
-    m_low, m_high (95 % interval), m_gap_published and m_gap (less the reference variant; the measured one paired over
-    the images) with m_gap_low and m_gap_high; `remark`.
+    m_low, m_high (95 % interval) and, where the paper has a reference variant, m_gap_published and m_gap (less the
+    reference; the measured one paired over the images) with m_gap_low and m_gap_high; `remark`.
     """
     return pd.DataFrame([row for group in groups(frames) for row in _rows_of_variants(frames.study, group, published)])
 
 
-def readable_variants(table: pd.DataFrame, reference: str) -> pd.DataFrame:
+def readable_variants(table: pd.DataFrame, published: PublishedTable) -> pd.DataFrame:
     """The `variant_table` as text; an entry is '22.91 / 21.30' and, on a second line, the interval of the measured."""
     text = table[["variant", "test_set"]].astype(str).rename(columns={"test_set": TEST_SET})
     if table["labels"].any():
         text["cells"] = table["labels"]
-    for measure in VARIANT_MEASURES:
+    for measure in published.measures:
         label = plain_label(measure)
-        text[label] = [_entry(row, measure) for _, row in table.iterrows()]
-        text[f"{label} less {reference}"] = [_entry(row, measure, "_gap") for _, row in table.iterrows()]
+        text[label] = _entries(table, measure)
+        if published.reference:
+            text[f"{label} less {published.reference}"] = _entries(table, measure, "_gap")
     return text.assign(remark=table["remark"])
-
-
-def weights_table(frames: Frames) -> pd.DataFrame:
-    """What published weights reach here: one row for each set of weights and test set that was measured.
-
-    Columns: variant, test_set, images (how many); per measure m (PSNR in dB, SSIM, on luma): m_input, m (mean), m_low,
-    m_high (95 % interval), m_published and m_gap (measured less published), NaN where nothing is published.
-    """
-    return pd.DataFrame([row for group in groups(frames) if len(group.images) for row in _rows_of_weights(group)])
-
-
-def readable_weights(table: pd.DataFrame) -> pd.DataFrame:
-    """The `weights_table` as text, with the interval of what was measured on a second line."""
-    text = table[["variant", "test_set"]].astype(str).rename(columns={"variant": "weights", "test_set": TEST_SET})
-    text["images"] = [f"{count} of {WEIGHTS_IMAGES}" for count in table["images"]]
-    for measure in WEIGHTS_MEASURES:
-        label, places = plain_label(measure), decimals(measure)
-        text[f"{label}, input"] = [number(value, places) for value in table[f"{measure}_input"]]
-        text[label] = [_measured(row, measure, places) for _, row in table.iterrows()]
-        text[f"{label}, published"] = [number(value, places) for value in table[f"{measure}_published"]]
-        gaps = table[f"{measure}_gap"]
-        text[f"{label}, difference"] = [f"{'+' if gap > 0 else ''}{number(gap, places)}" for gap in gaps]
-    return text
 
 
 def _rows_of_network(comparison: Comparison, study: Study) -> Iterator[dict[str, Any]]:
@@ -172,7 +139,8 @@ def _rows_of_network(comparison: Comparison, study: Study) -> Iterator[dict[str,
         row["test_set"] = own.group.test_set if own is not None and done else ""
         for place, measure in enumerate(TABLE2_MEASURES):
             row[f"{measure}_published"] = published[key][place] if key in published else NAN
-            row |= _interval(measure, own.group.level(own.count, measure) if own is not None and done else _NOTHING)
+            level = own.group.level(own.count, measure) if own is not None and done else NOTHING
+            row |= interval_columns(measure, level)
         yield row | {"remark": _remark_of_row(key if key in published else None, own, row["test_set"], study)}
 
 
@@ -184,23 +152,22 @@ def _remark_of_row(published: tuple[int, str] | None, own: TableRow | None, test
         return "not in this study" if own is None else "no result"
     reasons = [f"N = {published[0]} in the paper"] if own.count != published[0] else []
     reasons += [f"tested on {test_set} instead of R100"] if test_set != TABLE2_SET else []
-    return _not_comparable([*reasons, *_other_size(study)])
+    return _not_comparable([*reasons, _other_size(study)])
 
 
 def _rows_of_variants(study: Study, group: Group, table: PublishedTable) -> Iterator[dict[str, Any]]:
     """Rows of the paper's variants in its order, then of those that it does not have."""
-    labels = describe({key: value for key, value in group.labels.items() if key != TEST_SET})
     published, reference = table.numbers.get(group.test_set, {}), table.reference
     measured = [str(value) for value in group.values]
     for variant in dict.fromkeys([*(name for name in table.variants if name in {*published, *measured}), *measured]):
-        row: dict[str, Any] = {"variant": variant, "test_set": group.test_set, "labels": labels}
-        for place, measure in enumerate(VARIANT_MEASURES):
-            row[f"{measure}_published"] = published[variant][place] if variant in published else NAN
-            row |= _interval(measure, group.level(variant, measure))
-            both = {variant, reference} <= set(published)
-            row[f"{measure}_gap_published"] = published[variant][place] - published[reference][place] if both else NAN
-            compared = variant != reference and {variant, reference} <= set(group.done)
-            row |= _interval(f"{measure}_gap", group.change(reference, variant, measure) if compared else _NOTHING)
+        row: dict[str, Any] = {"variant": variant, "test_set": group.test_set, "labels": describe(group.own_labels)}
+        numbers, others = (published.get(name, [NAN] * len(table.measures)) for name in (variant, reference))
+        compared = variant != reference and {variant, reference} <= set(group.done)
+        for measure, number_of, other in zip(table.measures, numbers, others, strict=True):
+            row |= {f"{measure}_published": number_of} | interval_columns(measure, group.level(variant, measure))
+            if reference:
+                gap = group.change(reference, variant, measure) if compared else NOTHING
+                row |= {f"{measure}_gap_published": number_of - other} | interval_columns(f"{measure}_gap", gap)
         yield row | {"remark": _remark_of_variant(study, group, variant, table)}
 
 
@@ -211,40 +178,26 @@ def _remark_of_variant(study: Study, group: Group, variant: str, table: Publishe
     if variant not in table.numbers.get(group.test_set, {}):
         elsewhere = group.test_set in table.numbers and variant in table.variants
         return f"no published number for {group.test_set}" if elsewhere else "not in the paper"
-    return _not_comparable(_other_size(study))
+    if table.images:
+        count = len(group.image_names)
+        return _not_comparable([f"{count} of {table.images} images" if count < table.images else ""])
+    return _not_comparable([_other_size(study)])
 
 
-def _rows_of_weights(group: Group) -> Iterator[dict[str, Any]]:
-    published = published_tables()[WEIGHTS].numbers.get(group.test_set, {})
-    for weights in group.done:
-        row: dict[str, Any] = {"variant": weights, "test_set": group.test_set, "images": len(group.image_names)}
-        for place, measure in enumerate(WEIGHTS_MEASURES):
-            level = group.level(weights, measure)
-            number = published[weights][place] if weights in published else NAN
-            row |= {f"{measure}_input": group.level(weights, f"{measure}_input").mean} | _interval(measure, level)
-            row |= {f"{measure}_published": number, f"{measure}_gap": level.mean - number}
-        yield row
+def _other_size(study: Study) -> str:
+    return "" if study.size in ("", "paper") else f"not the paper's size but {study.size}"
 
 
-def _interval(name: str, interval: Interval) -> dict[str, float]:
-    return {name: interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}
+def _not_comparable(reasons: list[str]) -> str:
+    told = list(filter(None, reasons))
+    return f"not comparable: {listing(told)}" if told else ""
 
 
-def _other_size(study: Study) -> list[str]:
-    return [f"not the paper's size but {study.size}"] if study.size not in ("", "paper") else []
-
-
-def _not_comparable(reasons: Sequence[str]) -> str:
-    return f"not comparable: {listing(list(reasons))}" if reasons else ""
-
-
-def _entry(row: pd.Series, measure: str, part: str = "") -> str:
+def _entries(table: pd.DataFrame, measure: str, part: str = "") -> list[str]:
     """'22.91 / 21.30' with the interval of the measured on a second line."""
     places = decimals(measure)
-    published = number(float(row[f"{measure}{part}_published"]), places)
-    return f"{published} / {_measured(row, f'{measure}{part}', places)}"
-
-
-def _measured(row: pd.Series, column: str, places: int) -> str:
-    mean, low, high = (number(float(row[f"{column}{end}"]), places) for end in ("", "_low", "_high"))
-    return mean + (f"\n{low} to {high}" if low != NO_NUMBER else "")
+    columns = table[[f"{measure}{part}{end}" for end in ("_published", "", "_low", "_high")]]
+    return [
+        f"{number(published, places)} / {entry(mean, low, high, places)}"
+        for published, mean, low, high in columns.to_numpy(dtype=float).tolist()
+    ]
