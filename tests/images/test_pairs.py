@@ -463,7 +463,7 @@ NAMES = ["top_left", "top_right", "bottom_left", "bottom_right", "centre"]
     ("options", "words"),
     [
         ({"layout": "both"}, r"^labelled\.layout=both is not known: choose one of auto, side_by_side"),
-        ({"crops": "six"}, r"^labelled\.crops=six is not known: choose one of random, five\.$"),
+        ({"crops": "six"}, r"^LabelledPairs: crops=six is not known: choose one of random, five$"),
     ],
 )
 def test_choices_that_are_not_known_are_refused(options, words):

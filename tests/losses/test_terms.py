@@ -11,11 +11,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.models import vgg19
 
 from slackoff.config import build
-from slackoff.config.validate import check_arguments
 from slackoff.errors import SlackoffError
 from slackoff.losses import (
     EdgeAware,
-    JORDERELoss,
     NegativeSSIM,
     Perceptual,
     PixelL1,
@@ -348,17 +346,3 @@ def test_a_bias_of_three_grey_levels(photo):
     found = term_error(Texture(), output, photo)
     assert found == pytest.approx(coded(output, photo), rel=1e-4)
     assert 4.5e12 / 2 < found < 2 * 4.5e12
-
-
-@pytest.mark.parametrize(
-    ("kind", "key", "choices"),
-    [
-        (Perceptual, "preprocessing", "torchvision, caffe"),
-        (Texture, "kind", "gram_mean, gram_frobenius"),
-        (EdgeAware, "normaliser", "mean, chw"),
-        (JORDERELoss, "mask_rule", "as_released, rain"),
-    ],
-)
-def test_a_form_that_is_not_known_is_refused(kind, key, choices):
-    with pytest.raises(SlackoffError, match=f"^here.{key}=other is not known: choose one of {choices}"):
-        check_arguments(kind, {key: "other"}, "here")

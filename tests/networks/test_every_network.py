@@ -10,7 +10,6 @@ from network_tester import CASES, count_parameters, figures, fill, formula_input
 from torch.nn.functional import cosine_similarity, pad
 
 from slackoff.config import build, config_folder
-from slackoff.config.validate import check_arguments
 from slackoff.data import RainyBatch
 from slackoff.errors import SlackoffError
 from slackoff.losses import L1, MSE, EdgeAware, GradientBalancing, PixelMSE
@@ -430,22 +429,3 @@ def test_an_option_out_of_its_range_is_one_sentence(network, options, sentence):
         network(**options)
     assert str(refused.value).startswith(sentence)
     assert len(str(refused.value).splitlines()) == 1
-
-
-@pytest.mark.parametrize(
-    ("network", "key", "choices"),
-    [
-        (DDN, "skip", "pairwise, long"),
-        (DDN, "norm", "running, batch"),
-        (DRDNet, "detail_input", "sum, rainy"),
-        (MOSS, "memory_unassigned", "shrink, freeze"),
-        (PReNet, "unit", "lstm, gru, none"),
-        (RESCAN, "unit", "conv, rnn, gru, lstm"),
-        (RESCAN, "mode", "full, add"),
-        (SwinIR, "residual_conv", "1conv, 3conv"),
-    ],
-)
-def test_a_choice_that_is_not_known_is_one_sentence(network, key, choices):
-    with pytest.raises(SlackoffError) as refused:
-        check_arguments(network, {key: "other"}, "network")
-    assert str(refused.value).startswith(f"network.{key}=other is not known: choose one of {choices}")

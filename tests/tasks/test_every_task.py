@@ -23,11 +23,10 @@ from small_problem import (
     train,
 )
 
-from slackoff.config.validate import check_arguments
 from slackoff.errors import SlackoffError
 from slackoff.losses import L1, DynamicWeightAverage, GradientBalancing, GradNorm, PCGrad, Uncertainty
 from slackoff.networks import DDN
-from slackoff.tasks import MultitaskTask, SemiSupervisedTask, SupervisedTask, Syn2RealTask
+from slackoff.tasks import MultitaskTask, SupervisedTask
 
 
 def multitask(weighting, net=None, terms=None, **options):
@@ -151,16 +150,3 @@ def test_settings_that_cannot_be_are_refused(make, options, sentence):
         make(**options)
     assert str(refused.value).startswith(sentence)
     assert len(str(refused.value).splitlines()) == 1
-
-
-@pytest.mark.parametrize(
-    ("task", "key", "choices"),
-    [
-        (SemiSupervisedTask, "teacher_buffers", "copy, average, keep"),
-        (SemiSupervisedTask, "labelled_residue", "background, prediction"),
-        (Syn2RealTask, "kernel", "linear, squared_exponential, rational_quadratic"),
-    ],
-)
-def test_a_choice_that_is_not_known_is_refused(task, key, choices):
-    with pytest.raises(SlackoffError, match=f"^task.{key}=other is not known: choose one of {choices}"):
-        check_arguments(task, {key: "other"}, "task", given=("network", "steps"))

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from slackoff.errors import check_choices
 from slackoff.images import Pair, TrainingCrops, five_crops, pair_sizes, read_clean, read_rainy
 from slackoff.images.sources import map_in_threads
 from slackoff.metrics.functional import rain_from_pair
@@ -201,6 +202,7 @@ class PairStream(_CropStream):
         crops: TrainingCrops = "random",
     ) -> None:
         super().__init__(images, patch_size_px, batch_size, seed, mirror, channels_last)
+        check_choices(PairStream, crops=crops)
         self.clean = images.clean
         self.fixed = images.five_crops(patch_size_px, mirror) if crops == "five" else None
 

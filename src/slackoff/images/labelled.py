@@ -8,13 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from slackoff.errors import SlackoffError
+from slackoff.errors import SlackoffError, check_choice, check_choices
 from slackoff.images.layouts import LAYOUTS, Scenes, chosen_by_place, find_pairs
 from slackoff.images.pairs import (
-    TRAINING_CROPS,
     Pair,
     TrainingCrops,
-    check_choice,
     file_digests,
     fingerprint,
     pair_sizes,
@@ -109,7 +107,7 @@ class LabelledPairs:
     def __post_init__(self) -> None:
         check_share(self.share, "labelled.share")
         check_choice(self.layout, "labelled.layout", LAYOUTS)
-        check_choice(self.crops, "labelled.crops", TRAINING_CROPS)
+        check_choices(LabelledPairs, crops=self.crops)
 
     @cached_property
     def all_pairs(self) -> list[Pair]:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slackoff.errors import SlackoffError
+from slackoff.errors import SlackoffError, check_choice
 from slackoff.images.files import images_directly_in, is_folder, require_folder, visible_entries
-from slackoff.images.pairs import Pair, check_choice, pair_sizes, scene_thumbnails, shown_in
+from slackoff.images.pairs import Pair, pair_sizes, scene_thumbnails, shown_in
 
 LAYOUTS = ("auto", "side_by_side")
 RAINY_FOLDERS = ("rainy", "rain", "input", "rainy_image", "input_val")

@@ -17,7 +17,6 @@ from slackoff.images.files import image_size, read_rgb
 from slackoff.images.sources import file_digest, map_in_threads
 
 TrainingCrops = Literal["random", "five"]
-TRAINING_CROPS = ("random", "five")
 SIDE_PX = 32
 ALIKE = 0.98
 """Correlation of thumbnails from which two images count as one scene.
@@ -152,12 +151,6 @@ def five_crops(height: int, width: int, side: int, mirror: bool = True) -> list[
 def crops_per_image(crops: TrainingCrops, mirror: bool) -> int:
     """Into how many training images one is made; 1 where places are drawn."""
     return (10 if mirror else 5) if crops == "five" else 1
-
-
-def check_choice(value: object, key: str, choices: Sequence[str]) -> None:
-    """Raise the SlackoffError that says which values there are."""
-    if value not in choices:
-        raise SlackoffError(f"{key}={value} is not known: choose one of {', '.join(choices)}.")
 
 
 def scene_thumbnails(pairs: Sequence[Pair]) -> Thumbnails:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slackoff.errors import SlackoffError
+from slackoff.errors import SlackoffError, check_choices
 from slackoff.losses.terms import check_weights
 from slackoff.networks.interfaces import StagedNetwork, Stages
 from slackoff.networks.jorder_e import JORDERE
@@ -304,6 +304,7 @@ class JORDERELoss(nn.Module):
         level: float = 1e-2,
     ) -> None:
         super().__init__()
+        check_choices(JORDERELoss, mask_rule=mask_rule)
         check_weights("task.loss", mask=mask, level=level)
         self.sign = -1.0 if mask_rule == "rain" else 1.0
         self.mask = mask

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from torch import Tensor
 
-from slackoff.errors import SlackoffError
+from slackoff.errors import SlackoffError, check_choices
 from slackoff.losses.terms import Term
 
 
@@ -224,6 +224,7 @@ class Perceptual(FrozenVGG):
         scale: float = 255.0,
         key: str = "roots.vgg19",
     ) -> None:
+        check_choices(Perceptual, preprocessing=preprocessing)
         super().__init__(root, key, scale)
         self.preprocessing = preprocessing
         mean, deviation = PREPROCESSINGS[preprocessing]

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from slackoff.errors import SlackoffError
+from slackoff.errors import SlackoffError, check_choices
 from slackoff.networks.layers import check_positive, check_sizes, guided_smooth
 
 
@@ -55,6 +55,7 @@ class DDN(nn.Module):
         smoothing: float = 1.0,
     ) -> None:
         super().__init__()
+        check_choices(DDN, skip=skip, norm=norm)
         check_sizes(channels=channels, pairs=pairs, radius=radius)
         check_positive(eps=eps, smoothing=smoothing)
         if not 0 < momentum <= 1:

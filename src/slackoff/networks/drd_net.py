@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from slackoff.errors import check_choices
 from slackoff.networks.interfaces import StagedNetwork, Stages
 from slackoff.networks.layers import DilatedConv2d, check_sizes
 
@@ -103,6 +104,7 @@ class DRDNet(StagedNetwork):
 
     def __init__(self, channels: int = 64, blocks: int = 16, detail_input: Literal["sum", "rainy"] = "sum") -> None:
         super().__init__()
+        check_choices(DRDNet, detail_input=detail_input)
         check_sizes(channels=channels, blocks=blocks)
         self.detail_input = detail_input
         self.rain = SubNetwork(channels, blocks, detail=False)

@@ -14,7 +14,7 @@ import torch.distributed
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slackoff.errors import SlackoffError
+from slackoff.errors import SlackoffError, check_choices
 from slackoff.networks.layers import check_positive, check_sizes, full_precision, mirror_to_multiple
 
 
@@ -179,6 +179,7 @@ class Memory(nn.Module):
         update_in_eval: bool = False,
     ) -> None:
         super().__init__()
+        check_choices(Memory, unassigned=unassigned)
         if not 0 <= decay <= 1:
             raise SlackoffError(f"network.memory_decay={decay} must lie in [0, 1]")
         check_positive(memory_temperature=temperature)
@@ -270,6 +271,7 @@ class MOSS(nn.Module):
         initial_std: float | None = 0.02,
     ) -> None:
         super().__init__()
+        check_choices(MOSS, memory_unassigned=memory_unassigned)
         if initial_std is not None and not initial_std > 0:
             raise SlackoffError(f"network.initial_std={initial_std} must be above 0, or null for torch's own start")
         check_sizes(width=width, stages=stages, blocks=blocks)

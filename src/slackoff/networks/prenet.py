@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from slackoff.errors import check_choices
 from slackoff.networks.interfaces import StagedNetwork, Stages
 from slackoff.networks.layers import check_sizes
 
@@ -144,6 +145,7 @@ class PReNet(StagedNetwork):
         see_rainy: bool = True,
     ) -> None:
         super().__init__()
+        check_choices(PReNet, unit=unit)
         check_sizes(stages=stages, channels=channels, blocks=blocks)
         self.stage_count = stages
         self.block_uses = blocks if share_blocks else 1

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slackoff.errors import SlackoffError
+from slackoff.errors import SlackoffError, check_choices
 from slackoff.networks.interfaces import StagedNetwork, Stages
 from slackoff.networks.layers import DilatedConv2d, check_sizes
 
@@ -166,6 +166,7 @@ class RESCAN(StagedNetwork):
         attention: bool = True,
     ) -> None:
         super().__init__()
+        check_choices(RESCAN, unit=unit, mode=mode)
         check_sizes(width=width, stages=stages)
         check_sizes(LEAST_DEPTH, depth=depth)
         if stages == 1 and UNITS[unit].recurrent:
