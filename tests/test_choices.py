@@ -16,8 +16,8 @@ from slackoff.metrics import protocol
 ROOMS = (complexity, data, evaluation, images, losses, metrics, networks, protocol, rain, streams, tasks)
 NEEDED = {
     "backgrounds": None, "categories": {"one": None}, "images": None, "pairs": [], "network": nn.Identity(),
-    "root": "nowhere",    "steps": 9, "patch_size_px": 8, "batch_size": 1, "seed": 0, "quantity": (200, 300), "length": (20, 30),
-    "angle_deg": (0, 0), "width": (5,),
+    "root": "nowhere", "steps": 9, "patch_size_px": 8, "batch_size": 1, "seed": 0, "quantity": (200, 300),
+    "length": (20, 30), "angle_deg": (0, 0), "width": (5,),
 }  # fmt: skip
 """What the classes want beside their choices."""
 

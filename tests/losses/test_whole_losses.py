@@ -234,17 +234,17 @@ def three_stages():
 @pytest.mark.parametrize(
     ("loss", "network", "sentence"),
     [
-        (DRDNetLoss(), ResNet(2, 1), r"task\.loss DRDNetLoss needs .* ResNet has not: choose network=drd_net"),
+        (DRDNetLoss(), ResNet(2, 1), r"task\.loss DRDNetLoss needs .* ResNet is not: choose network=drd_net"),
         (DRDNetLoss(), three_stages(), r"task\.loss\.weights has 2 weights, but Given has 3 stages"),
-        (SPDNetLoss(), ResNet(2, 1), r"task\.loss SPDNetLoss needs .* ResNet has not"),
+        (SPDNetLoss(), ResNet(2, 1), r"task\.loss SPDNetLoss needs .* ResNet is not"),
         (SPDNetLoss((1.0, 1.0)), three_stages(), r"task\.loss\.weights has 2 weights, but Given has 3 stages"),
-        (NegativeSSIM([1.0]), ResNet(2, 1), r"task\.loss\.weights need a network with stages, which ResNet has not"),
+        (NegativeSSIM([1.0]), ResNet(2, 1), r"task\.loss\.weights needs a network with stages, which ResNet is not"),
         (NegativeSSIM([1.0]), three_stages(), r"task\.loss\.weights has 1 weights, but Given has 3 stages"),
-        (RCDNetLoss(), ResNet(2, 1), r"task\.loss RCDNetLoss needs .* ResNet does not: choose network=rcdnet"),
-        (RCDNetLoss(), three_stages(), r"task\.loss RCDNetLoss needs .* Given does not"),
-        (RESCANLoss(), ResNet(2, 1), r"RESCANLoss needs .* ResNet does not: choose network=rescan or"),
-        (RESCANLoss(), JORDERE(2, 1), r"RESCANLoss needs .* JORDERE does not: choose network=rescan or"),
-        (JORDERELoss(), RESCAN(2, 3, 2), r"JORDERELoss needs .* RESCAN does not: choose network=jorder_e or"),
+        (RCDNetLoss(), ResNet(2, 1), r"task\.loss RCDNetLoss needs .* ResNet is not: choose network=rcdnet"),
+        (RCDNetLoss(), three_stages(), r"task\.loss RCDNetLoss needs .* Given is not"),
+        (RESCANLoss(), ResNet(2, 1), r"RESCANLoss needs .* ResNet is not: choose network=rescan or"),
+        (RESCANLoss(), JORDERE(2, 1), r"RESCANLoss needs .* JORDERE is not: choose network=rescan or"),
+        (JORDERELoss(), RESCAN(2, 3, 2), r"JORDERELoss needs .* RESCAN is not: choose network=jorder_e or"),
     ],
 )
 def test_a_network_without_the_estimates_that_a_loss_compares_is_refused(loss, network, sentence):

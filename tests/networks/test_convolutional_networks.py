@@ -91,8 +91,8 @@ def sub_network(image: Tensor, state: State, name: str, training: bool) -> Tenso
     detail = name == "detail"
     operation = aggregate if detail else convolve_dilated
     x = start = prelu(convolve_dilated(image, state, f"{name}.head.0"), state[f"{name}.head.1.weight"])
-    blocks = sum(key.startswith(f"{name}.blocks.") and key.endswith("body.2.weight") for key in state)
-    for body in (f"{name}.blocks.{number}.body" for number in range(blocks)):
+    blocks = len({key.split(".")[2] for key in state if key.startswith(f"{name}.blocks.")})
+    for body in (f"{name}.blocks.{number}" for number in range(blocks)):
         y = normalise(operation(x, state, f"{body}.0"), state, f"{body}.1", training)
         y = operation(prelu(y, state[f"{body}.2.weight"]), state, f"{body}.3")
         y = normalise(y, state, f"{body}.4", training)
@@ -143,10 +143,10 @@ def menet(rainy: Tensor, state: State, training: bool = False) -> Tensor:
         a = F.relu(layer(F.relu(layer(fold(a), "attention.squeeze2")), "attention.layer2"))
         a = 1 / (1 + torch.exp(-layer(a, "attention.excitation").mean((2, 3), keepdim=True)))
         x = x + x * a
-    blocks = sum(name.startswith("blocks.") and name.endswith(".first.0.weight") for name in state)
+    blocks = sum(name.startswith("blocks.") and name.endswith(".0.0.weight") for name in state)
     for number in range(blocks):
-        inner = F.relu(layer(x, f"blocks.{number}.first"))
-        x = x + layer(inner, f"blocks.{number}.second")
+        inner = F.relu(layer(x, f"blocks.{number}.0"))
+        x = x + layer(inner, f"blocks.{number}.2")
         if number < blocks - 1:
             x = F.relu(x)
     x = unfold(layer(n2 + x, "layer3"))
@@ -257,7 +257,7 @@ def test_drd_net_equals_another_build(detail_input, training):
 def test_drd_net_starts_from_hes_normal_distribution_with_rectifiers():
     torch.manual_seed(0)
     network = DRDNet(32, 1)
-    kernel = network.detail.blocks[0].body[0].branches[2].weight
+    kernel = network.detail.blocks[0][0].branches[2].weight
     assert kernel.std().item() == pytest.approx((2 / (9 * 32)) ** 0.5, rel=0.05)
     slopes = [module.weight for module in network.modules() if isinstance(module, nn.PReLU)]
     assert [len(slope) for slope in slopes] == [32] * 4

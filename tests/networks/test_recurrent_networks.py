@@ -34,7 +34,7 @@ def prenet_stages(rainy: Tensor, state: dict[str, Tensor], stages: int, uses: in
     """The estimate of every stage; unit, number of blocks and inputs are as in ``state``, each block used ``uses``
     times."""
     h = c = rainy.new_zeros(len(rainy), len(state["head.0.bias"]), *rainy.shape[-2:])
-    blocks = sum(name.startswith("blocks.") and name.endswith(".conv1.bias") for name in state)
+    blocks = sum(name.startswith("blocks.") and name.endswith(".0.0.bias") for name in state)
     sees_rainy = state["head.0.weight"].shape[1] == 6
     x, estimates = rainy, []
     for _ in range(stages):
@@ -45,8 +45,8 @@ def prenet_stages(rainy: Tensor, state: dict[str, Tensor], stages: int, uses: in
         elif "unit.update_gate.bias" in state:
             f = h = remember_gru(state, f, h)
         for number in [block for block in range(blocks) for _ in range(uses)]:
-            inner = convolve(state, f"blocks.{number}.conv1", f).clamp(min=0)
-            f = (f + convolve(state, f"blocks.{number}.conv2", inner).clamp(min=0)).clamp(min=0)
+            inner = convolve(state, f"blocks.{number}.0.0", f).clamp(min=0)
+            f = (f + convolve(state, f"blocks.{number}.0.2", inner).clamp(min=0)).clamp(min=0)
         x = convolve(state, "output", f) + (rainy if add_input else 0)
         estimates.append(x)
     return estimates

@@ -44,20 +44,23 @@ def _over_stages(
     rainy: Tensor,
     weights: Sequence[float],
     value: Callable[[Tensor], Tensor],
-    refusal: tuple[str, str],
+    who: str,
+    cure: str,
 ) -> Tensor:
-    """The weighted sum of a value of each stage's background; ``refusal``: who needs stages, and the cure."""
-    kind = type(network).__name__
+    """The weighted sum of a value of each stage's background; ``who`` needs stages, and what to do without."""
     if not isinstance(network, StagedNetwork):
-        raise SlackoffError(f"{refusal[0]} a network with stages, which {kind} has not: {refusal[1]}")
+        raise _misfit(who, network, "a network with stages", cure)
     backgrounds = network.stages(rainy).backgrounds
     if len(backgrounds) != len(weights):
         raise SlackoffError(
-            f"task.loss.weights has {len(weights)} weights, but {kind} has {len(backgrounds)} stages: give one weight "
-            "a stage"
+            f"task.loss.weights has {len(weights)} weights, but {type(network).__name__} has {len(backgrounds)} "
+            "stages: give one weight a stage"
         )
-    values = [value(estimate) for estimate in backgrounds]
-    return torch.stack([weight * each for weight, each in zip(weights, values, strict=True)]).sum()
+    return torch.stack([w * value(estimate) for w, estimate in zip(weights, backgrounds, strict=True)]).sum()
+
+
+def _misfit(who: str, network: nn.Module, needed: str, cure: str) -> SlackoffError:
+    return SlackoffError(f"{who} needs {needed}, which {type(network).__name__} is not: {cure}")
 
 
 class StagesMSE(nn.Module):
@@ -86,9 +89,10 @@ class StagesMSE(nn.Module):
         Raises:
             SlackoffError: the network has no stages, or another number of them than there are weights.
         """
-        refusal = (f"task.loss {type(self).__name__} needs", f"choose network={self.preset} or task=supervised")
-        errors = _over_stages(network, rainy, self.weights, lambda image: F.mse_loss(image, background), refusal)
-        return self.scale**2 * errors
+        who, cure = f"task.loss {type(self).__name__}", f"choose network={self.preset} or task=supervised"
+        return self.scale**2 * _over_stages(
+            network, rainy, self.weights, lambda image: F.mse_loss(image, background), who, cure
+        )
 
 
 class DRDNetLoss(StagesMSE):
@@ -121,10 +125,8 @@ class SPDNetLoss(StagesMSE):
 def _stages_with_rain(network: nn.Module, rainy: Tensor, loss: str, preset: str) -> Stages:
     stages = network.stages(rainy) if isinstance(network, StagedNetwork) else Stages(())
     if not stages.rains:
-        raise SlackoffError(
-            f"task.loss {loss} needs a network that gives a rain layer a stage, which {type(network).__name__} does "
-            f"not: choose network={preset} or task=supervised"
-        )
+        needed, cure = "a network that gives a rain layer a stage", f"choose network={preset} or task=supervised"
+        raise _misfit(f"task.loss {loss}", network, needed, cure)
     return stages
 
 
@@ -179,8 +181,10 @@ class NegativeSSIM(nn.Module):
         """
         if self.weights is None:
             return -zero_padded_ssim(network(rainy), background)
-        refusal = ("task.loss.weights need", "leave them out or choose network=prenet")
-        return -_over_stages(network, rainy, self.weights, lambda image: zero_padded_ssim(image, background), refusal)
+        cure = "leave the weights out or choose network=prenet"
+        return -_over_stages(
+            network, rainy, self.weights, lambda image: zero_padded_ssim(image, background), "task.loss.weights", cure
+        )
 
 
 def zero_padded_ssim(first: Tensor, second: Tensor) -> Tensor:
@@ -317,10 +321,8 @@ class JORDERELoss(nn.Module):
             SlackoffError: the network is no JORDER-E.
         """
         if not isinstance(network, JORDERE):
-            raise SlackoffError(
-                f"task.loss JORDERELoss needs a network that estimates mask and level of the rain, which "
-                f"{type(network).__name__} does not: choose network=jorder_e or task=supervised"
-            )
+            needed = "a network that estimates mask and level of the rain"
+            raise _misfit("task.loss JORDERELoss", network, needed, "choose network=jorder_e or task=supervised")
         found = network.estimates(rainy)
         removed = background - rainy
         marked = (self.sign * removed[:, 0] > 0).long()

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slackoff.errors import SlackoffError, check_choices
-from slackoff.networks.layers import check_positive, check_sizes, full_precision, mirror_to_multiple
+from slackoff.networks.layers import check_positive, check_sizes, draw_weights, full_precision, mirror_to_multiple
 
 
 class ResidualBlock(nn.Module):
@@ -292,7 +292,10 @@ class MOSS(nn.Module):
         )
         self.fusions = nn.ModuleList(ConditionalFusion(channels, cbn_gate) for channels in reversed(widths[1:-1]))
         self.tail = nn.Conv2d(width, 3, 3, padding=1)
-        self.apply(partial(_draw_weights, std=initial_std))
+        if initial_std is not None:
+            draw_weights(self, partial(nn.init.trunc_normal_, std=initial_std))
+        for fusion in self.fusions:
+            fusion.start_neutral()
         # Drawn last: with and without it a seed gives the same weights.
         self.memory: nn.Module = nn.Identity()
         if memory_items:
@@ -314,13 +317,3 @@ class MOSS(nn.Module):
         x = self.decoder[-1](x)
         output = torch.tanh(self.tail(shallow - x if self.skip else x).to(rainy.dtype))
         return (output[..., :height, :width] + 1) / 2
-
-
-def _draw_weights(module: nn.Module, std: float | None) -> None:
-    """For ``apply``, which comes to a fusion after its convolutions."""
-    if isinstance(module, nn.Conv2d) and std is not None:
-        nn.init.trunc_normal_(module.weight, std=std)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-    elif isinstance(module, ConditionalFusion):
-        module.start_neutral()
