@@ -73,15 +73,6 @@ def test_caffe_weights_see_blue_green_red_less_the_mean(features, root, images):
     assert Perceptual(str(root), "caffe")(*images).item() == pytest.approx(found, rel=1e-4)
 
 
-def test_both_preprocessings_give_errors_of_one_size(weights, images, tmp_path):
-    """Without biases and on grey images, where neither order nor mean tell them apart but through ReLU's kinks."""
-    kernels = {name: torch.zeros_like(t) if name.endswith("bias") else t for name, t in weights.items()}
-    torch.save(kernels, tmp_path / "vgg19-dcbb9e9d.pth")
-    grey = images.mean(2, keepdim=True).expand_as(images)
-    errors = [Perceptual(str(tmp_path), preprocessing)(*grey).item() for preprocessing in ("torchvision", "caffe")]
-    assert errors[0] == pytest.approx(errors[1], rel=0.2)
-
-
 @pytest.mark.parametrize("name", ["vgg19-dcbb9e9d.pth", "vgg19-dcbb9e9d.safetensors", "named/model.safetensors"])
 def test_all_formats_give_the_same_weights(weights, root, images, tmp_path, name):
     path = tmp_path / name
@@ -90,13 +81,6 @@ def test_all_formats_give_the_same_weights(weights, root, images, tmp_path, name
     found = Perceptual(str(path if "named" in name else tmp_path))
     assert found(*images).item() == Perceptual(str(root))(*images).item()
     assert found.fingerprint() == Perceptual(str(root)).fingerprint()
-
-
-def test_the_fingerprint_follows_the_weights(weights, root, tmp_path):
-    kernel = weights["features.16.weight"].clone()
-    kernel[0, 0, 0, 0] += 1
-    torch.save(weights | {"features.16.weight": kernel}, tmp_path / "vgg19-dcbb9e9d.pth")
-    assert Perceptual(str(tmp_path)).fingerprint() != Perceptual(str(root)).fingerprint()
 
 
 def test_weights_move_with_the_module_but_are_not_saved_or_trained(root, images):
