@@ -1,5 +1,6 @@
 """Whole losses, called as ``loss(network, rainy, background)``: the plain ones, and those of the networks' papers."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from math import exp, isfinite
 from typing import ClassVar, Literal
@@ -12,24 +13,33 @@ from slackoff.errors import SlackoffError, check_choices
 from slackoff.losses.terms import check_weights
 from slackoff.networks.interfaces import StagedNetwork, Stages
 from slackoff.networks.jorder_e import JORDERE
-from slackoff.networks.layers import full_precision
-
-GREY_LEVELS = 255.0
+from slackoff.networks.layers import GREY_LEVELS, full_precision
 
 
-class L1(nn.Module):
+class Loss(nn.Module, ABC):
+    """What a network is trained to minimise."""
+
+    @abstractmethod
+    def forward(self, network: nn.Module, rainy: Tensor, background: Tensor) -> Tensor:
+        """A scalar; ``rainy`` and ``background``: float, (N, 3, H, W), RGB in [0, 1].
+
+        Raises:
+            SlackoffError: the network does not give what the loss compares, such as stages, or not as many of them as
+                there are weights.
+        """
+
+
+class L1(Loss):
     """Mean absolute error of a network's output, in units of the images (1 is 255 grey levels)."""
 
     def forward(self, network: nn.Module, rainy: Tensor, background: Tensor) -> Tensor:
-        """A scalar; ``rainy`` and ``background``: float, (N, 3, H, W), in [0, 1]."""
         return F.l1_loss(network(rainy), background)
 
 
-class MSE(nn.Module):
+class MSE(Loss):
     """Mean squared error of a network's output, in squared units of images in [0, 1]."""
 
     def forward(self, network: nn.Module, rainy: Tensor, background: Tensor) -> Tensor:
-        """A scalar; ``rainy`` and ``background``: float, (N, 3, H, W), in [0, 1]."""
         return F.mse_loss(network(rainy), background)
 
 
@@ -63,7 +73,7 @@ def _misfit(who: str, network: nn.Module, needed: str, cure: str) -> SlackoffErr
     return SlackoffError(f"{who} needs {needed}, which {type(network).__name__} is not: {cure}")
 
 
-class StagesMSE(nn.Module):
+class StagesMSE(Loss):
     """Weighted sum of the mean squared errors of a network's backgrounds.
 
     Args:
@@ -84,11 +94,6 @@ class StagesMSE(nn.Module):
         self.weights = _stage_weights(weights)
 
     def forward(self, network: nn.Module, rainy: Tensor, background: Tensor) -> Tensor:
-        """A scalar; ``rainy`` and ``background``: float, (N, 3, H, W), in [0, 1].
-
-        Raises:
-            SlackoffError: the network has no stages, or another number of them than there are weights.
-        """
         who, cure = f"task.loss {type(self).__name__}", f"choose network={self.preset} or task=supervised"
         return self.scale**2 * _over_stages(
             network, rainy, self.weights, lambda image: F.mse_loss(image, background), who, cure
@@ -130,18 +135,13 @@ def _stages_with_rain(network: nn.Module, rainy: Tensor, loss: str, preset: str)
     return stages
 
 
-class RESCANLoss(nn.Module):
+class RESCANLoss(Loss):
     """Sum over the stages of the mean squared error of their rain layers, in squared units of the images (1 is white).
 
-    The true rain layer is rainy image less background, clipping included.
+    The true rain layer is rainy image less background, clipping included. Reckoned in float32.
     """
 
     def forward(self, network: nn.Module, rainy: Tensor, background: Tensor) -> Tensor:
-        """A scalar of float32; ``rainy`` and ``background``: float, (N, 3, H, W), in [0, 1].
-
-        Raises:
-            SlackoffError: the network gives no stages, or stages without rain layers.
-        """
         rains = _stages_with_rain(network, rainy, "RESCANLoss", "rescan").rains
         truth = (rainy - background).float()
         return sum((F.mse_loss(rain.float(), truth) for rain in rains), truth.new_zeros(()))
@@ -154,12 +154,12 @@ BELL = [tap / sum(_BELL) for tap in _BELL]
 C1, C2 = 0.01**2, 0.03**2
 
 
-class NegativeSSIM(nn.Module):
+class NegativeSSIM(Loss):
     """-SSIM of a network's output (Ren et al., PReNet, CVPR 2019, as in the authors' code).
 
     SSIM of Wang et al. 2004 for a data range of 1: 11x11 Gaussian window of sigma 1.5, mean over channels and all
     pixels. At the border the images go on as zeros, which the measure ``slackoff.metrics.functional.ssim`` does not do:
-    the two differ a little. From -1, a perfect output, to 1.
+    the two differ a little. From -1, a perfect output, to 1. Reckoned in float32.
 
     Args:
         weights: one a stage, the result's last, for a weighted sum over the stages; None, the authors' choice, takes
@@ -174,11 +174,6 @@ class NegativeSSIM(nn.Module):
         self.weights = None if weights is None else _stage_weights(weights)
 
     def forward(self, network: nn.Module, rainy: Tensor, background: Tensor) -> Tensor:
-        """A scalar of float32; ``rainy`` and ``background``: float, (N, 3, H, W), in [0, 1].
-
-        Raises:
-            SlackoffError: weights are given, and the network has no stages or another number of them.
-        """
         if self.weights is None:
             return -zero_padded_ssim(network(rainy), background)
         cure = "leave the weights out or choose network=prenet"
@@ -214,13 +209,13 @@ def _blurred(images: Tensor) -> Tensor:
     return images
 
 
-class RCDNetLoss(nn.Module):
+class RCDNetLoss(Loss):
     """Squared errors of every stage, in grey levels (Wang et al., CVPR 2020, as in their release since 2022-09-19).
 
     A weighted sum of mean squared errors on the 0..255 scale, hence hundreds at the start: of the backgrounds
     against the true one, of the rain layers against rainy image less true background. The last rain layer counts
     among the stages and once more by itself, with a weight of 1 in all. Releases of before that date applied the
-    factor of the stages to the running sum, which gave later stages geometrically larger weights.
+    factor of the stages to the running sum, which gave later stages geometrically larger weights. Reckoned in float32.
 
     Args:
         result: weight of the last background.
@@ -259,11 +254,6 @@ class RCDNetLoss(nn.Module):
         self.last_rain = last_rain
 
     def forward(self, network: nn.Module, rainy: Tensor, background: Tensor) -> Tensor:
-        """A scalar; ``rainy`` and ``background``: float, (N, 3, H, W), in [0, 1].
-
-        Raises:
-            SlackoffError: the network gives no stages, or stages without rain layers.
-        """
         stages = _stages_with_rain(network, rainy, "RCDNetLoss", "rcdnet")
         first, *middle, result = (_squared_error(estimate, background) for estimate in stages.backgrounds)
         rains = [_squared_error(estimate, rainy - background) for estimate in stages.rains]
@@ -283,12 +273,12 @@ def _squared_error(estimate: Tensor, truth: Tensor) -> Tensor:
 RELEASED_PIXELS = 8 * 64 * 64  # of a batch of the release, eight patches of 64 px: its mask error is a sum over them
 
 
-class JORDERELoss(nn.Module):
+class JORDERELoss(Loss):
     """l1 of both backgrounds and of the rain level in grey levels (0..255), and the cross-entropy of the rain mask.
 
     In the release the mask's error is a sum over the pixels of a batch, times 1e-3. Here it is their mean, times what
     makes the two equal for a batch of the release (eight patches of 64 px): so it has the same share in the loss for
-    any patch, batch and number of ranks.
+    any patch, batch and number of ranks. Reckoned in float32.
 
     Args:
         mask_rule: which pixels the mask shall mark. "as_released": those whose red is brighter in the background than
@@ -315,11 +305,6 @@ class JORDERELoss(nn.Module):
         self.level = level
 
     def forward(self, network: nn.Module, rainy: Tensor, background: Tensor) -> Tensor:
-        """A scalar of float32; ``rainy`` and ``background``: float, (N, 3, H, W), RGB in [0, 1].
-
-        Raises:
-            SlackoffError: the network is no JORDER-E.
-        """
         if not isinstance(network, JORDERE):
             needed = "a network that estimates mask and level of the rain"
             raise _misfit("task.loss JORDERELoss", network, needed, "choose network=jorder_e or task=supervised")

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from slackoff.errors import SlackoffError
 
+GREY_LEVELS = 255.0
+"""What the value 1 of an image is in networks and losses that count in grey levels."""
+
 
 def check_sizes(least: int = 1, **sizes: int) -> None:
     """Raise a ``SlackoffError`` that names the config key of the first size below the least one."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from slackoff.errors import SlackoffError
-from slackoff.networks.layers import Residual, check_sizes, draw_weights, mirror_to_multiple
+from slackoff.networks.layers import GREY_LEVELS, Residual, check_sizes, draw_weights, mirror_to_multiple
 
 NORM_EPS = 1e-3
 NORM_MOMENTUM = 0.01  # TensorFlow's 0.99 is the share that stays
@@ -45,9 +45,6 @@ class ChannelAttention(nn.Module):
         half = torch.relu(self.layer1(torch.relu(self.squeeze1(self.fold(x)))))
         quarter = torch.relu(self.layer2(torch.relu(self.squeeze2(self.fold(half)))))
         return x + x * torch.sigmoid(self.excitation(quarter).mean(dim=(2, 3), keepdim=True))
-
-
-GREY_LEVELS = 255.0
 
 
 class MENET(nn.Module):

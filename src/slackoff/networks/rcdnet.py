@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint as recompute
 
 from slackoff.errors import SlackoffError
 from slackoff.networks.interfaces import StagedNetwork, Stages
-from slackoff.networks.layers import Residual, check_sizes, full_precision
+from slackoff.networks.layers import GREY_LEVELS, Residual, check_sizes, full_precision
 
 SIZE = 9  # px a side
 
@@ -92,7 +92,6 @@ def _kernel(streak: Streak) -> Tensor:
     return kernel * (streak.total / kernel.sum())
 
 
-GREY_LEVELS = 255.0
 DAMPING = 10.0  # the release divides each kernel and each step size by it wherever it uses them
 
 
