@@ -7,6 +7,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from network_tester import CASES, count_parameters, figures, fill, formula_input, gradients, rainy_pair
+from torch import nn
 from torch.nn.functional import cosine_similarity, pad
 
 from slackoff.config import build, config_folder
@@ -153,9 +154,11 @@ class TestEveryPreset:
         assert network(torch.rand(1, 3, 33, 47)).shape == (1, 3, 33, 47)
 
     @pytest.mark.parametrize("preset", TRAINED)
-    def test_it_names_a_shared_layer_with_gradients(self, preset):
-        terms = {"pixel": PixelMSE(1.0), "edge": EdgeAware(scale=1.0)}
-        task = MultitaskTask(built(preset), terms, GradientBalancing(), 8)
+    def test_its_shared_layer_is_its_last_convolution_and_has_gradients(self, preset):
+        terms, network = {"pixel": PixelMSE(1.0), "edge": EdgeAware(scale=1.0)}, built(preset)
+        convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+        assert network.get_submodule(network.shared_layer) is convolutions[-1]
+        task = MultitaskTask(network, terms, GradientBalancing(), 8)
         rainy, background = torch.rand(2, 2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
         assert 1e-4 < task.losses(RainyBatch(background, rainy[:, :1], rainy), 0)["gradient_norm/pixel"] < 1e10
 

@@ -290,11 +290,12 @@ class MOSS(nn.Module):
             Stage(wide, narrow, blocks, "up" if stage >= stages - downscalings else "keep", wide_width)
             for stage, (wide, narrow) in enumerate(pairwise(reversed(widths)))
         )
-        self.fusions = nn.ModuleList(ConditionalFusion(channels, cbn_gate) for channels in reversed(widths[1:-1]))
+        fusions = [ConditionalFusion(channels, cbn_gate) for channels in reversed(widths[1:-1])]
+        self.fusions = nn.ModuleList(fusions)
         self.tail = nn.Conv2d(width, 3, 3, padding=1)
         if initial_std is not None:
             draw_weights(self, partial(nn.init.trunc_normal_, std=initial_std))
-        for fusion in self.fusions:
+        for fusion in fusions:
             fusion.start_neutral()
         # Drawn last: with and without it a seed gives the same weights.
         self.memory: nn.Module = nn.Identity()
