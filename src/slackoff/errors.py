@@ -2,12 +2,12 @@
 
 import errno
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from signal import SIGKILL
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO, get_args, get_origin, get_type_hints
 
 EXIT_MISTAKE = 2
 """Exit code of a command: a mistake, or a folder that cannot be used."""
@@ -40,6 +40,28 @@ class SlackoffError(Exception):
 
     The command line prints the sentence without a traceback; anything else that is raised is a defect of slackoff.
     """
+
+
+def check_choice(value: object, key: str, choices: Sequence[object]) -> None:
+    """Raise a ``SlackoffError`` that names the key and its choices for a value that is none of them."""
+    if value not in choices:
+        raise SlackoffError(f"{key}={value} is not known: choose one of {', '.join(map(str, choices))}")
+
+
+def check_choices(kind: type, /, **given: Any) -> None:
+    """Raise a ``SlackoffError`` for the first argument of a class that is none of those that its annotation lists.
+
+    Args:
+        kind: annotates these arguments as ``Literal``, or as a sequence of such.
+        given: the arguments by their names.
+    """
+    hints = get_type_hints(kind.__init__)  # type: ignore[misc]
+    for name, value in given.items():
+        hint, values = hints[name], [value]
+        if get_origin(hint) is not Literal:
+            (hint,), values = get_args(hint), value
+        for each in values:
+            check_choice(each, f"{kind.__name__}: {name}", get_args(hint))
 
 
 def failure_exit_code(failed: int) -> int:

@@ -4,18 +4,15 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from skimage.data import astronaut
 from torch import nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.models import vgg19
 
 from slackoff.config import build
-from slackoff.config.validate import check_arguments
 from slackoff.errors import SlackoffError
 from slackoff.losses import (
     EdgeAware,
-    JORDERELoss,
     NegativeSSIM,
     Perceptual,
     PixelL1,
@@ -63,8 +60,10 @@ def images():
 @pytest.mark.parametrize("name", DEGREES)
 class TestEveryTerm:
     def test_it_is_reckoned_in_grey_levels_unless_told_otherwise(self, make, images, name):
-        unscaled = make(name, scale=1.0)(*images)
-        assert make(name)(*images).item() == pytest.approx(255.0 ** DEGREES[name] * unscaled.item(), rel=1e-4)
+        term, unscaled = make(name), make(name, scale=1.0)(*images)
+        assert not list(term.parameters())
+        assert not term.state_dict()
+        assert term(*images).item() == pytest.approx(255.0 ** DEGREES[name] * unscaled.item(), rel=1e-4)
 
     def test_it_is_float32_under_autocast(self, make, images, name):
         output = images[0].requires_grad_()
@@ -76,35 +75,13 @@ class TestEveryTerm:
         plain = make(name)(output, images[1])
         plain.backward()
         assert found.item() == plain.item()
+        halves = [batch.to(torch.bfloat16) for batch in images]
+        assert make(name)(*halves).item() == make(name)(*(batch.float() for batch in halves)).item()
         torch.testing.assert_close(gradient, output.grad, rtol=0, atol=0)
-
-    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-    def test_half_precision_images_are_compared_in_float32(self, make, images, name, dtype):
-        halves = [batch.to(dtype) for batch in images]
-        found = make(name)(*halves)
-        assert found.dtype == torch.float32
-        assert found.isfinite()
-        assert found.item() == make(name)(*(batch.float() for batch in halves)).item()
-
-    def test_its_gradient_reaches_the_output_and_nothing_of_its_own(self, make, images, name):
-        term, output = make(name), images[0].requires_grad_()
-        term(output, images[1]).backward()
-        assert output.grad.isfinite().all()
-        assert output.grad.abs().sum() > 0
-        assert not list(term.parameters())
-        assert not term.state_dict()
 
     def test_the_truth_costs_nothing(self, make, images, name):
         if name != "variation":
             assert make(name)(images[1], images[1]).item() == 0
-
-    def test_images_that_do_not_fit_are_refused(self, make, images, name):
-        term = make(name)
-        for output in (images[0][:1], images[0][..., :-1], images[0][:, :1], images[0][0], images[0].byte()):
-            with pytest.raises(SlackoffError, match=r"^\w+ compares RGB images of one shape, .* but the output is "):
-                term(output, images[1])
-        with pytest.raises(SlackoffError, match=r"output is float32 \(0, 3, 13, 18\)"):
-            term(images[0][:0], images[1][:0])
 
     def test_images_that_are_too_small_are_refused(self, make, name):
         term = make(name)
@@ -135,6 +112,14 @@ class TestEveryTerm:
         with torch.device("meta"):
             found = make(name)(*(torch.empty(batch.shape) for batch in images))
         assert found.shape == ()
+
+
+def test_images_that_do_not_fit_are_refused(images):
+    for output in (images[0][:1], images[0][..., :-1], images[0][:, :1], images[0][0], images[0].byte()):
+        with pytest.raises(SlackoffError, match=r"^PixelL1 compares RGB images of one shape, .* but the output is "):
+            PixelL1()(output, images[1])
+    with pytest.raises(SlackoffError, match=r"output is float32 \(0, 3, 13, 18\)"):
+        PixelL1()(images[0][:0], images[1][:0])
 
 
 @pytest.mark.parametrize(
@@ -190,17 +175,11 @@ def test_sobel_features_are_those_of_opencv_up_to_the_border(pair):
     np.testing.assert_allclose(found, cv2_sobel(pair[0]), atol=1e-5)
 
 
-def test_edge_error_is_the_mean_over_both_directions(pair):
-    output, background = (255.0 * images for images in pair)
-    expected = np.mean((cv2_sobel(output) - cv2_sobel(background)) ** 2)
-    assert term_value(EdgeAware(), *pair) == pytest.approx(expected, rel=1e-5)
-
-
-def test_the_paper_divides_by_chw_alone(pair):
+def test_the_edge_error_is_a_mean_over_both_directions_and_in_the_paper_their_sum(pair):
     output, background = (255.0 * images for images in pair)
     per_image = np.sum((cv2_sobel(output) - cv2_sobel(background)) ** 2, axis=(0, 2, 3, 4)) / (3 * 7 * 6)
     assert term_value(EdgeAware("chw"), *pair) == pytest.approx(per_image.mean(), rel=1e-5)
-    assert term_value(EdgeAware("chw"), *pair) == 2 * term_value(EdgeAware(), *pair)
+    assert term_value(EdgeAware(), *pair) == pytest.approx(per_image.mean() / 2, rel=1e-5)
 
 
 def gram(image):
@@ -317,48 +296,3 @@ def test_gradients_on_a_bright_sky_are_those_of_float64(bright_sky, name, monkey
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)  # losses bring their images to float32
     expected = gradient_of(LOSSES[name], output.double(), background.double())
     assert F.cosine_similarity(found, expected, dim=0) > 0.999
-
-
-SIDE = 224
-
-
-@pytest.fixture(scope="module")
-def photo():
-    """float64, (3, 224, 224), grey levels."""
-    return np.moveaxis(astronaut()[288:, 144 : 144 + SIDE], -1, 0).astype(np.float64)
-
-
-def term_error(term, output, photo):
-    """Of one image; both in grey levels."""
-    return term(*(torch.from_numpy(image[None] / 255).float() for image in (output, photo))).item()
-
-
-def patch_sums(image):
-    return image.reshape(3, SIDE // 4, 4, SIDE // 4, 4).sum(axis=(0, 2, 4))
-
-
-def coded(output, photo):
-    return ((patch_sums(output) ** 2 - patch_sums(photo) ** 2).sum() / 2304) ** 2
-
-
-def test_a_bias_of_three_grey_levels(photo):
-    output = photo + 3
-    assert term_error(PixelMSE(), output, photo) == pytest.approx(9, rel=1e-4)
-    assert term_error(EdgeAware(), output, photo) < 1e-6
-    found = term_error(Texture(), output, photo)
-    assert found == pytest.approx(coded(output, photo), rel=1e-4)
-    assert 4.5e12 / 2 < found < 2 * 4.5e12
-
-
-@pytest.mark.parametrize(
-    ("kind", "key", "choices"),
-    [
-        (Perceptual, "preprocessing", "torchvision, caffe"),
-        (Texture, "kind", "gram_mean, gram_frobenius"),
-        (EdgeAware, "normaliser", "mean, chw"),
-        (JORDERELoss, "mask_rule", "as_released, rain"),
-    ],
-)
-def test_a_form_that_is_not_known_is_refused(kind, key, choices):
-    with pytest.raises(SlackoffError, match=f"^here.{key}=other is not known: choose one of {choices}"):
-        check_arguments(kind, {key: "other"}, "here")

@@ -11,7 +11,7 @@ from torchvision.transforms.functional import normalize
 
 from slackoff.errors import SlackoffError
 from slackoff.losses import Perceptual, VGG16Features
-from slackoff.losses.vgg import conv3_4, load_weights
+from slackoff.losses.vgg import activations, load_weights
 from slackoff.sweep.identity import Fingerprints, cell_id
 
 LAST = 18  # of torchvision's features: the ReLU after the fourth convolution before the third pooling
@@ -49,7 +49,7 @@ def images():
 def test_features_are_those_of_torchvision(features, root, images):
     with torch.no_grad():
         expected = features[:LAST](images[0])
-        found = conv3_4(images[0], load_weights(root / "vgg19-dcbb9e9d.pth"))
+        found = activations(images[0], load_weights(root / "vgg19-dcbb9e9d.pth"))[-1]
     assert [type(layer).__name__ for layer in features[LAST - 2 : LAST + 1]] == ["Conv2d", "ReLU", "MaxPool2d"]
     assert found.shape == (2, 256, 4, 6)
     torch.testing.assert_close(found, expected)
@@ -73,15 +73,6 @@ def test_caffe_weights_see_blue_green_red_less_the_mean(features, root, images):
     assert Perceptual(str(root), "caffe")(*images).item() == pytest.approx(found, rel=1e-4)
 
 
-def test_both_preprocessings_give_errors_of_one_size(weights, images, tmp_path):
-    """Without biases and on grey images, where neither order nor mean tell them apart but through ReLU's kinks."""
-    kernels = {name: torch.zeros_like(t) if name.endswith("bias") else t for name, t in weights.items()}
-    torch.save(kernels, tmp_path / "vgg19-dcbb9e9d.pth")
-    grey = images.mean(2, keepdim=True).expand_as(images)
-    errors = [Perceptual(str(tmp_path), preprocessing)(*grey).item() for preprocessing in ("torchvision", "caffe")]
-    assert errors[0] == pytest.approx(errors[1], rel=0.2)
-
-
 @pytest.mark.parametrize("name", ["vgg19-dcbb9e9d.pth", "vgg19-dcbb9e9d.safetensors", "named/model.safetensors"])
 def test_all_formats_give_the_same_weights(weights, root, images, tmp_path, name):
     path = tmp_path / name
@@ -90,13 +81,6 @@ def test_all_formats_give_the_same_weights(weights, root, images, tmp_path, name
     found = Perceptual(str(path if "named" in name else tmp_path))
     assert found(*images).item() == Perceptual(str(root))(*images).item()
     assert found.fingerprint() == Perceptual(str(root)).fingerprint()
-
-
-def test_the_fingerprint_follows_the_weights(weights, root, tmp_path):
-    kernel = weights["features.16.weight"].clone()
-    kernel[0, 0, 0, 0] += 1
-    torch.save(weights | {"features.16.weight": kernel}, tmp_path / "vgg19-dcbb9e9d.pth")
-    assert Perceptual(str(tmp_path)).fingerprint() != Perceptual(str(root)).fingerprint()
 
 
 def test_weights_move_with_the_module_but_are_not_saved_or_trained(root, images):
@@ -127,7 +111,7 @@ def test_files_of_something_else_are_refused(weights, tmp_path):
     path = tmp_path / "vgg19-dcbb9e9d.pth"
     for content in (b"", b"<html>not found</html>"):
         path.write_bytes(content)
-        with pytest.raises(SlackoffError, match=rf"{path} is not a readable weight file"):
+        with pytest.raises(SlackoffError, match=rf"{path} (cannot be read|holds something else than tensors)"):
             Perceptual(str(tmp_path))
     for without in ("features.0.weight", "features.16.bias"):
         torch.save({name: tensor for name, tensor in weights.items() if name != without}, path)
@@ -151,7 +135,7 @@ class Touches:
 def test_code_in_a_file_is_not_run(weights, tmp_path):
     path, touched = tmp_path / "vgg19-dcbb9e9d.pth", tmp_path / "touched"
     torch.save(weights | {"extra": Touches(str(touched))}, path)
-    with pytest.raises(SlackoffError, match="is not a readable weight file"):
+    with pytest.raises(SlackoffError, match="holds something else than tensors"):
         Perceptual(str(tmp_path))
     assert not touched.exists()
     torch.load(path, weights_only=False)

@@ -145,11 +145,6 @@ def test_states_fall_back_to_float32_where_a_device_has_no_float64():
     )
 
 
-def test_unknown_average_is_refused():
-    with pytest.raises(ValueError, match="'image' or 'pooled'"):
-        RainRemovalError(average="micro")
-
-
 SHARES = {"uneven": [[0, 1, 2], [3, 4]], "only-empty": [[0, 1, 2, 3], [4]]}
 """Which of five images two processes see; in the second case one sees only the last, which has no rain."""
 

@@ -203,9 +203,7 @@ def test_a_record_tells_its_headline_channel():
     [
         ({"thresholds": ["a", 10]}, r"^evaluation\.protocol\.thresholds=\[a,10\] cannot be: give a list, each item"),
         ({"thresholds": 10}, r"^evaluation\.protocol\.thresholds=10 cannot be: give a list, each item a number"),
-        ({"channel": "lab"}, r"^evaluation\.protocol\.channel=lab is not known: choose one of rgb, y$"),
         ({"clip": "no"}, r"^evaluation\.protocol\.clip=no is text, .*: give true or false$"),
-        ({"images": "ten"}, r"^evaluation\.protocol\.images=ten is not known: choose one of any, whole, five$"),
     ],
 )
 def test_other_choices_are_refused(options, message):

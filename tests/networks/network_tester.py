@@ -117,7 +117,7 @@ class Case(NamedTuple):
 
 _SWIN = {"channels": 12, "depths": [2], "heads": 2, "window": 4, "stochastic_depth": 0.0}
 _MOSS = {"width": 8, "growth": 4, "stages": 3, "blocks": 1, "downscalings": 2, "memory_items": 32}
-_BEFORE_NORM = r".*body\.[03](\.branches\.\d|\.merge)?\.bias|.*\.tail\.0\.bias"
+_BEFORE_NORM = r".*blocks\.\d\.[03](\.branches\.\d|\.merge)?\.bias|.*\.tail\.0\.bias"
 CASES = {
     "resnet": Case(ResNet, {"channels": 8, "blocks": 3}),
     "resnet_direct": Case(ResNet, {"channels": 8, "blocks": 2, "global_residual": False}, half=True),
@@ -143,7 +143,7 @@ CASES = {
     "prenet_x": Case(PReNet, {"stages": 2, "channels": 8, "blocks": 1, "add_input": False, "see_rainy": False},
                      estimates=(2, 0), half=True),
     "rcdnet": Case(RCDNet, {"stages": 3, "blocks": 1, "maps": 8, "dual_channels": 5}, RCDNetLoss(), estimates=(5, 3),
-                   idle=r".*\.conv\d\.bias"),
+                   rounding=0.5 / 255,                   idle=r".*\.\d\.0\.[02]\.0\.bias"),
     **{f"rescan_{unit}": Case(RESCAN, {"width": 8, "depth": 5, "stages": 2, "unit": unit}, RESCANLoss(),
                               estimates=(2, 2)) for unit in ("conv", "rnn", "gru", "lstm")},
     "rescan_plain": Case(RESCAN, {"width": 8, "depth": 4, "stages": 3, "attention": False}, RESCANLoss(),

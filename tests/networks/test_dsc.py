@@ -11,12 +11,10 @@ from sklearn.linear_model import OrthogonalMatchingPursuit, orthogonal_mp_gram
 from slackoff.networks import DSC, dsc
 from slackoff.networks.dsc import (
     Codes,
-    Settings,
     across_streaks,
     learn_dictionary,
     pursue,
     rain_scores,
-    separate,
     split_atoms,
     sweep_atoms,
     unblend,
@@ -61,10 +59,10 @@ def test_an_image_without_rain_is_nearly_unchanged():
 
 def test_layers_blend_to_the_image_and_share_no_atom():
     observed = rainy_image()[1].mean(0)
-    settings = Settings(atoms=96, rain_atoms=32, samples=600, rounds=3, sweeps=2)
+    network = DSC(**SMALL | {"rounds": 3})
     base = guided_smooth(observed[None, None], 7, 1.0)[0, 0]
     shares: list[float] = []
-    layers = separate(observed, base, settings, torch.Generator().manual_seed(0), shares.append)
+    layers = network.separate(observed, base, torch.Generator().manual_seed(0), shares.append)
     blended = layers.background + layers.rain - layers.background * layers.rain
     torch.testing.assert_close(blended, observed, atol=1e-6, rtol=0)
     assert layers.rain.min() >= 0

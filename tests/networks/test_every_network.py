@@ -7,10 +7,10 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from network_tester import CASES, count_parameters, figures, fill, formula_input, gradients, rainy_pair
+from torch import nn
 from torch.nn.functional import cosine_similarity, pad
 
 from slackoff.config import build, config_folder
-from slackoff.config.validate import check_arguments
 from slackoff.data import RainyBatch
 from slackoff.errors import SlackoffError
 from slackoff.losses import L1, MSE, EdgeAware, GradientBalancing, PixelMSE
@@ -154,9 +154,11 @@ class TestEveryPreset:
         assert network(torch.rand(1, 3, 33, 47)).shape == (1, 3, 33, 47)
 
     @pytest.mark.parametrize("preset", TRAINED)
-    def test_it_names_a_shared_layer_with_gradients(self, preset):
-        terms = {"pixel": PixelMSE(1.0), "edge": EdgeAware(scale=1.0)}
-        task = MultitaskTask(built(preset), terms, GradientBalancing(), 8)
+    def test_its_shared_layer_is_its_last_convolution_and_has_gradients(self, preset):
+        terms, network = {"pixel": PixelMSE(1.0), "edge": EdgeAware(scale=1.0)}, built(preset)
+        convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+        assert network.get_submodule(network.shared_layer) is convolutions[-1]
+        task = MultitaskTask(network, terms, GradientBalancing(), 8)
         rainy, background = torch.rand(2, 2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
         assert 1e-4 < task.losses(RainyBatch(background, rainy[:, :1], rainy), 0)["gradient_norm/pixel"] < 1e10
 
@@ -212,6 +214,58 @@ def test_norms_keep_the_published_number_of_averages():
             for network in (DDN(), DRDNet())
         ]
     assert averages == [58_175 - 57_369, 8_448]
+
+
+SWIN_96 = {"channels": 96, "depths": [2], "heads": 6}
+SWIN_LAYER = "layers.0.residual_group.blocks.0"
+CUT = 0.8796256610342398  # standard deviation of a standard normal that is cut at -2 and 2
+
+
+@pytest.mark.parametrize(
+    ("network", "weight", "deviation", "largest"),
+    [
+        (ResNet, "body.3.0.weight", 0.1 * (2 / (9 * 64)) ** 0.5, None),
+        (ResNet, "conv_first.weight", 0.1 * (2 / 27) ** 0.5, None),
+        (DDN, "layers.3.0.weight", (2 / (2 * 9 * 16)) ** 0.5, (6 / (2 * 9 * 16)) ** 0.5),
+        (lambda: DRDNet(32, 1), "detail.blocks.0.0.branches.2.weight", (2 / (9 * 32)) ** 0.5, None),
+        (lambda: DRDNet(32, 1), "rain.blocks.0.5.squeeze.weight", (2 / 32) ** 0.5, None),
+        (MENET, "layer1.0.weight", CUT * 0.0962250, 2 * 0.0962250),  # the number in the authors' graph
+        (MENET, "blocks.7.2.0.weight", CUT * (9 * 64) ** -0.5, 2 * (9 * 64) ** -0.5),
+        (MOSS, "encoder.2.blocks.1.conv2.weight", 0.02, None),
+        (MOSS, "tail.weight", 0.02, None),
+        (MOSS, "memory.table", 1.0, None),
+        (lambda: MOSS(initial_std=None), "head.weight", (27 * 3) ** -0.5, 27**-0.5),
+        (lambda: SwinIR(**SWIN_96), f"{SWIN_LAYER}.attn.qkv.weight", 0.02, None),
+        (lambda: SwinIR(**SWIN_96), f"{SWIN_LAYER}.attn.relative_position_bias_table", 0.02, None),
+        (lambda: SwinIR(**SWIN_96), "conv_after_body.weight", (3 * 9 * 96) ** -0.5, (9 * 96) ** -0.5),
+    ],
+)
+def test_first_weights_are_drawn_as_the_authors_draw_them(network, weight, deviation, largest):
+    torch.manual_seed(0)
+    values = network().get_parameter(weight).detach()
+    sampling = 5 / (2 * values.numel()) ** 0.5  # five standard errors of a deviation, relative
+    assert values.std().item() == pytest.approx(deviation, rel=sampling)
+    assert values.mean().abs().item() < 5 * deviation / values.numel() ** 0.5
+    if largest is None:  # a normal law, not a uniform one: 4.6 % lie beyond two deviations
+        assert 0.02 < (values.abs() > 2 * deviation).double().mean().item() < 0.08
+    else:
+        assert values.abs().max().item() == pytest.approx(largest, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("network", "zeros"),
+    [
+        (ResNet, r".*bias"),
+        (DDN, r".*bias"),
+        (lambda: DRDNet(8, 1), r".*bias|.*(head\.1|\.2)\.weight(?<!branches\.2\.weight)"),  # slopes too: rectifiers
+        (MOSS, r"tail\.bias|.*(gamma|beta)\.weight|.*\.(scale|shift)"),
+        (lambda: MOSS(initial_std=None), r".*(gamma|beta)\.weight|.*\.(scale|shift)"),
+        (lambda: SwinIR(**SWIN_96), r".*(qkv|proj|fc\d|norm\d?)\.bias"),
+    ],
+)
+def test_biases_and_what_shall_do_nothing_at_first_start_at_zero(network, zeros):
+    found = {name for name, parameter in network().named_parameters() if not parameter.any()}
+    assert found == {name for name, _ in network().named_parameters() if re.fullmatch(zeros, name)}
 
 
 def moss_by_formula(decay):
@@ -430,22 +484,3 @@ def test_an_option_out_of_its_range_is_one_sentence(network, options, sentence):
         network(**options)
     assert str(refused.value).startswith(sentence)
     assert len(str(refused.value).splitlines()) == 1
-
-
-@pytest.mark.parametrize(
-    ("network", "key", "choices"),
-    [
-        (DDN, "skip", "pairwise, long"),
-        (DDN, "norm", "running, batch"),
-        (DRDNet, "detail_input", "sum, rainy"),
-        (MOSS, "memory_unassigned", "shrink, freeze"),
-        (PReNet, "unit", "lstm, gru, none"),
-        (RESCAN, "unit", "conv, rnn, gru, lstm"),
-        (RESCAN, "mode", "full, add"),
-        (SwinIR, "residual_conv", "1conv, 3conv"),
-    ],
-)
-def test_a_choice_that_is_not_known_is_one_sentence(network, key, choices):
-    with pytest.raises(SlackoffError) as refused:
-        check_arguments(network, {key: "other"}, "network")
-    assert str(refused.value).startswith(f"network.{key}=other is not known: choose one of {choices}")

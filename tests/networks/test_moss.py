@@ -1,6 +1,5 @@
 """MOSS and its memory against NumPy, written from the paper's description."""
 
-import copy
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +10,8 @@ import torch.multiprocessing
 from network_tester import fill, formula_input
 from torch import Tensor
 
-from slackoff.errors import SlackoffError
 from slackoff.networks import MOSS
-from slackoff.networks.moss import ConditionalFusion, Memory, assign, cosine_scores, read, updated
+from slackoff.networks.moss import ConditionalFusion, Memory, assign, read, updated
 
 
 def cosines(encodings: np.ndarray, table: np.ndarray) -> np.ndarray:
@@ -153,17 +151,6 @@ def flat(images: Tensor) -> np.ndarray:
 
 
 TABLE, ENCODED = numbers(ITEMS, CHANNELS), numbers(6, CHANNELS, seed=2)
-
-
-def test_cosines_and_assignments_are_those_of_the_reference():
-    expected = cosines(ENCODED.numpy(), TABLE.numpy())
-    np.testing.assert_allclose(cosine_scores(ENCODED, TABLE), expected, atol=1e-14)
-    sums, counts = assign(ENCODED, TABLE)
-    chosen = nearest_items(ENCODED.numpy(), TABLE.numpy())
-    assert counts.tolist() == [chosen.count(item) for item in range(ITEMS)]
-    for item in range(ITEMS):
-        given = ENCODED[[n for n, to in enumerate(chosen) if to == item]]
-        torch.testing.assert_close(sums[item], given.sum(dim=0))
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.3, 0.999, 1.0])
@@ -350,21 +337,6 @@ def test_the_output_is_that_of_the_numpy_reference(options):
     np.testing.assert_allclose(network(rainy)[0].numpy(), expected, atol=1e-8)
 
 
-def test_moss_starts_as_the_paper_does():
-    torch.manual_seed(0)
-    network = MOSS()
-    weights = {name: p for name, p in network.named_parameters() if p.dim() == 4}
-    neutral = {name for name in weights if name.endswith(("gamma.weight", "beta.weight", ".scale", ".shift"))}
-    assert len(neutral) == 4 * 4
-    for name, weight in weights.items():
-        spread = weight.std(correction=0).item()
-        assert spread == (0 if name in neutral else pytest.approx(0.02, rel=0.25)), name
-    assert network.tail.bias.tolist() == [0, 0, 0]
-    table = network.memory.table
-    assert table.mean().item() == pytest.approx(0, abs=0.02)
-    assert table.std().item() == pytest.approx(1, abs=0.02)
-
-
 def test_with_and_without_memory_a_seed_gives_the_same_weights():
     states = []
     for items in (7, 0):
@@ -372,45 +344,3 @@ def test_with_and_without_memory_a_seed_gives_the_same_weights():
         states.append(MOSS(**(SMALL | {"memory_items": items})).state_dict())
     assert set(states[0]) - set(states[1]) == {"memory.table"}
     assert all(torch.equal(states[0][name], value) for name, value in states[1].items())
-
-
-def test_weights_may_start_as_torch_draws_them():
-    torch.manual_seed(0)
-    network = MOSS(initial_std=None)
-    head = network.head.weight  # uniform up to 1 / sqrt(inputs), that is to 1 / sqrt(27)
-    assert head.abs().max().item() == pytest.approx(27**-0.5, rel=0.02)
-    assert head.std().item() == pytest.approx((27 * 3) ** -0.5, rel=0.05)
-    fusion = network.fusions[0]
-    assert all(not parameter.any() for parameter in (fusion.gamma.weight, fusion.beta.weight))
-    with pytest.raises(SlackoffError, match=r"network.initial_std=0.0 must be above 0"):
-        MOSS(initial_std=0.0)
-
-
-def test_evaluation_stores_nothing_and_does_not_depend_on_the_images_beside():
-    network = drawn(**SMALL)
-    before = copy.deepcopy(network.state_dict())
-    rainy = torch.rand(3, 3, 16, 16, dtype=torch.float64)
-    together = network(rainy)
-    torch.testing.assert_close(together[:1], network(rainy[:1]))
-    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
-    network.train()(rainy)
-    changed = {name for name, value in network.state_dict().items() if not torch.equal(before[name], value)}
-    assert changed == {"memory.table"} | {name for name in before if ".running_" in name or ".num_batches" in name}
-
-
-def test_two_batches_before_one_backward_pass():
-    """As a step of semi-supervised training has them; the table that the first one read may not be lost."""
-    torch.manual_seed(0)
-    network = drawn(**SMALL).train()
-    first, second = torch.rand(2, 4, 3, 16, 16, dtype=torch.float64)
-    apart = copy.deepcopy(network)
-    state = torch.get_rng_state()
-    (network(first).square().mean() + network(second).square().mean()).backward()
-    torch.set_rng_state(state)
-    for batch in (first, second):
-        apart(batch).square().mean().backward()
-    for (name, a), (_, b) in zip(network.named_parameters(), apart.named_parameters(), strict=True):
-        if name == "memory.table":
-            assert torch.equal(a, b)
-        else:
-            torch.testing.assert_close(a.grad, b.grad, msg=name)

@@ -150,8 +150,8 @@ def test_every_name_of_the_authors_has_its_place(unit):
     given = authors(network, unit)
     found = named_as_ours("PReNet", given, network.state_dict())
     assert set(found) == set(network.state_dict())
-    pairs = [("head.0", "conv0.0"), ("output", "conv.0"), ("blocks.0.conv1", "res_conv1.0")]
-    pairs += [("blocks.0.conv2", "res_conv1.2"), ("blocks.1.conv2", "res_conv2.2")]
+    pairs = [("head.0", "conv0.0"), ("output", "conv.0"), ("blocks.0.0.0", "res_conv1.0")]
+    pairs += [("blocks.0.0.2", "res_conv1.2"), ("blocks.1.0.2", "res_conv2.2")]
     if unit == "lstm":
         names = {"i": "input_gate", "f": "forget_gate", "g": "candidate", "o": "output_gate"}
     else:
@@ -192,7 +192,7 @@ def test_what_does_not_fit_is_named_and_nothing_is_written(published, monkeypatc
     assert error.startswith("error: other.pth does not fit this PReNet")
     assert len(error.splitlines()) == 1
     assert "2 missing: unit.input_gate.bias, output.weight" in error
-    assert "2 unexpected: blocks.2.conv1.weight, extra" in error
+    assert "2 unexpected: blocks.2.0.0.weight, extra" in error
     assert "1 of another shape: head.0.weight (16x3x3x3, not 16x6x3x3)" in error
     assert not list(Path().glob("*safetensors*"))
 

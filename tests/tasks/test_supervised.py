@@ -5,12 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from small_problem import BATCH, RANGE, SEED, Pixel, bare_loop, network, smooth_bank, train
-from torch import nn
+from small_problem import Pixel, bare_loop, network, train
 
 from slackoff.config import build
 from slackoff.config.checks import Checks
-from slackoff.data import BatchStream
 from slackoff.losses import L1, MSE, DRDNetLoss, GradientBalancing, JORDERELoss, NegativeSSIM, RESCANLoss
 from slackoff.tasks import Cosine, MultitaskTask, Steps, SupervisedTask
 
@@ -54,28 +52,6 @@ def test_defaults_are_the_recipes_of_the_papers():
         assert (group["lr"], group["betas"], group["eps"]) == (rate, betas, 1e-8)
         assert (group["weight_decay"], group["amsgrad"]) == (0, False)
     assert several.decay == Steps([0.4, 0.8], 0.1)
-
-
-def test_the_loss_compares_the_output_with_the_background():
-    task = SupervisedTask(nn.Identity(), L1(), 5)
-    batch = BatchStream(torch.from_numpy(smooth_bank()).permute(0, 3, 1, 2), RANGE, BATCH, SEED).batch(0)
-    rainy, background = batch.rainy.double().numpy(), batch.background.double().numpy()
-    assert task.training_step(batch, 0)["loss"].item() == pytest.approx(np.abs(rainy - background).mean(), rel=1e-6)
-
-
-def test_every_step_has_a_batch_of_its_own():
-    seen = []
-
-    class Spy(SupervisedTask):
-        def training_step(self, batch, batch_idx):
-            seen.append(batch.rain)
-            return super().training_step(batch, batch_idx)
-
-    train(Spy(network(), L1(), 4), 4)
-    stream = BatchStream(torch.from_numpy(smooth_bank()).permute(0, 3, 1, 2), RANGE, BATCH, SEED)
-    assert len(seen) == 4
-    for step, rain in enumerate(seen):
-        assert torch.equal(rain, stream.batch(step).rain)
 
 
 def recipe(composed, preset, task, steps, *overrides):

@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from slackoff.config import build
 from slackoff.data import RainyBatch
 from slackoff.errors import SlackoffError
-from slackoff.losses.terms import absolute_variation
 from slackoff.networks import DDN, Syn2Real
 
 
@@ -85,20 +84,21 @@ def test_without_self_training_there_is_neither_teacher_nor_need_of_unlabelled_i
 
 
 def test_the_teacher_is_measured_only_once_it_teaches():
-    task = semi_supervised()
-    _, trainer = train(task, 4, unlabelled=2)
-    assert trainer.global_step == 4
-    assert task.teachers == {}
-    task = semi_supervised()
-    train(task, 5, unlabelled=2)
-    assert task.teachers == {"teacher": task.teacher}
+    for steps in (4, 5):
+        task = semi_supervised()
+        train(task, steps, unlabelled=2)
+        assert task.teachers == ({"teacher": task.teacher} if steps == 5 else {})
+
+
+def random_batch() -> RainyBatch:
+    rainy, background, photos = torch.rand(3, 2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    return RainyBatch(background, rainy[:, :1], rainy, photos)
 
 
 def test_the_parts_of_the_semi_supervised_loss_add_up():
     task = semi_supervised(labelled_weight=3.0, unlabelled_weight=0.5, tv_weight=0.25)
-    g = torch.Generator().manual_seed(0)
-    x, y, u = (torch.rand(2, 3, 16, 16, generator=g) for _ in range(3))
-    first, second = (task.losses(RainyBatch(y, x[:, :1], x, u), step) for step in (3, 4))
+    batch = random_batch()
+    first, second = (task.losses(batch, step) for step in (3, 4))
     assert set(first) == {"loss", "labelled"}
     assert first["loss"].item() == pytest.approx(3 * first["labelled"].item())
     parts = 3 * second["labelled"] + 0.5 * second["unlabelled"] + 0.25 * second["total_variation"]
@@ -110,18 +110,15 @@ def test_no_gradient_reaches_the_teacher_and_its_norms_stay_in_evaluation_mode()
     task = semi_supervised(Gated())
     before = copy.deepcopy(task.teacher.state_dict())
     task.train()
-    g = torch.Generator().manual_seed(0)
-    x, y, u = (torch.rand(2, 3, 16, 16, generator=g) for _ in range(3))
-    task.losses(RainyBatch(y, x[:, :1], x, u), 5)["loss"].backward()
+    batch = random_batch()
+    task.losses(batch, 5)["loss"].backward()
     assert all(parameter.grad is None for parameter in task.teacher.parameters())
     assert all(parameter.grad is not None for parameter in task.network.parameters())
     assert all(torch.equal(value, before[name]) for name, value in task.teacher.state_dict().items())
 
 
 def test_rain_of_labelled_images_may_be_what_the_network_took_away():
-    g = torch.Generator().manual_seed(0)
-    x, y, u = (torch.rand(2, 3, 16, 16, generator=g) for _ in range(3))
-    batch = RainyBatch(y, x[:, :1], x, u)
+    batch = random_batch()
 
     def unlabelled(residue: str, net: nn.Module) -> float:
         torch.manual_seed(1)
@@ -133,7 +130,7 @@ def test_rain_of_labelled_images_may_be_what_the_network_took_away():
             self.unused = nn.Parameter(torch.zeros(1))
 
         def forward(self, rainy: torch.Tensor) -> torch.Tensor:
-            return y if torch.equal(rainy, x) else rainy
+            return batch.background if torch.equal(rainy, batch.rainy) else rainy
 
     assert unlabelled("prediction", Perfect()) == unlabelled("background", Perfect())
     assert unlabelled("prediction", network()) != unlabelled("background", network())
@@ -191,11 +188,6 @@ def test_norms_of_their_own_in_sirr_are_trained_beside_and_start_alike():
     assert first[0][0] == pytest.approx(first[1][0], rel=1e-6)
     assert abs(first[0][-1] - first[1][-1]) > 1e-5
     assert max((own - other).abs().max() for own, other in zip(task.own, small, strict=True)) > 1e-3
-
-
-def test_absolute_variation_is_a_sum_over_each_image():
-    images = torch.tensor([[[[0.0, 1.0], [0.5, 0.25]]], [[[1.0, 1.0], [1.0, 1.0]]]])
-    assert absolute_variation(images).item() == pytest.approx((0.5 + 0.75 + 1.0 + 0.25) / 2)
 
 
 def explicit_gp(u: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
@@ -257,8 +249,6 @@ def test_the_photos_of_syn2real_move_the_encoder_alone():
 def test_syn2real_on_labelled_images_alone_needs_no_photos():
     witness, _ = train(syn2real(gp_weight=0.0), 1)
     assert witness.losses[0] > 0
-    with pytest.raises(SlackoffError, match=r"task=syn2real has no unlabelled images: .*task\.gp_weight=0"):
-        train(syn2real(), 1)
 
 
 def test_the_preset_of_syn2real_is_built(composed):

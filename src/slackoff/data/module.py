@@ -11,7 +11,7 @@ from lightning import LightningDataModule
 from numpy.typing import NDArray
 
 from slackoff.data.streams import BatchStream, PairImages, PairStream, RainyBatch, UnlabelledStream
-from slackoff.errors import SlackoffError
+from slackoff.errors import SlackoffError, check_choices
 from slackoff.images import Pair, TrainingCrops, crops_per_image
 from slackoff.rain import RainRange
 
@@ -150,6 +150,7 @@ class PairData(_StreamData):
         notes: Sequence[str] = (),
     ) -> None:
         super().__init__(unlabelled)
+        check_choices(PairData, crops=crops)
         self.notes = list(notes)
         self.pairs = pairs
         self.options = {

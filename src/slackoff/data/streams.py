@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from slackoff.errors import check_choices
 from slackoff.images import Pair, TrainingCrops, five_crops, pair_sizes, read_clean, read_rainy
 from slackoff.images.sources import map_in_threads
 from slackoff.metrics.functional import rain_from_pair
@@ -177,6 +178,7 @@ class _CropStream:
         self.seed = seed
         self.mirror = mirror
         self.memory_format = _memory_format(channels_last)
+        check_choices(_CropStream, crops=crops)
         self.fixed = images.five_crops(patch_size_px, mirror) if crops == "five" else None
 
     def _draw(self, images: Tensor, generator: Generator) -> Crops:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from slackoff.data.streams import cpu_generator
-from slackoff.errors import SlackoffError
+from slackoff.errors import SlackoffError, check_choices
 from slackoff.images import (
     ImageSource,
     Layout,
@@ -129,6 +129,7 @@ class PairFolder:
     crops: TestCrops = "centre"
 
     def __post_init__(self) -> None:
+        check_choices(PairFolder, layout=self.layout, crops=self.crops)
         if self.crops == "five" and self.crop_px is None:
             raise SlackoffError("A test set of pairs with crops=five needs their side: set evaluation.crop_px=224")
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from slackoff.errors import SlackoffError
+from slackoff.errors import SlackoffError, check_choices
 from slackoff.images.pairs import (
     Layout,
     Pair,
@@ -104,6 +104,9 @@ class Scenes:
     key: str = "labelled.leave_out.root"
     layout: Layout = "auto"
 
+    def __post_init__(self) -> None:
+        check_choices(Scenes, layout=self.layout)
+
     def without(self, pairs: Sequence[Pair]) -> list[Pair]:
         """Those of the pairs whose clean image shows none of the folder's scenes, see `shown_in`.
 
@@ -177,6 +180,7 @@ class LabelledPairs:
 
     def __post_init__(self) -> None:
         _check_share(self.share, "labelled.share")
+        check_choices(LabelledPairs, layout=self.layout, crops=self.crops)
 
     @cached_property
     def all_pairs(self) -> list[Pair]:

@@ -5,12 +5,12 @@ import os
 import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from slackoff.errors import SlackoffError
+from slackoff.errors import SlackoffError, check_choice
 from slackoff.images.files import (
     image_size,
     images_directly_in,
@@ -75,6 +75,7 @@ def find_pairs(root: str | os.PathLike[str] | None, key: str, layout: Layout = "
         SlackoffError: missing or empty folder, a file without partner, partners of different size, or an odd width
             side by side.
     """
+    check_choice(layout, f"The layout of {key}: layout", get_args(Layout))
     folder = require_folder(root, key)
     if layout == "side_by_side":
         images = images_directly_in(folder, key)

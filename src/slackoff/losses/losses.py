@@ -1,5 +1,6 @@
 """Whole losses, called as ``loss(network, rainy, background)``: the plain ones, and those of the networks' papers."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from math import exp, isfinite
 from typing import ClassVar, Literal
@@ -8,28 +9,37 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slackoff.errors import SlackoffError
+from slackoff.errors import SlackoffError, check_choices
 from slackoff.losses.terms import check_weights
 from slackoff.networks.interfaces import StagedNetwork, Stages
 from slackoff.networks.jorder_e import JORDERE
-from slackoff.networks.layers import full_precision
-
-GREY_LEVELS = 255.0
+from slackoff.networks.layers import GREY_LEVELS, full_precision
 
 
-class L1(nn.Module):
+class Loss(nn.Module, ABC):
+    """What a network is trained to minimise."""
+
+    @abstractmethod
+    def forward(self, network: nn.Module, rainy: Tensor, background: Tensor) -> Tensor:
+        """A scalar; ``rainy`` and ``background``: float, (N, 3, H, W), RGB in [0, 1].
+
+        Raises:
+            SlackoffError: the network does not give what the loss compares, such as stages, or not as many of them as
+                there are weights.
+        """
+
+
+class L1(Loss):
     """Mean absolute error of a network's output, in units of the images (1 is 255 grey levels)."""
 
     def forward(self, network: nn.Module, rainy: Tensor, background: Tensor) -> Tensor:
-        """A scalar; ``rainy`` and ``background``: float, (N, 3, H, W), in [0, 1]."""
         return F.l1_loss(network(rainy), background)
 
 
-class MSE(nn.Module):
+class MSE(Loss):
     """Mean squared error of a network's output, in squared units of images in [0, 1]."""
 
     def forward(self, network: nn.Module, rainy: Tensor, background: Tensor) -> Tensor:
-        """A scalar; ``rainy`` and ``background``: float, (N, 3, H, W), in [0, 1]."""
         return F.mse_loss(network(rainy), background)
 
 
@@ -44,23 +54,26 @@ def _over_stages(
     rainy: Tensor,
     weights: Sequence[float],
     value: Callable[[Tensor], Tensor],
-    refusal: tuple[str, str],
+    who: str,
+    cure: str,
 ) -> Tensor:
-    """The weighted sum of a value of each stage's background; ``refusal``: who needs stages, and the cure."""
-    kind = type(network).__name__
+    """The weighted sum of a value of each stage's background; ``who`` needs stages, and what to do without."""
     if not isinstance(network, StagedNetwork):
-        raise SlackoffError(f"{refusal[0]} a network with stages, which {kind} has not: {refusal[1]}")
+        raise _misfit(who, network, "a network with stages", cure)
     backgrounds = network.stages(rainy).backgrounds
     if len(backgrounds) != len(weights):
         raise SlackoffError(
-            f"task.loss.weights has {len(weights)} weights, but {kind} has {len(backgrounds)} stages: give one weight "
-            "a stage"
+            f"task.loss.weights has {len(weights)} weights, but {type(network).__name__} has {len(backgrounds)} "
+            "stages: give one weight a stage"
         )
-    values = [value(estimate) for estimate in backgrounds]
-    return torch.stack([weight * each for weight, each in zip(weights, values, strict=True)]).sum()
+    return torch.stack([w * value(estimate) for w, estimate in zip(weights, backgrounds, strict=True)]).sum()
 
 
-class StagesMSE(nn.Module):
+def _misfit(who: str, network: nn.Module, needed: str, cure: str) -> SlackoffError:
+    return SlackoffError(f"{who} needs {needed}, which {type(network).__name__} is not: {cure}")
+
+
+class StagesMSE(Loss):
     """Weighted sum of the mean squared errors of a network's backgrounds.
 
     Args:
@@ -81,14 +94,10 @@ class StagesMSE(nn.Module):
         self.weights = _stage_weights(weights)
 
     def forward(self, network: nn.Module, rainy: Tensor, background: Tensor) -> Tensor:
-        """A scalar; ``rainy`` and ``background``: float, (N, 3, H, W), in [0, 1].
-
-        Raises:
-            SlackoffError: the network has no stages, or another number of them than there are weights.
-        """
-        refusal = (f"task.loss {type(self).__name__} needs", f"choose network={self.preset} or task=supervised")
-        errors = _over_stages(network, rainy, self.weights, lambda image: F.mse_loss(image, background), refusal)
-        return self.scale**2 * errors
+        who, cure = f"task.loss {type(self).__name__}", f"choose network={self.preset} or task=supervised"
+        return self.scale**2 * _over_stages(
+            network, rainy, self.weights, lambda image: F.mse_loss(image, background), who, cure
+        )
 
 
 class DRDNetLoss(StagesMSE):
@@ -121,25 +130,18 @@ class SPDNetLoss(StagesMSE):
 def _stages_with_rain(network: nn.Module, rainy: Tensor, loss: str, preset: str) -> Stages:
     stages = network.stages(rainy) if isinstance(network, StagedNetwork) else Stages(())
     if not stages.rains:
-        raise SlackoffError(
-            f"task.loss {loss} needs a network that gives a rain layer a stage, which {type(network).__name__} does "
-            f"not: choose network={preset} or task=supervised"
-        )
+        needed, cure = "a network that gives a rain layer a stage", f"choose network={preset} or task=supervised"
+        raise _misfit(f"task.loss {loss}", network, needed, cure)
     return stages
 
 
-class RESCANLoss(nn.Module):
+class RESCANLoss(Loss):
     """Sum over the stages of the mean squared error of their rain layers, in squared units of the images (1 is white).
 
-    The true rain layer is rainy image less background, clipping included.
+    The true rain layer is rainy image less background, clipping included. Reckoned in float32.
     """
 
     def forward(self, network: nn.Module, rainy: Tensor, background: Tensor) -> Tensor:
-        """A scalar of float32; ``rainy`` and ``background``: float, (N, 3, H, W), in [0, 1].
-
-        Raises:
-            SlackoffError: the network gives no stages, or stages without rain layers.
-        """
         rains = _stages_with_rain(network, rainy, "RESCANLoss", "rescan").rains
         truth = (rainy - background).float()
         return sum((F.mse_loss(rain.float(), truth) for rain in rains), truth.new_zeros(()))
@@ -152,12 +154,12 @@ BELL = [tap / sum(_BELL) for tap in _BELL]
 C1, C2 = 0.01**2, 0.03**2
 
 
-class NegativeSSIM(nn.Module):
+class NegativeSSIM(Loss):
     """-SSIM of a network's output (Ren et al., PReNet, CVPR 2019, as in the authors' code).
 
     SSIM of Wang et al. 2004 for a data range of 1: 11x11 Gaussian window of sigma 1.5, mean over channels and all
     pixels. At the border the images go on as zeros, which the measure ``slackoff.metrics.functional.ssim`` does not do:
-    the two differ a little. From -1, a perfect output, to 1.
+    the two differ a little. From -1, a perfect output, to 1. Reckoned in float32.
 
     Args:
         weights: one a stage, the result's last, for a weighted sum over the stages; None, the authors' choice, takes
@@ -172,15 +174,12 @@ class NegativeSSIM(nn.Module):
         self.weights = None if weights is None else _stage_weights(weights)
 
     def forward(self, network: nn.Module, rainy: Tensor, background: Tensor) -> Tensor:
-        """A scalar of float32; ``rainy`` and ``background``: float, (N, 3, H, W), in [0, 1].
-
-        Raises:
-            SlackoffError: weights are given, and the network has no stages or another number of them.
-        """
         if self.weights is None:
             return -zero_padded_ssim(network(rainy), background)
-        refusal = ("task.loss.weights need", "leave them out or choose network=prenet")
-        return -_over_stages(network, rainy, self.weights, lambda image: zero_padded_ssim(image, background), refusal)
+        cure = "leave the weights out or choose network=prenet"
+        return -_over_stages(
+            network, rainy, self.weights, lambda image: zero_padded_ssim(image, background), "task.loss.weights", cure
+        )
 
 
 def zero_padded_ssim(first: Tensor, second: Tensor) -> Tensor:
@@ -210,13 +209,13 @@ def _blurred(images: Tensor) -> Tensor:
     return images
 
 
-class RCDNetLoss(nn.Module):
+class RCDNetLoss(Loss):
     """Squared errors of every stage, in grey levels (Wang et al., CVPR 2020, as in their release since 2022-09-19).
 
     A weighted sum of mean squared errors on the 0..255 scale, hence hundreds at the start: of the backgrounds
     against the true one, of the rain layers against rainy image less true background. The last rain layer counts
     among the stages and once more by itself, with a weight of 1 in all. Releases of before that date applied the
-    factor of the stages to the running sum, which gave later stages geometrically larger weights.
+    factor of the stages to the running sum, which gave later stages geometrically larger weights. Reckoned in float32.
 
     Args:
         result: weight of the last background.
@@ -255,11 +254,6 @@ class RCDNetLoss(nn.Module):
         self.last_rain = last_rain
 
     def forward(self, network: nn.Module, rainy: Tensor, background: Tensor) -> Tensor:
-        """A scalar; ``rainy`` and ``background``: float, (N, 3, H, W), in [0, 1].
-
-        Raises:
-            SlackoffError: the network gives no stages, or stages without rain layers.
-        """
         stages = _stages_with_rain(network, rainy, "RCDNetLoss", "rcdnet")
         first, *middle, result = (_squared_error(estimate, background) for estimate in stages.backgrounds)
         rains = [_squared_error(estimate, rainy - background) for estimate in stages.rains]
@@ -279,12 +273,12 @@ def _squared_error(estimate: Tensor, truth: Tensor) -> Tensor:
 RELEASED_PIXELS = 8 * 64 * 64  # of a batch of the release, eight patches of 64 px: its mask error is a sum over them
 
 
-class JORDERELoss(nn.Module):
+class JORDERELoss(Loss):
     """l1 of both backgrounds and of the rain level in grey levels (0..255), and the cross-entropy of the rain mask.
 
     In the release the mask's error is a sum over the pixels of a batch, times 1e-3. Here it is their mean, times what
     makes the two equal for a batch of the release (eight patches of 64 px): so it has the same share in the loss for
-    any patch, batch and number of ranks.
+    any patch, batch and number of ranks. Reckoned in float32.
 
     Args:
         mask_rule: which pixels the mask shall mark. "as_released": those whose red is brighter in the background than
@@ -304,22 +298,16 @@ class JORDERELoss(nn.Module):
         level: float = 1e-2,
     ) -> None:
         super().__init__()
+        check_choices(JORDERELoss, mask_rule=mask_rule)
         check_weights("task.loss", mask=mask, level=level)
         self.sign = -1.0 if mask_rule == "rain" else 1.0
         self.mask = mask
         self.level = level
 
     def forward(self, network: nn.Module, rainy: Tensor, background: Tensor) -> Tensor:
-        """A scalar of float32; ``rainy`` and ``background``: float, (N, 3, H, W), RGB in [0, 1].
-
-        Raises:
-            SlackoffError: the network is no JORDER-E.
-        """
         if not isinstance(network, JORDERE):
-            raise SlackoffError(
-                f"task.loss JORDERELoss needs a network that estimates mask and level of the rain, which "
-                f"{type(network).__name__} does not: choose network=jorder_e or task=supervised"
-            )
+            needed = "a network that estimates mask and level of the rain"
+            raise _misfit("task.loss JORDERELoss", network, needed, "choose network=jorder_e or task=supervised")
         found = network.estimates(rainy)
         removed = background - rainy
         marked = (self.sign * removed[:, 0] > 0).long()

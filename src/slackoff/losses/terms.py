@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slackoff.errors import SlackoffError
+from slackoff.errors import SlackoffError, check_choices
 from slackoff.networks.layers import full_precision
 
 
@@ -132,6 +132,7 @@ class EdgeAware(Term):
 
     def __init__(self, normaliser: Literal["mean", "chw"] = "mean", scale: float = 255.0) -> None:
         super().__init__(scale)
+        check_choices(EdgeAware, normaliser=normaliser)
         self.normaliser = normaliser
 
     def error(self, output: Tensor, background: Tensor) -> Tensor:
@@ -206,6 +207,7 @@ class Texture(Term):
 
     def __init__(self, kind: Literal["gram_mean", "gram_frobenius"] = "gram_mean", scale: float = 255.0) -> None:
         super().__init__(scale)
+        check_choices(Texture, kind=kind)
         self.kind = kind
 
     def error(self, output: Tensor, background: Tensor) -> Tensor:

@@ -5,18 +5,17 @@ MENET compares with (Fan, Chen, Li, arXiv 2003.09689).
 """
 
 import hashlib
-import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
 from torch import Tensor
 
-from slackoff.errors import SlackoffError
+from slackoff.errors import SlackoffError, check_choices
 from slackoff.losses.terms import Term
+from slackoff.networks.weights import read_tensors
 
 
 class Weights(NamedTuple):
@@ -43,29 +42,21 @@ _LAYERS = (0, 2, 5, 7, 10, 12, 14, 16)
 WEIGHT_NAMES = tuple(f"features.{layer}.{kind}" for layer in _LAYERS for kind in ("weight", "bias"))
 
 
-def conv3_4(images: Tensor, weights: Sequence[Tensor]) -> Tensor:
-    """Features of the fourth convolution before the third pooling, after ReLU.
+def activations(images: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:
+    """The features of each convolution in turn, after ReLU; the two networks begin with seven of the same shapes.
 
     Args:
         images: float, (N, 3, H, W), H and W at least 4, preprocessed as the weights expect.
         weights: kernel and bias of the convolutions in turn.
 
     Returns:
-        (N, 256, H // 4, W // 4), at least 0.
+        The eighth, conv3_4: (N, 256, H // 4, W // 4), at least 0.
     """
-    for features in activations(images, weights):
-        last = features
-    return last
-
-
-def activations(images: Tensor, weights: Sequence[Tensor]) -> Iterator[Tensor]:
-    """The features of each convolution in turn, after ReLU; VGG-16 begins with seven of the same shapes."""
-    features = images
+    found = [images]
     for number, (kernel, bias) in enumerate(zip(weights[::2], weights[1::2], strict=True)):
-        if number in _POOLED_BEFORE:
-            features = F.max_pool2d(features, 2)
-        features = F.relu(F.conv2d(features, kernel, bias, padding=1))
-        yield features
+        features = F.max_pool2d(found[-1], 2) if number in _POOLED_BEFORE else found[-1]
+        found.append(F.relu(F.conv2d(features, kernel, bias, padding=1)))
+    return found[1:]
 
 
 def find_weights(root: str | None, key: str, weights: Weights) -> Path:
@@ -86,25 +77,20 @@ def find_weights(root: str | None, key: str, weights: Weights) -> Path:
 
 
 def load_weights(path: Path, weights: Weights = VGG19) -> list[Tensor]:
-    """Kernels and biases of the convolutions that are needed in turn, float32, on the CPU. No code in the file is run.
+    """Kernels and biases of the convolutions that are needed in turn, float32, on the CPU.
 
     Args:
-        path: of a state dict with torchvision's or timm's names, as safetensors or by ``torch.save``.
+        path: of a state dict with torchvision's or timm's names, see ``slackoff.networks.weights.read_tensors``.
 
     Raises:
         SlackoffError: the file cannot be read, or has not the tensors of this network.
     """
-    try:
-        found = _read(path)
-    except Exception as error:  # whatever a foreign file holds, it is refused with one sentence
-        raise SlackoffError(
-            f"{path} is not a readable weight file ({type(error).__name__}): put a whole {weights.files[0]} there"
-        ) from error
+    found = read_tensors(path, WEIGHT_NAMES)
     kernels = [(out, into, 3, 3) for into, out in zip((3, *_WIDTHS), _WIDTHS, strict=False)]
     shapes = [shape for kernel in kernels for shape in (kernel, kernel[:1])]
     needed = list(zip(WEIGHT_NAMES, shapes, strict=True))[: 2 * weights.convolutions]
     for name, shape in needed:
-        if not isinstance(found.get(name), Tensor) or found[name].shape != shape:
+        if name not in found or found[name].shape != shape:
             raise SlackoffError(
                 f"{path} has no {name} of shape {shape}: it must be {weights.name} without batch normalisation, "
                 f"named as in torchvision ({weights.files[0]})"
@@ -112,17 +98,6 @@ def load_weights(path: Path, weights: Weights = VGG19) -> list[Tensor]:
     if weights.convolutions < len(_LAYERS) and WEIGHT_NAMES[-1] in found:
         raise SlackoffError(f"{path} holds the weights of {VGG19.name}: {weights.name} is needed ({weights.files[0]})")
     return [found[name].float().clone() for name, _ in needed]  # not views of a file that is mapped into memory
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    if path.suffix == ".safetensors":
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in WEIGHT_NAMES if name in file.keys()}  # noqa: SIM118
-    # torchvision's file is of the old format, which cannot be mapped and is read whole, classifier and all.
-    content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    if not isinstance(content, dict):
-        raise TypeError
-    return content
 
 
 class FrozenVGG(Term):
@@ -192,7 +167,8 @@ class VGG16Features(FrozenVGG):
         return torch.stack(errors).mean()
 
     def _compared(self, images: Tensor) -> list[Tensor]:
-        return [found for number, found in enumerate(activations(images, self.weights)) if number in COMPARED]
+        found = activations(images, self.weights)
+        return [found[number] for number in COMPARED]
 
 
 PREPROCESSINGS: dict[str, tuple[list[float], list[float]]] = {
@@ -224,6 +200,7 @@ class Perceptual(FrozenVGG):
         scale: float = 255.0,
         key: str = "roots.vgg19",
     ) -> None:
+        check_choices(Perceptual, preprocessing=preprocessing)
         super().__init__(root, key, scale)
         self.preprocessing = preprocessing
         mean, deviation = PREPROCESSINGS[preprocessing]
@@ -232,11 +209,11 @@ class Perceptual(FrozenVGG):
         self.hold("deviation", torch.tensor(deviation).view(1, 3, 1, 1))
 
     def error(self, output: Tensor, background: Tensor) -> Tensor:
-        weights = self.weights
         with torch.no_grad():
-            wanted = conv3_4(self._preprocess(background), weights)
-        return F.mse_loss(conv3_4(self._preprocess(output), weights), wanted) * self._unit**2
+            wanted = self._conv3_4(background)
+        return F.mse_loss(self._conv3_4(output), wanted) * self._unit**2
 
-    def _preprocess(self, images: Tensor) -> Tensor:
+    def _conv3_4(self, images: Tensor) -> Tensor:
         ordered = images.flip(1) if self.preprocessing == "caffe" else images
-        return (ordered / self.scale - self.get_buffer("mean")) / self.get_buffer("deviation")
+        seen = (ordered / self.scale - self.get_buffer("mean")) / self.get_buffer("deviation")
+        return activations(seen, self.weights)[-1]

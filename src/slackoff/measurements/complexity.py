@@ -27,7 +27,7 @@ from PIL import Image
 from torch import Tensor
 
 from slackoff.config.schema import AtLeast, Count
-from slackoff.errors import SlackoffError
+from slackoff.errors import SlackoffError, check_choices
 from slackoff.images import FolderSource, ImageSource, Patch
 from slackoff.images.bank import Keys, choose, cut
 from slackoff.measurements.study import KEY, Measurement
@@ -164,6 +164,7 @@ class ComplexityMeasurement(Measurement):
         for key in ("colours", "normalised"):
             if not getattr(self, key):
                 raise SlackoffError(f"{KEY}.{key}=[] leaves nothing to measure: name one or both.")
+        check_choices(ComplexityMeasurement, colours=self.colours)
         if not self.categories:
             raise SlackoffError(f"{KEY}.categories is empty: add one with +{KEY}.categories.NAME.root=FOLDER.")
         for name in self.categories:

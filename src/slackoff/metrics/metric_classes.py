@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from slackoff.errors import check_choices
 from slackoff.metrics import functional
 from slackoff.metrics.columns import HEADLINE_THRESHOLD
 from slackoff.metrics.functional import Sums
@@ -36,7 +37,7 @@ class DerainingMetric(Metric):
         kwargs: of `torchmetrics.Metric`.
 
     Raises:
-        ValueError: another `average`.
+        SlackoffError: another `average`.
     """
 
     full_state_update = False
@@ -52,8 +53,7 @@ class DerainingMetric(Metric):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if average not in ("image", "pooled"):
-            raise ValueError(f"average is 'image' or 'pooled', not {average!r}")
+        check_choices(DerainingMetric, average=average)
         self.threshold, self.average, self.quantise = threshold, average, quantise
         self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("weight", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from slackoff.errors import SlackoffError
+from slackoff.errors import SlackoffError, check_choices
 from slackoff.metrics import functional
 from slackoff.metrics.columns import HEADLINE_THRESHOLD, THRESHOLDS, Channel, Column, measure_columns
 from slackoff.metrics.functional import Sums, masked_sums, squared_error
@@ -46,6 +46,7 @@ class Protocol:
     ssim_window: functional.Window = "gaussian"
 
     def __post_init__(self) -> None:
+        check_choices(Protocol, channel=self.channel, images=self.images, ssim_window=self.ssim_window)
         object.__setattr__(self, "thresholds", _checked(self.thresholds))
         if self.headline not in self.thresholds:
             listed = ", ".join(f"{t:g}" for t in self.thresholds)

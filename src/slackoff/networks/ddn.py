@@ -4,8 +4,8 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from slackoff.errors import SlackoffError
-from slackoff.networks.layers import check_positive, check_sizes, guided_smooth
+from slackoff.errors import SlackoffError, check_choices
+from slackoff.networks.layers import check_positive, check_sizes, draw_weights, guided_smooth
 
 
 class DDN(nn.Module):
@@ -55,6 +55,7 @@ class DDN(nn.Module):
         smoothing: float = 1.0,
     ) -> None:
         super().__init__()
+        check_choices(DDN, skip=skip, norm=norm)
         check_sizes(channels=channels, pairs=pairs, radius=radius)
         check_positive(eps=eps, smoothing=smoothing)
         if not 0 < momentum <= 1:
@@ -70,7 +71,7 @@ class DDN(nn.Module):
         self.first = conv_norm(3, channels)
         self.layers = nn.ModuleList(conv_norm(channels, channels) for _ in range(2 * pairs))
         self.last = conv_norm(channels, 3)
-        self.apply(_draw_weights)
+        draw_weights(self, nn.init.xavier_uniform_)  # as the authors start
 
     def forward(self, rainy: Tensor) -> Tensor:
         features = start = self.first(rainy - guided_smooth(rainy, self.radius, self.smoothing)).relu()
@@ -78,11 +79,3 @@ class DDN(nn.Module):
             inner = even(odd(features).relu()).relu()
             features = features + inner if self.skip == "pairwise" else inner
         return rainy + self.last(features + start if self.skip == "long" else features)
-
-
-def _draw_weights(module: nn.Module) -> None:
-    """For ``apply``: the authors' start, Xavier uniform and biases of 0."""
-    if isinstance(module, nn.Conv2d):
-        nn.init.xavier_uniform_(module.weight)
-        assert module.bias is not None
-        nn.init.zeros_(module.bias)

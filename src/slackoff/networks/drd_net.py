@@ -5,25 +5,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from slackoff.errors import check_choices
 from slackoff.networks.interfaces import StagedNetwork, Stages
-from slackoff.networks.layers import DilatedConv2d, check_sizes
+from slackoff.networks.layers import DilatedConv2d, Residual, SqueezeExcitation, check_sizes, draw_weights
 
 DILATIONS = (1, 3, 5)
 REDUCTION = 16  # channels to those between the two layers of squeeze and excitation
-
-
-class SqueezeExcitation(nn.Module):
-    """Channels scaled by what two layers make of their spatial means; the gate is Keras' hard sigmoid."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.squeeze = nn.Linear(channels, max(1, channels // REDUCTION), bias=False)
-        self.excite = nn.Linear(max(1, channels // REDUCTION), channels, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        scale = self.excite(self.squeeze(x.mean((2, 3))).relu())
-        # torch's hardsigmoid has a slope of 1/6.
-        return x * (0.2 * scale + 0.5).clamp(0, 1)[..., None, None]
 
 
 class ContextAggregation(nn.Module):
@@ -38,35 +25,13 @@ class ContextAggregation(nn.Module):
         return self.merge(torch.cat([branch(x) for branch in self.branches], dim=1))
 
 
-class Block(nn.Module):
-    """convolution-norm-PReLU-convolution-norm, added to its input.
-
-    In the rain network 3x3 convolutions, and squeeze and excitation before the sum; in the detail network (a structure
-    detail context aggregation block, SDCAB) a context aggregation in the place of each convolution.
-    """
-
-    def __init__(self, channels: int, detail: bool) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            _convolution(channels, detail),
-            _norm(channels),
-            nn.PReLU(channels, init=0.0),
-            _convolution(channels, detail),
-            _norm(channels),
-            nn.Identity() if detail else SqueezeExcitation(channels),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x)
-
-
 class SubNetwork(nn.Module):
     """Blocks between two convolutions, with a skip over them all, and a convolution to three channels."""
 
     def __init__(self, channels: int, blocks: int, detail: bool) -> None:
         super().__init__()
         self.head = nn.Sequential(nn.Conv2d(3, channels, 3, padding=1), nn.PReLU(channels, init=0.0))
-        self.blocks = nn.Sequential(*(Block(channels, detail) for _ in range(blocks)))
+        self.blocks = nn.Sequential(*(_block(channels, detail) for _ in range(blocks)))
         self.tail = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), _norm(channels))
         self.output = nn.Conv2d(channels, 3, 3, padding=1)
 
@@ -103,11 +68,12 @@ class DRDNet(StagedNetwork):
 
     def __init__(self, channels: int = 64, blocks: int = 16, detail_input: Literal["sum", "rainy"] = "sum") -> None:
         super().__init__()
+        check_choices(DRDNet, detail_input=detail_input)
         check_sizes(channels=channels, blocks=blocks)
         self.detail_input = detail_input
         self.rain = SubNetwork(channels, blocks, detail=False)
         self.detail = SubNetwork(channels, blocks, detail=True)
-        self.apply(_draw_weights)
+        draw_weights(self, nn.init.kaiming_normal_)
 
     def stages(self, rainy: Tensor) -> Stages:
         """Backgrounds: without and with the repaired detail. Rains: the one that was subtracted. (N, 3, H, W) each."""
@@ -115,6 +81,24 @@ class DRDNet(StagedNetwork):
         background = rainy - rain
         repaired = background + self.detail(background + rainy if self.detail_input == "sum" else rainy)
         return Stages((background, repaired), (rain,))
+
+
+def _block(channels: int, detail: bool) -> Residual:
+    """convolution-norm-PReLU-convolution-norm, added to its input.
+
+    In the rain network 3x3 convolutions, and squeeze and excitation before the sum; in the detail network (a structure
+    detail context aggregation block, SDCAB) a context aggregation in the place of each convolution.
+    """
+    layers = [
+        _convolution(channels, detail),
+        _norm(channels),
+        nn.PReLU(channels, init=0.0),
+        _convolution(channels, detail),
+        _norm(channels),
+    ]
+    if not detail:
+        layers.append(SqueezeExcitation(channels, max(1, channels // REDUCTION), bias=False, gate=_hard_sigmoid))
+    return Residual(*layers)
 
 
 def _convolution(channels: int, detail: bool) -> nn.Module:
@@ -125,9 +109,6 @@ def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
 
 
-def _draw_weights(module: nn.Module) -> None:
-    """For ``apply``: He's normal distribution, biases of 0."""
-    if isinstance(module, nn.Conv2d | nn.Linear):
-        nn.init.kaiming_normal_(module.weight)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
+def _hard_sigmoid(x: Tensor) -> Tensor:
+    """Keras'; torch's has a slope of 1/6."""
+    return (0.2 * x + 0.5).clamp(0, 1)

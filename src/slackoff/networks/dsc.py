@@ -79,14 +79,10 @@ def average_patches(
         top = first * step
         total[top : top + height] += F.fold(coded.T[None], (height, image.shape[1]), side, stride=step)[0, 0]
         advance(len(coded))
-    holders = [_holders(size, side, step).to(image) for size in image.shape]
-    return total / holders[0][:, None] / holders[1]
-
-
-def _holders(size: int, side: int, step: int) -> Tensor:
-    """How many patches along an axis hold each of its pixels."""
-    pixels = torch.arange(size)
-    return pixels.clamp(max=size - side) // step - (pixels - side + step).clamp(min=0) // step + 1
+    # How many patches along each axis hold each of its pixels.
+    window = image.new_ones(1, 1, side)
+    down, across = (F.conv_transpose1d(image.new_ones(1, 1, count), window, stride=step) for count in rows.shape[:2])
+    return total / down[0, 0, :, None] / across[0, 0]
 
 
 class Codes(NamedTuple):
@@ -100,8 +96,8 @@ class Codes(NamedTuple):
     weights: Tensor
 
     def signals(self, dictionary: Tensor) -> Tensor:
-        """The weighted sums: (N, d), for a dictionary (K, d)."""
-        return _weighted_rows(self, dictionary)
+        """The weighted sums: (N, d), for a dictionary (K, d), whose rows are never gathered all."""
+        return F.embedding_bag(self.atoms, dictionary, per_sample_weights=self.weights, mode="sum")
 
 
 def pursue(signals: Tensor, dictionary: Tensor, sparsity: int) -> Codes:
@@ -140,13 +136,8 @@ def pursue(signals: Tensor, dictionary: Tensor, sparsity: int) -> Codes:
         weights = torch.cholesky_solve(right[..., None], lower)[..., 0] if size else right
         codes = Codes(atoms, weights)
         if size + 1 < sparsity:
-            torch.sub(start, _weighted_rows(codes, gram), out=left)
+            torch.sub(start, codes.signals(gram), out=left)
     return codes
-
-
-def _weighted_rows(codes: Codes, rows: Tensor) -> Tensor:
-    """Sums of a matrix's rows, which never gathers them all: (N, columns)."""
-    return F.embedding_bag(codes.atoms, rows, per_sample_weights=codes.weights, mode="sum")
 
 
 def learn_dictionary(
@@ -332,29 +323,6 @@ SAMPLE_STEP = 3
 """Between the possible places of patches that dictionaries are learned from, px."""
 
 
-class Settings(NamedTuple):
-    """Numbers of the method; the defaults are those of the authors' demo script, and `weight` is our choice.
-
-    - `atoms`, `rain_atoms`: non-rain and rain atoms of 16x16 px, the sizes of the two dictionaries.
-    - `sparsity`, `rain_sparsity`: atoms of a patch of the background, and of the rain.
-    - `samples`: patches that dictionaries are learned from, at most.
-    - `sweeps`: of K-SVD for the first dictionary, before the first round.
-    - `rounds`: of coding, pixel update and fitting of both dictionaries.
-    - `step`: between the patches that are coded, px.
-    - `weight`: of the distance to what was coded, for both layers, against the squared error of the blend.
-    """
-
-    atoms: int = 512
-    rain_atoms: int = 128
-    sparsity: int = 5
-    rain_sparsity: int = 8
-    samples: int = 10_000
-    sweeps: int = 5
-    rounds: int = 5
-    step: int = 2
-    weight: float = 1.0
-
-
 class Layers(NamedTuple):
     """Background and rain, (H, W) in [0, 1] each, and the two dictionaries, (K, side * side)."""
 
@@ -364,75 +332,7 @@ class Layers(NamedTuple):
     rain_atoms: Tensor
 
 
-def separate(
-    observed: Tensor,
-    base: Tensor,
-    settings: Settings,
-    generator: torch.Generator,
-    advance: Callable[[float], object] = lambda share: None,
-) -> Layers:
-    """Take the luminance of a rainy image apart: O = B + R - B * R.
-
-    Args:
-        observed: O, float, (H, W), in [0, 1]; at least `SIDE` a side, and `settings.step` divides what is more than
-            that.
-        base: O without what may be rain, such as a smoothed O, (H, W); the first guess of R is what O exceeds it by.
-        settings: see `Settings`.
-        generator: on the CPU; decides which patches dictionaries are learned from.
-        advance: told the share of the work that has been done since it was last told; the shares add up to 1. The work
-            is counted in atoms that are looked for.
-    """
-    sample_count = min(settings.samples, count_patches(observed.shape, SIDE, SAMPLE_STEP))
-    patches = count_patches(observed.shape, SIDE, settings.step)
-    in_rounds = settings.rounds * patches + max(0, settings.rounds - 1) * sample_count
-    total = settings.sweeps * sample_count * settings.sparsity
-    total += in_rounds * (settings.sparsity + settings.rain_sparsity)
-
-    def progress(count: int, sparsity: int) -> None:
-        advance(count * sparsity / total)
-
-    def sampled(layer: Tensor) -> Tensor:
-        """Patches to learn from, without their means."""
-        patches = sample_patches(layer, SIDE, SAMPLE_STEP, settings.samples, generator)
-        return patches - patches.mean(1, keepdim=True)
-
-    def coded(layer: Tensor, atoms: Tensor, sparsity: int) -> Tensor:
-        """A layer as its atoms give it: (H, W)."""
-
-        def code(patches: Tensor) -> Tensor:
-            mean = patches.mean(1, keepdim=True)
-            return pursue(patches - mean, atoms, sparsity).signals(atoms) + mean
-
-        return average_patches(layer, SIDE, settings.step, code, lambda done: progress(done, sparsity))
-
-    def refitted(layer: Tensor, atoms: Tensor, sparsity: int) -> Tensor:
-        """A dictionary after one sweep of K-SVD on its own layer."""
-        samples = sampled(layer)
-        progress(len(samples), sparsity)
-        return sweep_atoms(samples, atoms, pursue(samples, atoms, sparsity))
-
-    background, rain = unblend(observed, (observed - base).clamp(min=0))
-    dictionary = learn_dictionary(
-        sampled(observed),
-        settings.atoms + settings.rain_atoms,
-        settings.sparsity,
-        settings.sweeps,
-        generator,
-        lambda sweep: progress(sample_count, settings.sparsity),
-    )
-    atoms, rain_atoms = split_atoms(dictionary, SIDE, across_streaks(rain), settings.rain_atoms)
-    for number in range(settings.rounds):
-        if number:  # fitted to layers of the round before: after the last round nobody would use them
-            atoms = refitted(background, atoms, settings.sparsity)
-            rain_atoms = refitted(rain, rain_atoms, settings.rain_sparsity)
-        coded_background = coded(background, atoms, settings.sparsity)
-        coded_rain = coded(rain, rain_atoms, settings.rain_sparsity)
-        rain = update_layer(observed, background, coded_rain.clamp(min=0), settings.weight)
-        background = update_layer(observed, rain, coded_background, settings.weight)
-    return Layers(*unblend(observed, rain), atoms, rain_atoms)
-
-
-LUMA = (0.299, 0.587, 0.114)
+LUMA = (0.299, 0.587, 0.114)  # BT.601
 
 
 class DSC(PerImageMethod):
@@ -450,7 +350,13 @@ class DSC(PerImageMethod):
     Input and output: float, (N, 3, H, W), in [0, 1], any size; computed in float32, without gradients.
 
     Args:
-        atoms, rain_atoms, sparsity, rain_sparsity, samples, sweeps, rounds, step, weight: see ``Settings``.
+        atoms, rain_atoms: non-rain and rain atoms of 16x16 px, the sizes of the two dictionaries.
+        sparsity, rain_sparsity: atoms of a patch of the background, and of the rain.
+        samples: patches that dictionaries are learned from, at most.
+        sweeps: of K-SVD for the first dictionary, before the first round.
+        rounds: of coding, pixel update and fitting of both dictionaries.
+        step: between the patches that are coded, px.
+        weight: of the distance to what was coded, for both layers, against the squared error of the blend; our choice.
         radius: of the guided filter's windows, px.
         smoothing: the guided filter's eps, in squared units of [0, 1].
         seed: of the choice of patches.
@@ -487,22 +393,86 @@ class DSC(PerImageMethod):
             raise SlackoffError(f"network.rain_atoms={rain_atoms} must be at least rain_sparsity={rain_sparsity}")
         if step not in (1, 2, 4, 8, 16):
             raise SlackoffError(f"network.step={step} must be 1, 2, 4, 8 or 16")
-        self.settings = Settings(atoms, rain_atoms, sparsity, rain_sparsity, samples, sweeps, rounds, step, weight)
-        self.register_buffer(
-            "luma", torch.tensor([0.299, 0.587, 0.114])[:, None, None], persistent=False
-        )  # so it has a device
+        self.atoms, self.rain_atoms, self.sparsity, self.rain_sparsity = atoms, rain_atoms, sparsity, rain_sparsity
+        self.samples, self.sweeps, self.rounds, self.step, self.weight = samples, sweeps, rounds, step, weight
         self.radius, self.smoothing, self.seed = radius, smoothing, seed
+        self.register_buffer("luma", torch.tensor(LUMA)[:, None, None], persistent=False)  # so it has a device
 
     @torch.no_grad()
     def derain(self, rainy: Tensor, advance: Callable[[float], object] = lambda share: None) -> Tensor:
         image = rainy.float().clamp(0, 1)
         luminance = (image * self.luma).sum(0)
         # What is smaller than a patch, or has odd sides, is continued first.
-        observed = mirror_to_multiple(luminance, self.settings.step)
+        observed = mirror_to_multiple(luminance, self.step)
         if min(observed.shape) < SIDE:
             observed = mirror_to_multiple(observed, SIDE)
         base = guided_smooth(observed[None, None], self.radius, self.smoothing)[0, 0]
         generator = torch.Generator().manual_seed(self.seed)
-        background = separate(observed, base, self.settings, generator, advance).background
+        background = self.separate(observed, base, generator, advance).background
         change = background[: luminance.shape[0], : luminance.shape[1]] - luminance
         return (image + change).clamp(0, 1).to(rainy.dtype)
+
+    def separate(
+        self,
+        observed: Tensor,
+        base: Tensor,
+        generator: torch.Generator,
+        advance: Callable[[float], object] = lambda share: None,
+    ) -> Layers:
+        """Take the luminance of a rainy image apart: O = B + R - B * R.
+
+        Args:
+            observed: O, float, (H, W), in [0, 1]; at least `SIDE` a side, and `step` divides what is more than that.
+            base: O without what may be rain, such as a smoothed O, (H, W); R is first taken to be what exceeds it.
+            generator: on the CPU; decides which patches dictionaries are learned from.
+            advance: told the share of the work that has been done since it was last told; the shares add up to 1. The
+                work is counted in atoms that are looked for.
+        """
+        sample_count = min(self.samples, count_patches(observed.shape, SIDE, SAMPLE_STEP))
+        patches = count_patches(observed.shape, SIDE, self.step)
+        in_rounds = self.rounds * patches + max(0, self.rounds - 1) * sample_count
+        total = self.sweeps * sample_count * self.sparsity
+        total += in_rounds * (self.sparsity + self.rain_sparsity)
+
+        def progress(count: int, sparsity: int) -> None:
+            advance(count * sparsity / total)
+
+        def sampled(layer: Tensor) -> Tensor:
+            """Patches to learn from, without their means."""
+            patches = sample_patches(layer, SIDE, SAMPLE_STEP, self.samples, generator)
+            return patches - patches.mean(1, keepdim=True)
+
+        def coded(layer: Tensor, atoms: Tensor, sparsity: int) -> Tensor:
+            """A layer as its atoms give it: (H, W)."""
+
+            def code(patches: Tensor) -> Tensor:
+                mean = patches.mean(1, keepdim=True)
+                return pursue(patches - mean, atoms, sparsity).signals(atoms) + mean
+
+            return average_patches(layer, SIDE, self.step, code, lambda done: progress(done, sparsity))
+
+        def refitted(layer: Tensor, atoms: Tensor, sparsity: int) -> Tensor:
+            """A dictionary after one sweep of K-SVD on its own layer."""
+            samples = sampled(layer)
+            progress(len(samples), sparsity)
+            return sweep_atoms(samples, atoms, pursue(samples, atoms, sparsity))
+
+        background, rain = unblend(observed, (observed - base).clamp(min=0))
+        dictionary = learn_dictionary(
+            sampled(observed),
+            self.atoms + self.rain_atoms,
+            self.sparsity,
+            self.sweeps,
+            generator,
+            lambda sweep: progress(sample_count, self.sparsity),
+        )
+        atoms, rain_atoms = split_atoms(dictionary, SIDE, across_streaks(rain), self.rain_atoms)
+        for number in range(self.rounds):
+            if number:  # fitted to layers of the round before: after the last round nobody would use them
+                atoms = refitted(background, atoms, self.sparsity)
+                rain_atoms = refitted(rain, rain_atoms, self.rain_sparsity)
+            coded_background = coded(background, atoms, self.sparsity)
+            coded_rain = coded(rain, rain_atoms, self.rain_sparsity)
+            rain = update_layer(observed, background, coded_rain.clamp(min=0), self.weight)
+            background = update_layer(observed, rain, coded_background, self.weight)
+        return Layers(*unblend(observed, rain), atoms, rain_atoms)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from slackoff.networks.interfaces import StagedNetwork, Stages
-from slackoff.networks.layers import DilatedConv2d, check_sizes
+from slackoff.networks.layers import GREY_LEVELS, DilatedConv2d, check_sizes
 
 HINTS = 8  # channels between the features and the mask or the level
 MODULATION = 16  # channels between the mask or the level and what modulates the features
@@ -83,9 +83,6 @@ class Stage(nn.Module):
 
 def _modulator(channels_in: int, channels: int) -> nn.Sequential:
     return nn.Sequential(DilatedConv2d(channels_in, MODULATION), nn.ReLU(), DilatedConv2d(MODULATION, channels))
-
-
-GREY_LEVELS = 255.0
 
 
 class JorderEstimates(NamedTuple):

@@ -1,6 +1,6 @@
-"""What several networks share: checks of sizes, precision, mirror padding, guided filter, dilated convolution."""
+"""What several networks share: checks of sizes, first weights, precision, mirror padding, guided filter, layers."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import chain
 from typing import Any
@@ -10,6 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slackoff.errors import SlackoffError
+
+GREY_LEVELS = 255.0
+"""What the value 1 of an image is in networks and losses that count in grey levels."""
 
 
 def check_sizes(least: int = 1, **sizes: int) -> None:
@@ -24,6 +27,15 @@ def check_positive(**numbers: float) -> None:
     for key, number in numbers.items():
         if not number > 0:
             raise SlackoffError(f"network.{key}={number} must be above 0")
+
+
+def draw_weights(network: nn.Module, draw: Callable[[Tensor], object]) -> None:
+    """Let a function fill the weights of all convolutions and linear layers, one after the other; biases become 0."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            draw(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 def device_of(network: nn.Module) -> torch.device:
@@ -110,6 +122,37 @@ def guided_smooth(images: Tensor, radius: int, eps: float) -> Tensor:
     variance = box_mean(images * images, radius) - mean * mean
     slope = variance / (variance + eps)
     return box_mean(slope, radius) * images + box_mean(mean - slope * mean, radius)
+
+
+class Residual(nn.Sequential):
+    """Layers in a row, whose result is added to their input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same size."""
+        return x + super().forward(x)
+
+
+class SqueezeExcitation(nn.Module):
+    """Channels scaled by what two linear layers make of their means over the image.
+
+    Args:
+        channels: of the features.
+        hidden: channels between the two layers.
+        bias: both layers have biases.
+        gate: makes scales of what the second layer gives.
+    """
+
+    def __init__(
+        self, channels: int, hidden: int, bias: bool = True, gate: Callable[[Tensor], Tensor] = torch.sigmoid
+    ) -> None:
+        super().__init__()
+        self.squeeze = nn.Linear(channels, hidden, bias)
+        self.excite = nn.Linear(hidden, channels, bias)
+        self.gate = gate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels, H, W) to the same size."""
+        return x * self.gate(self.excite(self.squeeze(x.mean((2, 3))).relu()))[..., None, None]
 
 
 class DilatedConv2d(nn.Conv2d):

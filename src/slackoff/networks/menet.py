@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from slackoff.errors import SlackoffError
-from slackoff.networks.layers import check_sizes, mirror_to_multiple
+from slackoff.networks.layers import GREY_LEVELS, Residual, check_sizes, draw_weights, mirror_to_multiple
 
 NORM_EPS = 1e-3
 NORM_MOMENTUM = 0.01  # TensorFlow's 0.99 is the share that stays
@@ -21,28 +21,10 @@ def conv_norm(channels_in: int, channels_out: int, side: int = 3) -> nn.Sequenti
     )
 
 
-def draw_weights(module: nn.Module) -> None:
-    """For ``apply``: a convolution's first weights as TensorFlow 1.8 draws them from ``variance_scaling``.
-
-    A normal distribution of variance 1 / fan_in, cut at two standard deviations. That version does not make up for what
-    the cut takes away (later ones do), so the weights' variance is 0.774 / fan_in. The graphs that the authors
-    published with their weights have the same number.
-    """
-    if isinstance(module, nn.Conv2d):
-        std = module.weight[0].numel() ** -0.5
-        nn.init.trunc_normal_(module.weight, std=std, a=-CUT * std, b=CUT * std)
-
-
-class ResidualBlock(nn.Module):
+def residual_block(channels: int) -> Residual:
     """conv-norm-ReLU-conv-norm added to its input; an activation after the sum is the caller's."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = conv_norm(channels, channels)
-        self.second = conv_norm(channels, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(torch.relu(self.first(x)))
+    first, second = (conv_norm(channels, channels) for _ in range(2))
+    return Residual(first, nn.ReLU(), second)
 
 
 class ChannelAttention(nn.Module):
@@ -63,9 +45,6 @@ class ChannelAttention(nn.Module):
         half = torch.relu(self.layer1(torch.relu(self.squeeze1(self.fold(x)))))
         quarter = torch.relu(self.layer2(torch.relu(self.squeeze2(self.fold(half)))))
         return x + x * torch.sigmoid(self.excitation(quarter).mean(dim=(2, 3), keepdim=True))
-
-
-GREY_LEVELS = 255.0
 
 
 class MENET(nn.Module):
@@ -109,11 +88,11 @@ class MENET(nn.Module):
         self.layer1 = conv_norm(4 * 3, width // 4)
         self.layer2 = conv_norm(width, width)
         self.attention = ChannelAttention(width) if attention else nn.Identity()
-        self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(blocks))
+        self.blocks = nn.ModuleList(residual_block(width) for _ in range(blocks))
         self.layer3 = conv_norm(width, width)
         self.layer4 = conv_norm(width // 4, width // 4)
         self.layer5 = nn.Conv2d(width // 4, 4 * 3, 3, padding=1, bias=False)
-        self.apply(draw_weights)
+        draw_weights(self, _draw_as_tensorflow)
 
     def forward(self, rainy: Tensor) -> Tensor:
         height, width = rainy.shape[-2:]
@@ -129,3 +108,14 @@ class MENET(nn.Module):
             x = torch.relu(block(x))
         x = self.unfold(self.layer3(quarter + self.blocks[-1](x)))
         return self.unfold(self.layer5(self.layer4(half + x)))
+
+
+def _draw_as_tensorflow(weight: Tensor) -> None:
+    """A convolution's first weights as TensorFlow 1.8 draws them from ``variance_scaling``.
+
+    A normal distribution of variance 1 / fan_in, cut at two standard deviations. That version does not make up for what
+    the cut takes away (later ones do), so the weights' variance is 0.774 / fan_in. The graphs that the authors
+    published with their weights have the same number.
+    """
+    std = weight[0].numel() ** -0.5
+    nn.init.trunc_normal_(weight, std=std, a=-CUT * std, b=CUT * std)

@@ -14,8 +14,8 @@ import torch.distributed
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slackoff.errors import SlackoffError
-from slackoff.networks.layers import check_positive, check_sizes, full_precision, mirror_to_multiple
+from slackoff.errors import SlackoffError, check_choices
+from slackoff.networks.layers import check_positive, check_sizes, draw_weights, full_precision, mirror_to_multiple
 
 
 class ResidualBlock(nn.Module):
@@ -179,6 +179,7 @@ class Memory(nn.Module):
         update_in_eval: bool = False,
     ) -> None:
         super().__init__()
+        check_choices(Memory, unassigned=unassigned)
         if not 0 <= decay <= 1:
             raise SlackoffError(f"network.memory_decay={decay} must lie in [0, 1]")
         check_positive(memory_temperature=temperature)
@@ -270,6 +271,7 @@ class MOSS(nn.Module):
         initial_std: float | None = 0.02,
     ) -> None:
         super().__init__()
+        check_choices(MOSS, memory_unassigned=memory_unassigned)
         if initial_std is not None and not initial_std > 0:
             raise SlackoffError(f"network.initial_std={initial_std} must be above 0, or null for torch's own start")
         check_sizes(width=width, stages=stages, blocks=blocks)
@@ -288,9 +290,13 @@ class MOSS(nn.Module):
             Stage(wide, narrow, blocks, "up" if stage >= stages - downscalings else "keep", wide_width)
             for stage, (wide, narrow) in enumerate(pairwise(reversed(widths)))
         )
-        self.fusions = nn.ModuleList(ConditionalFusion(channels, cbn_gate) for channels in reversed(widths[1:-1]))
+        fusions = [ConditionalFusion(channels, cbn_gate) for channels in reversed(widths[1:-1])]
+        self.fusions = nn.ModuleList(fusions)
         self.tail = nn.Conv2d(width, 3, 3, padding=1)
-        self.apply(partial(_draw_weights, std=initial_std))
+        if initial_std is not None:
+            draw_weights(self, partial(nn.init.trunc_normal_, std=initial_std))
+        for fusion in fusions:
+            fusion.start_neutral()
         # Drawn last: with and without it a seed gives the same weights.
         self.memory: nn.Module = nn.Identity()
         if memory_items:
@@ -312,13 +318,3 @@ class MOSS(nn.Module):
         x = self.decoder[-1](x)
         output = torch.tanh(self.tail(shallow - x if self.skip else x).to(rainy.dtype))
         return (output[..., :height, :width] + 1) / 2
-
-
-def _draw_weights(module: nn.Module, std: float | None) -> None:
-    """For ``apply``, which comes to a fusion after its convolutions."""
-    if isinstance(module, nn.Conv2d) and std is not None:
-        nn.init.trunc_normal_(module.weight, std=std)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-    elif isinstance(module, ConditionalFusion):
-        module.start_neutral()

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from slackoff.errors import check_choices
 from slackoff.networks.interfaces import StagedNetwork, Stages
-from slackoff.networks.layers import check_sizes
+from slackoff.networks.layers import Residual, check_sizes
 
 Memory = tuple[Tensor, ...]
 """What a recurrent unit keeps from one stage to the next."""
@@ -19,19 +19,13 @@ def convolution(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, padding=1)
 
 
-class ResidualBlock(nn.Module):
+def residual_block(channels: int) -> nn.Sequential:
     """conv-ReLU-conv-ReLU added to its input, then ReLU; the second ReLU stands before the sum, as the authors have it.
 
     (N, channels, H, W) to the same.
     """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv1 = convolution(channels, channels)
-        self.conv2 = convolution(channels, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + F.relu(self.conv2(F.relu(self.conv1(x)))))
+    first, second = (convolution(channels, channels) for _ in range(2))
+    return nn.Sequential(Residual(first, nn.ReLU(), second, nn.ReLU()), nn.ReLU())
 
 
 class Unit(nn.Module):
@@ -144,6 +138,7 @@ class PReNet(StagedNetwork):
         see_rainy: bool = True,
     ) -> None:
         super().__init__()
+        check_choices(PReNet, unit=unit)
         check_sizes(stages=stages, channels=channels, blocks=blocks)
         self.stage_count = stages
         self.block_uses = blocks if share_blocks else 1
@@ -151,7 +146,7 @@ class PReNet(StagedNetwork):
         self.see_rainy = see_rainy
         self.head = nn.Sequential(convolution(6 if see_rainy else 3, channels), nn.ReLU())
         self.unit = UNITS[unit](channels)
-        self.blocks = nn.Sequential(*(ResidualBlock(channels) for _ in range(1 if share_blocks else blocks)))
+        self.blocks = nn.Sequential(*(residual_block(channels) for _ in range(1 if share_blocks else blocks)))
         self.output = convolution(channels, 3)
 
     def stages(self, rainy: Tensor) -> Stages:

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint as recompute
 
 from slackoff.errors import SlackoffError
 from slackoff.networks.interfaces import StagedNetwork, Stages
-from slackoff.networks.layers import check_sizes, full_precision
+from slackoff.networks.layers import GREY_LEVELS, Residual, check_sizes, full_precision
 
 SIZE = 9  # px a side
 
@@ -92,27 +92,21 @@ def _kernel(streak: Streak) -> Tensor:
     return kernel * (streak.total / kernel.sum())
 
 
-GREY_LEVELS = 255.0
 DAMPING = 10.0  # the release divides each kernel and each step size by it wherever it uses them
 
 
-class ResidualBlock(nn.Module):
-    """conv-BatchNorm-ReLU-conv-BatchNorm added to its input, then ReLU."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.norm1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.norm2 = nn.BatchNorm2d(channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x))))))
-
-
 def residual_blocks(channels: int, blocks: int) -> nn.Sequential:
-    """Blocks in a row; with the channels of image and dual, the proximal operator of the background."""
-    return nn.Sequential(*(ResidualBlock(channels) for _ in range(blocks)))
+    """Blocks in a row: conv-BatchNorm-ReLU-conv-BatchNorm added to its input, then ReLU.
+
+    With the channels of image and dual, the proximal operator of the background.
+    """
+
+    def conv_norm() -> nn.Sequential:
+        return nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.BatchNorm2d(channels))
+
+    return nn.Sequential(
+        *(nn.Sequential(Residual(conv_norm(), nn.ReLU(), conv_norm()), nn.ReLU()) for _ in range(blocks))
+    )
 
 
 class MapNet(nn.Module):
@@ -180,7 +174,7 @@ class RCDNet(StagedNetwork):
         self.first_image_net = residual_blocks(3 + dual_channels, blocks)
         self.image_nets = nn.ModuleList(residual_blocks(3 + dual_channels, blocks) for _ in range(stages))
         self.last_image_net = residual_blocks(3 + dual_channels, blocks)
-        self.shared_layer = f"last_image_net.{blocks - 1}.conv2"
+        self.shared_layer = f"last_image_net.{blocks - 1}.0.2.0"
 
     def stages(self, rainy: Tensor) -> Stages:
         """Backgrounds: the first one, one a stage, the result. Rains: one a stage. (N, 3, H, W) each, in [0, 1]."""

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slackoff.errors import SlackoffError
+from slackoff.errors import SlackoffError, check_choices
 from slackoff.networks.interfaces import StagedNetwork, Stages
-from slackoff.networks.layers import DilatedConv2d, check_sizes
+from slackoff.networks.layers import DilatedConv2d, SqueezeExcitation, check_sizes
 
 SQUEEZED = 6  # hidden channels at any width: the release calls this its reduction but uses it as a width
 SLOPE = 0.2
@@ -17,22 +17,9 @@ SLOPE = 0.2
 State = tuple[Tensor, ...]
 
 
-class SqueezeExcitation(nn.Module):
-    """Channels scaled by numbers in (0, 1) that two linear layers draw from their means over the image."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.squeeze = nn.Linear(channels, SQUEEZED)
-        self.excite = nn.Linear(SQUEEZED, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        scale = torch.sigmoid(self.excite(F.relu(self.squeeze(x.mean(dim=(-2, -1))))))
-        return x * scale[..., None, None]
-
-
 def attend(channels: int, attention: bool) -> nn.Module:
     """Squeeze-and-excitation, or nothing in its place."""
-    return SqueezeExcitation(channels) if attention else nn.Identity()
+    return SqueezeExcitation(channels, SQUEEZED) if attention else nn.Identity()
 
 
 class Unit(nn.Module, ABC):
@@ -166,6 +153,7 @@ class RESCAN(StagedNetwork):
         attention: bool = True,
     ) -> None:
         super().__init__()
+        check_choices(RESCAN, unit=unit, mode=mode)
         check_sizes(width=width, stages=stages)
         check_sizes(LEAST_DEPTH, depth=depth)
         if stages == 1 and UNITS[unit].recurrent:

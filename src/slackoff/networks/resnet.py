@@ -4,19 +4,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from slackoff.networks.layers import check_sizes
-
-
-class ResidualBlock(nn.Module):
-    """conv-ReLU-conv added to its input, no normalisation."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(nn.functional.relu(self.conv1(x)))
+from slackoff.networks.layers import Residual, check_sizes, draw_weights
 
 
 class ResNet(nn.Module):
@@ -43,11 +31,12 @@ class ResNet(nn.Module):
         check_sizes(channels=channels, blocks=blocks)
         self.global_residual = global_residual
         self.conv_first = nn.Conv2d(3, channels, 3, padding=1)
-        self.body = nn.Sequential(*(ResidualBlock(channels) for _ in range(blocks)))
+        self.body = nn.Sequential(*(_block(channels) for _ in range(blocks)))
         self.conv_hr = nn.Conv2d(channels, channels, 3, padding=1)
         self.conv_last = nn.Conv2d(channels, 3, 3, padding=1)
         self.activation = nn.LeakyReLU(0.1)
-        self.apply(_draw_weights)
+        # BasicSR's start: a tenth of Kaiming's normal distribution by fan-in.
+        draw_weights(self, lambda weight: nn.init.kaiming_normal_(weight).data.mul_(0.1))
 
     def forward(self, rainy: Tensor) -> Tensor:
         features = self.body(self.activation(self.conv_first(rainy)))
@@ -55,10 +44,7 @@ class ResNet(nn.Module):
         return rainy + output if self.global_residual else output
 
 
-def _draw_weights(module: nn.Module) -> None:
-    """For ``apply``: BasicSR's start, Kaiming normal by fan-in times 0.1, biases 0."""
-    if isinstance(module, nn.Conv2d):
-        nn.init.kaiming_normal_(module.weight)
-        module.weight.data.mul_(0.1)
-        assert module.bias is not None
-        nn.init.zeros_(module.bias)
+def _block(channels: int) -> Residual:
+    """conv-ReLU-conv added to its input, no normalisation."""
+    first, second = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
+    return Residual(first, nn.ReLU(), second)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from slackoff.errors import SlackoffError
 from slackoff.networks.interfaces import StagedNetwork, Stages
-from slackoff.networks.layers import check_sizes
+from slackoff.networks.layers import Residual, SqueezeExcitation, check_sizes
 
 
 def haar(x: Tensor) -> Tensor:
@@ -66,28 +66,11 @@ class ConvReLU(nn.Sequential):
         )
 
 
-class ResidualBlock(nn.Module):
+def residual_block(channels: int) -> Residual:
     """Two 3x3 convolutions, ReLU after both, channels scaled by squeeze and excitation, added to the input."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(channels, channels, 3, padding=1),
-            nn.ReLU(inplace=True),
-        )
-        self.excitation = nn.Sequential(
-            nn.Linear(channels, channels, bias=False),
-            nn.ReLU(inplace=True),
-            nn.Linear(channels, channels, bias=False),
-            nn.Sigmoid(),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        features = self.body(x)
-        scale = self.excitation(features.mean((2, 3)))
-        return x + features * scale[..., None, None]
+    first, second = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
+    scaled = SqueezeExcitation(channels, channels, bias=False)
+    return Residual(first, nn.ReLU(inplace=True), second, nn.ReLU(inplace=True), scaled)
 
 
 class SRiR(nn.Module):
@@ -95,7 +78,7 @@ class SRiR(nn.Module):
 
     def __init__(self, channels: int, blocks: int) -> None:
         super().__init__()
-        self.blocks = nn.Sequential(*(ResidualBlock(channels) for _ in range(blocks)))
+        self.blocks = nn.Sequential(*(residual_block(channels) for _ in range(blocks)))
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -139,7 +122,7 @@ class Fuse(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.transposed = nn.ConvTranspose2d(channels, channels, 3, stride=2)
-        self.block = ResidualBlock(channels)
+        self.block = residual_block(channels)
 
     def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
         doubled = self.transposed(F.pad(deep, (1, 1, 1, 1), mode="reflect"))

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from slackoff.errors import SlackoffError
+from slackoff.errors import SlackoffError, check_choices
 from slackoff.networks.layers import check_sizes, mirror_to_multiple
 
 MASKED = -100.0  # added to scores between tokens that the cyclic shift alone made neighbours; SwinIR's value
@@ -190,6 +190,7 @@ class SwinIR(nn.Module):
         global_residual: bool = True,
     ) -> None:
         super().__init__()
+        check_choices(SwinIR, residual_conv=residual_conv)
         if heads < 1 or channels < 1 or channels % heads:
             raise SlackoffError(f"network.channels={channels} must be a positive multiple of network.heads={heads}")
         if not depths or min(depths) < 1:

@@ -19,13 +19,14 @@ from torch import Tensor, nn
 from slackoff.errors import SlackoffError
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path, only: Collection[str] | None = None) -> dict[str, Tensor]:
     """The tensors of a weight file by the names that they have there, on the CPU.
 
     Args:
         path: a state dict by ``torch.save`` (.pth, .pt), arrays by ``numpy.savez`` (.npz), or .safetensors. Where every
             name starts with "module.", as DataParallel has it, that is left out. A checkpoint of BasicSR's holds them
             under "params" or "params_ema".
+        only: names to which the result is confined; None takes all.
 
     Raises:
         SlackoffError: there is no such file, it is of another kind, it is damaged, or it holds anything but tensors of
@@ -36,7 +37,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise SlackoffError(f"{path} is no weight file: give one that ends in {', '.join(_READERS)}")
     if not path.is_file():
         raise SlackoffError(f"{path} is not there: give a weight file")
-    tensors = _checked(path, reader(path))
+    tensors = _checked(path, reader(path), only)
     if all(name.startswith("module.") for name in tensors):
         return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
     return tensors
@@ -78,13 +79,14 @@ _READERS: dict[str, Callable[[Path], Any]] = {
 }
 
 
-def _checked(path: Path, content: Any) -> dict[str, Tensor]:
+def _checked(path: Path, content: Any, only: Collection[str] | None) -> dict[str, Tensor]:
     if isinstance(content, Mapping):
         content = content.get("params", content.get("params_ema", content))
     if not isinstance(content, Mapping) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in content.items()
     ):
         raise _objects(path)
+    content = {name: tensor for name, tensor in content.items() if only is None or name in only}
     if not content:
         raise SlackoffError(f"{path} holds no tensors: give a file with the weights of a network")
     for name, tensor in content.items():
@@ -208,7 +210,7 @@ _PRENET_BLOCK = re.compile(r"res_conv([1-9]\d*)\.([02])")
 def _prenet_name(name: str) -> str:
     layer, _, kind = name.rpartition(".")
     if block := _PRENET_BLOCK.fullmatch(layer):
-        return f"blocks.{int(block[1]) - 1}.conv{int(block[2]) // 2 + 1}.{kind}"
+        return f"blocks.{int(block[1]) - 1}.0.{block[2]}.{kind}"
     return f"{_PRENET_PARTS[layer]}.{kind}" if layer in _PRENET_PARTS else name
 
 

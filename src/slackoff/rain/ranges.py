@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from slackoff.errors import SlackoffError
+from slackoff.errors import SlackoffError, check_choices
 
 MAX_LENGTH = 60
 
@@ -59,6 +59,7 @@ class RainRange:
                 raise SlackoffError(f"{name} is {list(ends)}: both ends must lie in [{low}, {high}]")
         if not self.width:
             raise SlackoffError(f"{self.key}.width is {self.width}: give at least one odd width, for example [5, 7, 9]")
+        check_choices(RainRange, width=self.width)
         if max(self.width) // 2 >= min(self.length):
             raise SlackoffError(
                 f"{self.key}.width {max(self.width)} does not fit {self.key}.length {min(self.length)}: "

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from slackoff.data import RainyBatch
-from slackoff.errors import SlackoffError
+from slackoff.errors import SlackoffError, check_choices
 from slackoff.losses.terms import check_weights, total_variation
 from slackoff.tasks.task import Cosine, Steps, Task, with_parts
 
@@ -155,6 +155,7 @@ class SemiSupervisedTask(Task):
         decay: Cosine | Steps | None = None,
     ) -> None:
         super().__init__(network, steps, learning_rate, betas, decay)
+        check_choices(SemiSupervisedTask, teacher_buffers=teacher_buffers, labelled_residue=labelled_residue)
         check_weights("task", labelled_weight=labelled_weight, unlabelled_weight=unlabelled_weight, tv_weight=tv_weight)
         if not 0 <= teacher_decay <= 1:
             raise SlackoffError(f"task.teacher_decay={teacher_decay} must lie between 0 and 1")

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slackoff.data import RainyBatch
-from slackoff.errors import SlackoffError
+from slackoff.errors import SlackoffError, check_choices
 from slackoff.losses.term_losses import of_all_ranks
 from slackoff.losses.terms import check_weights
 from slackoff.networks import LatentNetwork
@@ -185,6 +185,7 @@ class Syn2RealTask(Task):
         decay: Cosine | Steps | None = None,
     ) -> None:
         super().__init__(network, steps, learning_rate, betas, decay)
+        check_choices(Syn2RealTask, kernel=kernel)
         if not isinstance(network, LatentNetwork):
             raise SlackoffError(
                 f"task=syn2real compares latents, and {type(network).__name__} gives none: choose network=syn2real or "
