@@ -61,7 +61,8 @@ def write_record(runs: Path, cells: int, points: int, images: int) -> Path:
         listed.append({"id": identity, "axes": axes})
     study = runs / "studies" / "frames"
     study.mkdir(parents=True)
-    write_json(study / "study.json", {"name": "frames", "axis": "patch_count", "cells": listed})
+    content = {"name": "frames", "axis": "patch_count", "cells": listed, "claims": [], "test_sets": [], "options": {}}
+    write_json(study / "study.json", content)
     return study
 
 

@@ -53,7 +53,7 @@ MEASURE = {"filter_size": 2, "patch_size_px": 8, "categories": {"celeba": {"root
 
 def claims_of(frame: pd.DataFrame) -> dict[str, Claim]:
     """The claims by id; of patches of 8 px, which have three scales."""
-    study = MeasurementRecord(Path(), "complexity", frame, MEASURE, {})
+    study = MeasurementRecord(folder=Path(), kind="complexity", rows=frame, settings=MEASURE, environment={})
     return {claim.id: claim for claim in check(study, spectra(frame))}
 
 
