@@ -38,7 +38,7 @@ from slackoff.cell import process as cell_program
 from slackoff.cell import training
 from slackoff.cell.launch import STOP_SIGNALS, CellExit, LaunchOptions
 from slackoff.config import build
-from slackoff.config.checks import count_step
+from slackoff.config.counting import count_step
 from slackoff.config.presets import preset_names
 from slackoff.data import BatchStream, RainyBatch
 from slackoff.measurements.timing import measure_step

@@ -21,7 +21,8 @@ from rich.console import Console
 
 from pictures import noise, save
 from slackoff.config.build import build
-from slackoff.config.presets import compose_preset, count_network
+from slackoff.config.counting import count_network
+from slackoff.config.presets import compose_preset
 from slackoff.errors import SlackoffError
 from slackoff.measurements import runtime
 from slackoff.measurements.complexity import ComplexityMeasurement

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from slackoff.cli.hydra_app import run
-from slackoff.config.checks import count_step
+from slackoff.config.counting import count_step
 from slackoff.measurements import timing
 from slackoff.measurements.timing import StepTime
 from slackoff.record.environment import describe_environment

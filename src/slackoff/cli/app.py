@@ -192,7 +192,7 @@ def networks(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a preset.")] = False,
 ) -> None:
     """List every network preset: parameters, operations, source paper."""
-    from slackoff.config.presets import count_presets, preset_table
+    from slackoff.config.counting import count_presets, preset_table
 
     rows = count_presets()
     if as_json:

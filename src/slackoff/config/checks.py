@@ -4,13 +4,11 @@ import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import torch
 from omegaconf import DictConfig, OmegaConf
-from torch.utils.flop_counter import FlopCounterMode
 
 from slackoff.config import build
+from slackoff.config.counting import count_step
 from slackoff.config.validate import check_config
-from slackoff.data import RainyBatch
 from slackoff.errors import SlackoffError
 from slackoff.evaluation import PairFolder
 from slackoff.images import file_digests
@@ -29,7 +27,7 @@ class Checks:
         """Find every mistake in a cell's config that can be found without training.
 
         Returns:
-            Floating-point operations of a training step, see ``count_step``.
+            Floating-point operations of a training step, see ``slackoff.config.counting.count_step``.
 
         Raises:
             SlackoffError: naming the first mistake.
@@ -100,28 +98,3 @@ def _check_combinations(config: DictConfig, measured_only: bool) -> None:
         )
     if config.trainer.accelerator == "cpu":
         refuse_float16_on_cpu(config.trainer.precision, "cpu")
-
-
-def count_step(config: DictConfig) -> float:
-    """Operations of a training step of a cell, forwards and backwards, at its last step, where all parts of a regime
-    are at work, counted on sizes without values; 0 where nothing is trained. A multiply-add is two operations.
-
-    Finds a network, a task and a loss that do not fit.
-
-    Raises:
-        SlackoffError: network or task cannot be built, or the task gives no optimiser.
-    """
-    side, unlabelled = config.background.patch_size_px, config.get("unlabelled")
-    with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        task = build.build_task(config, build.build_network(config))
-        images = torch.empty(max(2, config.schedule.batch_size), 3, side, side)
-        rainy = torch.empty(unlabelled.batch_size, 3, side, side) if unlabelled else None
-        batch = RainyBatch(images, images[:, :1], images, rainy)
-        loss = task.losses(batch, config.schedule.steps - 1)["loss"]
-        if loss.requires_grad:
-            loss.backward()  # type: ignore[no-untyped-call]
-    try:
-        task.configure_optimizers()
-    except (TypeError, ValueError, IndexError) as error:
-        raise SlackoffError(f"task does not give an optimiser: {error}") from error
-    return float(counter.get_total_flops())

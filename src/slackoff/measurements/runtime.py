@@ -10,7 +10,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from slackoff.config.build import build
-from slackoff.config.presets import NetworkCounts, check_presets, compose_preset, count_network, preset_names
+from slackoff.config.counting import NetworkCounts, count_network
+from slackoff.config.presets import check_presets, compose_preset, preset_names
 from slackoff.config.schema import AtLeast, Count
 from slackoff.errors import SlackoffError
 from slackoff.measurements.study import KEY, Measurement

@@ -257,7 +257,7 @@ def _hardware(environment: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _operations(config: Config) -> float | None:
-    from slackoff.config.checks import count_step  # imports torch
+    from slackoff.config.counting import count_step  # imports torch
 
     with suppress(SlackoffError, RuntimeError):
         return count_step(OmegaConf.create(config)) or None

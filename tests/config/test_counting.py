@@ -12,15 +12,8 @@ from typer.testing import CliRunner
 
 from slackoff import networks
 from slackoff.cli.app import app
-from slackoff.config.checks import count_step
-from slackoff.config.presets import (
-    NetworkCounts,
-    check_presets,
-    compose_preset,
-    count_presets,
-    preset_names,
-    preset_table,
-)
+from slackoff.config.counting import NetworkCounts, count_presets, count_step, preset_table
+from slackoff.config.presets import check_presets, compose_preset, preset_names
 from slackoff.errors import SlackoffError
 
 PIXELS = 128 * 128
@@ -134,7 +127,7 @@ def test_a_preset_that_is_no_network_is_one_sentence(tree, text, sentence):
 
 
 def test_verb_prints_the_table_or_json(monkeypatch):
-    monkeypatch.setattr("slackoff.config.presets.count_presets", lambda: [NetworkCounts("resnet", 7, 0.5, "A paper")])
+    monkeypatch.setattr("slackoff.config.counting.count_presets", lambda: [NetworkCounts("resnet", 7, 0.5, "A paper")])
     assert "resnet" in CliRunner().invoke(app, ["networks"]).stdout
     held = json.loads(CliRunner().invoke(app, ["networks", "--json"]).stdout)
     assert held == [{"preset": "resnet", "parameters": 7, "gflops": 0.5, "paper": "A paper"}]
