@@ -35,7 +35,7 @@ test: $(VENV)/installed-dev ## install what the tests need, then run them, a pro
 test-slow: $(VENV)/installed-dev ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
-chaos: $(VENV)/installed-dev ## kill sweeps at random, run two at once, fill the disk, set the clock back (an hour on two cores)
+chaos: $(VENV)/installed-dev ## kill sweeps at random, fuzz, fill the disk, set the clock back (two hours; ARGS=--kills=300: a soak)
 	$(BIN)/python -m pytest -m chaos -p no:xdist -rA --durations=0 tests/chaos $(ARGS)
 
 test-cluster: $(VENV)/installed-cluster cluster-tools ## sweeps through a real Slurm and a real Ray on this machine (half an hour)

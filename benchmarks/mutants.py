@@ -211,16 +211,16 @@ def tried(mutant: Mutant, copy: Path, reached: Reached, budget_s: float) -> dict
     limit = 3 * sum(reached.seconds[name] for name in tests) + GRACE_S
     path.write_text(wrong, encoding="utf-8")
     try:
-        failed = _failed(tests, copy, limit)
+        failed = first_failure(tests, copy, limit)
     finally:
         path.write_text(text, encoding="utf-8")
     outcome = "killed" if failed else "survived"
-    if failed and _failed([failed] if failed in tests else tests, copy, limit):
+    if failed and first_failure([failed] if failed in tests else tests, copy, limit):
         outcome = "unclear"
     return {**told, "outcome": outcome, "by": failed, "seconds": round(time.monotonic() - started, 1)}
 
 
-def _failed(tests: list[str], copy: Path, limit_s: float) -> str | None:
+def first_failure(tests: list[str], copy: Path, limit_s: float) -> str | None:
     """The first test that fails, or what else went wrong; None if all pass."""
     listed = copy / "tests_of_mutant.txt"
     listed.write_text("\n".join(tests), encoding="utf-8")

@@ -174,3 +174,18 @@ def test_make_bench_runs_on_tiny_cells(arguments: list[str], words: tuple[str, .
     assert done.returncode == 0, done.stderr
     for word in words:
         assert word in done.stdout
+
+
+def test_each_fault_can_be_put_into_the_code() -> None:
+    """Where the code has changed, so must ``benchmarks/faults.yaml``."""
+    pytest.importorskip("cosmic_ray", reason="needs the extra mutants")
+    from benchmarks import faults
+
+    found = faults.read_faults()
+    assert len(found) >= 60
+    assert {fault.kind for fault in found} == set(faults.KINDS)
+    for fault in found:
+        path, text, wrong = fault.put_into(ROOT)
+        assert wrong != text
+        if path.suffix == ".py":
+            compile(wrong, str(path), "exec")

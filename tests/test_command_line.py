@@ -10,6 +10,9 @@ from slackoff.cli.hydra_app import overrides_last, without_dry_run
     [
         (["+experiment=patchcuont", "-m"], ["no experiment 'patchcuont'", "did you mean 'patchcount'"]),
         (["network=unte"], ["no network 'unte'", "did you mean 'unet'"]),
+        (["network=3"], ["no network '3'"]),
+        (["network="], ["no network ''"]),
+        (["+experiment=1e5", "-m"], ["no experiment '1e5'"]),
         (["network.widht=3"], ["no config key 'network.widht'", "did you mean 'network.width'"]),
         (["netwrok=unet"], ["no config key 'netwrok'", "did you mean 'network'"]),
         (["hydra.launcher.slot=2"], ["no config key 'hydra.launcher.slot'", "did you mean 'hydra.launcher.slots'"]),
@@ -28,6 +31,7 @@ from slackoff.cli.hydra_app import overrides_last, without_dry_run
         (["labelled=pears"], ["no labelled 'pears'", "did you mean 'pairs'"]),
         (["unlabelled=folder", "unlabelled.root=nowhere"], ["nowhere", "unlabelled.root"]),
         (["unlabelled=rest"], ["unlabelled=rest", "labelled.share=0.1"]),
+        (["+schedule.steps=5"], ["schedule.steps has a value already: write schedule.steps=... without the +"]),
         (["start_from=FILE"], ["write +start_from=... to add it"]),
         (["+start_from=nowhere.pth"], ["start_from=nowhere.pth", "give a weight file"]),
         (["evaluation.protocol.thresholds=[300]"], ["evaluation.protocol.thresholds"]),

@@ -29,3 +29,13 @@ def test_its_examples_run(tmp_path: Path):
         done = subprocess.run([sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "curves.png").stat().st_size > 10_000
+
+
+def test_what_is_trusted_names_tests_that_are_there():
+    root = PAGE.parents[1]
+    rows = [line for line in (root / "docs" / "security.md").read_text().splitlines() if line.startswith("| ")][2:]
+    named = [re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", row) for row in rows]
+    assert len(rows) > 20
+    assert [row for row, found in zip(rows, named, strict=True) if len(found) != 1] == []
+    for ((file, name),) in named:
+        assert re.search(rf"^def {name}\(", (root / file).read_text(), re.MULTILINE), f"{file} has no {name}"

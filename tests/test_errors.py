@@ -116,3 +116,12 @@ def test_what_can_be_written_is_unchanged():
     assert done.returncode == 13
     assert done.stdout.count("x") == 30_000
     assert done.stderr == "error\n" * 3
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_name_that_the_terminal_cannot_show_is_escaped(encoding: str):
+    program = f"{IGNORE}; print('\\udcff 巴黎')"
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, env=environment, check=True)
+    shown = {"utf-8": "巴黎", "ascii": "\\u5df4\\u9ece"}[encoding]
+    assert done.stdout.decode(encoding) == f"\\udcff {shown}\n"

@@ -74,10 +74,10 @@ class CellLauncher(Policy, Launcher):
         from slackoff.sweep.planner_process import PlannerProcess
 
         console = Console()
-        expander = Expander(self._compose, self.hydra_context.config_loader.list_groups(""))
+        groups = self.hydra_context.config_loader.list_groups("")
         with PlannerProcess() as planner:
             planner.start()
-            jobs, configs = expand_jobs(job_overrides, expander, console)
+            jobs, configs = expand_jobs(job_overrides, Expander(self._compose, groups), console)
             failed = self.run(jobs, configs, planner, console)
         if failed:
             raise SystemExit(failure_exit_code(failed))

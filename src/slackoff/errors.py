@@ -1,6 +1,7 @@
 """What goes wrong: the error that a person can cure, one sentence for each trouble, the exit codes of the commands."""
 
 import errno
+import io
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -39,7 +40,31 @@ class SlackoffError(Exception):
     """A mistake in a config, a folder or a file: one sentence that names it and says the cure.
 
     The command line prints the sentence without a traceback; anything else that is raised is a defect of slackoff.
+    Whatever names and values stand in it, it is one line that can be printed.
     """
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(printable(sentence))
+
+
+def printable(text: str) -> str:
+    """A text as one line for any terminal and file: line breaks become spaces, what has no form is escaped.
+
+    The bytes of a file name that is not UTF-8 (Python has them as surrogates) become ``\\xff``.
+    """
+    if text.isprintable():
+        return text
+    return "".join(_printable(letter) for letter in text)
+
+
+def _printable(letter: str) -> str:
+    if letter.isprintable():
+        return letter
+    if letter.isspace():
+        return " "
+    if "\udc80" <= letter <= "\udcff":
+        return f"\\x{ord(letter) - 0xDC00:x}"
+    return letter.encode("unicode_escape").decode()
 
 
 def check_choice(value: object, key: str, choices: Sequence[object]) -> None:
@@ -156,7 +181,12 @@ class _LossyOutput:
 
 
 def ignore_output_errors() -> None:
-    """Let this process go on when its standard output or error cannot be written: they may go to the full disk."""
+    """Let this process go on when its standard output or error cannot be written: they may go to the full disk, or
+    not take a letter of a file's name.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files need not be in the terminal's alphabet
     sys.stdout, sys.stderr = _LossyOutput(sys.stdout), _LossyOutput(sys.stderr)  # type: ignore[assignment]
 
 

@@ -14,6 +14,8 @@ from PIL import Image
 from slackoff.analysis import Frames, load
 from slackoff.analysis.claims import Claim, check
 from slackoff.analysis.claims.claim import Effect
+from slackoff.record.ledger import claim
+from slackoff.record.results import picture_folder
 from slackoff.record.status import State, Status
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
@@ -30,7 +32,7 @@ INPUT_PSNR = 25.5
 INPUT_SSIM = 0.85
 
 CONFIG = """\
-background: {name: builtin, patch_count: %d, patch_size_px: 64}
+background: {name: builtin, patch_count: %s, patch_size_px: 64}
 rain: {name: medium, width: [5, 7, 9], length: [20, 40]}
 network: {_target_: slackoff.networks.UNet, width: 24}
 evaluation:
@@ -143,6 +145,8 @@ def write_cell(runs: Path, cell: Cell) -> Path:
     if cell.state == "done":
         status.finished_at, status.evaluate_seconds, status.step = "2026-01-02T03:06:05+00:00", 8.0, 400
     status.write(folder)
+    if cell.state == "running":
+        claim(folder)  # this process holds it
     if cell.state == "done":
         image_rows(cell).to_parquet(folder / "images.parquet")
         step_rows(cell).to_parquet(folder / "steps.parquet")
@@ -155,7 +159,7 @@ def write_pictures(
 ) -> None:
     """Small pictures whose grey value tells them apart: rainy 200, output 100 + share, background 100."""
     for name in names:
-        place = folder / "pictures" / test_set / name
+        place = picture_folder(folder, (test_set, name))
         place.mkdir(parents=True, exist_ok=True)
         greys = {"rainy": 200, "output": 100 + round(100 * (1 - cell.share)), "background": 100}
         for kind, grey in greys.items():

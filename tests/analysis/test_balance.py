@@ -67,9 +67,8 @@ def test_the_margin_comes_from_the_study(frames_of: MakeFrames) -> None:
 
 @pytest.mark.parametrize("margin", [-1, "wide", None, True, float("nan")])
 def test_a_margin_that_is_no_distance_is_refused(frames_of: MakeFrames, margin: object) -> None:
-    frames = frames_of(cells(), options={"balance_margin": margin})
-    with pytest.raises(SlackoffError, match=r"options\.balance_margin must be a number"):
-        balances(frames)
+    with pytest.raises(SlackoffError, match=r"study\.json.* \(?options\.balance_margin.* (must be|should be) a"):
+        balances(frames_of(cells(), options={"balance_margin": margin}))
 
 
 def test_shares_of_resamples_agree_with_a_loop(frames_of: MakeFrames) -> None:

@@ -22,7 +22,10 @@ from slackoff.analysis.compare import (
     worst_images,
     worst_window,
 )
+from slackoff.analysis.groups import groups
+from slackoff.analysis.page import strips
 from slackoff.errors import SlackoffError
+from slackoff.record.results import picture_folder
 
 FIRST, SECOND = Cell({"patch_count": 8}, e_b=12.0, psnr=25.0), Cell({"patch_count": 64}, e_b=12.3, psnr=25.4)
 
@@ -84,7 +87,7 @@ def test_error_maps_and_the_worst_window() -> None:
 
 def test_side_by_side_draws_pictures_zoom_and_errors(frames: Frames, runs: Path) -> None:
     rng = np.random.default_rng(0)
-    path = runs / "cells" / SECOND.id / "pictures" / "R100-like" / "0000-photo" / "output.png"
+    path = picture_folder(runs / "cells" / SECOND.id, ("R100-like", "0000-photo")) / "output.png"
     output = rng.integers(0, 256, (16, 24, 3), np.uint8)
     Image.fromarray(output).save(path)
     assert kept_images(frames, [FIRST.id, SECOND.id]) == [("R100-like", "0000-photo"), ("R100-like", "0003-photo")]
@@ -112,7 +115,8 @@ def test_images_of_the_same_name_show_their_own_pictures(runs: Path, edit_images
     study = write_study(runs, [FIRST])
     edit_images(FIRST, lambda rows: pd.concat([rows, rows.assign(test_set="real", psnr_rgb=1.0)]))
     write_pictures(runs / "cells" / FIRST.id, FIRST, ("0000-photo",), "real")
-    Image.new("RGB", (24, 16), (7, 7, 7)).save(runs / "cells" / FIRST.id / "pictures/real/0000-photo/output.png")
+    place = picture_folder(runs / "cells" / FIRST.id, ("real", "0000-photo"))
+    Image.new("RGB", (24, 16), (7, 7, 7)).save(place / "output.png")
     frames = load(study)
     assert [read_picture(frames, FIRST.id, (name, "0000-photo"), "output").max() for name in ("R100-like", "real")] == [
         round(100 + 100 * (1 - FIRST.share)),
@@ -124,6 +128,27 @@ def test_images_of_the_same_name_show_their_own_pictures(runs: Path, edit_images
     figure = side_by_side(frames, [FIRST.id], ("real", "0000-photo"))
     assert figure.axes[1].get_title().endswith("PSNR 1.00 dB")
     assert figure.get_suptitle() == "0000-photo of real"
+
+
+def test_a_name_that_two_cells_have_for_different_images_makes_no_pair(runs: Path, edit_images: EditImages) -> None:
+    """Two folders of photos, tested under one name: 0000-photo and 0001-photo are others in the second, as the digest
+    of each image says.
+    """
+    study = write_study(runs, [FIRST, SECOND])
+    edit_images(FIRST, lambda rows: rows.assign(digest=rows["image"].str[:4]))
+    edit_images(SECOND, lambda rows: rows.assign(digest=rows["image"].str[:4].replace({"0000": "x", "0001": "y"})))
+    frames = load(study)
+    pairs = image_pairs(frames, FIRST.id, SECOND.id, "psnr_rgb")
+    assert sorted(pairs["image"]) == [f"{number:04d}-photo" for number in range(2, 20)]
+    (group,) = groups(frames)
+    assert group.image_names[:4] == ["0000-photo [0000]", "0000-photo [x]", "0001-photo [0001]", "0001-photo [y]"]
+    assert group.change(8, 64, "psnr_rgb").images == 18
+    assert kept_images(frames, [FIRST.id, SECOND.id]) == [("R100-like", "0003-photo")]
+    assert kept_images(frames, [SECOND.id]) == [("R100-like", "0000-photo [x]"), ("R100-like", "0003-photo")]
+    assert read_picture(frames, SECOND.id, ("R100-like", "0000-photo [x]"), "rainy").max() == 200
+    with pytest.raises(SlackoffError, match=r"was not tested on 0000-photo .x. of R100-like"):
+        read_picture(frames, FIRST.id, ("R100-like", "0000-photo [x]"), "rainy")
+    assert [strip.image for strip in strips(frames, [group])] == ["0003-photo"]
 
 
 def test_the_scatter_draws_every_image_and_names_the_worst(frames: Frames) -> None:

@@ -232,10 +232,14 @@ def test_networks_of_several_groups_keep_their_labels(runs: Path) -> None:
     [
         (["psnr"], r"names 'psnr', which cannot be drawn: there are psnr_rgb, ssim_rgb, psnr_y, ssim_y\."),
         (["psnr_y"], r"names 'psnr_y', which no cell has measured: they have psnr_rgb, ssim_rgb\."),
-        ("psnr_rgb", r"must be a list of measures, and is 'psnr_rgb': there are psnr_rgb, ssim_rgb, psnr_y, ssim_y\."),
     ],
 )
 def test_what_cannot_be_drawn_is_named(runs: Path, asked: Any, message: str) -> None:
     frames = load(study(runs, asked))
     with pytest.raises(SlackoffError, match=rf"^study\.options\.distributions of the study 'spread' {message}$"):
         distributions(frames)
+
+
+def test_a_measure_in_the_place_of_a_list_is_refused(runs: Path) -> None:
+    with pytest.raises(SlackoffError, match=r"study\.json is damaged \(options\.distributions: .* valid (array|list)"):
+        load(study(runs, "psnr_rgb"))

@@ -267,3 +267,18 @@ def test_test_sets_that_count_as_one_are_a_category_too(runs: Path, edit_images:
     assert list(images["test_set"].cat.categories) == ["both", "a"]
     assert images["test_set"].value_counts().to_dict() == {"both": 40, "a": 20}
     assert dtypes(images, IMAGES) == IMAGES
+
+
+def test_every_image_of_test_sets_that_count_as_one_counts(runs: Path, edit_images: EditImages) -> None:
+    """Equal names in both, and names whose slashes could stand in either: a + b/1 and a/b + 1."""
+    parts = {"a": ["1", "b/1", "x"], "a/b": ["1", "x", "y"]}
+    one = cell(8)
+    rows = pd.DataFrame([{"test_set": part, "image": image} for part in parts for image in parts[part]])
+    study = write_study(runs, [one], options={"joined_test_sets": {"both": list(parts)}}, test_sets=["both"])
+    edit_images(one, lambda old: old.head(6).assign(**rows, psnr_rgb=[20.0, 21.0, 22.0, 33.0, 34.0, 35.0]))
+    frames = load(study)
+    (group,) = groups(frames)
+    assert len(group.image_names) == 6
+    assert group.level(8, "psnr_rgb").mean == pytest.approx(27.5)
+    recorded = {frames.recorded(("both", image)) for image in group.image_names}
+    assert recorded == {(part, image) for part in parts for image in parts[part]}

@@ -8,8 +8,7 @@ import pytest
 from analysis_record import Cell, Change, MakeFrames, image_rows
 
 from slackoff.analysis.claims import scope
-from slackoff.analysis.claims.claim import means_at
-from slackoff.analysis.groups import REMOVED, Group, groups, in_order
+from slackoff.analysis.groups import REMOVED, Group, groups, in_order, means_at
 from slackoff.analysis.statistics import difference_interval, mean_interval
 
 

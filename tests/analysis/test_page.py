@@ -26,6 +26,8 @@ from slackoff.analysis.page import (
     terms,
 )
 from slackoff.analysis.text import WARNING
+from slackoff.record.config import read_config
+from slackoff.record.results import picture_folder
 
 CELLS = [Cell({"patch_count": count}) for count in (1024, 8, 64)]
 
@@ -34,7 +36,7 @@ def test_configs_are_told_apart_by_dotted_keys(runs: Path) -> None:
     study = write_study(runs, CELLS)
     with (runs / "cells" / CELLS[0].id / "config.yaml").open("a") as file:
         file.write("extra: {depth: 3}\n")
-    same, different = compare_configs(cell_files(load(study), "config.yaml"))
+    same, different = compare_configs(cell_files(load(study), read_config))
     assert different == {
         "background.patch_count": ["8", "64", "1024"],
         "extra.depth": ["3", "(not set)"],
@@ -49,7 +51,21 @@ def test_a_config_that_cannot_be_read_is_left_out(runs: Path) -> None:
     study = write_study(runs, CELLS)
     (runs / "cells" / CELLS[0].id / "config.yaml").write_text("a: [1, ")
     (runs / "cells" / CELLS[1].id / "config.yaml").unlink()
-    assert list(cell_files(load(study), "config.yaml")) == [CELLS[2].id]
+    assert list(cell_files(load(study), read_config)) == [CELLS[2].id]
+
+
+def test_a_config_of_other_bytes_is_left_out(runs: Path) -> None:
+    study = write_study(runs, CELLS)
+    (runs / "cells" / CELLS[0].id / "config.yaml").write_bytes(b"a: \xff\xfe")
+    assert list(cell_files(load(study), read_config)) == [cell.id for cell in CELLS[1:]]
+
+
+def test_a_damaged_picture_costs_its_own_image_alone(runs: Path, caplog: pytest.LogCaptureFixture) -> None:
+    frames = load(write_study(runs, PAIR))
+    for cell in runs.glob("cells/*"):
+        (picture_folder(cell, ("R100-like", "0000-photo")) / "rainy.png").write_bytes(b"no picture")
+    assert [strip.image for strip in strips(frames, groups(frames))] == ["0003-photo"]
+    assert "The pictures of 0000-photo are not shown" in caplog.text
 
 
 def test_environments_are_counted(runs: Path) -> None:
@@ -88,7 +104,7 @@ def test_strips_put_the_outputs_of_all_counts_side_by_side(runs: Path) -> None:
 
 def test_only_images_that_every_cell_kept_are_shown(runs: Path) -> None:
     study = write_study(runs, PAIR)
-    (runs / "cells" / PAIR[0].id / "pictures" / "R100-like" / "0000-photo" / "output.png").unlink()
+    (picture_folder(runs / "cells" / PAIR[0].id, ("R100-like", "0000-photo")) / "output.png").unlink()
     frames = load(study)
     assert [strip.image for strip in strips(frames, groups(frames))] == ["0003-photo"]
 
@@ -134,6 +150,18 @@ def test_pictures_fill_their_rows(runs: Path, outputs: int, columns: int) -> Non
 def test_seeds_show_one_of_them(runs: Path) -> None:
     frames = load(write_study(runs, [Cell({"patch_count": 8, "seed": seed}) for seed in (0, 1)]))
     assert len(strips(frames, groups(frames))[0].outputs) == 1
+
+
+def test_a_cell_with_results_on_other_test_sets_only_is_not_shown(runs: Path, edit_images: EditImages) -> None:
+    """Though it has the same value and comes first."""
+    pair = [Cell({"patch_count": 8, "seed": 0}, share=0.6), Cell({"patch_count": 8, "seed": 1}, share=0.9)]
+    study = write_study(runs, pair)
+    edit_images(pair[0], lambda rows: rows.assign(test_set="other"))
+    frames = load(study)
+    shown = [strip for strip in strips(frames, groups(frames)) if strip.test_set == "R100-like"]
+    assert shown
+    for strip in shown:
+        assert [picture(output.picture).getpixel((0, 0))[0] for output in strip.outputs] == [110]  # type: ignore[index]
 
 
 def test_small_pictures_are_embedded_as_they_are(tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
 """What a study cost, and quality against the networks' cost: against NumPy, the front by hand, figure and page."""
 
 import json
+from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from analysis_record import INPUT_PSNR, ORACLE_SHARE, Cell, MakeFrames, write_study
+from analysis_record import INPUT_PSNR, ORACLE_SHARE, Cell, Change, MakeFrames, image_rows, write_study
 from matplotlib.collections import PathCollection
 from rich.console import Console
 
@@ -50,7 +51,7 @@ def write_costs(study: Path) -> None:
     rows.append(common | {"network": "broken", "round": -1, "seconds": np.nan, "gflops": 2.5, "failure": "Boom"})
     frame = pd.DataFrame(rows)
     frame.loc[frame["network"] == "slow", "gflops"] = np.nan
-    content = {"measure": {"size_px": 64}, "environment": {"cpu": "Some CPU"}}
+    content = {"measure": {"size_px": 64}, "environment": {"cpu": "Some CPU", "gpu": None, "packages": {"torch": "2"}}}
     write_measurement(study / NETWORK_COSTS, "runtime", frame, content)
 
 
@@ -95,15 +96,95 @@ def test_the_front_is_of_those_that_no_faster_one_beats(frames: Frames) -> None:
     assert table.index[table["front"]].tolist() == ["fast", "slow"]
 
 
-def test_a_setting_without_a_result_is_counted(runs: Path) -> None:
-    written = cells()
-    written[0].state = "failed"
+def made(runs: Path, written: list[Cell], edit: Mapping[int, Change] | None = None) -> pd.DataFrame:
+    """The table of a study of these cells, some of whose results are changed."""
     folder = write_study(runs, written, "zoo", "network")
     write_costs(folder)
-    table = quality_cost_table(load(folder))
-    fast = table.set_index("network").loc["fast"]
-    assert fast["psnr_rgb"] == pytest.approx(PSNR["fast"] + 1)
-    assert "fast (1 of 2 settings)" in set(readable_quality_cost(table)["network"])
+    for place, change in (edit or {}).items():
+        path = runs / "cells" / written[place].id / "images.parquet"
+        change(pd.read_parquet(path)).to_parquet(path)
+    return quality_cost_table(load(folder))
+
+
+def hard(lead: float = 2.0) -> list[Cell]:
+    """'fast' is worse than 'slow' by `lead` dB in both settings, of which 64 patches is by 6 dB the harder one."""
+    psnr = {"fast": 24.0, "slow": 24.0 + lead}
+    return [
+        Cell({"network": name, "patch_count": count}, psnr=psnr[name] + easier, share=0.5 + easier / 100)
+        for name in psnr
+        for count, easier in ((64, 0.0), (256, 6.0), (1024, 6.0))
+    ]
+
+
+def test_a_network_whose_hard_cell_failed_does_not_win_by_that(runs: Path) -> None:
+    """Over its own cells 'fast' would have 30 dB and 'slow' 30 on two of three, 28 on all."""
+    written = hard()
+    written[0].state = "failed"
+    table = made(runs, written)
+    found = table.set_index("network")
+    assert found.loc[["fast", "slow"], "psnr_rgb"].tolist() == pytest.approx([30, 32])
+    assert found.loc[["fast", "slow"], "psnr_rgb_worst"].tolist() == pytest.approx([30, 32])
+    assert found.loc[["fast", "slow"], ["done", "compared", "settings"]].to_numpy().tolist() == [[2, 2, 3], [3, 2, 3]]
+    (answer,) = quality_cost_answers(table)
+    assert "slow has the highest PSNR, 32.00 dB" in answer
+    assert "Compared in 2 of 3 settings, those in which all that are compared have results." in answer
+    assert {"fast (2 of 3 settings)", "slow"} < set(readable_quality_cost(table)["network"])
+
+
+def test_a_network_with_few_results_is_left_out_and_that_is_said(runs: Path) -> None:
+    written = hard()
+    for cell in written[:2]:
+        cell.state = "failed"
+    table = made(runs, written)
+    found = table.set_index("network")
+    assert np.isnan(found.loc["fast", "psnr_rgb"])
+    assert found.loc["slow", "psnr_rgb"] == pytest.approx(30)
+    assert found.index[found["front"]].tolist() == ["slow"]
+    (answer,) = quality_cost_answers(table)
+    assert answer.endswith("1 of 1 networks have more. Left out for want of results: fast (results in 1).")
+    assert "fast (1 of 3 settings, left out)" in set(readable_quality_cost(table)["network"])
+
+
+def test_networks_without_a_setting_in_common_are_not_compared(runs: Path) -> None:
+    written = [cell for cell in hard() if cell.axes["patch_count"] != 256]
+    written[0].state = written[3].state = "failed"
+    table = made(runs, written)
+    (answer,) = quality_cost_answers(table)
+    assert answer == "On R100-like there is no setting in which all networks have results: none are compared."
+    folder = runs / "studies" / "zoo"
+    assert answer in build(folder).read_text()
+    assert not (folder / "figures" / "quality_cost.png").exists()
+
+
+def test_settings_may_have_test_images_of_their_own(runs: Path) -> None:
+    """Six images with 64 patches and twenty with the others: settings still weigh alike, images are paired by name."""
+    written = hard()
+    few = [place for place, cell in enumerate(written) if cell.axes["patch_count"] == 64]
+    table = made(runs, written, dict.fromkeys(few, lambda rows: rows.head(6).assign(psnr_rgb_input=20.0))).set_index(
+        "network"
+    )
+    rows = {
+        name: image_rows(cell)["psnr_rgb"].head(6).mean() for name, cell in (("fast", written[0]), ("slow", written[3]))
+    }
+    for name, others in (("fast", 30.0), ("slow", 32.0)):
+        assert table.loc[name, "psnr_rgb"] == pytest.approx((rows[name] + 2 * others) / 3)
+    assert table.loc["rainy input", "psnr_rgb"] == pytest.approx((20 + 2 * INPUT_PSNR) / 3)
+
+
+def test_an_image_that_one_network_lacks_counts_for_none(runs: Path) -> None:
+    """The first ten images are easier by 10 dB, and 'slow' lacks them in one setting."""
+    written = hard()
+    easier = {
+        place: lambda rows: rows.assign(psnr_rgb=rows["psnr_rgb"] + np.where(rows.index < 10, 10, 0))
+        for place in range(len(written))
+    }
+    easier[3] = lambda rows: rows.tail(10)
+    table = made(runs, written, easier).set_index("network")
+    lead = [
+        image_rows(slow)["psnr_rgb"].tail(10).mean() - image_rows(fast)["psnr_rgb"].tail(10).mean()
+        for fast, slow in zip(written[:3], written[3:], strict=True)
+    ]
+    assert table.loc["slow", "psnr_rgb"] - table.loc["fast", "psnr_rgb"] == pytest.approx(np.mean(lead))
 
 
 def test_the_figure_has_a_dot_for_each_network_that_was_timed(frames: Frames) -> None:

@@ -1,6 +1,9 @@
 """What a study and its cells left on disk: found by name, of a newer version, damaged or half written."""
 
+import errno
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from slackoff.analysis import load
 from slackoff.analysis.study import find_study
 from slackoff.analysis.tables import study_table
 from slackoff.errors import SlackoffError
+from slackoff.record import files
 from slackoff.record.status import RECORD_VERSION, DamagedStatusError, Status, read_status
 
 CELLS = [Cell({"patch_count": 8, "rain": "small"}, state="pending"), Cell({"patch_count": 64}, state="pending")]
@@ -121,9 +125,13 @@ def without_images(path: Path) -> None:
         ("images_teacher.parquet", lambda path: path.write_bytes(b"PAR1"), "images_teacher.parquet cannot be read"),
         ("steps.parquet", cut, "steps.parquet cannot be read"),
         ("steps.parquet", lambda path: step_rows(OLD).assign(note="x").to_parquet(path), "steps.parquet"),
-        ("status.json", lambda path: path.write_text("[]"), "status.json cannot be read"),
-        ("status.json", lambda path: path.write_text('{"record_version": 1}'), "'state'"),
-        ("status.json", lambda path: set_status(path.parents[2], OLD, attempts="x"), "attempts is 'x'"),
+        ("status.json", lambda path: path.write_text("[]"), "status.json is damaged"),
+        ("status.json", lambda path: path.write_text('{"record_version": 1}'), "id: Field required"),
+        (
+            "status.json",
+            lambda path: set_status(path.parents[2], OLD, attempts="x"),
+            "attempts: Input should be a valid",
+        ),
         ("status.json", lambda path: set_status(path.parents[2], OLD, started_at="now"), "status.json"),
     ],
 )
@@ -137,3 +145,48 @@ def test_a_half_written_cell_is_unreadable_and_the_other_loads(runs: Path, file:
     assert words in error
     assert "run the command of its study again" in error
     assert set(frames.images["cell"]) == {NEW.id}
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.EACCES, errno.EIO])
+@pytest.mark.parametrize("times", [3, 10**6])
+def test_a_file_system_that_fails_costs_no_other_cell(runs: Path, monkeypatch, number: int, times: int) -> None:
+    study, left, real = write_study(runs, [OLD, NEW]), [times], Path.read_bytes
+
+    def read(path: Path) -> bytes:
+        if path.is_relative_to(folder(runs, OLD)) and left[0] > 0:
+            left[0] -= 1
+            raise OSError(number, os.strerror(number), str(path))
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    monkeypatch.setattr(files.time, "sleep", lambda _: None)
+    frames = load(study)
+    assert list(frames.cells["state"]) == ["done" if times == 3 else "unreadable", "done"]
+    if times > 3:
+        error = frames.cells["last_error"][0]
+        assert f"could not be used for a while ({os.strerror(number)})" in error
+        assert "remove" not in error
+
+
+@pytest.mark.parametrize("linked", ["study", "studies", "runs", "to the study"])
+def test_a_study_that_is_reached_through_a_link_has_its_cells(runs: Path, tmp_path: Path, linked: str) -> None:
+    study = write_study(runs, [OLD, NEW])
+    elsewhere = tmp_path / "another disk" / "place"
+    elsewhere.parent.mkdir()
+    place = {"study": study, "studies": study.parent, "runs": runs}.get(linked)
+    if place:
+        place.rename(elsewhere)
+        place.symlink_to(elsewhere)
+    else:
+        elsewhere.symlink_to(study)
+        study = elsewhere
+    for frames in (load(study, "nowhere"), load(study.name if place else "patchcount", runs)):
+        assert list(frames.cells["state"]) == ["done", "done"]
+
+
+def test_a_cell_whose_process_is_gone_is_not_shown_as_running(runs: Path) -> None:
+    running = Cell({"patch_count": 64}, state="running")
+    study = write_study(runs, [OLD, running])
+    assert list(load(study).cells["state"]) == ["done", "running"]
+    shutil.rmtree(folder(runs, running) / "attempts")
+    assert list(load(study).cells["state"]) == ["done", "interrupted"]

@@ -1,19 +1,28 @@
 """Killed at any step, the same command again ends with the weights of an undisturbed run."""
 
+import errno
 import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+from unittest.mock import Mock
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
+from slackoff.cell import training
 from slackoff.cell.launch import CellExit, LaunchOptions, start_cell_process
+from slackoff.deraining.model import from_cell
+from slackoff.record import checkpoint
 from slackoff.record.checkpoint import WholeFileCheckpointIO
-from slackoff.record.ledger import HeartbeatMonitor
-from slackoff.sweep.cell_folders import prepare
+from slackoff.record.ledger import HeartbeatMonitor, attempts, claim, end_attempt
+from slackoff.record.results import kept_pictures
+from slackoff.record.status import Status
+from slackoff.sweep.cell_folders import prepare, repair
 from slackoff.sweep.plan import Cell
 from train_here import measures, train_here, written
 from wait import wait_for
@@ -168,3 +177,109 @@ def test_a_failed_save_keeps_both_checkpoints(tmp_path: Path, monkeypatch: pytes
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 2
     assert torch.load(tmp_path / "previous.ckpt", weights_only=True)["global_step"] == 1
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("linked", [True, False], ids=["hard links", "no hard links"])
+def test_a_flipped_byte_in_a_checkpoint_is_found(tmp_path: Path, linked: bool, monkeypatch: pytest.MonkeyPatch):
+    """Nothing but the checksums of the file tells it: torch would load the wrong weights."""
+    if not linked:
+        monkeypatch.setattr(checkpoint.os, "link", Mock(side_effect=PermissionError(1, "no hard links here")))
+    plugin = WholeFileCheckpointIO("cell")
+    for step in (1, 2):
+        plugin.save_checkpoint({"global_step": step, "weights": torch.arange(64.0)}, tmp_path / "last.ckpt")
+    content = (tmp_path / "last.ckpt").read_bytes()
+    place = content.index(torch.arange(64.0).numpy().tobytes()) + 100
+    (tmp_path / "last.ckpt").write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    wrong = torch.load(tmp_path / "last.ckpt", weights_only=True)["weights"]
+    assert not torch.equal(wrong, torch.arange(64.0))
+    found = checkpoint.find_resume_point(tmp_path, "cell")
+    assert (found.path, found.step) == (tmp_path / "previous.ckpt", 1)
+    assert "last.ckpt is truncated or damaged and was not used" in found.notes[0]
+
+
+def test_what_the_data_and_the_checkpoint_say_is_all_noted(cheap, monkeypatch: pytest.MonkeyPatch):
+    make = training.build.build_training_data
+
+    def with_a_note(*given: Any) -> Any:
+        data = make(*given)
+        data.notes = ["a pair is left out"]
+        return data
+
+    monkeypatch.setattr(training.build, "build_training_data", with_a_note)
+    cell = cheap()
+    assert train_here(cell.folder) == CellExit.DONE
+    assert written(cell.folder).notes == ["a pair is left out"]
+    last = cell.folder / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:-2000])
+    status = written(cell.folder)
+    status.state = "interrupted"
+    status.write(cell.folder)
+    assert train_here(cell.folder) == CellExit.DONE
+    notes = written(cell.folder).notes
+    assert [note.partition(" is truncated")[0] for note in notes[:2]] == ["a pair is left out", str(last)]
+    assert len(notes) == 3
+
+
+def test_the_pictures_of_student_and_teacher_are_their_own(cheap):
+    cell = cheap(*REGIMES["switch"])
+    assert train_here(cell.folder) == CellExit.DONE
+    runs = cell.folder.parents[1]
+    networks = {"output": from_cell(cell.id, runs), "output_teacher": from_cell(cell.id, runs, teacher=True)}
+    places = list(kept_pictures(cell.folder).values())
+    assert places
+    for place in places:
+        rainy, *shown = (np.array(Image.open(place / f"{kind}.png")) for kind in ("rainy", *networks))
+        images = torch.from_numpy(rainy).permute(2, 0, 1)[None] / 255
+        expected = [model.network(images)[0].clamp(0, 1).permute(1, 2, 0).numpy() * 255 for model in networks.values()]
+        own = [[np.abs(picture - each).mean() for each in expected] for picture in shown]
+        assert own[0][0] < 1 < own[0][1]
+        assert own[1][1] < 1 < own[1][0]
+
+
+def test_a_cell_that_another_process_has_just_done_is_left_alone(cheap):
+    cell = cheap()
+    assert train_here(cell.folder) == CellExit.DONE
+    before = {path: path.stat().st_mtime_ns for path in cell.folder.rglob("*") if path.is_file()}
+    assert train_here(cell.folder) == CellExit.DONE
+    assert [attempt.outcome for attempt in attempts(cell.folder)] == ["done", "unneeded"]
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_failure_that_cannot_be_written_into_the_status_is_in_the_ledger(cheap, monkeypatch: pytest.MonkeyPatch):
+    cell = cheap("task.learning_rate=1e30", "schedule.log_every=1")
+    write = Status.write
+
+    def refused(self: Status, folder: Path) -> None:
+        if self.state == "failed":
+            raise OSError(errno.EIO, "Input/output error")
+        write(self, folder)
+
+    monkeypatch.setattr(Status, "write", refused)
+    assert train_here(cell.folder) == CellExit.FAILED
+    (attempt,) = attempts(cell.folder)
+    assert attempt.outcome == "failed"
+    assert "The loss became NaN or infinite" in str(attempt.error)
+
+
+def test_evaluations_are_no_time_of_training(cheap, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(training.RecordLogger, "elapsed", lambda self: 100.0)
+    monkeypatch.setattr(
+        training.EvaluationCallback, "on_train_batch_end", lambda self, *_: setattr(self, "seconds", 40.0)
+    )
+    cell = cheap()
+    assert train_here(cell.folder) == CellExit.DONE
+    status = written(cell.folder)
+    assert status.train_seconds == 60
+    assert status.evaluate_seconds >= 40
+
+
+def test_a_damaged_status_of_a_cell_that_is_held_is_left_to_its_process(cheap):
+    cell = cheap()
+    held = claim(cell.folder)
+    (cell.folder / "status.json").write_text("{")
+    assert repair(cell, HeartbeatMonitor()) is None
+    assert (cell.folder / "status.json").read_text() == "{"
+    assert attempts(cell.folder) == [held]
+    end_attempt(held, "interrupted")
+    assert "was damaged and is made anew" in str(repair(cell, HeartbeatMonitor()))
+    assert written(cell.folder).state == "pending"

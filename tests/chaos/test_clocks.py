@@ -20,7 +20,7 @@ OTHER_MACHINE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
 
 def clock(days: int) -> dict[str, str]:
     """The environment of a process whose clock is wrong by some days."""
-    folders = [str(Path(__file__).parent / "wrong_clock"), os.environ.get("PYTHONPATH", "")]
+    folders = [str(Path(__file__).parent / "troubles"), os.environ.get("PYTHONPATH", "")]
     return {"WRONG_BY_S": str(days * 86400), "PYTHONPATH": os.pathsep.join(filter(None, folders))}
 
 

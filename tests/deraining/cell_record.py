@@ -49,7 +49,7 @@ def write_cell(runs: Path, config: DictConfig, identity: str = IDENTITY, **statu
     Status(**{"id": identity, **done, **costs, **status}).write(folder)
     rows, values = result_rows(), {"rainy": 200, "output": 120, "background": 100}
     grey = {kind: np.full((20, 30, 3), value, np.uint8) for kind, value in values.items()}
-    pictures = {("R100-like", "0000-photo"): grey}
+    pictures = {("easy", "0000-photo"): grey}
     for name, kept, better in (("", pictures, 0), ("teacher", {}, 3)):
         torch.manual_seed(len(identity) + better)
         write_results(

@@ -110,7 +110,7 @@ def test_a_full_disk_is_told(page, tmp_path: Path, monkeypatch):
 
 
 def test_the_cells_own_test_pictures_are_examples_once(models: list[Model], runs: Path):
-    assert demo.examples(models) == [runs / "cells" / IDENTITY / "pictures" / "R100-like" / "0000-photo" / "rainy.png"]
+    assert demo.examples(models) == [runs / "cells" / IDENTITY / "pictures" / "easy" / "0000-photo" / "rainy.png"]
 
 
 def test_the_page_reports_to_nobody_and_names_no_address_outside(page):

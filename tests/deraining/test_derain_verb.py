@@ -1,5 +1,6 @@
 """``derain`` from the command line: the tiny network of a record, and dsc, which takes photos as a whole."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,44 @@ def test_what_fails_is_one_sentence_each_and_the_others_go_on(derain, photos, tm
     assert "1 derained in" in result.output
     assert "3 failed" in result.output
     assert list(files(tmp_path / "out")) == ["more/c.png"]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("out of memory")])
+def test_a_photo_that_is_too_large_for_the_memory_fails_alone(error, derain, photos, tmp_path, monkeypatch):
+    def hungry(model, pixels, *arguments):
+        if np.array_equal(pixels, np.asarray(Image.open(photos / "b.png"))):
+            raise error
+        return derain_array(model, pixels, *arguments)
+
+    monkeypatch.setattr(work, "derain_array", hungry)
+    result = derain(photos)
+    assert result.exit_code == 11
+    assert f"{photos / 'b.png'} cannot be derained" in result.stderr
+    assert "try a smaller --tile" in result.stderr
+    assert sorted(files(tmp_path / "out")) == ["a.png", "more/c.png"]
+
+
+ACCENTS = ["é.png", "e\N{COMBINING ACUTE ACCENT}.png"]
+NAMES = ["巴黎.png", *ACCENTS, "[bold]#1 50%? $x$.png", "A.png", b"\xff\xfe.png", "x" * 251 + ".png"]
+
+
+def test_photos_may_have_any_name(derain, photos, tmp_path):
+    for seed, name in enumerate(NAMES):
+        Image.fromarray(noise(24, 24, seed)).save(photos / os.fsdecode(name))
+    result = derain(photos, "--sheet", tmp_path / "[sheet] #1.png")
+    assert result.exit_code == 0, result.output
+    assert {*files(tmp_path / "out")} == {"a.png", "b.png", "more/c.png", *map(os.fsdecode, NAMES)}
+    assert f"Contact sheet: {tmp_path}/[sheet] #1.png" in result.output
+    assert derain(photos / os.fsdecode(b"\xff\xfe.png"), photos / NAMES[-1]).exit_code == 0
+
+
+def test_a_name_that_is_too_long_with_an_ending_fails_alone(derain, photos, tmp_path):
+    write_photo(tmp_path / "photo.png", 24, 24, 0)
+    (tmp_path / "photo.png").rename(tmp_path / ("y" * 254))
+    result = derain(tmp_path / ("y" * 254), photos)
+    assert result.exit_code == 11, result.output
+    assert "File name too long" in result.stderr
+    assert sorted(files(tmp_path / "out")) == ["a.png", "b.png", "more/c.png"]
 
 
 def test_ctrl_c_leaves_nothing_half_written_and_the_next_call_goes_on(derain, photos, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """The folder of an exported network: equal output again, a card that says what the record says, refusals."""
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -86,12 +87,15 @@ def test_the_card_says_what_it_was_trained_on_and_where_it_does_harm(exported: P
     assert "Protocol slackoff-v1: rain R > 0, 10, 20, 50 of 255" in text
 
 
-def test_the_lines_of_plain_pytorch_run(exported: Path, monkeypatch):
+def test_the_lines_of_plain_pytorch_give_the_trained_network(exported: Path, trained: nn.Module, monkeypatch):
     _, text = front_and_text(exported)
     monkeypatch.chdir(exported)
     names: dict[str, Any] = {}
     exec(text.split("```python\n")[1].split("```")[0], names)
     assert names["derained"].shape == (1, 3, 64, 96)
+    images = torch.rand(1, 3, 24, 32)
+    with torch.inference_mode():
+        assert torch.equal(names["network"](images), trained(images))
 
 
 def test_a_teacher_has_its_own_weights_and_results(trained: nn.Module, runs: Path, tmp_path: Path):
@@ -129,6 +133,21 @@ def test_an_export_is_kept_unless_asked(exported: Path, command, tmp_path: Path)
     assert "holds mine.txt, which no export wrote" in mistake(*command, "--overwrite")
     assert (exported / "mine.txt").exists()
     assert not list(tmp_path.glob(".out.*"))
+
+
+def test_an_export_that_cannot_take_its_place_leaves_the_old_one(exported: Path, command, monkeypatch):
+    (exported / "README.md").write_text("edited")
+    replace = Path.replace
+
+    def refused(self: Path, target: Path) -> Path:
+        if self.suffix == ".partial" and Path(target) == exported:
+            raise OSError(errno.EACCES, "Permission denied")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", refused)
+    call(*command, "--overwrite")
+    assert (exported / "README.md").read_text() == "edited"
+    assert [path.name for path in exported.parent.iterdir() if path.name.startswith(".")] == []
 
 
 def test_without_onnx_the_rest_is_there_and_the_exit_code_tells(command, tmp_path: Path, monkeypatch):

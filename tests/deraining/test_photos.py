@@ -26,6 +26,8 @@ def camera_exif(orientation: int) -> Image.Exif:
     exif[ExifTags.Base.Orientation] = orientation
     exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = "N"
     exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ISOSpeedRatings] = 400
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ExifImageWidth] = 11  # as it is stored
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ExifImageHeight] = 7
     return exif
 
 
@@ -52,7 +54,9 @@ def test_a_photo_is_turned_upright_and_its_exif_says_so(orientation, ending, tmp
     assert exif[ExifTags.Base.Make] == "Camera"
     assert exif[ExifTags.Base.Software] == "slackoff, cell abc"
     assert exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] == "N"
-    assert exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ISOSpeedRatings] == 400
+    own = exif.get_ifd(ExifTags.IFD.Exif)
+    assert own[ExifTags.Base.ISOSpeedRatings] == 400
+    assert (own[ExifTags.Base.ExifImageWidth], own[ExifTags.Base.ExifImageHeight]) == upright.size
     assert image.info["icc_profile"] == SRGB
     if ending in (".png", ".tif"):
         assert np.array_equal(np.asarray(image), photo.pixels)
@@ -91,6 +95,40 @@ def test_transparency_is_kept_untouched(mode, tmp_path):
     with pytest.raises(SlackoffError, match=r"out\.jpg cannot be written: JPEG keeps no transparency.*--format png"):
         rewritten(source, tmp_path / "out.jpg")
     assert not (tmp_path / "out.jpg").exists()
+
+
+@pytest.mark.parametrize("orientation", [3, 5, 6])
+@pytest.mark.parametrize("ending", [".png", ".tif", ".webp"])
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_a_transparent_photo_is_turned_with_its_transparency(mode, ending, orientation, tmp_path):
+    """And keeps its greyness and resolution."""
+    if (ending == ".webp" and mode != "RGBA") or (ending == ".tif" and mode == "P"):
+        pytest.skip("this format has no such pictures")
+    image = Image.fromarray(pixels(channels=4), "RGBA")
+    image = image.convert("RGB").convert("P", colors=8) if mode == "P" else image.convert(mode)
+    options = {"transparency": 3} if mode == "P" else {"lossless": True, "exact": True} if ending == ".webp" else {}
+    if ending != ".webp":
+        options["dpi"] = (300, 300)
+    source = tmp_path / f"photo{ending}"
+    image.save(source, exif=camera_exif(orientation).tobytes(), **options)
+    upright = ImageOps.exif_transpose(Image.open(BytesIO(source.read_bytes()))).convert("RGBA")
+    photo = read_photo(source)
+    assert np.array_equal(np.dstack([photo.pixels, photo.alpha]), np.asarray(upright))
+    found = rewritten(source, tmp_path / "out.png")
+    assert found.mode == ("LA" if mode == "LA" else "RGBA")
+    assert np.array_equal(np.asarray(found.convert("RGBA")), np.asarray(upright))
+    if ending != ".webp":
+        assert found.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+
+
+def test_a_print_is_turned_too(tmp_path):
+    image = Image.fromarray(cv2.GaussianBlur(pixels(40, 60), (9, 9), 3)).convert("CMYK")
+    image.save(tmp_path / "print.jpg", exif=camera_exif(6).tobytes(), quality=100)
+    photo = read_photo(tmp_path / "print.jpg")
+    assert np.array_equal(
+        photo.pixels, np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / "print.jpg")).convert("RGB"))
+    )
+    assert photo.notes == ("CMYK became sRGB",)
 
 
 @pytest.mark.parametrize("mode", ["1", "L"])

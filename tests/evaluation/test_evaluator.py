@@ -37,6 +37,15 @@ def held_out(count: int = 6) -> list[EvaluationImage]:
     return RainOnHeldOut(count, 128, 0, ThinRain()).load(source, split_images(source, None).test)
 
 
+def test_images_of_one_name_in_a_set_keep_rows_and_pictures_of_their_own():
+    """As pairs of the stems a.png and a.jpg have it, or x-on-y of a pair and a photo that can be parted in two ways."""
+    images = [image._replace(name="a") for image in held_out(3)]
+    found = Evaluator("set", images, Protocol(), quick_count=1, picture_count=3).evaluate(Affine(1.0))
+    names = [f"a [{image.origin['digest']}]" for image in images]
+    assert list(found.rows["image"]) == names
+    assert list(found.pictures) == [("set", name) for name in names]
+
+
 def test_the_identity_scores_nothing_and_pooled_errors_weigh_pixels():
     images = held_out()
     evaluator = Evaluator("set", images, Protocol(), quick_count=2, picture_count=2)

@@ -78,7 +78,8 @@ def test_crops_that_are_too_small_for_the_rain_are_refused():
 
 def test_pairs_over_one_background_share_their_source_and_rain_is_the_difference(two_rains: Path):
     first, second = PairFolder(str(two_rains)).load(BuiltinSource(), [])
-    assert first.origin == second.origin
+    assert first.origin["source"] == second.origin["source"]
+    assert first.origin["digest"] != second.origin["digest"]
     assert second.rain.shape == (1, 40, 60)
     assert (second.rain[0, 10:20] * 255).round().unique().tolist() == [50]
     assert second.rain[0, :10].abs().max() == 0
@@ -105,6 +106,23 @@ def test_photographs_of_the_same_name_in_two_folders_are_two(tmp_path: Path):
     images = RainOnHeldOut(4, 128, 0, ThinRain()).load(FolderSource(tmp_path), [0, 1])
     assert sorted(image.origin["photograph"] for image in images) == ["a/001.png"] * 2 + ["b/001.png"] * 2
     assert len({image.name for image in images}) == 4
+    assert len({image.origin["digest"] for image in images}) == 4
+
+
+def test_a_digest_tells_what_an_image_is_made_from(tmp_path: Path):
+    """The same wherever the photos lie and whatever they are called; another under other rain or of another photo."""
+    generator = np.random.default_rng(0)
+    for name in ("one/巴黎.png", "two/东京.png", "other/巴黎.png"):
+        (tmp_path / name).parent.mkdir()
+        Image.fromarray(generator.integers(0, 256, (128, 128, 3), dtype=np.uint8)).save(tmp_path / name)
+    (tmp_path / "two/东京.png").write_bytes((tmp_path / "one/巴黎.png").read_bytes())
+
+    def digest_of(folder: str, **rain: float) -> str:
+        (image,) = RainOnHeldOut(1, 128, 0, ThinRain(**rain)).load(FolderSource(tmp_path / folder), [0])
+        return image.origin["digest"]
+
+    assert digest_of("one") == digest_of("two")
+    assert len({digest_of("one"), digest_of("other"), digest_of("one", angle_jitter_deg=2.0)}) == 3
 
 
 @pytest.fixture
@@ -203,7 +221,8 @@ def digest(photos: FolderSource, number: int) -> str:
 def test_the_centres_of_rain_and_photo_are_laid_over_each_other(pairs, photos):
     images = StreaksOnHeldOut(str(pairs)).load(photos, [3, 7, 9])
     assert [image.name for image in images] == ["1-on-3.png", "2-on-7.png", "1-on-9.png"]
-    assert [image.origin for image in images] == [{"source": digest(photos, number)} for number in (3, 7, 9)]
+    assert [image.origin["source"] for image in images] == [digest(photos, number) for number in (3, 7, 9)]
+    assert len({image.origin["digest"] for image in images}) == 3
     for image, grey in zip(images, (65, 145, 185), strict=True):
         assert image.background.shape == (3, 30, 20)
         assert (image.background[0, 0, 0] * 255).round() == grey

@@ -114,9 +114,14 @@ CONVERTED = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("orientation", [1, 3, 6])
 @pytest.mark.parametrize(("image", "suffix", "options", "expected"), CONVERTED.values(), ids=CONVERTED)
-def test_what_loses_nothing_is_converted(tmp_path, image, suffix, options, expected):
-    np.testing.assert_array_equal(read_rgb(saved(tmp_path, f"a.{suffix}", image, **options)), expected, strict=True)
+def test_what_loses_nothing_is_converted_and_turned(tmp_path, image, suffix, options, expected, orientation):
+    for ending in {suffix, "tif"} if "transparency" not in options else {suffix}:
+        path = saved(tmp_path, f"a.{ending}", image, exif=turned(orientation), **options)
+        upright = UPRIGHT[orientation](expected)
+        np.testing.assert_array_equal(read_rgb(path), upright, strict=True)
+        assert image_size(path) == upright.shape[:2]
 
 
 def test_a_camera_mpo_counts_as_its_first_picture(tmp_path):
@@ -315,3 +320,17 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", refuse_locked)
     with pytest.raises(SlackoffError, match=r"background\.root: .*locked cannot be listed \(Permission denied\): make"):
         list_images(tmp_path, KEY)
+
+
+@pytest.mark.parametrize("orientation", [2, 5, 6, 7])
+@pytest.mark.parametrize(
+    ("name", "mode"), [("a.png", "RGBA"), ("a.webp", "RGBA"), ("a.tif", "RGBA"), ("a.png", "LA"), ("a.tif", "L")]
+)
+def test_an_opaque_alpha_channel_or_grey_is_turned_like_the_rest(tmp_path, name, mode, orientation):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    image = Image.fromarray(PIXELS).convert("L").convert(mode) if "L" in mode else Image.fromarray(PIXELS).convert(mode)
+    image.save(tmp_path / name, exif=exif, lossless=True)
+    expected = UPRIGHT[orientation](np.asarray(image.convert("RGB")))
+    np.testing.assert_array_equal(read_rgb(tmp_path / name), expected)
+    assert image_size(tmp_path / name) == expected.shape[:2]

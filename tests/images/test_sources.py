@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -252,3 +253,15 @@ def test_a_chain_of_parts_is_a_chain_of_steps_in_plain_integers():
 @pytest.mark.parametrize("seed", [-1, 0, 2**63, 2**64 + 5, 10**30])
 def test_any_integer_is_a_seed(seed):
     assert hash_uint64(seed).tolist() == hash_uint64(seed % 2**64).tolist()
+
+
+def test_photos_of_any_name_have_a_name_of_their_own_that_can_be_printed(tmp_path):
+    """Not UTF-8, a line break, and the file whose name is what is made of another's."""
+    accents = ["é.png", "e\N{COMBINING ACUTE ACCENT}.png"]
+    files = [os.fsdecode(b"\xff.png"), "\\xff.png", "a\nb.png", "a b.png", "巴黎.png", *accents]
+    for number, name in enumerate(files):
+        Image.fromarray(noise(8, 8, number)).save(tmp_path / name)
+    source = FolderSource(tmp_path)
+    assert len({*source.names}) == len(files)
+    assert all(name.isprintable() and name.encode() for name in source.names)
+    assert len(source.fingerprint()) == 64

@@ -1,6 +1,7 @@
 """Studies that measure instead of training: from their configs to record and page. No timing is judged."""
 
 import inspect
+import json
 import os
 import re
 import shutil
@@ -225,11 +226,22 @@ def test_a_damaged_record_is_named_with_the_cure(configured: Configured, tmp_pat
     folder = only_study(tmp_path)
     found = load_measurement(folder)
     path = folder / f"{found.kind}.parquet"
+    column, number = {"complexity": ("c_0", "half_variance"), "runtime": ("seconds", "gflops")}[found.kind]
+    cure = re.escape(f": remove {folder} and run the study's command")
+    for rows, words in (
+        (found.rows.drop(columns=[column, number]), f"lacks {', '.join(sorted([column, number], reverse=True))}"),
+        (found.rows.head(0), "lacks any row"),
+        (found.rows.assign(**{number: "fast"}), "is missing or damaged"),
+    ):
+        rows.to_parquet(path)
+        with pytest.raises(SlackoffError, match=f"{re.escape(f'{path} {words}')}.*{cure}"):
+            load_measurement(folder)
     path.write_bytes(b"PAR1 and no more")
-    words = re.escape(f"{path} is missing or damaged")
-    with pytest.raises(SlackoffError, match=f"{words}.*: remove {folder} and run the study's command"):
+    with pytest.raises(SlackoffError, match=f"{re.escape(f'{path} is missing or damaged')}.*{cure}"):
         load_measurement(folder)
-    for text in ("{", '{"kind": "complexity"}', '{"kind": "other", "measure": {}}', "[]"):
+    content = json.loads((folder / "study.json").read_text())
+    lacking = [json.dumps(content | {key: {}}) for key in ("measure", "environment")]
+    for text in (*lacking, "{", '{"kind": "complexity"}', '{"kind": "other", "measure": {}}', "[]"):
         (folder / "study.json").write_text(text)
         with pytest.raises(SlackoffError, match=r"study\.json is missing or damaged"):
             load_measurement(folder)

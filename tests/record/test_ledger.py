@@ -1,5 +1,6 @@
 """The ledger: one process holds a cell, a dead one loses it, nobody else gets it twice."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -15,7 +16,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from slackoff.record import files
+from slackoff.record import files, ledger
 from slackoff.record.ledger import (
     Attempt,
     Claim,
@@ -27,6 +28,7 @@ from slackoff.record.ledger import (
     end_attempt,
     latest,
 )
+from wait import wait_for
 
 HOLD = "import sys, time; from pathlib import Path; from slackoff.record.ledger import claim; "
 HOLD += "claim(Path(sys.argv[1]), 'cpu 0'); print('held', flush=True); time.sleep(600)"
@@ -185,7 +187,54 @@ def test_where_an_attempt_runs_is_said_in_few_words(tmp_path: Path):
     assert here.place() == "cpu 1"
     far = replace(here, owner=Owner("node7", "another boot", 12, 3.0))
     assert far.place() == "node7, cpu 1"
+
+
+def test_silence_is_told_by_the_clock_of_the_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    here, far = claim(tmp_path / "here"), elsewhere(claim(tmp_path / "far"))
     an_hour_ago = time.time() - 3600
-    os.utime(far.path, (an_hour_ago, an_hour_ago))
-    assert far.place() == "node7, cpu 1, silent for 60 min"
-    assert here.place() == "cpu 1"
+    for attempt in (here, far):
+        os.utime(attempt.path, (an_hour_ago, an_hour_ago))
+    with monkeypatch.context() as clock:
+        clock.setattr(time, "time", lambda: 0.0)
+        assert HeartbeatMonitor().silence(far) == pytest.approx(3600, abs=60)
+    assert HeartbeatMonitor().silence(here) == 0
+    assert sorted(path.name for path in far.path.parent.iterdir()) == ["0001.json"]
+    with monkeypatch.context() as disk:  # nothing can be written there: the clock of this machine must do
+        disk.setattr(ledger, "TemporaryFile", Mock(side_effect=OSError(30, "Read-only file system")))
+        disk.setattr(time, "time", lambda: an_hour_ago + 100)
+        assert HeartbeatMonitor().silence(far) == pytest.approx(100, abs=60)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        "null",
+        '{"owner": 3}',
+        '{"owner": null, "claimed_at": "\\ud800"}',
+        "\xff",
+        '{"outcome": "won"}',
+        "9" * 5000,
+    ],
+)
+def test_a_damaged_attempt_is_of_somebody_unknown(tmp_path: Path, content: str):
+    path = claim(tmp_path).path
+    path.write_text(content, encoding="latin-1")
+    found = latest(tmp_path)
+    assert found == Attempt(path, 1, None, "", "")
+    assert HeartbeatMonitor().holds(found)
+
+
+def test_one_heartbeat_that_fails_does_not_end_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    attempt = claim(tmp_path)
+    before, beats, utime = attempt.beat(), threading.Semaphore(0), os.utime
+
+    def failing_at_first(path: Path) -> None:
+        monkeypatch.setattr(ledger.os, "utime", utime)
+        beats.release()
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(ledger.os, "utime", failing_at_first)
+    with Claim(attempt, lost=lambda: None, heartbeat_s=0.02):
+        assert beats.acquire(timeout=10)
+        wait_for(lambda: attempt.beat() != before, seconds=10)

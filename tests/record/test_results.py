@@ -2,6 +2,7 @@
 
 import errno
 import json
+import unicodedata
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -15,7 +16,11 @@ from slackoff.record import files
 from slackoff.record.files import read_lines
 from slackoff.record.results import KINDS, RecordLogger, kept_pictures, picture_folder, write_results
 
-NAMED = [("first", "001"), ("second", "001"), ("second", "a/001"), ("a/b", "001"), ("a", "b/001"), ("first", "Ö 1.png")]
+NAMED = [
+    ("first", "001"), ("second", "001"), ("second", "a/001"), ("a/b", "001"), ("a", "b/001"), ("first", "Ö 1.png"),
+    ("first", ".."), ("First", "001"), ("first", "A.png"), ("first", "a.png"), ("first", "巴黎"), ("first", "东京"),
+    ("first", "é"), ("first", "e\N{COMBINING ACUTE ACCENT}"), ("first", "東" * 85), ("first", "x" * 255), ("..", "1"),
+]  # fmt: skip
 FULL = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
 
 
@@ -61,13 +66,16 @@ def cell(tmp_path: Path) -> Path:
         named: {kind: np.full((4, 4, 3), 10 * number + place, np.uint8) for place, kind in enumerate(KINDS)}
         for number, named in enumerate(NAMED)
     }
-    write_results(tmp_path, "", nn.Identity(), pd.DataFrame({"e_r": [1.0]}), shown)
+    write_results(tmp_path, "", nn.Identity(), pd.DataFrame(NAMED, columns=["test_set", "image"]), shown)
     return tmp_path
 
 
 def test_images_of_the_same_name_keep_their_own_pictures_one_folder_below_their_test_set(cell: Path):
+    """Names may be anything, and no folder's differs from another's in case or the form of its accents alone."""
     found = kept_pictures(cell)
     assert list(found) == sorted(NAMED)
+    folders = {unicodedata.normalize("NFC", str(folder.relative_to(cell))).casefold() for folder in found.values()}
+    assert len(folders) == len(NAMED)
     for number, named in enumerate(NAMED):
         values = [np.asarray(Image.open(found[named] / f"{kind}.png")).max() for kind in KINDS]
         assert values == [10 * number + place for place in range(3)]
@@ -78,8 +86,10 @@ def test_images_of_the_same_name_keep_their_own_pictures_one_folder_below_their_
 
 
 def test_the_picture_of_a_teacher_lies_beside_those_of_its_student(cell: Path):
-    shown = {("second", "001"): {kind: np.zeros((4, 4, 3), np.uint8) for kind in KINDS}}
+    own = {kind: (picture_folder(cell, ("second", "001")) / f"{kind}.png").read_bytes() for kind in KINDS}
+    shown = {("second", "001"): {kind: np.full((4, 4, 3), 201 + n, np.uint8) for n, kind in enumerate(KINDS)}}
     write_results(cell, "teacher", nn.Identity(), pd.DataFrame({"e_r": [1.0]}), shown)
     with Image.open(picture_folder(cell, ("second", "001")) / "output_teacher.png") as picture:
-        assert picture.size == (4, 4)
+        assert (np.asarray(picture) == 201 + KINDS.index("output")).all()
+    assert own == {kind: (picture_folder(cell, ("second", "001")) / f"{kind}.png").read_bytes() for kind in KINDS}
     assert not (picture_folder(cell, ("first", "001")) / "output_teacher.png").exists()

@@ -1,6 +1,9 @@
 """The status file tells the truth, also about cells whose process is gone."""
 
+import json
+import os
 import time
+from dataclasses import asdict, fields
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +13,7 @@ from slackoff.cell.callbacks import StatusCallback
 from slackoff.cell.launch import LaunchOptions
 from slackoff.errors import SlackoffError
 from slackoff.record.ledger import HeartbeatMonitor, claim, end_attempt
-from slackoff.record.status import Status, observed_status, read_status
+from slackoff.record.status import DamagedStatusError, Status, observed_status, read_status
 
 
 def test_what_is_written_is_read(tmp_path: Path):
@@ -47,6 +50,55 @@ def test_what_a_dead_process_could_not_say_the_ledger_says(tmp_path: Path, writt
     status = observed_status(tmp_path, HeartbeatMonitor())
     assert status is not None
     assert (status.state, status.last_error) == expected
+
+
+def test_a_cell_of_another_machine_or_boot_that_is_silent_for_long_is_lost(tmp_path: Path):
+    Status("abc", {}, 100, state="running").write(tmp_path)
+    attempt = claim(tmp_path)
+    content = json.loads(attempt.path.read_text())
+    attempt.path.write_text(
+        json.dumps(content | {"owner": content["owner"] | {"host": "node7", "place": "before the reboot"}})
+    )
+    assert observed_status(tmp_path, HeartbeatMonitor()).state == "running"
+    an_hour_ago = time.time() - 3600
+    os.utime(attempt.path, (an_hour_ago, an_hour_ago))
+    status = observed_status(tmp_path, HeartbeatMonitor())
+    assert status.state == "lost"
+    assert f"no sign of life of process {os.getpid()} on node7 for 60 min" in status.last_error
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("attempts", "x", "attempts: Input should be a valid integer"),
+        ("attempts", True, "attempts: Input should be a valid integer"),
+        ("step", -1, "step: "),
+        ("steps_total", 2**64, "steps_total: "),
+        ("state", "asleep", "state: "),
+        ("started_at", "yesterday", "started_at: "),
+        ("train_seconds", float("nan"), "train_seconds: "),
+        ("notes", ["a", 1], "notes.1: "),
+        ("label", ["a"], "label: "),
+        ("id", "../elsewhere", "id: "),
+        ("last_error", "\ud800", "Invalid JSON: "),
+        ("state", None, "state: "),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_key(tmp_path: Path, key, value, words):
+    content = {**asdict(Status("abc", {}, 100)), key: value}
+    (tmp_path / "status.json").write_text(json.dumps(content))
+    with pytest.raises(DamagedStatusError) as raised:
+        read_status(tmp_path)
+    assert str(raised.value).startswith(f"{tmp_path}/status.json is damaged ({words}")
+
+
+@pytest.mark.parametrize("key", [field.name for field in fields(Status)])
+def test_a_missing_key_is_named(tmp_path: Path, key: str):
+    content = asdict(Status("abc", {}, 100))
+    del content[key]
+    (tmp_path / "status.json").write_text(json.dumps(content))
+    with pytest.raises(DamagedStatusError, match=rf"{key}: Field required"):
+        read_status(tmp_path)
 
 
 def test_the_time_to_the_first_step_does_not_depend_on_a_clock_that_can_be_set(

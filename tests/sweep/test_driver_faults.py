@@ -3,6 +3,7 @@
 import errno
 import os
 import pickle
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Sequence
@@ -10,25 +11,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from rich.console import Console
 from typer.testing import CliRunner
 
 from slackoff.cell.launch import CellExit, LaunchOptions
 from slackoff.cell.process import main
-from slackoff.cli.app import _guarded_statuses, app
+from slackoff.cli.app import app
+from slackoff.config import schema
 from slackoff.config.schema import Policy
-from slackoff.record import files, ledger
+from slackoff.errors import SlackoffError
+from slackoff.record import files
 from slackoff.record import status as status_module
-from slackoff.record.files import read_text
+from slackoff.record.files import Patience, read_bytes
 from slackoff.record.ledger import Attempt, Claim, HeartbeatMonitor, attempts, claim, end_attempt, latest
 from slackoff.record.status import Status, read_status
 from slackoff.sweep import driver as driver_module
 from slackoff.sweep.backend import Backend, Resources, RunningCell, Slot
-from slackoff.sweep.cell_folders import prepare
+from slackoff.sweep.cell_folders import CellFolders, prepare
 from slackoff.sweep.display import Display, watch_statuses
 from slackoff.sweep.driver import Driver, run_cells
 from slackoff.sweep.plan import Cell
 
+FULL_CONFIG = {name: {} for name in schema.Config.__required_keys__}
 SLOTS = [Slot({}, "cpu 0"), Slot({}, "cpu 1")]
 LOOKS = 200  # of a driver that should have ended long before
 
@@ -147,6 +152,52 @@ def test_one_signal_ends_the_driver_however_the_cells_end(cells, number, ending)
     assert len(backend.started) == 2
 
 
+def test_a_closed_terminal_stops_the_driver_in_order_however_often_it_is_told(cells):
+    """The shell and the system both send it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run below nohup
+    try:
+        backend = Scripts(looks=10**6)
+        with pytest.raises(KeyboardInterrupt):
+            drive(cells, backend, Looks({2: lambda: [interrupt(signal.SIGHUP) for _ in range(3)]}))
+        assert len(backend.started) == 2
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_below_nohup_a_closed_terminal_changes_nothing(cells):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        statuses = drive(cells, Scripts(), Looks({2: lambda: interrupt(signal.SIGHUP)}))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert [status.state for status in statuses.values()] == ["done"] * 3
+
+
+@pytest.mark.parametrize("advances", [False, True])
+def test_a_cell_that_is_stopped_again_and_again_without_progress_is_given_up(cells, advances):
+    cell, stops = cells[0], 12
+
+    def stop(script: RunningCell) -> None:
+        if script.cell is not cell or backend.started.count(cell.id) > stops:
+            return
+        status = cell.status()
+        status.state, status.step = "interrupted", status.step + advances
+        status.write(cell.folder)
+        script.left = 1  # type: ignore[attr-defined]
+        script.ended = lambda: True  # type: ignore[method-assign]
+        script._how_ended = lambda: CellExit.INTERRUPTED  # type: ignore[method-assign]
+
+    backend, shown = Scripts(change=stop), Looks()
+    statuses = drive(cells, backend, shown)
+    assert [status.state for status in statuses.values()] == ["done" if advances else "failed", "done", "done"]
+    assert backend.started.count(cell.id) == (stops + 1 if advances else 5)
+    if not advances:
+        assert "it was stopped 5 times without getting beyond step 0: see who sends" in str(
+            statuses[cell.id].last_error
+        )
+
+
 def test_one_signal_ends_a_driver_that_waits_for_cells_of_another_one(cells):
     for cell in cells:
         claim(cell.folder, "elsewhere")
@@ -187,11 +238,11 @@ class Fault:
         self.number, self.left, self.raised = number, times, 0
         self.places: list[Path] = []
 
-    def __call__(self, path: Path) -> str:
+    def __call__(self, path: Path) -> bytes:
         if self.left > 0 and any(path.is_relative_to(place) for place in self.places):
             self.left, self.raised = self.left - 1, self.raised + 1
             raise OSError(self.number, os.strerror(self.number), str(path))
-        return read_text(path)
+        return read_bytes(path)
 
     def put_on(self, *places: Path) -> None:
         self.places += places
@@ -203,8 +254,8 @@ class Fault:
 @pytest.fixture
 def fault(monkeypatch: pytest.MonkeyPatch) -> Fault:
     fault = Fault()
-    for module in (status_module, ledger):
-        monkeypatch.setattr(module, "read_text", fault)
+    for module in (status_module, files):
+        monkeypatch.setattr(module, "read_bytes", fault)
     return fault
 
 
@@ -292,28 +343,72 @@ def test_a_sweep_begins_although_a_status_cannot_be_read(cells, fault):
     assert fault.raised == 4
 
 
+def test_cells_are_prepared_when_their_turn_comes(bare_cells, monkeypatch):
+    cells = bare_cells(8)
+    there: list[int] = []
+    shown = Looks({1: lambda: there.append(sum(cell.folder.exists() for cell in cells))})
+    monkeypatch.setattr(driver_module, "Display", lambda *_: shown)
+    monkeypatch.setattr(driver_module, "_POLL_S", 0.001)
+    statuses = run_cells(cells, Resources(SLOTS, Scripts), Console(quiet=True))
+    assert there == [len(SLOTS)]
+    assert [status.state for status in statuses] == ["done"] * 8
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.EACCES, errno.EIO])
+@pytest.mark.parametrize("times", [4, 10**6])
+def test_a_folder_that_cannot_be_written_costs_its_own_cell_alone(cells, monkeypatch, number, times):
+    monkeypatch.setattr(driver_module, "_RECOVERY_S", (0.1, 0.0, 0.0) if times > 4 else (300.0, 0.0, 0.0))
+    left = [times]
+
+    def failing(cell: Cell, monitor: HeartbeatMonitor) -> Status:
+        if cell is cells[0] and left[0]:
+            left[0] -= 1
+            raise OSError(number, os.strerror(number), str(cell.folder))
+        return prepare(cell, monitor)
+
+    monkeypatch.setattr(driver_module, "prepare", failing)
+    statuses = run_cells(cells, Resources(SLOTS, Scripts), Console(quiet=True))
+    assert [status.state for status in statuses] == ["failed" if times > 4 else "done", "done", "done"]
+    if times > 4:
+        assert f"could not be used for a while ({os.strerror(number)})" in str(statuses[0].last_error)
+
+
+@pytest.mark.parametrize(("number", "tried"), [(errno.EIO, 3), (errno.ENOSPC, 1)])
+def test_where_no_folder_can_be_written_nothing_is_started(cells, monkeypatch, number, tried):
+    asked: list[Cell] = []
+
+    def failing(cell: Cell, monitor: HeartbeatMonitor) -> Status:
+        asked.append(cell)
+        raise OSError(number, os.strerror(number), str(cell.folder))
+
+    monkeypatch.setattr(driver_module, "prepare", failing)
+    with pytest.raises(SlackoffError, match=rf"cannot be written \({os.strerror(number)}\): make it writable"):
+        run_cells(cells, Resources(SLOTS, Scripts), Console(quiet=True))
+    assert len(asked) == tried
+
+
 def test_a_stale_handle_is_opened_anew_and_nothing_else_is_tried_again(tmp_path: Path, monkeypatch):
     path, opened = tmp_path / "file", []
     path.write_text("text")
-    real = Path.read_text
+    real = Path.read_bytes
 
-    def read(self: Path, *args: object, **options: object) -> str:
+    def read(self: Path) -> bytes:
         opened.append(self)
         if len(opened) <= failing:
             raise OSError(number, os.strerror(number))
-        return real(self, encoding="utf-8")
+        return real(self)
 
-    monkeypatch.setattr(Path, "read_text", read)
+    monkeypatch.setattr(Path, "read_bytes", read)
     number, failing = errno.ESTALE, 2
-    assert files.read_text(path) == "text"
+    assert files.read_bytes(path) == b"text"
     opened.clear()
     failing = 3
     with pytest.raises(OSError, match="Stale"):
-        files.read_text(path)
+        files.read_bytes(path)
     opened.clear()
     number, failing = errno.EIO, 1
     with pytest.raises(OSError, match="Input"):
-        files.read_text(path)
+        files.read_bytes(path)
     assert len(opened) == 1
 
 
@@ -346,10 +441,65 @@ def test_status_shows_the_others_where_one_cannot_be_read(cells, fault):
 
 
 def test_status_watch_keeps_what_was_known(cells, fault):
-    runs, known = cells[0].folder.parents[1], dict[str, Status]()
-    assert len(_guarded_statuses(runs, HeartbeatMonitor(), known)) == 3
+    folders = CellFolders(cells[0].folder.parents[1], Patience(0.0))
+    before = folders.look()
+    assert len(before) == 3
     fault.put_on(cells[0].folder)
-    assert len(_guarded_statuses(runs, HeartbeatMonitor(), known)) == 3
+    assert folders.look() == before
+    assert len(folders.troubles) == 1
+    shutil.rmtree(cells[0].folder)
+    assert [found.folder for found in folders.look()] == [cell.folder for cell in cells[1:]]
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is waited for."""
+    monkeypatch.setattr(files, "_AGAIN_S", 0.0)
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.EACCES, errno.EIO])
+def test_a_file_system_that_fails_for_a_moment_is_asked_again(cells, fault, impatient, number):
+    fault.number, fault.left = number, 9
+    fault.put_on(*(cell.folder for cell in cells))
+    folders = CellFolders(cells[0].folder.parents[1], Patience())
+    assert [found.folder for found in folders.look()] == [cell.folder for cell in cells]
+    assert (fault.raised, folders.troubles) == (9, [])
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.EACCES, errno.EIO])
+def test_patience_ends_and_is_shared_by_all_cells(cells, fault, monkeypatch, number):
+    slept: list[float] = []
+    monkeypatch.setattr(files.time, "sleep", slept.append)
+    fault.number = number
+    fault.put_on(cells[0].folder, cells[2].folder)
+    folders = CellFolders(cells[0].folder.parents[1], Patience(4.0))
+    assert [found.folder for found in folders.look()] == [cells[1].folder]
+    assert [cell.folder.name in trouble for cell, trouble in zip(cells[::2], folders.troubles, strict=True)] == [
+        True
+    ] * 2
+    assert sum(slept) == 4.0
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.EACCES, errno.EIO])
+@pytest.mark.parametrize("verb", ["status", "retry", "clean"])
+def test_a_cell_that_cannot_be_read_stops_no_verb(cells, fault, monkeypatch, number, verb):
+    monkeypatch.setattr(files.time, "sleep", lambda _: None)
+    fault.number, ran = number, []
+    for cell in cells:
+        Status(cell.id, cell.label, 20, "failed").write(cell.folder)
+        (cell.folder / "config.yaml").write_text(yaml.dump({**FULL_CONFIG, "seed": cell.axes["seed"]}))
+    fault.put_on(cells[0].folder)
+    monkeypatch.setattr(driver_module, "run_cells", lambda found, *_: ran.extend(found) or [])
+    monkeypatch.setattr(driver_module, "report_failures", lambda *_: 0)
+    found = CliRunner().invoke(
+        app, [verb, "--runs", str(cells[0].folder.parents[1]), *(["--yes"] if verb == "clean" else [])]
+    )
+    assert found.exit_code == 0, found.output
+    assert f"could not be used for a while ({os.strerror(number)}): see that {cells[0].folder} can" in found.stderr
+    if verb == "retry":
+        assert [cell.folder for cell in ran] == [cell.folder for cell in cells[1:]]
+    if verb == "clean":
+        assert [cell.folder.exists() for cell in cells] == [True, False, False]
 
 
 def test_watching_goes_on_where_the_folder_cannot_be_read(monkeypatch):

@@ -87,7 +87,7 @@ common: {network: unet_tiny, seed: 1, schedule.steps: 7}
 rows:
   - {seed: 2, background.patch_count: 8}
   - {background.patch_count: 16, task.learning_rate: 1e-3, study.title: "2026-01-01", evaluation.count: null}
-  - {rain.length: [20, 30], fixed_rain_per_patch: true, study.question: "don't, {stop}", runs: 'a\\b'}
+  - {rain.length: [20, 30], fixed_rain_per_patch: true, study.question: "don't, {stop}", logger.project: 'a\\b'}
 """
         )
     )
@@ -101,7 +101,7 @@ rows:
     assert third["rain"]["length"] == [20, 30]
     assert third["fixed_rain_per_patch"] is True
     assert third["study"]["question"] == "don't, {stop}"
-    assert third["runs"] == "a\\b"
+    assert third["logger"]["project"] == "a\\b"
 
 
 def test_rows_that_the_command_line_makes_equal_are_one_cell(written, expander: Expander) -> None:

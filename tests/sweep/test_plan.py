@@ -1,18 +1,26 @@
 """Identity, axes and folders of cells."""
 
 import json
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
+from slackoff.analysis.study import find_study
+from slackoff.config.checks import Checks
 from slackoff.errors import SlackoffError
 from slackoff.evaluation import PairFolder
+from slackoff.record.status import Status
+from slackoff.sweep.cell_folders import told_apart
+from slackoff.sweep.display import status_table
 from slackoff.sweep.expand import resolved
 from slackoff.sweep.identity import Fingerprints
 from slackoff.sweep.manifest import Row
-from slackoff.sweep.plan import plan
+from slackoff.sweep.plan import check_cells, plan
+from slackoff.sweep.planner_process import PlannerProcess
 from slackoff.sweep.study import _write_study
 
 
@@ -112,7 +120,73 @@ def test_what_the_command_line_varies_beside_a_variant_is_an_axis(composed):
     assert all(set(axes) == {"variant", "seed", "rain"} for axes in found)
 
 
+def test_a_cell_that_is_only_measured_has_no_number_of_patches(planned):
+    measured, trained = planned(["schedule.steps=0"], ["schedule.steps=4"])
+    assert (measured.axes["patch_count"], measured.label["patch_count"]) == ("only measured", "only measured")
+    assert trained.axes["patch_count"] == trained.label["patch_count"] == 4
+
+
+def test_cells_that_nothing_names_are_told_apart_by_every_key_in_which_they_differ(composed):
+    """Two rows of a manifest with one name, but for what they set; another seed is a repeat."""
+    settings = (["network.width=8"], ["network.width=4"], ["network.width=4", "trainer.precision=bf16-mixed"])
+    rows = [Row("rows.yaml", n, n, {key.partition("=")[0]: key for key in keys}) for n, keys in enumerate(settings, 1)]
+    overrides = [["study.variant=same", *keys] for keys in settings]
+    configs = [composed("study.axis=study.variant", *given) for given in overrides]
+    cells = plan(configs, overrides, rows)
+    assert [(cell.axes["width"], cell.axes["precision"]) for cell in cells] == [
+        (8, "32-true"),
+        (4, "32-true"),
+        (4, "bf16-mixed"),
+    ]
+    assert all(cell.label.items() >= cell.axes.items() for cell in cells)
+    repeats = [["study.variant=same"], ["study.variant=same", "seed=1"]]
+    cells = plan([composed("study.axis=study.variant", *given) for given in repeats], repeats, [rows[0], rows[0]])
+    assert [set(cell.axes) for cell in cells] == [{"variant", "seed"}] * 2
+
+
+def test_keys_that_end_alike_are_axes_of_their_own(planned):
+    jobs = [[f"network.width={width}", f"rain.width=[{rain}]"] for width, rain in ((4, 1), (4, 3), (8, 1))]
+    cells = planned(*jobs)
+    assert [(cell.axes["width"], cell.axes["rain.width"]) for cell in cells] == [(4, "[1]"), (4, "[3]"), (8, "[1]")]
+
+
+def test_the_table_of_states_has_a_column_for_every_key_in_which_cells_differ():
+    statuses = [Status("a", {"network": "unet", "patch_count": 4}, 8), Status("b", {"network": "unet", "width": 8}, 8)]
+    console = Console(width=120, file=StringIO())
+    console.print(*status_table(statuses))
+    heading, first, second = console.file.getvalue().splitlines()[:3]
+    assert heading.split()[:4] == ["cell", "patch_count", "width", "state"]
+    assert (first.split()[:2], second.split()[:2]) == (["a", "4"], ["b", "8"])
+
+
+def test_cells_of_two_studies_with_one_label_are_told_apart_by_their_configs(tmp_path):
+    statuses = [Status(name, {"network": "unet"}, 8) for name in "abc"] + [Status("d", {"network": "ddn"}, 8)]
+    for name, rate in (("a", 1), ("b", 2)):
+        (tmp_path / "cells" / name).mkdir(parents=True)
+        config = {"task": {"learning_rate": rate}, "seed": 0}
+        (tmp_path / "cells" / name / "identity.json").write_text(json.dumps({"config": config}))
+    labels = [status.label for status in told_apart(tmp_path, statuses)]
+    assert [label.get("task.learning_rate") for label in labels] == [1, 2, None, None]
+    assert all("seed" not in label for label in labels)
+
+
 def test_a_study_draws_the_test_sets_of_all_its_cells(planned):
     jobs = [[f"evaluation={name}", "study.test_sets=[rain100h,rain100l,sirr]"] for name in ("rain100l", "rain100h")]
     folder = _write_study(planned(*jobs, missing_allowed=True))
     assert json.loads((folder / "study.json").read_text())["test_sets"] == ["rain100h", "rain100l"]
+
+
+def test_cells_that_differ_in_the_seed_alone_are_checked_once(planned, monkeypatch):
+    checked: list[int] = []
+    monkeypatch.setattr(Checks, "check", lambda self, config: checked.append(config.background.patch_count) or 7.0)
+    cells = planned(*([f"seed={seed}", f"background.patch_count={count}"] for count in (2, 4) for seed in range(5)))
+    with PlannerProcess() as planner:
+        assert check_cells(cells, planner) == dict.fromkeys((cell.id for cell in cells), 7.0)
+    assert checked == [4, 2]
+
+
+def test_the_folder_of_a_study_lies_in_that_of_studies_whatever_its_name_is(planned):
+    for name in ("a/b", "..", "巴" * 90, "x" * 300):
+        folder = _write_study(planned(["seed=0", f"study.name='{name}'"]))
+        assert [path.parent for path in folder.parents[1].glob("studies/*/study.json")].count(folder) == 1
+        assert find_study(folder.name, folder.parents[1]).name == folder.name

@@ -88,3 +88,22 @@ def test_planning_and_checking_leave_the_driver_without_torch(tmp_path: Path) ->
     torch, megabytes = next(line.split() for line in run.stdout.splitlines() if line.startswith(("True", "False")))
     assert torch == "False", run.stderr
     assert float(megabytes) < 120
+
+
+def test_it_says_nothing_when_the_driver_is_killed_before_its_answer() -> None:
+    code = """
+import os, signal, sys, time
+from slackoff.sweep import planner_process
+if __name__ == "__main__":
+    planner_process.PRELOADED = "json"
+    planner = planner_process.PlannerProcess()
+    planner.start()
+    planner._connection.send((time.sleep, (1,), {}))
+    print(planner._process.pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        _, said = process.communicate(timeout=60)  # until the second process has closed it, too
+    assert "Traceback" not in said

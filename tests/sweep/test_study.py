@@ -92,7 +92,7 @@ def test_every_cell_has_its_own_wandb_run(study):
     cwd, _ = study
     runs = [path.name for path in cwd.glob("runs/cells/*/wandb/offline-run-*")]
     ids = {name.rsplit("-run-", 1)[1].split("-", 1)[1] for name in runs}
-    assert ids == {f"cell-{identity}" for identity in statuses(cwd)} or len(ids) == 1
+    assert ids == {f"cell-{identity}" for identity in statuses(cwd)}
     assert {status.wandb_id for status in statuses(cwd).values()} == {f"cell-{i}" for i in statuses(cwd)}
 
 
@@ -123,7 +123,7 @@ def test_the_offline_run_of_a_cell_reads_back_whole(study):
 def test_the_study_is_reported_and_shown_in_wandb(study):
     cwd, result = study
     (folder,) = (cwd / "runs/studies").iterdir()
-    assert str(folder / "index.html") in result.stdout or "index.html" in result.stdout
+    assert "index.html" in result.stdout
     assert (folder / "index.html").stat().st_size > 10_000
     assert list(folder.glob("wandb/offline-run-*study-*"))
     content = json.loads((folder / "study.json").read_text())

@@ -1,6 +1,9 @@
 """The verbs on a record with failed, interrupted and damaged cells."""
 
 import errno
+import json
+import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,8 +12,11 @@ from omegaconf import OmegaConf
 from typer.testing import CliRunner, Result
 
 from slackoff.cli.app import app
+from slackoff.record.files import Patience
+from slackoff.record.ledger import claim
 from slackoff.record.status import State, Status
 from slackoff.sweep import driver as driver_module
+from slackoff.sweep.cell_folders import CellFolders
 from slackoff.sweep.plan import Cell
 
 STATES: tuple[State, ...] = ("failed", "done", "interrupted", "pending")
@@ -102,3 +108,108 @@ def test_a_damaged_status_is_named_and_hides_no_other_cell(record: list[Cell], t
     assert [cell.id in result.stdout for cell in record] == [True, False, True, True]
     assert call("retry", "--runs", runs(record)).exit_code == 11
     assert [cell.id for cell in trained] == [record[0].id]
+
+
+def leave_half_removed(cell: Cell) -> Path:
+    """What a ``clean`` leaves that was killed while it deleted files."""
+    doomed = cell.folder.with_name(f".{cell.folder.name}.removed")
+    cell.folder.rename(doomed)
+    (doomed / "status.json").unlink()
+    return doomed
+
+
+def test_a_clean_that_was_killed_stops_no_verb_and_the_next_one_finishes_it(record: list[Cell], trained: list[Cell]):
+    doomed = leave_half_removed(record[2])
+    result = call("status", "--json", "--runs", runs(record))
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert [cell["id"] for cell in json.loads(result.stdout)].count(record[2].id) == 0
+    assert call("retry", "--runs", runs(record)).exit_code == 11
+    assert call("clean", "--yes", "--runs", runs(record)).exit_code == 0
+    assert not doomed.exists()
+    assert [path.name for path in (runs(record) / "cells").iterdir()] == [record[1].id]
+
+
+def test_a_cell_is_removed_although_an_earlier_removal_of_it_was_killed(record: list[Cell]):
+    (cell, *_) = record
+    content = (cell.folder / "status.json").read_text()
+    doomed = leave_half_removed(cell)
+    (doomed / "log.txt").touch()
+    cell.folder.mkdir()
+    (cell.folder / "status.json").write_text(content)
+    assert call("clean", "--yes", "--runs", runs(record)).exit_code == 0
+    assert not doomed.exists()
+    assert not cell.folder.exists()
+
+
+def test_a_cell_that_is_a_link_to_another_disk_is_removed_with_what_it_links_to(record: list[Cell], tmp_path: Path):
+    elsewhere = tmp_path / "another disk"
+    record[0].folder.rename(elsewhere)
+    record[0].folder.symlink_to(elsewhere)
+    assert call("clean", "--yes", "--runs", runs(record)).exit_code == 0
+    assert [path.name for path in (runs(record) / "cells").iterdir()] == [record[1].id]
+    assert not elsewhere.exists()
+
+
+def test_one_cell_that_cannot_be_removed_is_named_and_the_others_are(record: list[Cell], monkeypatch):
+    real = Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        if self == record[0].folder:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    result = call("clean", "--yes", "--runs", runs(record))
+    assert result.exit_code == 0
+    assert f"{record[0].folder} was left ([Errno 5] Input/output error)" in result.stdout
+    assert [cell.folder.exists() for cell in record] == [True, True, False, False]
+
+
+@pytest.fixture
+def lost(record: list[Cell]) -> Cell:
+    """A cell that says that it runs, on a machine that has been silent for an hour."""
+    cell = record[2]
+    Status(cell.id, cell.label, 20, "running").write(cell.folder)
+    attempt = claim(cell.folder, "gpu 0")
+    content = json.loads(attempt.path.read_text())
+    owner = {**content["owner"], "host": "node7", "place": "another boot"}
+    attempt.path.write_text(json.dumps({**content, "owner": owner}))
+    an_hour_ago = time.time() - 3600
+    os.utime(attempt.path, (an_hour_ago, an_hour_ago))
+    return cell
+
+
+def test_status_names_a_lost_cell_and_who_had_it(record: list[Cell], lost: Cell):
+    found = {cell["id"]: cell for cell in json.loads(call("status", "--json", "--runs", runs(record)).stdout)}
+    assert [found[cell.id]["state"] for cell in record] == ["failed", "done", "lost", "pending"]
+    assert found[lost.id]["where"] == "node7, gpu 0"
+    assert found[lost.id]["last_error"] == f"no sign of life of process {os.getpid()} on node7 for 60 min"
+
+
+def test_retry_takes_a_lost_cell(record: list[Cell], lost: Cell, trained: list[Cell]):
+    assert call("retry", "--runs", runs(record)).exit_code == 12
+    assert {cell.id for cell in trained} == {record[0].id, lost.id}
+
+
+def test_clean_removes_a_lost_cell_and_leaves_one_that_came_back(record: list[Cell], lost: Cell, monkeypatch):
+    folders = CellFolders(runs(record), Patience())
+    found = folders.look(["lost"])
+    assert [cell.status.id for cell in found] == [lost.id]
+    os.utime(lost.folder / "attempts" / "0001.json")
+    assert folders.remove(found) == [f"{lost.folder} was left: another process trains it now"]
+    os.utime(lost.folder / "attempts" / "0001.json", (1, 1))
+    assert call("clean", "--yes", "--runs", runs(record)).exit_code == 0
+    assert not lost.folder.exists()
+
+
+def test_a_damaged_config_keeps_no_other_cell_from_being_tried_again(record: list[Cell], trained: list[Cell]):
+    Status(record[3].id, record[3].label, 20, "failed").write(record[3].folder)
+    path = record[0].folder / "config.yaml"
+    for content in ("", "a: [", "{}", "trainer: 3"):
+        path.write_text(content)
+        trained.clear()
+        result = call("retry", "--runs", runs(record))
+        assert result.exit_code == 11, result.output
+        assert result.stderr.startswith(f"{path} ")
+        assert "run the command of its study again, which writes it anew" in result.stderr
+        assert [cell.id for cell in trained] == [record[3].id]

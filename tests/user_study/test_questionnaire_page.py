@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -105,10 +106,15 @@ def test_a_cell_of_the_record_is_a_method_and_a_source_of_originals(places, name
         for place in places:
             for kind in ("rainy", "background", "output"):
                 picture(Path(cell) / "pictures" / place / f"{kind}.png", 3)
+        rows = pd.DataFrame([place.split("/") for place in places], columns=["test_set", "image"])
+        rows.to_parquet(Path(cell) / "images.parquet")
     groups = find_groups(cells["one"], cells)
     assert [group.image for group in groups] == names
     assert [group.original for group in groups] == [tmp_path / "one/pictures" / place / "rainy.png" for place in places]
     assert groups[1].results["two"] == tmp_path / "two/pictures" / places[1] / "output.png"
+    picture(tmp_path / "two/pictures" / places[1] / "rainy.png", 4)  # a cell that was tested on other images
+    with pytest.raises(SlackoffError, match=f"shows another image than .*{groups[1].image} of the method two"):
+        find_groups(cells["one"], cells)
 
 
 def test_pictures_that_do_not_fit_are_refused_in_one_sentence(originals, folders, tmp_path):

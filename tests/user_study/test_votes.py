@@ -179,15 +179,15 @@ def test_the_percentages_of_the_paper():
     best, second = [50, 20, 10, 5, 1], [30, 40, 10, 5, 1]
     third, last = [20, 30, 40, 5, 1], [1, 30, 20, 10, 25]
     table = [best] * 20 + [second] * 17 + [third] * 6 + [last] * 5
-    percentages = [round(100 * in_top(table, n)[:, 0].mean(), 2) for n in (1, 2, 3, 4, 5)]
+    percentages = [round(100 * top[:, 0].mean(), 2) for top in in_top(table)]
     assert percentages == [41.67, 77.08, 89.58, 89.58, 100.0]
 
 
 def test_ties_at_the_last_place_are_all_in(write):
     table = [[3, 2, 2, 0], [1, 0, 0, 0]]
-    assert in_top(table, 1).tolist() == [[True, False, False, False]] * 2
-    assert in_top(table, 2).tolist() == [[True, True, True, False], [True, True, True, True]]
-    assert in_top(table, 3).tolist() == [[True, True, True, False], [True, True, True, True]]
+    assert in_top(table)[0].tolist() == [[True, False, False, False]] * 2
+    assert in_top(table)[1].tolist() == [[True, True, True, False], [True, True, True, True]]
+    assert in_top(table)[2].tolist() == [[True, True, True, False], [True, True, True, True]]
     scores = [
         f"{image},{name},{value}" for image, row in enumerate(table) for name, value in zip("ABCD", row, strict=True)
     ]
@@ -202,7 +202,7 @@ def test_ranks_equal_the_count_by_sorting_and_only_the_order_within_an_image_cou
     steep = [[2.0**votes + 10 * number for votes in row] for number, row in enumerate(table)]
     for n in range(1, len(table[0]) + 1):
         expected = [[own >= sorted(votes, reverse=True)[n - 1] for own in votes] for votes in table]
-        assert in_top(table, n).tolist() == in_top(steep, n).tolist() == expected
+        assert in_top(table)[n - 1].tolist() == in_top(steep)[n - 1].tolist() == expected
 
 
 # Votes that are added while a study runs.

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -102,6 +103,7 @@ def test_pictures_are_read_from_the_record_where_they_are_complete(tmp_path: Pat
         place.mkdir(parents=True)
         for value, kind in enumerate(kinds):
             Image.fromarray(grey(value)).save(place / f"{kind}.png")
+    pd.DataFrame({"test_set": "set", "image": ["a", "b"]}).to_parquet(tmp_path / "images.parquet")
     found, expected = read_pictures(tmp_path), {"rainy": 0, "output": 1, "background": 2}
     assert list(found) == [("set", "a")]
     assert {kind: int(pixels.max()) for kind, pixels in found["set", "a"].items()} == expected
@@ -119,3 +121,11 @@ def test_the_digest_of_a_record_changes_with_its_results_alone(tmp_path: Path, c
     assert record_digest(tmp_path) == done != unfinished
     (tmp_path / changed).write_text("other")
     assert record_digest(tmp_path) != done
+
+
+def test_each_picture_shows_what_its_name_says():
+    each = {"rainy": grey(200), "output": grey(120), "background": grey(100)}
+    shown = pictures({("set", "07"): each}, 10)
+    found = {kind: int(np.asarray(images[0].image).max()) for kind, images in shown.items()}
+    truth = {"pictures/rainy": 200, "pictures/output": 120, "pictures/truth": 100, "pictures/rain_mask": 200}
+    assert found == truth | {"pictures/error": 80}  # four times the difference

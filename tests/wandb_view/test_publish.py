@@ -1,6 +1,8 @@
 """A study in W&B, published to a stub of the server or offline: whole, once, brought up to date, failing quietly."""
 
 import json
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,6 +18,8 @@ from wandb_stub import COUNTS, ENTITY, KEY, STUDY, Stub, image_rows, serving, wr
 from slackoff.analysis import load
 from slackoff.analysis.tables import study_table
 from slackoff.analysis.wandb_source import tag_of
+from slackoff.wandb_view import destination
+from slackoff.wandb_view import publish as publish_module
 from slackoff.wandb_view.publish import curves, publish, show_study, study_run_id, with_lines
 from verbs import call, mistake
 
@@ -100,6 +104,40 @@ def test_a_study_is_shown_whole_and_a_second_time_changes_nothing(stub: Stub, ru
     assert sorted(view["type"] for view in stub.views.values()) == kinds
 
 
+def test_a_run_that_was_deleted_on_the_server_stops_nothing_else(stub: Stub, runs: Path, monkeypatch):
+    monkeypatch.setattr(destination, "_ANSWER_WITHIN_S", 2.0)
+    stub.deleted.add(CELLS[0])
+    told: list[str] = []
+    done = publish(STUDY, runs, "demo", warn=told.append)
+    assert (done.written, done.there, done.unstarted, done.study_written) == (2, 0, 0, True)
+    assert set(stub.runs) == {*CELLS[1:], f"study-{STUDY}"}
+    assert done.workspace
+    assert done.report
+    (sentence,) = told
+    assert done.failures == (sentence,)
+    assert sentence.startswith(f"The run {CELLS[0]} of cell {CELLS[0][5:]} was not written to W&B (")
+    assert "was previously created and deleted" in sentence
+    assert sentence.endswith("publish to another project with --project NAME")
+
+
+@pytest.mark.parametrize("part", ["_publish_cell", "publish_study", "save_workspace", "save_report"])
+def test_whatever_wandb_raises_is_one_sentence_and_the_rest_goes_on(stub: Stub, runs: Path, monkeypatch, part: str):
+    def fail(*_: object) -> None:
+        raise wandb.errors.CommError("no\nluck")
+
+    monkeypatch.setattr(publish_module, part, fail)
+    result = call("publish", "--study", STUDY, "--runs", runs, "--project", "demo")
+    count = 3 if part == "_publish_cell" else 1
+    assert result.exit_code == 10 + count
+    lines = result.stderr.splitlines()
+    assert len(lines) == count
+    assert all("was not written to W&B (CommError: no): look whether the files" in line for line in lines)
+    if part != "_publish_cell":
+        assert set(CELLS) <= set(stub.runs)
+    assert ("Report: http" in result.stdout) == (part != "save_report")
+    assert ("Workspace: http" in result.stdout) == (part != "save_workspace")
+
+
 def test_what_is_published_gives_the_frames_of_the_record(stub: Stub, runs: Path):
     """Read through the real client; a cell that another study had trained is found by its tag, other runs are not."""
     publish(STUDY, runs, "demo")
@@ -149,6 +187,29 @@ def test_offline_runs_are_written_once_and_synced_whole(stub: Stub, runs: Path, 
     assert [row[STEP] for row in stub.history(CELLS[0])] == [10, 20, 30, 40, 40]
 
 
+def test_the_folder_to_upload_is_the_studys_own_wherever_that_lies(runs: Path, tmp_path: Path):
+    """Given as a folder elsewhere than --runs, with a name that a shell and rich would take for something else."""
+    moved = runs.with_name("my [runs] & co")
+    runs.rename(moved)
+    result = call("publish", "--study", moved / "studies" / STUDY, "--runs", tmp_path / "other", "--offline")
+    assert result.exit_code == 0, result.output
+    *_, upload = shlex.split(result.output.strip().splitlines()[-1])
+    assert Path(upload) == moved / "studies" / STUDY / "wandb" / "offline-run-*"
+    assert len(list(Path(upload).parent.glob("offline-run-*"))) == 4
+
+
+@pytest.mark.parametrize("damage", ["a: [", "just text", "study: {}"])
+def test_a_damaged_config_is_one_sentence_and_the_others_go_on(runs: Path, damage: str):
+    config = runs / "cells" / CELLS[0][5:] / "config.yaml"
+    config.write_text(damage)
+    result = call("publish", "--study", STUDY, "--runs", runs, "--offline")
+    assert result.exit_code == 11, result.output
+    assert "2 cells written, 0 were there already" in result.output
+    (sentence,) = result.stderr.splitlines()
+    assert sentence.startswith(f"The run {CELLS[0]} of cell {CELLS[0][5:]} was not written")
+    assert len(list((runs / "studies" / STUDY / "wandb").glob("offline-run-*"))) == 3
+
+
 def test_without_a_key_nothing_is_sent_and_the_cure_is_said(stub, runs, tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_API_KEY")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
@@ -167,7 +228,9 @@ def test_a_name_that_fits_several_studies_is_refused(runs: Path):
 
 
 def test_ids_and_tags_are_such_as_wandb_takes_and_their_own():
-    assert study_run_id("a b/c:d") == "study-a-b-c-d"
+    assert study_run_id("a-b_c.d") == "study-a-b_c.d"
+    assert re.fullmatch(r"study-a-b-c-d-[0-9a-f]{12}", study_run_id("a b/c:d"))
+    assert len({study_run_id(name) for name in ("a b/c:d", "a-b/c:d", "巴黎", "东京", "x" * 200, "x" * 201)}) == 6
     assert len(study_run_id("x" * 200)) == 128
     long = "x" * 80
     assert len(tag_of(long + "a")) == 64

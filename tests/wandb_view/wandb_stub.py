@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from slackoff.record.results import picture_folder
 from slackoff.record.status import Status
 
 STUDY = "patchcount-smoke-x"
@@ -69,9 +70,10 @@ def write_cell(folder: Path, identity: str, count: int, e_r: float, done: bool) 
         return
     steps.to_parquet(folder / "steps.parquet")
     image_rows(e_r).to_parquet(folder / "images.parquet")
-    (folder / "pictures" / "R100-like" / "p0").mkdir(parents=True, exist_ok=True)
+    place = picture_folder(folder, ("own", "p0"))
+    place.mkdir(parents=True, exist_ok=True)
     for kind, grey in {"rainy": 200, "output": 120, "background": 100}.items():
-        Image.new("RGB", (24, 16), (grey, grey, grey)).save(folder / "pictures" / "R100-like" / "p0" / f"{kind}.png")
+        Image.new("RGB", (24, 16), (grey, grey, grey)).save(place / f"{kind}.png")
 
 
 def step_rows(e_r: float) -> pd.DataFrame:
@@ -112,6 +114,7 @@ class Stub:
         self.views: dict[str, dict[str, Any]] = {}
         self.files: dict[tuple[str, str], bytes] = {}
         self.projects: set[str] = set()
+        self.deleted: set[str] = set()
         self.asked: list[str] = []
         self.unknown: list[str] = []
         self.url = ""
@@ -281,9 +284,9 @@ def _handler(stub: Stub) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             return gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
 
-        def _reply(self, content: dict[str, Any] | bytes) -> None:
+        def _reply(self, content: dict[str, Any] | bytes, code: int = 200) -> None:
             data = content if isinstance(content, bytes) else json.dumps(content).encode()
-            self.send_response(200)
+            self.send_response(code)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
@@ -296,6 +299,11 @@ def _handler(stub: Stub) -> type[BaseHTTPRequestHandler]:
                     query = json.loads(body)
                     found = re.search(r"(?:query|mutation)\s+(\w+)", query["query"])
                     name = found.group(1) if found else ""
+                    given = query.get("variables") or {}
+                    if name == "UpsertBucket" and given.get("name") in stub.deleted:
+                        words = f"run {given['name']} was previously created and deleted; try a new run name"
+                        self._reply({"errors": [{"message": words}]}, 409)
+                        return
                     self._reply({"data": stub.answer(name, query["query"], query.get("variables") or {})})
                     return
                 if self.path.endswith("/file_stream"):

@@ -5,6 +5,7 @@ is left behind and any thread may draw.
 """
 
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ import matplotlib as mpl
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.text import Annotation
+from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
 from slackoff.analysis.groups import in_order, is_number, ranked
@@ -72,6 +74,7 @@ def house_style() -> Iterator[None]:
         "ytick.labelcolor": INK,
         "lines.linewidth": 1.8,
         "lines.markersize": 5,
+        "text.parse_math": False,
         "svg.hashsalt": "slackoff",
     }
     with mpl.rc_context(settings):
@@ -80,7 +83,27 @@ def house_style() -> Iterator[None]:
 
 def new_figure(width: float, height: float, w_pad: float = 0.12, h_pad: float = 0.1, **layout: Any) -> Figure:
     """An empty figure of so many inches, its parts laid out so that nothing overlaps, with these pads in inches."""
-    return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=w_pad, h_pad=h_pad, **layout))
+    return _Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=w_pad, h_pad=h_pad, **layout))
+
+
+_OWN_SYMBOL = re.compile(r"(\$[EC]_[RBk]\$)")
+
+
+class _Figure(Figure):
+    """A figure in whose texts only our own symbols are formulas: a dollar in a name is a dollar."""
+
+    def draw(self, renderer: RendererBase) -> None:
+        for text in self.findobj(Text):
+            if _OWN_SYMBOL.search(text.get_text()):
+                parts = _OWN_SYMBOL.split(text.get_text())
+                parts[::2] = [re.sub(r"(?<!\\)\$", r"\\$", part) for part in parts[::2]]
+                text.set(text="".join(parts), parse_math=True)
+        super().draw(renderer)
+
+
+def legend_name(name: str) -> str:
+    """A name that a legend shows: matplotlib leaves out those that begin with an underscore."""
+    return f" {name}" if name.startswith("_") else name
 
 
 def colours(count: int) -> list[Any]:
@@ -425,7 +448,7 @@ def draw_measure(
             marker=line.marker,
             elinewidth=1.1,
             capsize=2.5,
-            label=line.name,
+            label=legend_name(line.name),
             zorder=3,
         )
     gaps = {}

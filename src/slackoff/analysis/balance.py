@@ -27,6 +27,7 @@ from slackoff.analysis.axes import (
     draw_level,
     house_style,
     label_points,
+    legend_name,
     new_figure,
     ordered_colours,
     write_right,
@@ -101,7 +102,7 @@ def balances(frames: Frames) -> list[Balance]:
     if not counted or not all(map(is_number, frames.cells[COUNT])):
         return []
     margin = frames.study.options.get("balance_margin", MARGIN)
-    if not is_number(margin) or not margin >= 0:
+    if not margin >= 0:
         raise SlackoffError(
             f"{frames.study.folder / 'study.json'}: options.balance_margin must be a number of grey levels of at "
             f"least 0, and is {margin!r}: correct study.options.balance_margin and run the study's command again."
@@ -264,7 +265,7 @@ def _label(ax: Axes, balance: Balance, gain: str, palette: dict[Any, Any]) -> No
 
 def _legend(balance: Balance, palette: dict[Any, Any]) -> list[Line2D]:
     handles = [
-        Line2D([], [], color=colour, marker="o", linestyle="", markersize=7, label=str(rain))
+        Line2D([], [], color=colour, marker="o", linestyle="", markersize=7, label=legend_name(str(rain)))
         for rain, colour in palette.items()
         if rain is not None
     ]

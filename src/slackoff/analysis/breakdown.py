@@ -29,6 +29,7 @@ from slackoff.analysis.axes import (
     draw_level,
     draw_main_axis,
     house_style,
+    legend_name,
     new_figure,
     write_right,
 )
@@ -264,7 +265,7 @@ def _draw(ax: Axes, drawn: Sequence[tuple[Line, Group]], measure: str) -> None:
         means, low, high = np.array([(level.mean, level.low, level.high) for level in curve.levels]).T
         ax.fill_between(curve.values, low, high, color=line.colour, alpha=0.15, linewidth=0)
         look: dict[str, Any] = {"color": line.colour, "linestyle": line.style, "marker": line.marker, "zorder": 3}
-        ax.plot(curve.values, means, label=_in_legend(line.name, last, measure), **look)
+        ax.plot(curve.values, means, label=legend_name(_in_legend(line.name, last, measure)), **look)
         if last.value is not None and last.falls:
             ring = float(means[curve.values.index(last.value)])
             ax.plot(last.value, ring, "o", markersize=10, fillstyle="none", color=line.colour, zorder=4)

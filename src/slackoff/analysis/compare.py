@@ -100,19 +100,24 @@ def kept_images(frames: Frames, cells: Sequence[str]) -> list[Named]:
     """The test images, (test set, image), of which all these cells kept rainy image, output and truth, sorted."""
     if not cells:
         return []
-    kept = set.intersection(*(set(kept_pictures(_folder(frames, cell))) for cell in cells))
-    rows = frames.images[frames.images["cell"].isin(cells)][["test_set", "image"]].astype(str).drop_duplicates()
-    there = rows.itertuples(index=False, name=None)
-    return sorted((test_set, image) for test_set, image in there if frames.study.recorded(test_set, image) in kept)
+
+    def of(cell: str) -> set[Named]:
+        kept, rows = kept_pictures(_folder(frames, cell)), frames.images[frames.images["cell"] == cell]
+        tested = zip(rows["test_set"].astype(str), rows["image"].astype(str), strict=True)
+        return {image for image in tested if frames.recorded(image) in kept}
+
+    return sorted(set.intersection(*map(of, cells)))
 
 
 def read_picture(frames: Frames, cell: str, named: Named, kind: str) -> Pixels:
     """A picture that a cell kept of an image (test set, image): (H, W, 3) uint8; `kind` is one of `KINDS`.
 
     Raises:
-        SlackoffError: it is not there or cannot be read.
+        SlackoffError: it is not there or cannot be read, or the cell was tested on another image of that name.
     """
-    path = picture_folder(_folder(frames, cell), frames.study.recorded(*named)) / f"{kind}.png"
+    if named in frames.renamed and _row(frames, cell, named).empty:
+        raise SlackoffError(f"The cell '{cell}' was not tested on {named[1]} of {named[0]}: see kept_images")
+    path = picture_folder(_folder(frames, cell), frames.recorded(named)) / f"{kind}.png"
     try:
         with Image.open(path) as picture:
             return np.asarray(picture.convert("RGB"))
@@ -261,13 +266,18 @@ def _picture(ax: Axes, pixels: NDArray[Any] | None, **look: Any) -> Any:
 
 def _value(frames: Frames, cell: str, image: Named, measure: str) -> str:
     """'PSNR 27.10 dB' of an image; empty where the record has nothing of it."""
-    rows = frames.images[frames.images["cell"] == cell]
-    rows = rows[(rows["test_set"].astype(str) == image[0]) & (rows["image"].astype(str) == image[1])]
+    rows = _row(frames, cell, image)
     if rows.empty or measure not in rows:
         return ""
     column = COLUMNS[measure]
     label = column.label.split(" (")[0]
     return f"{label} {number(float(rows[measure].iloc[0]), decimals(measure))} {column.unit}".rstrip()
+
+
+def _row(frames: Frames, cell: str, image: Named) -> pd.DataFrame:
+    """The results of a cell on an image; without a row where it was not tested on it."""
+    rows = frames.images[frames.images["cell"] == cell]
+    return rows[(rows["test_set"].astype(str) == image[0]) & (rows["image"].astype(str) == image[1])]
 
 
 def _short(image: str) -> str:

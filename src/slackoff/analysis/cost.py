@@ -1,12 +1,14 @@
 """What a study cost, device-hours and seconds per cell; what its networks cost; and quality against that.
 
 Quality against cost is for studies whose main axis is the network and which kept what networks cost: each network once
-on each test set, over all settings in which it was trained. The settings (ranges of rain, numbers of patches) are taken
-as they are: a mean over them weighs them alike, and its interval is over the test images only.
+on each test set, over the settings (ranges of rain, numbers of patches) in which all networks have results, on the same
+test images. Else a network whose cells failed where it is hard would look better for that. One that lacks so many
+settings that too few would be left to compare in has no quality, and that is said. The settings are taken as they are:
+a mean over them weighs them alike, and its interval is over the test images only.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,15 +17,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 from numpy.typing import ArrayLike
 from rich.console import Console
 
 from slackoff.analysis.axes import INK, QUIET, TITLES, colours, draw_level, house_style, label_points, new_figure
 from slackoff.analysis.frames import Frames
-from slackoff.analysis.groups import TEST_SET, Group, by_test_set, groups
-from slackoff.analysis.statistics import joint_means, non_dominated
+from slackoff.analysis.groups import TEST_SET, Group, by_test_set, groups, means_at
+from slackoff.analysis.statistics import NOTHING, Array, Interval, non_dominated
 from slackoff.analysis.tables import (
     DO_NOTHING,
+    INPUTS,
     ORACLES,
     heading,
     interval_columns,
@@ -31,9 +35,8 @@ from slackoff.analysis.tables import (
     print_text,
     row_entry,
     shown_measures,
-    untouched_columns,
 )
-from slackoff.analysis.text import NO_NUMBER, decimals, name, number, quantity, significant
+from slackoff.analysis.text import NO_NUMBER, decimals, first_of, name, number, quantity, significant
 from slackoff.metrics.columns import COLUMNS
 from slackoff.record.measurement import MeasurementRecord, load_measurement
 
@@ -143,10 +146,11 @@ def quality_cost_table(frames: Frames) -> pd.DataFrame:
     """One row per test set and network, the rainy input first; empty for a study that kept no costs.
 
     Columns: `test set`; `network`; `parameters`, `gflops` and `seconds` per image (median; quartiles in `seconds_low`
-    and `seconds_high`), NaN where unknown; `done` of `settings`; then each measure m as m, m_low and m_high (mean over
-    settings and test images, 95 % interval over the images), m_worst and m_best (the settings' means), and m_oracle,
-    what the perfect output has, after E_R and the removal share; `front`: whether no faster network has a better mean
-    of PSNR.
+    and `seconds_high`), NaN where unknown; `done` of `settings`, and in how many it is `compared`: those in which all
+    that are compared have results, 0 for a network that is left out; then each measure m as m, m_low and m_high (mean
+    over these settings and the test images, 95 % interval over the images), m_worst and m_best (the settings' means),
+    and m_oracle, what the perfect output has, after E_R and the removal share; NaN for what is left out, and no such
+    column where nothing is compared on any test set; `front`: whether no faster network has a better mean of PSNR.
     """
     costs = network_costs(frames.study.folder) if frames.study.axis == NETWORK else None
     if costs is None or not len(frames.images):
@@ -155,11 +159,19 @@ def quality_cost_table(frames: Frames) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for _, found in by_test_set(groups(frames)):
         test_set = next(group.test_set for group in found if group.test_set)
-        networks = dict.fromkeys(str(name) for group in found for name in group.values)
-        of_set = [_input_row(found, shown), *(_row(name, found, costs, shown) for name in networks)]
-        rows += [{TEST_SET: test_set, **row} for row in of_set]
-    table = pd.DataFrame(rows)
-    table["front"] = False
+        networks = list(dict.fromkeys(str(name) for group in found for name in group.values))
+        compared, shared = _comparable(found, networks)
+        of_set = {network: _cost_columns(costs.networks.get(network)) for network in (DO_NOTHING, *networks)}
+        for network in networks:
+            of_set[network] |= {"done": sum(network in group.done for group in found), "settings": len(found)}
+            of_set[network] |= {"compared": len(shared) if network in compared else 0}
+        for measure in shown if compared else ():
+            for network, columns in _over_settings(measure, compared, shared).items():
+                of_set[network] |= columns
+        rows += [{TEST_SET: test_set, NETWORK: network, **row} for network, row in of_set.items()]
+    table = pd.DataFrame(rows).assign(front=False)
+    if not table["compared"].any():
+        return table
     fidelity = headline(table)[1]
     for _, placed in table.dropna(subset=["seconds", fidelity]).groupby(TEST_SET):
         table.loc[placed.index, "front"] = non_dominated(
@@ -173,38 +185,55 @@ def headline(table: pd.DataFrame) -> tuple[str, str]:
     return "removal_share", next(column for column in ("psnr_rgb", "psnr_y") if column in table)
 
 
-def _row(name: str, found: Sequence[Group], costs: NetworkCosts, shown: Sequence[str]) -> dict[str, Any]:
-    done = [group for group in found if name in group.done]
+def _comparable(found: Sequence[Group], networks: Sequence[str]) -> tuple[list[str], list[Group]]:
+    """The networks that are compared, and the settings in which each of them has results.
+
+    While these are fewer than half of the settings, the networks with the fewest are left out, as far as others remain.
+    """
+    settings = [group for group in found if group.done]
+    done = {name: sum(name in group.done for group in settings) for name in networks}
+    kept = [name for name in networks if done[name]]
+    while True:
+        shared = [group for group in settings if all(name in group.done for name in kept)]
+        rest = [name for name in kept if done[name] > min(done[name] for name in kept)]
+        if 2 * len(shared) >= len(settings) or not rest:
+            return kept if shared else [], shared
+        kept = rest
+
+
+def _cost_columns(known: NetworkCost | None) -> dict[str, Any]:
     columns = ("parameters", "gflops", "seconds", "seconds_low", "seconds_high")
-    known = costs.networks.get(name)
     values = (known.parameters, known.gflops, *known.timing[:3]) if known else [math.nan] * len(columns)
-    row: dict[str, Any] = {NETWORK: name, **dict(zip(columns, values, strict=True))}
-    row |= {"done": len(done), "settings": len(found)}
-    for measure in shown:
-        row |= _over_settings(measure, name, done)
-    return row
+    return dict(zip(columns, values, strict=True))
 
 
-def _over_settings(measure: str, name: str, done: Sequence[Group]) -> dict[str, float]:
-    """The columns of one measure of a network; an image that misses a value in one setting is left out of all."""
-    if not done:
-        ends = ("", "_low", "_high", "_worst", "_best", *["_oracle"] * (measure in ORACLES))
-        return dict.fromkeys([f"{measure}{end}" for end in ends], math.nan)
-    joint = joint_means([group.table(name, measure) for group in done], done[0].sources)
-    worst, best = float(joint.means.min()), float(joint.means.max())
-    if COLUMNS[measure].better == "lower":
-        worst, best = best, worst
-    columns = interval_columns(measure, joint.interval(lambda means: means.mean(axis=-1)))
-    columns |= {f"{measure}_worst": worst, f"{measure}_best": best}
-    if measure in ORACLES:
-        columns[f"{measure}_oracle"] = done[0].level(name, ORACLES[measure]).mean
-    return columns
+def _over_settings(measure: str, names: Sequence[str], shared: Sequence[Group]) -> dict[str, dict[str, float]]:
+    """The columns of one measure, by network and for the output that does nothing, each over the same settings.
+
+    And over the same images: one that misses a value of a network, or in one of several settings that are tested on it,
+    is left out of all.
+    """
+    reference = ORACLES.get(measure) or INPUTS.get(measure)
+    points = [(group, network, measure) for network in names for group in shared]
+    joint = means_at([*points, *((group, names[0], reference) for group in shared if reference)])
+    whole, found = joint.interval(_mean_over(slice(len(points), None))) if reference else None, {}
+    for place, network in enumerate(names):
+        own = slice(place * len(shared), (place + 1) * len(shared))
+        worst, best = float(joint.means[own].min()), float(joint.means[own].max())
+        if COLUMNS[measure].better == "lower":
+            worst, best = best, worst
+        columns = interval_columns(measure, joint.interval(_mean_over(own)))
+        found[network] = columns | {f"{measure}_worst": worst, f"{measure}_best": best}
+    untouched = NOTHING if whole is None else Interval(0.0, 0.0, 0.0) if measure in ORACLES else whole
+    found[DO_NOTHING] = interval_columns(measure, untouched)
+    if whole is not None and measure in ORACLES:
+        for columns in found.values():
+            columns[f"{measure}_oracle"] = whole.mean
+    return found
 
 
-def _input_row(found: Sequence[Group], shown: Sequence[str]) -> dict[str, Any]:
-    """The output that does nothing: removes nothing, costs nothing, and has the PSNR and SSIM of the input."""
-    row = {NETWORK: DO_NOTHING, "parameters": math.nan, "gflops": math.nan, "seconds": math.nan}
-    return row | untouched_columns(next(group for group in found if group.done), shown)
+def _mean_over(places: slice) -> Callable[[Array], Array]:
+    return lambda means: np.asarray(means[..., places].mean(axis=-1))
 
 
 def quality_cost_figure(table: pd.DataFrame, costs: NetworkCosts) -> Figure:
@@ -252,6 +281,7 @@ def _draw(ax: Axes, rows: pd.DataFrame, measure: str) -> None:
     draw_level(ax, float(untouched.iloc[0]))
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    ax.xaxis.set_minor_formatter(LogFormatter())
     ax.margins(x=0.2, y=0.12)
     ax.grid(True, axis="both")
 
@@ -260,40 +290,59 @@ def _drawable(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
     return rows.dropna(subset=["seconds", measure])
 
 
-def quality_cost_caption(costs: NetworkCosts, settings: int) -> str:
+def quality_cost_caption(costs: NetworkCosts, table: pd.DataFrame) -> str:
     """What dots, lines and steps are, and where the seconds come from."""
-    over = f"the {settings} settings" if settings > 1 else "the one setting"
+    counts = sorted({int(count) for count in table["compared"].dropna() if count})
+    over = "the one setting" if counts == [1] else f"{' or '.join(map(str, counts))} settings"
     return (
-        f"A dot is a network: its mean over {over} and the test images; the line reaches from its worst setting to its "
-        "best. The larger a dot, the more parameters. The steps are the highest PSNR that so many seconds buy. Dashed: "
-        f"the untouched input. Seconds: one image of {costs.size_px} px a side at a time, {costs.hardware}, networks "
+        f"A dot is a network: its mean over {over}, the same for all, and the test images; the line reaches from its "
+        "worst setting to its best. The larger a dot, the more parameters. The steps are the highest PSNR that so "
+        "many seconds buy. Dashed: the untouched input. Seconds: one image of "
+        f"{costs.size_px} px a side at a time, {costs.hardware}, networks "
         "in turn, median of the rounds. Also as tables/quality_cost.csv."
     )
 
 
 def quality_cost_answers(table: pd.DataFrame) -> list[str]:
-    """For each test set: which network removes most, which has the best PSNR, how many are better than the input."""
+    """For each test set: which network removes most, which has the best PSNR, how many are better than the input, and
+    which settings and networks are not compared."""
     found = []
     for test_set, rows in table.groupby(TEST_SET, sort=False):
         networks = rows[rows[NETWORK] != DO_NOTHING]
+        if not networks["compared"].any():
+            found.append(f"On {test_set} there is no setting in which all networks have results: none are compared.")
+            continue
         _, fidelity = headline(table)
         untouched = float(rows.loc[rows[NETWORK] == DO_NOTHING, fidelity].iloc[0])
         more = f"{int((networks[fidelity] > untouched).sum())} of {networks[fidelity].notna().sum()} networks have more"
         found.append(
             f"On {test_set}, {_most_removed(networks)}, and {_best(networks, fidelity)}, where the untouched input has "
-            f"{number(untouched, decimals(fidelity))}; {more}."
+            f"{number(untouched, decimals(fidelity))}; {more}.{_not_compared(networks)}"
         )
     return found
 
 
+def _not_compared(networks: pd.DataFrame) -> str:
+    """The settings and networks that the comparison leaves out, in sentences; empty where it leaves out none."""
+    compared, settings = int(networks["compared"].max()), int(networks["settings"].max())
+    words = ""
+    if compared < settings:
+        words = f" Compared in {compared} of {settings} settings, those in which all that are compared have results."
+    left_out = [
+        f"{row[NETWORK]} (results in {row['done']:.0f})" for _, row in networks[networks["compared"] == 0].iterrows()
+    ]
+    return f"{words} Left out for want of results: {first_of(left_out)}." if left_out else words
+
+
 def readable_quality_cost(table: pd.DataFrame) -> pd.DataFrame:
-    """The table as text: of each measure the mean over settings, with the oracle in brackets, over its interval."""
+    """The table as text: of each measure the mean, with the oracle in brackets, over its interval."""
     rows = []
     several = table[TEST_SET].nunique() > 1
     for _, row in table.iterrows():
         text = {TEST_SET: row[TEST_SET]} if several else {}
         whole = row[NETWORK] == DO_NOTHING or row["done"] == row["settings"]
-        some = "" if whole else f" ({row['done']:.0f} of {row['settings']:.0f} settings)"
+        left_out = ", left out" if row["compared"] == 0 else ""
+        some = "" if whole else f" ({row['done']:.0f} of {row['settings']:.0f} settings{left_out})"
         parameters = NO_NUMBER if math.isnan(row["parameters"]) else f"{row['parameters']:,.0f}"
         text |= {NETWORK: f"{row[NETWORK]}{some}", "parameters": parameters}
         text |= {"GFLOPs": significant(row["gflops"]), "s/image": significant(row["seconds"])}

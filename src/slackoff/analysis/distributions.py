@@ -113,8 +113,6 @@ def _asked(frames: Frames) -> list[str]:
     """The measures that the study asks for, each once."""
     asked = frames.study.options.get("distributions") or []
     where = f"study.options.distributions of the study '{frames.study.name}'"
-    if not isinstance(asked, list):
-        raise SlackoffError(f"{where} must be a list of measures, and is {asked!r}: there are {', '.join(KNOWN)}.")
     for measure in asked:
         if measure not in KNOWN:
             raise SlackoffError(f"{where} names '{measure}', which cannot be drawn: there are {', '.join(KNOWN)}.")

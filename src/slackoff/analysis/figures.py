@@ -20,6 +20,7 @@ from slackoff.analysis.axes import (
     house_style,
     label_ends,
     label_points,
+    legend_name,
     lines,
     move_apart,
     new_figure,
@@ -115,7 +116,9 @@ def tradeoff(table: pd.DataFrame, axis: str) -> Figure:
             if all(map(is_number, rows[axis])):
                 ax.plot(x, y, color=line.colour, linewidth=1, alpha=0.4, linestyle=line.style)
             spread = {"xerr": bars(rows, "e_b"), "yerr": bars(rows, "removal_share")}
-            ax.errorbar(x, y, **spread, fmt=line.marker, color=line.colour, elinewidth=1.1, label=line.name)
+            ax.errorbar(
+                x, y, **spread, fmt=line.marker, color=line.colour, elinewidth=1.1, label=legend_name(line.name)
+            )
             named = rows if len(groups) == 1 else rows.iloc[[0, -1]] if len(rows) else rows
             labels += [
                 (row["e_b"], row["removal_share"], short_name(axis, row[axis]), line.colour)

@@ -3,10 +3,11 @@
 The columns of a frame have the same dtypes whatever the cells were.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -32,6 +33,11 @@ from slackoff.analysis.study import (
 )
 from slackoff.errors import SlackoffError
 from slackoff.metrics.columns import COLUMNS, measure_columns
+from slackoff.record.files import Patience
+from slackoff.record.ledger import HeartbeatMonitor
+
+if TYPE_CHECKING:
+    from slackoff.record.results import Named
 
 WANDB = "wandb:"
 """What the name of a study in W&B begins with."""
@@ -54,8 +60,8 @@ class Frames:
     """The record of one study. Columns keep their dtype whatever the cells are, in a frame without rows too.
 
     - `cells`: one row per cell of the study, whatever became of it: `id`, its axes, `state` (pending,
-      running, done, failed; missing where there is no folder, unreadable where a file of it is damaged), the
-      other columns of its status (seconds, attempts, last_error ...) and of its label.
+      running, done, failed, interrupted, lost; missing where there is no folder, unreadable where a file of it is
+      damaged or cannot be read), the other columns of its status (seconds, attempts, last_error ...) and of its label.
     - `steps`: `cell`, `step`, `elapsed_s` and the logged measures, one row per cell and step, NaN where not
       logged.
     - `images`: `cell`, the axes, `test_set`, `image`, `height`, `width` and the measures per test image. Only
@@ -73,6 +79,15 @@ class Frames:
     steps: pd.DataFrame
     images: pd.DataFrame
     teachers: pd.DataFrame = field(default_factory=pd.DataFrame)
+    renamed: "Mapping[Named, Named]" = field(default_factory=dict)
+
+    def recorded(self, image: "Named") -> "Named":
+        """Test set and name that an image of the frames has in the record of its cells.
+
+        They differ where `options.joined_test_sets` counts several test sets as one, and where cells have different
+        images under one name.
+        """
+        return self.renamed.get(image, image)
 
     @property
     def unfinished(self) -> pd.DataFrame:
@@ -108,10 +123,11 @@ def load(study_or_folder: str | Path, runs: str | Path = "runs") -> Frames:
         study, found = read_wandb(str(study_or_folder).removeprefix(WANDB))
     else:
         study = find_study(study_or_folder, runs)
-        found = [read_cell(study.runs / "cells" / identity) for identity, _ in study.cells]
+        monitor, patience = HeartbeatMonitor(), Patience()
+        found = [read_cell(study.runs / "cells" / identity, monitor, patience) for identity, _ in study.cells]
     cells = _cells(study, found)
-    own, teachers = (_images(study, cells, found, file) for file in FILES)
-    return Frames(study, cells, _steps(study, found), own, teachers)
+    (own, renamed), (teachers, _) = (_images(study, cells, found, file) for file in FILES)
+    return Frames(study, cells, _steps(study, found), own, teachers, renamed)
 
 
 def _cells(study: Study, found: Sequence[CellFiles]) -> pd.DataFrame:
@@ -154,22 +170,47 @@ def _steps(study: Study, found: Sequence[CellFiles]) -> pd.DataFrame:
     return steps.groupby(["cell", "step"], sort=True, observed=True).last().reset_index()
 
 
-def _images(study: Study, cells: pd.DataFrame, found: Sequence[CellFiles], file: str) -> pd.DataFrame:
+def _images(
+    study: Study, cells: pd.DataFrame, found: Sequence[CellFiles], file: str
+) -> "tuple[pd.DataFrame, dict[Named, Named]]":
     """The results per image that lie in `file` of each cell, with the axes beside them, on the study's test sets.
+
+    Beside them: the images that have another test set or name here than in the record -> what they have there.
 
     Raises:
         SlackoffError: the study names a test set on which no cell was tested.
     """
     images = _joined(study, [cell.images.get(file) for cell in found])
     if images.empty:
-        always = {name: known for name, known in IMAGES.items() if name not in ("source", "photograph")}
+        always = {name: known for name, known in IMAGES.items() if name not in ("source", "digest", "photograph")}
         images = pd.DataFrame({name: pd.Series(dtype=known.dtype) for name, known in always.items()})
         images["cell"] = images["cell"].astype(_ids(study))
     codes = images["cell"].cat.codes.to_numpy()
     axes = {axis: cells[axis].array.take(codes) for axis in study.axes}
     rest = images.drop(columns=["cell", *(axis for axis in study.axes if axis in images)])
     placed = pd.concat([images[["cell"]], pd.DataFrame(axes), rest], axis=1)
-    return _on_test_sets(_with_joined_sets(placed, study), study)
+    placed, renamed = _told_apart(placed)
+    placed, joined = _with_joined_sets(placed, study)
+    return _on_test_sets(placed, study), renamed | {image: renamed.get(part, part) for image, part in joined.items()}
+
+
+def _told_apart(images: pd.DataFrame) -> "tuple[pd.DataFrame, dict[Named, Named]]":
+    """The results with the digest behind each name that different images of one test set have in different cells.
+
+    Cells are compared image by image: a name that another folder has as well must not make a pair of two images.
+    """
+    if "digest" not in images:
+        return images, {}
+    named = images[["test_set", "image", "digest"]].drop_duplicates()
+    several = named[named.duplicated(["test_set", "image"], keep=False)].astype(str)
+    if several.empty:
+        return images, {}
+    several["new"] = several["image"] + " [" + several["digest"] + "]"
+    keys = ["test_set", "image", "digest"]
+    new = images[keys].astype(str).merge(several, "left", keys)["new"].to_numpy()
+    image = np.where(pd.isna(new), images["image"].astype(str), new)
+    told = images.assign(image=pd.Series(image, images.index).astype("category"))
+    return told, {(row.test_set, row.new): (row.test_set, row.image) for row in several.itertuples()}
 
 
 def _setting(values: list[Any], name: str) -> pd.Series:
@@ -205,24 +246,30 @@ def _joined(study: Study, tables: Sequence[pa.Table | None]) -> pd.DataFrame:
     return frame
 
 
-def _with_joined_sets(images: pd.DataFrame, study: Study) -> pd.DataFrame:
+def _with_joined_sets(images: pd.DataFrame, study: Study) -> "tuple[pd.DataFrame, dict[Named, Named]]":
     """The results with those of test sets that `options.joined_test_sets` counts as one, once more under its name.
 
-    Images are named by their test set there too, for two of them may have images of one name (`Study.recorded`).
+    Images are named by their test set there too, for two of them may have images of one name. Beside them: each image
+    under its new name -> what it was.
     """
     joined = study.options.get("joined_test_sets", {})
     names = list(dict.fromkeys([*images["test_set"].unique(), *joined]))
     images = images.assign(test_set=images["test_set"].cat.set_categories(names))
     dtype = images["test_set"].dtype
-    copies = []
+    copies: list[pd.DataFrame] = []
+    origin: dict[Named, Named] = {}
     for name, parts in joined.items():
         copy = images[images["test_set"].isin(parts)]
-        image = copy["test_set"].astype(str) + "/" + copy["image"].astype(str)
+        sets = copy["test_set"].astype(str)
+        # The name of a test set may have a slash, too: quoted, the first slash ends it.
+        old = copy["image"].astype(str)
+        image = sets.map({each: quote(each, safe=" ") for each in sets.unique()}) + "/" + old
+        origin |= {(name, new): part for new, part in zip(image, zip(sets, old, strict=True), strict=True)}
         copies.append(copy.assign(test_set=pd.Categorical([name] * len(copy), dtype=dtype), image=image))
     if not copies:
-        return images
+        return images, {}
     whole = pd.concat([images, *copies], ignore_index=True)
-    return whole.assign(image=whole["image"].astype(str).astype("category"))
+    return whole.assign(image=whole["image"].astype(str).astype("category")), origin
 
 
 def _on_test_sets(images: pd.DataFrame, study: Study) -> pd.DataFrame:

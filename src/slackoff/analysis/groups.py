@@ -3,9 +3,9 @@
 Cells of one group with the same value of the main axis are repeats with other training seeds.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from slackoff.analysis.frames import Frames
-from slackoff.analysis.statistics import Interval, difference_interval, mean_interval
+from slackoff.analysis.statistics import Interval, Joint, difference_interval, joint_means, mean_interval
 from slackoff.analysis.study import SIZES
 from slackoff.metrics.columns import for_averaging
 
@@ -131,6 +131,28 @@ class Group:
     def change(self, start: Any, end: Any, measure: str) -> Interval:
         """Paired change of `measure` from `start` to `end`, over the same images; positive where it rises."""
         return difference_interval(self.table(end, measure), self.table(start, measure), self.sources)
+
+
+Point = tuple[Group, Any, str]
+"""A group, a value of its main axis, a measure."""
+
+
+def means_at(points: Sequence[Point]) -> Joint:
+    """The means at several points, in their order, with joint resamples.
+
+    Points that were tested on the same images are resampled together, so that whatever is compared is paired: an image
+    that misses a value at one of them is left out of all. Points on other images are resampled independently of them.
+    """
+    blocks: dict[tuple[str, ...], list[int]] = {}
+    for number, (group, _, _) in enumerate(points):
+        blocks.setdefault(group.units, []).append(number)
+    parts = []
+    for block, members in enumerate(blocks.values()):
+        tables = [points[number][0].table(*points[number][1:]) for number in members]
+        parts.append(joint_means(tables, points[members[0]][0].sources, block))
+    joint = reduce(Joint.beside, parts)
+    order = np.argsort([number for members in blocks.values() for number in members])
+    return replace(joint, means=joint.means[order], draws=joint.draws[:, order])
 
 
 def describe(labels: dict[str, Any]) -> str:

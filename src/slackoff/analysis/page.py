@@ -6,25 +6,28 @@ Nothing in it is loaded from elsewhere, and everything is escaped.
 import base64
 import io
 import json
+import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import pandas as pd
-import yaml
 from markupsafe import Markup, escape
 from PIL import Image
 
-from slackoff.analysis.balance import Balance, balances, describe_balance
+from slackoff.analysis.balance import COUNT, Balance, balances, describe_balance
 from slackoff.analysis.claims import REMOVAL_OR_DAMAGE, Claim, check
 from slackoff.analysis.claims.check import SUMMARY, claim_tables
 from slackoff.analysis.claims.published import Beside, published_beside
+from slackoff.analysis.common_level import Together, curves_together, describe_common, readable_common
+from slackoff.analysis.compare import kept_images
 from slackoff.analysis.cost import NETWORK, cost, quality_cost_answers, quality_cost_table, readable_quality_cost
 from slackoff.analysis.distributions import Distributions, distributions, readable_distributions
 from slackoff.analysis.frames import Frames
@@ -39,6 +42,7 @@ from slackoff.analysis.tables import (
     teacher_table,
 )
 from slackoff.analysis.text import BELOW, WARNING, at, is_smoke, number
+from slackoff.errors import SlackoffError
 from slackoff.metrics.columns import (
     HEADLINE_FIDELITY,
     HEADLINE_THRESHOLD,
@@ -47,19 +51,25 @@ from slackoff.metrics.columns import (
     headline_channel,
     measure_columns,
 )
-from slackoff.record.results import Named, kept_pictures, picture_folder
+from slackoff.record.config import read_config
+from slackoff.record.files import Patience
+from slackoff.record.results import Named, picture_folder
 
+_log = logging.getLogger(__name__)
 _ABSENT = "(not set)"
 
 
-def cell_files(frames: Frames, name: str) -> dict[str, dict[str, str]]:
-    """Cell id -> a YAML or JSON file of its folder as {dotted key: value as text}, where that can be read."""
-    found = {}
+def cell_files(frames: Frames, read: Callable[[Path], Any]) -> dict[str, dict[str, str]]:
+    """Cell id -> what `read` gives of its folder as {dotted key: value as text}, where that can be read."""
+    found, patience = {}, Patience()
     for identity in frames.cells["id"]:
-        with suppress(OSError, yaml.YAMLError):
-            text = (frames.study.runs / "cells" / identity / name).read_text(encoding="utf-8")
-            found[identity] = flat(yaml.load(text, yaml.CSafeLoader))
+        with suppress(SlackoffError, OSError, ValueError):
+            found[identity] = flat(patience(partial(read, frames.study.runs / "cells" / identity)))
     return found
+
+
+def _environment_of(folder: Path) -> Any:
+    return json.loads((folder / "environment.json").read_text(encoding="utf-8"))
 
 
 def compare_configs(configs: dict[str, dict[str, str]]) -> tuple[dict[str, str], dict[str, list[str]]]:
@@ -81,7 +91,7 @@ def compare_configs(configs: dict[str, dict[str, str]]) -> tuple[dict[str, str],
 
 def environments(frames: Frames) -> list[tuple[dict[str, str], int]]:
     """The distinct environments that the cells ran in, with the number of cells of each; the commonest first."""
-    counts = Counter(tuple(found.items()) for found in cell_files(frames, "environment.json").values())
+    counts = Counter(tuple(found.items()) for found in cell_files(frames, _environment_of).values())
     return [(dict(items), count) for items, count in counts.most_common()]
 
 
@@ -142,12 +152,15 @@ def strips(frames: Frames, groups: Iterable[Group]) -> list[Strip]:
     chosen = [(group, _one_cell_each(frames, group)) for group in groups]
     outputs = sum(len(cells) for _, cells in chosen)
     count = max(1, min(_MOST_IMAGES, MOST_OUTPUTS // max(1, outputs)))
-    found = []
+    found, patience = [], Patience()
     for group, cells in chosen:
-        kept = set.intersection(*(set(kept_pictures(cell)) for cell in cells.values())) if cells else set()
-        names = [(image, frames.study.recorded(group.test_set, image)) for image in group.image_names]
-        common = [(image, named) for image, named in names if named in kept]
-        found += [_strip(group, cells, image, named) for image, named in common[:count]]
+        kept = kept_images(frames, [cell.name for cell in cells.values()])
+        common = [named for named in kept if named[0] == group.test_set]
+        for named in common[:count]:
+            try:
+                found.append(patience(partial(_strip, group, cells, named[1], frames.recorded(named))))
+            except OSError as error:
+                _log.warning("The pictures of %s are not shown: one cannot be read (%s)", named[1], error)
     return found
 
 
@@ -269,18 +282,22 @@ class Findings:
     teachers: pd.DataFrame
     quality_cost: pd.DataFrame
     published: Beside | None
+    together: list[Together]
 
     @classmethod
     def of(cls, frames: Frames) -> "Findings":
         """All of it, each reckoned once."""
-        made = study_table(frames), check(frames), balances(frames), distributions(frames), teacher_table(frames)
-        return cls(frames, *made, quality_cost_table(frames), published_beside(frames))
+        axis, any_results = frames.study.axis, len(frames.images) > 0
+        table = study_table(frames)
+        made = table, check(frames), balances(frames), distributions(frames), teacher_table(frames)
+        together = curves_together(table, axis, groups(frames)) if axis == COUNT and any_results else []
+        return cls(frames, *made, quality_cost_table(frames), published_beside(frames), together)
 
 
 def render(found: Findings, drawn: list[Drawn]) -> str:
     """The HTML of the report."""
     frames, table, axis = found.frames, found.table, found.frames.study.axis
-    configs, text = cell_files(frames, "config.yaml"), readable(table, axis, BELOW)
+    configs, text = cell_files(frames, read_config), readable(table, axis, BELOW)
     same, different = compare_configs(configs)
     balance_figures = [figure for figure in drawn if figure.kind == "balance"]
     main_claims = [claim for claim in found.claims if claim.family != SUMMARY]
@@ -302,6 +319,9 @@ def render(found: Findings, drawn: list[Drawn]) -> str:
             taught=readable_teachers(found.teachers, axis) if len(found.teachers) else None,
             ranked=_ranked(found.quality_cost),
             drawn=drawn,
+            common_levels=[
+                (describe_common(one), readable_common(one)) for part in found.together for one in part.found.values()
+            ],
             distributed=readable_distributions(found.distributions, axis) if found.distributions else None,
             balances=list(zip(balance_figures, map(describe_balance, found.balances), strict=True)),
             headings=list(text.columns),

@@ -2,16 +2,18 @@
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from slackoff.analysis.axes import lines, save
-from slackoff.analysis.balance import COUNT, balance_figure, balance_table
-from slackoff.analysis.breakdown import normalised_curves, pairs
+from slackoff.analysis.axes import save
+from slackoff.analysis.balance import balance_figure, balance_table
+from slackoff.analysis.breakdown import normalised_curves
 from slackoff.analysis.claims import Claim
+from slackoff.analysis.common_level import common_level_figure, common_level_table
 from slackoff.analysis.cost import network_costs, quality_cost_caption, quality_cost_figure
 from slackoff.analysis.distributions import (
     distribution_figure,
@@ -41,7 +43,9 @@ def build(study_dir: str | Path) -> Path:
     write_tables(found)
     write_claims(found.claims, folder)
     page = folder / "index.html"
-    page.write_text(render(found, drawn), encoding="utf-8")
+    page.write_text(
+        render(found, drawn), encoding="utf-8", errors="backslashreplace"
+    )  # what configs hold may be anything
     return page
 
 
@@ -50,16 +54,20 @@ def draw(findings: Findings) -> list[Drawn]:
     frames, table = findings.frames, findings.table
     axis, folder = frames.study.axis, frames.study.folder / "figures"
     made: list[Drawn] = []
+    times = Counter[str]()
 
     def keep(kind: str, labels: dict[str, Any], figure: Figure, caption: str = "") -> None:
         part = ", ".join(str(value) for value in labels.values())
         if is_smoke(frames.study.size):
             mark(figure)
-        png, svg = save(figure, folder, "-".join(filter(None, [kind, _slug(part)])))
+        name = "-".join(filter(None, [kind, _slug(part)[:100]]))
+        times[name] += 1  # of names in other letters nothing may be left
+        png, svg = save(figure, folder, f"{name}-{times[name]}" if times[name] > 1 else name)
         made.append(Drawn(kind, part, png, svg, caption))
 
-    if len(findings.quality_cost) and (costs := network_costs(frames.study.folder)):
-        words = quality_cost_caption(costs, int(findings.quality_cost["settings"].max()))
+    compared = len(findings.quality_cost) and findings.quality_cost["compared"].any()
+    if compared and (costs := network_costs(frames.study.folder)):
+        words = quality_cost_caption(costs, findings.quality_cost)
         keep("quality_cost", {}, quality_cost_figure(findings.quality_cost, costs), words)
     any_results = len(frames.images) > 0
     parts = split(table, axis) if any_results else []
@@ -69,9 +77,9 @@ def draw(findings: Findings) -> list[Drawn]:
             keep("grid", labels, grid(rows, axis, where(points, labels)))
     for labels, rows in parts:
         keep("curves", labels, curves(rows, axis, where(points, labels)))
-    for labels, rows in parts if axis == COUNT else []:
-        if len(drawable := pairs(lines(rows, axis), found, labels)) > 1:
-            keep("normalised", labels, normalised_curves(drawable))
+    for part in findings.together:
+        keep("normalised", part.labels, normalised_curves(part.drawn))
+        keep("common_level", part.labels, common_level_figure(part))
     for balance in findings.balances:
         keep("balance", balance.labels, balance_figure(balance))
     for labels, rows in parts:
@@ -91,7 +99,7 @@ def write_tables(found: Findings) -> None:
     """tables/study.csv and .tex, thresholds.csv, cells.csv with every cell's state, seconds and label.
 
     Where there is something to show: published.csv (the paper's numbers beside the measured
-    ones), teacher.csv, quality_cost.csv, balance.csv, distributions.csv.
+    ones), teacher.csv, quality_cost.csv, balance.csv, common_levels.csv, distributions.csv.
     """
     frames, table = found.frames, found.table
     folder = frames.study.folder / "tables"
@@ -102,6 +110,7 @@ def write_tables(found: Findings) -> None:
         "teacher": found.teachers,
         "quality_cost": found.quality_cost,
         "balance": balance_table(found.balances),
+        "common_levels": common_level_table(found.together),
         "distributions": distribution_table(found.distributions, frames.study.axis),
     }
     for name, made in (always | {name: made for name, made in others.items() if len(made)}).items():

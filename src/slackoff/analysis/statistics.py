@@ -118,10 +118,10 @@ def joint_means(tables: Sequence[ArrayLike], sources: ArrayLike | None = None, b
         nothing = np.full(len(arrays), np.nan)
         return Joint(nothing, np.broadcast_to(nothing, (RESAMPLES, len(arrays))), 0, len(used), 0, seeds)
     if sources is None:
-        units, per_image = images, _counts(images, first)
+        units, per_image = images, draw_counts(images, first)
     else:  # whole photographs are drawn
         names, codes = np.unique(np.asarray(sources).astype(str)[used], return_inverse=True)
-        units, per_image = len(names), _counts(len(names), first)[:, codes]
+        units, per_image = len(names), draw_counts(len(names), first)[:, codes]
     arrays = [array[:, used] for array in arrays]
     draws = [_resample(array, per_image, stream=first + 1 + number) for number, array in enumerate(arrays)]
     means = np.array([array.mean() for array in arrays])
@@ -160,7 +160,7 @@ def _complete(table: Array) -> NDArray[np.bool_]:
 
 
 @lru_cache(maxsize=64)
-def _counts(units: int, stream: int) -> Array:
+def draw_counts(units: int, stream: int) -> Array:
     """(RESAMPLES, units): how often each unit is drawn per resample, the same for all tables of a size."""
     generator = np.random.default_rng([units, stream])
     return generator.multinomial(units, np.full(units, 1 / units), size=RESAMPLES).astype(np.float64)
@@ -170,7 +170,7 @@ def _resample(table: Array, per_image: Array, stream: int) -> Array:
     """(RESAMPLES,): mean of the (S, n) table in each resample of its seeds; `per_image` says how often each image is
     drawn."""
     seeds = len(table)
-    per_seed = _counts(seeds, stream) if seeds > 1 else np.ones((1, 1))
+    per_seed = draw_counts(seeds, stream) if seeds > 1 else np.ones((1, 1))
     sums = ((per_seed @ table) * per_image).sum(axis=1)
     return sums / (per_image.sum(axis=1) * seeds)
 

@@ -4,20 +4,23 @@ Figures per image (`e_r`, `psnr_rgb` ...) have their units in `slackoff.metrics.
 """
 
 import json
-from dataclasses import dataclass, field
-from datetime import datetime
+import os
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import ConfigDict
+from typing_extensions import TypedDict
 
-from slackoff.errors import SlackoffError, did_you_mean
+from slackoff.errors import SlackoffError, did_you_mean, explain_unusable
 from slackoff.metrics.columns import COLUMNS
-from slackoff.record.files import read_lines
+from slackoff.record.files import DamagedFileError, Patience, read_json, read_lines
+from slackoff.record.ledger import HeartbeatMonitor
 from slackoff.record.measurement import StudyTexts
-from slackoff.record.status import State, refuse_newer
+from slackoff.record.status import CellId, DamagedStatusError, State, Status, observed_status
 
 NAMES = "category"
 COUNT = "Int64"
@@ -76,10 +79,11 @@ STEPS: dict[str, Known] = {
 IMAGES: dict[str, Known] = {
     "cell": STEPS["cell"],
     "test_set": Known(NAMES, "", "Test set of the image."),
-    "image": Known(NAMES, "", "Test image, unique in its test set."),
+    "image": Known(NAMES, "", "Test image, unique in its test set: one name is one image, in whatever cell."),
     "height": Known(COUNT, "pixels", "Height of the image."),
     "width": Known(COUNT, "pixels", "Width of the image."),
     "source": Known(NAMES, "", "Scene or photograph that images have in common; such images are resampled together."),
+    "digest": Known(NAMES, "", "Of all that the image is made from: tells images of one name apart."),
     "photograph": Known(NAMES, "", "Photograph that the image was cut from."),
     **{name: Known(NUMBER, column.unit, column.explanation) for name, column in COLUMNS.items()},
 }
@@ -88,7 +92,6 @@ FILES = ("images.parquet", "images_teacher.parquet")
 """Results per image: the cell's own, which every cell that is done has, and those of its teacher."""
 
 _ARROW = {NAMES: pa.string(), COUNT: pa.int64(), "int64": pa.int64(), NUMBER: pa.float64()}
-_PLAIN: dict[str, Any] = {COUNT: (int, float), NUMBER: (int, float), NAMES: str, "string": str, "object": list}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,16 +116,6 @@ class Study(StudyTexts):
         """Names of all axes, the main one first, the others in the order in which cells name them."""
         return list(dict.fromkeys([self.axis, *(name for _, axes in self.cells for name in axes)]))
 
-    def recorded(self, test_set: str, image: str) -> tuple[str, str]:
-        """Test set and name that an image of the frames has in the record of a cell.
-
-        They differ where `options.joined_test_sets` counts several test sets as one, whose images are TEST_SET/IMAGE.
-        """
-        for part in self.options.get("joined_test_sets", {}).get(test_set, ()):
-            if image.startswith(f"{part}/"):
-                return part, image.removeprefix(f"{part}/")
-        return test_set, image
-
 
 def find_study(study_or_folder: str | Path, runs: str | Path = "runs") -> Study:
     """Reads a study by its name under `runs`/studies, or by the folder that holds its `study.json`.
@@ -130,12 +123,9 @@ def find_study(study_or_folder: str | Path, runs: str | Path = "runs") -> Study:
     Raises SlackoffError when there is no such study (with the closest name and the names there are) or when
     its `study.json` cannot be used.
     """
-    folder = Path(study_or_folder)
-    if (folder / "study.json").is_file():
-        return _read_study(folder, folder.resolve().parent.parent)
-    folder = Path(runs) / "studies" / str(study_or_folder)
-    if (folder / "study.json").is_file():
-        return _read_study(folder, Path(runs))
+    for folder in (Path(study_or_folder), Path(runs) / "studies" / str(study_or_folder)):
+        if (folder / "study.json").is_file():
+            return _read_study(folder, Path(runs))
     raise SlackoffError(_not_found(str(study_or_folder), Path(runs) / "studies"))
 
 
@@ -152,22 +142,46 @@ def _not_found(name: str, studies: Path) -> str:
     return f"There is no study '{name}' in {studies}: {' '.join(filter(None, (suggestion, listed)))}"
 
 
+class _Options(TypedDict, total=False):
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    balance_margin: float
+    joined_test_sets: dict[str, list[str]]
+    distributions: list[str] | None
+
+
+@dataclass(frozen=True)
+class _Listed:
+    id: CellId
+    axes: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _StudyFile(StudyTexts):
+    """The file study.json."""
+
+    axis: str
+    cells: list[_Listed]
+    claims: tuple[str, ...]
+    test_sets: tuple[str, ...]
+    options: _Options
+
+
 def _read_study(folder: Path, runs: Path) -> Study:
     path = folder / "study.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        cells, axis = tuple((cell["id"], scalars(cell["axes"])) for cell in content["cells"]), content["axis"]
-        choices = {"claims": tuple(content["claims"]), "test_sets": tuple(content["test_sets"])}
-        known = {"axis": axis, "cells": cells, "options": content["options"], **choices}
-    except (ValueError, KeyError, TypeError) as error:
-        raise SlackoffError(
-            f"{path} is damaged ({type(error).__name__}: {error}): run the study's command again to rewrite it."
-        ) from error
+        content = vars(Patience()(lambda: read_json(path, _StudyFile)))
+    except DamagedFileError as error:
+        raise SlackoffError(f"{error}: run the study's command again to rewrite it.") from error
+    cells, axis = tuple((cell.id, scalars(cell.axes)) for cell in content["cells"]), content["axis"]
     without = [identity for identity, axes in cells if axis not in axes]
     if without or not cells:
         what = f"its cell {without[0]} has no axis '{axis}'" if without else "it lists no cells"
         raise SlackoffError(f"{path} is of no use, {what}: run the study's command again to rewrite it.")
-    return Study(folder=folder, runs=runs, **known, **StudyTexts.of(content))
+    lexical = Path(os.path.abspath(folder))  # noqa: PTH100 - the study or the folder of studies may be a link
+    places = dict.fromkeys([lexical.parents[1], folder.resolve().parents[1], runs])
+    holding = (place for place in places if any(os.path.isdir(place / "cells" / each) for each, _ in cells))  # noqa: PTH112
+    return Study(folder=folder, runs=next(holding, runs), **content | {"cells": cells})
 
 
 def scalars(axes: dict[str, Any]) -> dict[str, Any]:
@@ -185,52 +199,54 @@ class CellFiles:
     images: dict[str, pa.Table] = field(default_factory=dict)
 
 
-def read_cell(folder: Path) -> CellFiles:
+def read_cell(folder: Path, monitor: HeartbeatMonitor, patience: Patience) -> CellFiles:
     """Reads the folder of a cell; results per image only where the cell is done.
 
     Where there is no folder the state is 'missing'. A file that is damaged, or lacking though the cell is done, makes
-    it 'unreadable', with the file in `last_error` and without results.
+    it 'unreadable', with the file in `last_error` and without results; so does one that cannot be read now.
+
+    Args:
+        folder: of the cell.
+        monitor: tells which cells are held by living processes.
+        patience: for files that cannot be read at once.
 
     Raises:
         SlackoffError: a newer slackoff wrote the cell.
     """
+    try:
+        return patience(lambda: _read_cell(folder, monitor))
+    except OSError as error:
+        return CellFiles({"state": "unreadable", "last_error": explain_unusable(error, folder)})
+
+
+def _read_cell(folder: Path, monitor: HeartbeatMonitor) -> CellFiles:
     path = folder / "status.json"
     found = CellFiles({"state": "missing"})
     try:
-        if not path.is_file():
+        status = observed_status(folder, monitor)
+        if status is None:
             return found
-        content = json.loads(path.read_text(encoding="utf-8"))
-        refuse_newer(content, path)
-        found.status, found.label = checked_status(content)
+        found.status, found.label = told(status), status.label
         path = folder / "steps.parquet"
         if path.is_file():
             found.steps = typed_steps(_read_parquet(path))
         elif (path := folder / "steps.jsonl").is_file():
             found.steps = steps_of(read_lines(path))
-        if found.status["state"] == "done":
+        if status.state == "done":
             for file in FILES:
                 path = folder / file
                 if path.is_file() or file == FILES[0]:
                     found.images[file] = typed_images(_read_parquet(path))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
+    except DamagedStatusError as error:
+        return CellFiles({"state": "unreadable", "last_error": str(error)})
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
         return CellFiles({"state": "unreadable", "last_error": _sentence(path, error)}, steps=found.steps)
     return found
 
 
-def checked_status(content: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The known keys of a status, and its label.
-
-    Raises:
-        KeyError: it lacks one.
-        TypeError, ValueError: a value is of another kind than it should be.
-    """
-    status = {key: content[key] for key in STATUS}
-    for key, value in status.items():
-        if value is not None and STATUS[key].dtype == TIME:
-            datetime.fromisoformat(value)
-        elif value is not None and not isinstance(value, _PLAIN[STATUS[key].dtype]):
-            raise TypeError(f"{key} is {value!r}")
-    return status, dict(content["label"])
+def told(status: Status) -> dict[str, Any]:
+    """What a status says under the keys of `STATUS`."""
+    return {key: value for key, value in asdict(status).items() if key in STATUS}
 
 
 def typed_steps(table: pa.Table) -> pa.Table:

@@ -34,8 +34,8 @@ def axis_label(axis: str) -> str:
 
 
 def at(axis: str, value: Any) -> str:
-    """'N = 8'."""
-    return f"{symbol(axis)} = {value}"
+    """'N = 8'; a name in place of a number of patches stands by itself."""
+    return f"{symbol(axis)} = {value}" if axis not in _SYMBOLS or str(value)[:1].isdecimal() else str(value)
 
 
 def short_name(axis: str, value: Any) -> str:

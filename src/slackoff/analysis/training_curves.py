@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from slackoff.analysis.axes import (
     LINE_STYLES,
@@ -111,6 +111,8 @@ def _draw(ax: Axes, rows: pd.DataFrame, kind: str, looks: list[Line2D]) -> None:
         ax.text(0.5, 0.5, "not logged", transform=ax.transAxes, ha="center", va="center", fontsize=8.5, color=QUIET)
     if kind in ("loss", "gradient_norm") and (rows[kind].dropna() > 0).all():
         ax.set_yscale("log")
+        ax.yaxis.set_major_formatter(LogFormatter())
+        ax.yaxis.set_minor_formatter(LogFormatter())
     if kind == "share":
         ax.set_ylim(-0.03, 1.03)
 
@@ -184,6 +186,8 @@ def teacher_curves(frames: Frames, cells: list[str] | None = None, measures: tup
             ]
             ends.append((line[-1], _draw_lines(line[-1], steps, looks)))
             line[-1].set_yscale("log")
+            line[-1].yaxis.set_major_formatter(LogFormatter())
+            line[-1].yaxis.set_minor_formatter(LogFormatter())
             for ax in line:
                 ax.axvspan(0, switch, color=QUIET, alpha=0.08, linewidth=0, zorder=0)
                 ax.set_xlim(0, last * (1.55 if ax is line[-1] else 1.34))  # room for the names of the lines

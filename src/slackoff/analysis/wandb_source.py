@@ -15,6 +15,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,9 +23,10 @@ from typing import Any, TypeVar
 import pandas as pd
 import pyarrow as pa
 
-from slackoff.analysis.study import FILES, CellFiles, Study, checked_status, scalars, steps_of, typed_images
+from slackoff.analysis.study import FILES, CellFiles, Study, scalars, steps_of, told, typed_images
 from slackoff.errors import SlackoffError
-from slackoff.record.status import refuse_newer
+from slackoff.record.files import DamagedFileError
+from slackoff.record.status import State, Status, parse_status
 
 CONFIG_KEY = "slackoff"
 """Where the config of a run says which cell it is."""
@@ -33,7 +35,7 @@ Answer = TypeVar("Answer")
 
 _LONGEST_TAG = 64
 _STEP, _CLOCK = "trainer/global_step", "_runtime"
-_STATES = {"finished": "done", "failed": "failed", "running": "running", "pending": "pending"}
+_STATES: dict[str, State] = {"finished": "done", "failed": "failed", "running": "running", "pending": "pending"}
 _NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
 
@@ -107,28 +109,28 @@ def _asked(where: str, question: Callable[[], Answer]) -> Answer:
 
 def _read(run: Any) -> CellFiles:
     place = f"The run {run.id} in W&B"
-    stated = run.config[CONFIG_KEY]["status"]
-    refuse_newer(stated, place)
     found = CellFiles({"state": "unreadable"})
     try:
-        found.status, found.label = checked_status(_corrected(run, stated))
+        stated = run.config[CONFIG_KEY]["status"]
+        status = parse_status(json.dumps(stated).encode(), place)
+        found.status, found.label = told(_corrected(run, status)), status.label
         found.steps = _steps(run.scan_history())
         if found.status["state"] == "done":
             tables = {file: _table(run, file.removesuffix(".parquet")) for file in FILES}
             found.images = {file: table for file, table in tables.items() if table is not None}
-    except (ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
+    except (DamagedFileError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
         sentence = f"{place} cannot be read ({error}): sync it again from the record"
         return CellFiles({"state": "unreadable", "last_error": sentence}, steps=found.steps)
     return found
 
 
-def _corrected(run: Any, stated: dict[str, Any]) -> dict[str, Any]:
+def _corrected(run: Any, stated: Status) -> Status:
     """The status that a run stated last, with the end that W&B saw."""
     state = _STATES.get(run.state, "interrupted")
-    if state == "failed" and stated["state"] == "interrupted":  # asked to stop: W&B knows no other word for it
+    if state == "failed" and stated.state == "interrupted":  # asked to stop: W&B knows no other word for it
         state = "interrupted"
-    step = stated["steps_total"] if state == "done" else stated["step"]
-    return stated | {"state": state, "step": step, "wandb_id": run.id}
+    step = stated.steps_total if state == "done" else stated.step
+    return replace(stated, state=state, step=step, wandb_id=run.id)
 
 
 def _steps(history: Iterable[Mapping[str, Any]]) -> pa.Table | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from slackoff.cell.launch import CellExit, LaunchOptions, Stopped, exit_now
 from slackoff.cell.ranks import train_in_ranks
 from slackoff.errors import explain_error, explain_unwritable, ignore_output_errors
-from slackoff.record.files import now, write_text
+from slackoff.record.files import now, refuse_links_out, write_text
 from slackoff.record.ledger import Claim, ClaimedError, Outcome, Owner, claim, end_attempt
 from slackoff.record.status import Status, read_status
 
@@ -53,6 +53,7 @@ def _attempt(folder: Path, number: int, options: LaunchOptions) -> tuple[Outcome
     status.started_at = status.started_at or now()
     status.notes, status.seconds_to_first_step, status.finished_at = [], None, None
     try:
+        refuse_links_out(folder)
         status.write(folder)
         (folder / "error.txt").unlink(missing_ok=True)
         _train(folder, status, options)

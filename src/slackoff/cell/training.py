@@ -30,6 +30,7 @@ from slackoff.cell.launch import Stopped, ignore_stop_signals, launcher_variable
 from slackoff.config import build
 from slackoff.errors import SlackoffError
 from slackoff.record.checkpoint import WholeFileCheckpointIO, find_resume_point
+from slackoff.record.config import read_config
 from slackoff.record.environment import describe_environment, device_kind, is_emulated, refuse_float16_on_cpu
 from slackoff.record.files import remove_partials, write_json
 from slackoff.record.results import RecordLogger, write_results
@@ -68,8 +69,7 @@ ALONE = Ranks(0, 1)
 
 def train(folder: Path, status: Status, process_start: float, ranks: Ranks = ALONE) -> None:
     """Train the cell whose config lies in ``folder`` in this process; arguments and errors as of ``run_cell``."""
-    config = OmegaConf.load(folder / "config.yaml")
-    assert isinstance(config, DictConfig)
+    config = OmegaConf.create(read_config(folder))
     if ranks.first:
         together = {"ranks": ranks.count} if ranks.count > 1 else {}
         write_json(folder / "environment.json", describe_environment() | together)

@@ -1,6 +1,7 @@
 """All verbs, and those that look at studies and their cells without starting one."""
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -10,12 +11,14 @@ from typing import Annotated
 
 import typer
 from rich.console import Console, RenderableType
+from rich.text import Text
 
 from slackoff.cli import RUNS, Port, Runs, Verbs, stopped
 from slackoff.cli.derain import demo, derain, export, import_weights
 from slackoff.errors import SlackoffError, explain_unusable, failure_exit_code
-from slackoff.record.ledger import HeartbeatMonitor, latest
-from slackoff.record.status import State, Status, observed_status
+from slackoff.record.files import Patience
+from slackoff.record.ledger import latest
+from slackoff.record.status import State, Status
 
 app = typer.Typer(cls=Verbs, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 user_study = typer.Typer(no_args_is_help=True, help="Ask people which method's results they like best, and report it.")
@@ -35,24 +38,35 @@ def publish(
     """Show a study in W&B from its record: a run per cell, one of the study, a workspace and a report.
 
     Again with the same record it changes nothing; with a newer one it brings all of it up to date.
+
+    Exit code: 0 all done, 10 + the number of runs that could not be written, 2 a mistake.
     """
     from slackoff.wandb_view.publish import publish as publish_study
     from slackoff.wandb_view.publish import study_named
 
-    console = Console(highlight=False)
+    console = Console(markup=False, highlight=False)
     with console.status("reading the record") as shown:
         name = study_named(study, runs)
         done = publish_study(
-            name, runs, project, entity, offline, lambda number, of: shown.update(f"{number} of {of} cells")
+            name,
+            runs,
+            project,
+            entity,
+            offline,
+            lambda number, of: shown.update(f"{number} of {of} cells"),
+            lambda sentence: _warn([sentence]),
         )
     console.print(f"{name}: {done.written} cells written, {done.there} were there already")
     if done.unstarted:
         console.print(f"{done.unstarted} cells have no steps on record yet and are left out", style="yellow")
     if offline:
-        folder = runs / "studies" / Path(name).name / "wandb"
+        folder = shlex.quote(str(done.folder / "wandb"))
         console.print(f"Upload: wandb sync {folder}/offline-run-*", soft_wrap=True)
     else:
-        console.print(f"Workspace: {done.workspace}", f"Report: {done.report}", sep="\n", soft_wrap=True)
+        places = {"Workspace": done.workspace, "Report": done.report}
+        console.print(*(f"{what}: {url}" for what, url in places.items() if url), sep="\n", soft_wrap=True)
+    if done.failures:
+        raise typer.Exit(failure_exit_code(len(done.failures)))
 
 
 @app.command()
@@ -62,27 +76,37 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Keep showing it until Ctrl-C.")] = False,
 ) -> None:
     """Show every cell: what it is, its state, how far it is, what went wrong."""
-    from slackoff.sweep.display import Pace, status_table, watch_statuses
+    from slackoff.sweep.cell_folders import CellFolders, told_apart
+    from slackoff.sweep.display import MOST_ROWS, Pace, rows_of, status_table, watch_statuses
 
-    signs, known = HeartbeatMonitor(), dict[str, Status]()
+    cells = CellFolders(runs, Patience(0.0 if watch else 3.0))
     pace = Pace() if watch else None
 
-    def table() -> list[RenderableType]:
-        statuses = _guarded_statuses(runs, signs, known)
-        if not statuses:
-            return [f"{runs} holds no cells yet."]
-        if pace:
-            pace.see(statuses)
-        return status_table(statuses, _places(runs, statuses), pace)
+    def statuses() -> list[Status]:
+        found = [cell.status for cell in cells.look()]
+        return sorted(found, key=lambda item: [str(value).zfill(8) for value in item.label.values()])
 
+    def table() -> list[RenderableType]:
+        found = statuses()
+        if not found:
+            return [Text(f"{runs} holds no cells yet.")]
+        if pace:
+            pace.see(found)
+        return status_table(
+            told_apart(runs, found), _places(runs, found), pace, rows_of(console) if watch else MOST_ROWS
+        )
+
+    console = Console()
     if watch:
-        watch_statuses(table, Console())
-    elif as_json:
-        statuses = _guarded_statuses(runs, signs, known)
-        places = _places(runs, statuses)
-        print(json.dumps([{**asdict(item), "where": places.get(item.id)} for item in statuses], indent=2))
+        watch_statuses(table, console)
+        return
+    if as_json:
+        found = statuses()
+        places = _places(runs, found)
+        print(json.dumps([{**asdict(item), "where": places.get(item.id)} for item in found], indent=2))
     else:
-        Console().print(*table(), sep="\n")
+        console.print(*table(), sep="\n")
+    _warn(cells.troubles)
 
 
 @app.command()
@@ -111,7 +135,7 @@ def report(
     frames = load(name, runs)
     page = build(frames.study.folder)
     print_table(frames, console)
-    console.print(f"Report: {page}", soft_wrap=True)
+    console.print(f"Report: {page}", soft_wrap=True, markup=False)
 
 
 @app.command()
@@ -122,21 +146,30 @@ def retry(
         int | None, typer.Option(min=1, help="Cells at once; one a GPU, or up to eight, if left out.")
     ] = None,
 ) -> None:
-    """Train the failed cells again, or those that are named, each from its last checkpoint.
+    """Train the failed and lost cells again, or those that are named, each from its last checkpoint.
 
     Exit code: 0 all done, 10 + the number of failed cells, 2 a mistake, 130 Ctrl-C.
     """
     from slackoff.sweep.backend import Resources
-    from slackoff.sweep.cell_folders import named_cells, recorded_cells
+    from slackoff.sweep.cell_folders import CellFolders
     from slackoff.sweep.driver import report_failures, run_cells
     from slackoff.sweep.local import LocalBackend, make_slots
 
     console = Console()
     try:
-        found = named_cells(runs, cells) if cells else recorded_cells(runs, ["failed"])
-        again = [recorded.as_cell() for recorded in found]
+        folders, again = CellFolders(runs, Patience()), []
+        for recorded in folders.named(cells) if cells else folders.look(["failed", "lost"]):
+            try:
+                again.append(folders.patience(recorded.as_cell))
+            except SlackoffError as error:
+                if cells:
+                    raise
+                folders.troubles.append(str(error))
+            except OSError as error:
+                folders.troubles.append(explain_unusable(error, recorded.folder))
+        _warn(folders.troubles)
         if not again:
-            console.print(f"No cell under {runs} has failed.")
+            console.print(f"No {'other ' if folders.troubles else ''}cell under {runs} has failed.", markup=False)
             return
         ranks = {cell.content["trainer"].get("ranks", 1) for cell in again}
         if len(ranks) > 1:
@@ -169,22 +202,26 @@ def clean(
     done: Annotated[bool, typer.Option("--done", help="Remove done cells too: their networks and results.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Remove cells that failed, were interrupted or never ran; asks first, and leaves running and done ones alone."""
-    from slackoff.sweep.cell_folders import recorded_cells, remove
+    """Remove cells that failed, were lost, interrupted or never ran; asks first, and leaves running and done ones."""
+    from slackoff.sweep.cell_folders import CellFolders
     from slackoff.sweep.display import status_table
 
     console = Console()
-    states: set[State] = {"pending", "failed", "interrupted"}
-    cells = recorded_cells(runs, states | {"done"} if done else states)
-    if not cells:
-        console.print(f"Nothing to remove under {runs}.")
-        return
-    console.print(*status_table([cell.status for cell in cells]), sep="\n")
-    size = sum(cell.size() for cell in cells) / 1e6
-    if not yes and not typer.confirm(f"Remove these {len(cells)} cells ({size:.1f} MB)?"):
-        raise typer.Exit(1)
-    for folder in remove(cells):
-        console.print(f"{folder} was left: another process trains it now", style="yellow")
+    states: set[State] = {"pending", "failed", "interrupted", "lost"}
+    folders = CellFolders(runs, Patience())
+    left = folders.finish_removing()
+    cells = folders.look(states | {"done"} if done else states)
+    _warn(folders.troubles)
+    if cells:
+        console.print(*status_table([cell.status for cell in cells]), sep="\n")
+        size = sum(cell.size() for cell in cells) / 1e6
+        if not yes and not typer.confirm(f"Remove these {len(cells)} cells ({size:.1f} MB)?"):
+            raise typer.Exit(1)
+        left = folders.remove(cells)
+    else:
+        console.print(f"Nothing to remove under {runs}.", markup=False)
+    for sentence in left:
+        console.print(sentence, style="yellow", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -255,28 +292,11 @@ def _places(runs: Path, statuses: Sequence[Status]) -> dict[str, str]:
     places = {}
     for item in statuses:
         with suppress(OSError):
-            if item.state == "running" and (found := latest(runs / "cells" / item.id)):
+            if item.state in ("running", "lost") and (found := latest(runs / "cells" / item.id)):
                 places[item.id] = found.place()
     return places
 
 
-def _guarded_statuses(runs: Path, monitor: HeartbeatMonitor, known: dict[str, Status]) -> list[Status]:
-    """The statuses of all cells; of one that cannot be read now the one in ``known``, which is kept up to date.
-
-    Raises:
-        OSError: the folder of the cells cannot be read.
-    """
-    found = []
-    for folder in (runs / "cells").glob("*"):
-        try:
-            if status := observed_status(folder, monitor):
-                known[folder.name] = status
-                found.append(status)
-        except SlackoffError as error:
-            print(error, file=sys.stderr)
-        except OSError as error:
-            if folder.name in known:
-                found.append(known[folder.name])
-            elif not isinstance(error, NotADirectoryError):
-                print(explain_unusable(error, folder), file=sys.stderr)
-    return sorted(found, key=lambda item: [str(value).zfill(8) for value in item.label.values()])
+def _warn(sentences: Sequence[str]) -> None:
+    for sentence in sentences:
+        print(sentence, file=sys.stderr)

@@ -217,4 +217,4 @@ def import_weights(
     tensors = named_as_ours(type(built).__name__, read_tensors(file), built.state_dict())
     write_bytes(target, save(fitted(built, tensors, str(file))))
     parameters = sum(parameter.numel() for parameter in built.parameters())
-    Console().print(f"{target}: {parameters:,} parameters of network={network}", soft_wrap=True)
+    Console(markup=False).print(f"{target}: {parameters:,} parameters of network={network}", soft_wrap=True)

@@ -1,6 +1,7 @@
 """The Hydra side of the command line: one config or a multirun of them, and mistakes in one sentence."""
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from omegaconf import DictConfig
@@ -15,13 +17,22 @@ from omegaconf.errors import OmegaConfBaseException
 
 from slackoff.cli import mistakes_in_one_sentence, stop, stopped
 from slackoff.config import config_folder
-from slackoff.errors import SlackoffError, failure_exit_code
+from slackoff.errors import SlackoffError, failure_exit_code, printable
+
+_FLAGS_WITH_VALUE = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn", "--package", "-p")
+_PATH_KEYS = ("runs", "data_root", "root", "start_from", "manifest")
+"""Last parts of the config keys that name a file or folder; so do all under ``roots``."""
+_PLAIN_PATH = re.compile(r"(?!(?:true|false|null|nan|inf|\.\d.*)$)[a-z_./][\w./+$%*@?|:-]*$", re.ASCII | re.IGNORECASE)
+_WRITTEN_FOR_HYDRA = re.compile(r"$|null$|\?\?\?$|['\"\[{]|\$\{|(choice|glob|range|interval|sort|shuffle|str)\(")
 
 
 def run() -> None:
     """Compose the command line's config and run it; ends with one of the ``exit_codes``."""
+    for argument in sys.argv[1:]:
+        if any("\ud800" <= letter <= "\udfff" for letter in argument):
+            stop(f"{printable(argument)} is not UTF-8, as the configs of the record are: rename that file or folder")
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let exceptions through to the lines below
-    sys.argv[1:] = overrides_last(without_dry_run(sys.argv[1:]))
+    sys.argv[1:] = with_quoted_paths(overrides_last(without_dry_run(sys.argv[1:])))
     flags = any(argument.startswith("-") for argument in sys.argv[1:])
     if not flags and any(argument.startswith("+experiment=") for argument in sys.argv[1:]):
         print("One cell of the study; add -m for all of them.", file=sys.stderr)
@@ -42,14 +53,45 @@ def _hydras_mistakes() -> Iterator[None]:
             from slackoff.config.mistakes import explain
 
             stop(explain(error, sys.argv[1:]))
+        except ValueError as error:
+            from slackoff.config.mistakes import NO_GROUP_CHOICE, explain
+
+            if NO_GROUP_CHOICE not in str(error):
+                raise
+            stop(explain(error, sys.argv[1:]))
         except KeyboardInterrupt:
             stopped("from the last checkpoints")
 
 
 def overrides_last(arguments: list[str]) -> list[str]:
     """Move overrides behind flags: Hydra's parser does not take overrides on both sides of a flag such as -m."""
-    overrides = [item for item in arguments if item[0:1] != "-" and ("=" in item or item.startswith("~"))]
-    return [*(item for item in arguments if item not in overrides), *overrides]
+    flags: list[str] = []
+    overrides: list[str] = []
+    for before, item in zip(["", *arguments], arguments, strict=False):
+        is_override = item[0:1] != "-" and ("=" in item or item.startswith("~")) and before not in _FLAGS_WITH_VALUE
+        (overrides if is_override else flags).append(item)
+    return [*flags, *overrides]
+
+
+def with_quoted_paths(arguments: list[str]) -> list[str]:
+    """Put quotes around the paths that Hydra's grammar does not take as they are, and write ~ out.
+
+    So a folder may be called as people call folders: ``background.root=~/photos (new)/été #1``. Between values of a
+    multirun a comma separates; a path with a comma then needs quotes of its own, as Hydra has them.
+    """
+    multirun = not {"-m", "--multirun"}.isdisjoint(arguments)
+    return [_with_quoted_path(item, multirun) for item in arguments]
+
+
+def _with_quoted_path(item: str, multirun: bool) -> str:
+    key, _, value = item.partition("=")
+    name = key.lstrip("+")
+    if not (name.rpartition(".")[2] in _PATH_KEYS or name.startswith("roots.")) or _WRITTEN_FOR_HYDRA.match(value):
+        return item
+    paths = [os.path.expanduser(path) for path in (value.split(",") if multirun else [value])]  # noqa: PTH111
+    return (
+        f"{key}={','.join(p if _PLAIN_PATH.match(p) else QuotedString(p, Quote.single).with_quotes() for p in paths)}"
+    )
 
 
 def _single(config: DictConfig) -> None:

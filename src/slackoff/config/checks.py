@@ -46,7 +46,8 @@ class Checks:
                 rain=config.rain,
                 side=side,
             )
-            build.build_bank(config, backgrounds)
+            bank = {"background": config.background, "runs": config.runs}
+            self._once(lambda: len(build.build_bank(config, backgrounds)), **bank)
         if config.get("unlabelled"):
             parts = {"background": config.background, "labelled": labelled, "unlabelled": config.unlabelled}
             self._once(

@@ -13,6 +13,9 @@ from slackoff.config import config_folder
 from slackoff.config.schema import Config
 from slackoff.errors import did_you_mean
 
+NO_GROUP_CHOICE = "Config group override must be"
+"""How the ValueError of Hydra begins where a number or a mapping is given as the choice of a group."""
+
 
 def explain(error: Exception, arguments: Sequence[str]) -> str:
     """Say what is wrong with a command line.
@@ -22,10 +25,15 @@ def explain(error: Exception, arguments: Sequence[str]) -> str:
         arguments: the command line.
     """
     text, conf = str(error), config_folder()
-    if found := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
-        group, wrong = found.groups()
-        known = [path.stem for path in sorted((conf / group).glob("*.yaml"))]
-        return f"There is no {group} '{wrong}': {_suggest(wrong, known)}"
+    if found := re.search(r"Could not find '([^']+)/([^'/]*)'", text):
+        return _no_choice(found[1], found[2], _choices(found[1], conf))
+    if NO_GROUP_CHOICE in text:
+        for key, _, value in (argument.partition("=") for argument in arguments):
+            group = key.lstrip("+").partition("@")[0]
+            if value not in (known := _choices(group, conf)) and known:
+                return _no_choice(group, value, known)
+    if found := re.search(r"Could not append to config. An item is already at '([^']+)'", text):
+        return f"{found[1]} has a value already: write {found[1]}=... without the +"
     if found := re.search(r"Could not (?:override|find|append) '?(?:key )?([\w./@]+)", text):
         wrong = found.group(1)
         if wrong in Config.__annotations__:
@@ -48,6 +56,14 @@ def _where_chosen(group: str, known: Sequence[str], conf: Path) -> str:
     place = next(iter(places.values()))
     owners = "" if place in known else f", and {' or '.join(places)} as well"
     return f"{group} is a config group whose choice stands at {place}: write {group}@{place}=...{owners}"
+
+
+def _choices(group: str, conf: Path) -> list[str]:
+    return [path.stem for path in sorted((conf / group).glob("*.yaml"))] if group else []
+
+
+def _no_choice(group: str, wrong: str, known: Sequence[str]) -> str:
+    return f"There is no {group} '{wrong}': {_suggest(wrong, known)}"
 
 
 def _choice_first(wrong: str, known: Sequence[str], conf: Path) -> str:

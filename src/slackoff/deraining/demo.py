@@ -8,9 +8,11 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import numpy as np
@@ -22,7 +24,7 @@ from slackoff.deraining.model import Model, provenance
 from slackoff.deraining.photos import FORMATS, read_photo, write_photo
 from slackoff.deraining.tiles import derain_array
 from slackoff.errors import SlackoffError
-from slackoff.record.results import Named, kept_pictures
+from slackoff.record.results import kept_pictures
 
 FULL_SCALE = 64
 """Grey levels of change that a map shows in its brightest colour."""
@@ -77,6 +79,36 @@ def import_gradio(page: str, extra: str) -> Any:
     return gradio
 
 
+class _ForThisMachine:
+    """Refuses what a page of the internet sends through somebody's browser.
+
+    Such a page cannot read an answer from 127.0.0.1, unless its own name is made to point there (DNS rebinding): then
+    the browser names another host. It can send, however (votes, uploads): then the browser names another origin.
+    """
+
+    def __init__(self, app: Callable[..., Any]) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope.get("headers", ())}
+        places = [f"//{headers.get('host', '')}", *([headers["origin"]] if "origin" in headers else [])]
+        if scope["type"] == "lifespan" or all(_own(place) for place in places):
+            await self.app(scope, receive, send)
+        elif scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 403, "headers": [(b"content-type", b"text/plain")]})
+            await send({"type": "http.response.body", "body": b"This page is for the machine that it runs on."})
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+
+def _own(place: str) -> bool:
+    """Whether a URL, as far as a browser names it, is of this machine."""
+    try:
+        return urlsplit(place).hostname in (HOST, "localhost")
+    except ValueError:
+        return False
+
+
 def serve_page(gradio: Any, make_page: Callable[[Path], Any], port: int, style: str, words: str) -> None:
     """Show a page on this machine at a port until Ctrl-C.
 
@@ -93,6 +125,7 @@ def serve_page(gradio: Any, make_page: Callable[[Path], Any], port: int, style: 
     # fonts of the machine itself: nothing comes from the internet
     plain = gradio.themes.Default(primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["monospace"])
     options = {"theme": plain, "css": style, "footer_links": [], "ssr_mode": False, "quiet": True, "share": False}
+    options["app_kwargs"] = {"middleware": [import_module("starlette.middleware").Middleware(_ForThisMachine)]}
     with TemporaryDirectory() as folder:
         page = make_page(Path(folder).resolve())
         try:
@@ -131,10 +164,10 @@ def serve(models: Sequence[Model], port: int) -> None:
 
 def examples(models: Sequence[Model]) -> list[Path]:
     """Rainy test pictures that the records of the cells hold, at most eight, each one once."""
-    found: dict[Named, Path] = {}
+    found: dict[bytes, Path] = {}
     for model in models:
-        for named, folder in kept_pictures(model.cell).items() if model.cell else ():
-            found.setdefault(named, folder / "rainy.png")
+        for folder in kept_pictures(model.cell).values() if model.cell else ():
+            found.setdefault((picture := folder / "rainy.png").read_bytes(), picture)
     return list(found.values())[:_MOST_EXAMPLES]
 
 

@@ -33,6 +33,7 @@ from slackoff.errors import SlackoffError
 from slackoff.metrics.columns import COLUMNS
 from slackoff.metrics.protocol import Protocol
 from slackoff.networks.interfaces import PerImageMethod
+from slackoff.record.config import read_config
 from slackoff.record.environment import describe_environment
 from slackoff.record.files import write_bytes, write_text
 from slackoff.record.status import Status, read_status
@@ -73,8 +74,7 @@ def read_record(folder: Path, teacher: bool = False) -> CellRecord:
         if (status := read_status(folder)) is None:
             raise ValueError("it is missing")
         path = folder / "config.yaml"
-        config = OmegaConf.load(path)
-        assert isinstance(config, DictConfig)
+        config = OmegaConf.create(read_config(folder))
         protocol = build(config.evaluation.protocol, "evaluation.protocol")
         assert isinstance(protocol, Protocol)
         path = folder / ("images_teacher.parquet" if teacher else "images.parquet")
@@ -285,7 +285,7 @@ def _in_place_of(folder: Path) -> Iterator[Path]:
     folder = folder.absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
     mark = uuid4().hex
-    partial, old = (folder.with_name(f".{folder.name}.{mark}.{kind}") for kind in ("partial", "old"))
+    partial, old = (folder.with_name(f".{mark}.{kind}") for kind in ("partial", "old"))
     try:
         partial.mkdir()
         yield partial

@@ -5,16 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from safetensors import SafetensorError, safe_open
 from torch import nn
-from yaml import YAMLError
 
 from slackoff.config.build import build
 from slackoff.config.presets import check_presets, compose_preset
 from slackoff.errors import SlackoffError
 from slackoff.networks.interfaces import PerImageMethod
 from slackoff.networks.weights import fitted, named_as_ours, read_tensors
+from slackoff.record.config import FILE, read_config
 from slackoff.record.status import read_status
 
 NETWORK = "slackoff.network"
@@ -84,14 +83,10 @@ def from_cell(identity: str, runs: Path, teacher: bool = False) -> Model:
     weights = folder / (TEACHER if teacher else "network.safetensors")
     if teacher and not weights.exists():
         raise SlackoffError(f"The cell {folder.name} under {runs} has no teacher: leave out --teacher")
-    path, cure = folder / "config.yaml", "run the command of its study again, which writes it anew"
-    try:
-        config = OmegaConf.load(path)
-    except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
-        raise SlackoffError(f"{path} cannot be read ({' '.join(str(error).split())}): {cure}") from error
-    node = config.get("network") if isinstance(config, DictConfig) else None
+    path = folder / FILE
+    node = OmegaConf.create(read_config(folder)).get("network")
     if not isinstance(node, DictConfig):
-        raise SlackoffError(f"{path} names no network: {cure}")
+        raise SlackoffError(f"{path} names no network: run the command of its study again, which writes it anew")
     label = ", ".join(f"{key} {value}" for key, value in status.label.items() if value not in ("", None))
     name = f"cell {folder.name}{', teacher' if teacher else ''}{f' ({label})' if label else ''}"
     return Model(_filled(node, weights, path), node, name, weights, folder)
@@ -119,8 +114,10 @@ def from_file(path: Path, preset: str | None = None) -> Model:
                 "python -m slackoff networks lists them"
             )
         try:
+            if "${" in metadata[NETWORK]:  # what was exported is resolved
+                raise ValueError
             node = OmegaConf.create(dict(json.loads(metadata[NETWORK])))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             raise SlackoffError(
                 f"{path}: {NETWORK} in its metadata is damaged: name its preset with --network"
             ) from None

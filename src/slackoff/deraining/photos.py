@@ -3,6 +3,7 @@
 A result keeps of its file what can be kept. A contact sheet shows photos before and after.
 """
 
+import os
 import sys
 import time
 import warnings
@@ -125,6 +126,16 @@ def write_photo(photo: Photo, pixels: NDArray[np.uint8], path: Path, provenance:
     if photo.alpha is not None:
         image.putalpha(Image.fromarray(photo.alpha))
     photo.exif[ExifTags.Base.Software] = provenance
+    height, width = pixels.shape[:2]  # of the upright picture
+    own = photo.exif.get_ifd(ExifTags.IFD.Exif)
+    for tags, tag, side in (
+        (own, ExifTags.Base.ExifImageWidth, width),
+        (own, ExifTags.Base.ExifImageHeight, height),
+        (photo.exif, ExifTags.Base.ImageWidth, width),
+        (photo.exif, ExifTags.Base.ImageLength, height),
+    ):
+        if tag in tags:
+            tags[tag] = side
     options = {"exif": photo.exif.tobytes(), "icc_profile": photo.icc, **_SAVE.get(kind, {})}
     if photo.dpi:
         options["dpi"] = photo.dpi
@@ -311,7 +322,7 @@ def derain_jobs(model: Model, plan: Plan, tiling: Tiling, overwrite: bool, conso
             fail(sentence)
         todo: list[Job] = []
         for job in plan.jobs:
-            (todo if overwrite or not job.target.is_file() else outcome.kept).append(job)
+            (outcome.kept if not overwrite and os.path.isfile(job.target) else todo).append(job)  # noqa: PTH113 (any name)
         bar = progress.add_task("derain", total=len(todo))
         for number, job in enumerate(todo):
             try:
@@ -322,7 +333,7 @@ def derain_jobs(model: Model, plan: Plan, tiling: Tiling, overwrite: bool, conso
                 fail(str(error))
             except OSError as error:
                 fail(f"{error.filename or job.target} cannot be used ({error.strerror or error})")
-            except RuntimeError as error:  # the memory of a GPU, or of the machine, does not do
+            except (RuntimeError, MemoryError) as error:  # the memory of a GPU, or of the machine, does not do
                 why = " ".join(str(error).split())[:200] or type(error).__name__
                 smaller = "photo" if isinstance(model.network, PerImageMethod) else "--tile"
                 fail(f"{job.source} cannot be derained ({why}): try a smaller {smaller}")

@@ -1,5 +1,6 @@
 """Measure a network on a test set: one row an image, means for the curves, a few pictures."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -51,11 +52,11 @@ class Evaluator:
         also: Mapping[str, Sequence[EvaluationImage]] | None = None,
     ) -> None:
         self.name = name
-        self.images = list(images)
+        self.images = _told_apart(images)
         self.protocol = protocol
         self.quick = [self.images[number] for number in _spread(len(self.images), quick_count)]
         self.picture_count = picture_count
-        self.also = dict(also or {})
+        self.also = {further: _told_apart(its) for further, its in (also or {}).items()}
 
     def quick_look(self, network: nn.Module, picture_count: int) -> Evaluation:
         """Measure the quick part of the test set and keep pictures of so many of its images."""
@@ -104,6 +105,15 @@ class Evaluator:
         means = {key: _mean(frame, key) for key in self.protocol.columns()}
         means |= {f"{key}_pooled": metric.compute().item() for key, metric in pooled.items()}
         return Evaluation(frame, means, pictures)
+
+
+def _told_apart(images: Sequence[EvaluationImage]) -> list[EvaluationImage]:
+    """The images, with their digest behind the names that several of them have."""
+    times = Counter(image.name for image in images)
+    return [
+        image._replace(name=f"{image.name} [{image.origin['digest']}]") if times[image.name] > 1 else image
+        for image in images
+    ]
 
 
 def _mean(frame: pd.DataFrame, key: str) -> float:

@@ -1,6 +1,7 @@
 """Where test images come from: rain on held-out backgrounds, drawn or taken from real pairs, or a folder of pairs."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
@@ -33,9 +34,10 @@ TestCrops = Literal["centre", "five"]
 class EvaluationImage(NamedTuple):
     """One test image, float32 in [0, 1]: (3, H, W) each, ``rain`` (1, H, W).
 
-    ``name`` is unique in its test set. ``origin`` tells what images have in common, as columns of the record:
-    ``photograph`` for crops of one photo, its path in its source; ``source`` for pairs over one and the same background
-    (statistics resample those together), a digest of it, the same wherever that lies.
+    ``name`` is for people. ``origin`` tells what the image is and what images have in common, as columns of the record:
+    ``digest`` of all it is made from, another for any other image whatever the names are; ``photograph`` for crops of
+    one photo, its path in its source; ``source`` for pairs over one and the same background (statistics resample those
+    together), a digest of it. Digests are the same wherever the files lie.
     """
 
     name: str
@@ -94,7 +96,8 @@ class RainOnHeldOut:
         for number, crop in enumerate(held_out_crops(source, held_out, self.size_px, self.count, self.seed)):
             generator = cpu_generator(self.seed, "test rain", number)
             rain = render_layer(self.rain, self.size_px, self.size_px, generator)[0]
-            background, origin = _to_tensor(crop.pixels), {"photograph": crop.image}
+            digest = _digest(crop.pixels, self.seed, number, self.rain)
+            background, origin = _to_tensor(crop.pixels), {"digest": digest, "photograph": crop.image}
             name = f"{self.label}-{crop.name}" if self.label else crop.name
             images.append(EvaluationImage(name, background, rain, add_rain(background, rain), origin))
         return images
@@ -109,7 +112,7 @@ class PairFolder:
         count: take only the first so many pairs; None takes all.
         crop_px: side of what is measured; None measures whole images.
         key: the config key that names ``root``, for messages.
-        layout: see ``slackoff.images.find_pairs``.
+        layout, darker_rain: see ``slackoff.images.find_pairs``.
         numbers: [first, last] of the pairs in the order of the numbers in their names, see
             ``slackoff.images.chosen_by_place``; None takes all, in the order of their names.
         crops: "centre": the centre square of ``crop_px``; "five": ten squares of each pair, its corners, its centre and
@@ -127,6 +130,7 @@ class PairFolder:
     layout: Layout = "auto"
     numbers: tuple[int, int] | None = None
     crops: TestCrops = "centre"
+    darker_rain: bool = False
 
     def __post_init__(self) -> None:
         check_choices(PairFolder, layout=self.layout, crops=self.crops)
@@ -135,11 +139,11 @@ class PairFolder:
 
     def fingerprint(self) -> str:
         """Of all pairs of the folder: which of them are taken stands in the config, which counts as well."""
-        return fingerprint(find_pairs(self.root, self.key, self.layout))
+        return fingerprint(find_pairs(self.root, self.key, self.layout, self.darker_rain))
 
     def pairs(self) -> list[Pair]:
         """The pairs that the test set is made of, before ``count``; raises as ``load``."""
-        found = find_pairs(self.root, self.key, self.layout)
+        found = find_pairs(self.root, self.key, self.layout, self.darker_rain)
         return found if self.numbers is None else chosen_by_place(found, self.numbers, self.key)
 
     def load(self, source: ImageSource, held_out: Sequence[int]) -> list[EvaluationImage]:
@@ -154,7 +158,8 @@ class PairFolder:
             rainy, clean = (self._cropped(pixels, pair.name) for pixels in read_pair(pair))
             o, b = _to_tensor(rainy), _to_tensor(clean)
             rain = rain_from_pair(o[None], b[None])[0]
-            image = EvaluationImage(pair.name, b, rain, o, {"source": _digest(clean)})
+            origin = {"digest": _digest(rainy, clean), "source": _digest(clean)}
+            image = EvaluationImage(pair.name, b, rain, o, origin)
             images += _five(image, self.crop_px) if self.crops == "five" and self.crop_px else [image]
         return images
 
@@ -179,7 +184,8 @@ def _five(image: EvaluationImage, side: int) -> list[EvaluationImage]:
     for crop in five_crops(height, width, side):
         pixels, left = (mirrored, width - side - crop.left) if crop.mirrored else (whole, crop.left)
         background, rain, rainy = pixels[:, crop.top : crop.top + side, left : left + side].split([3, 1, 3])
-        crops.append(EvaluationImage(f"{image.name}-{crop.name}", background, rain, rainy, image.origin))
+        origin = image.origin | {"digest": _digest(image.origin["digest"], side, crop.name)}
+        crops.append(EvaluationImage(f"{image.name}-{crop.name}", background, rain, rainy, origin))
     return crops
 
 
@@ -199,6 +205,7 @@ class StreaksOnHeldOut:
         held_out: share or number of ``backgrounds`` that may be used here. Ignored where these are the very photos that
             the cell trains on: then the cell's own split counts.
         key: the config key that names ``root``, for messages.
+        darker_rain: see ``slackoff.images.find_pairs``.
     """
 
     root: str
@@ -207,9 +214,11 @@ class StreaksOnHeldOut:
     backgrounds: ImageSource | None = None
     held_out: float | int | None = None
     key: str = "evaluation.root"
+    darker_rain: bool = False
 
     def fingerprint(self) -> str:
-        digest = hashlib.sha256(PairFolder(self.root, key=self.key).fingerprint().encode())
+        pairs = PairFolder(self.root, key=self.key, darker_rain=self.darker_rain)
+        digest = hashlib.sha256(pairs.fingerprint().encode())
         if self.backgrounds is not None:
             digest.update(f"{self.backgrounds.fingerprint()} {self.held_out}".encode())
         return digest.hexdigest()
@@ -228,23 +237,31 @@ class StreaksOnHeldOut:
                 "No background is held out for the streak test set: set background.held_out (and evaluation.held_out) "
                 "to a share such as 0.1"
             )
-        rains = PairFolder(self.root, self.count, key=self.key).load(source, [])
+        rains = PairFolder(self.root, self.count, key=self.key, darker_rain=self.darker_rain).load(source, [])
         total = self.count or max(len(rains), len(held_out))
-        return [self._compose(rains[i % len(rains)], source, held_out[i % len(held_out)]) for i in range(total)]
+        turns = math.lcm(len(rains), len(held_out))
+        return [
+            self._compose(rains[i % len(rains)], source, held_out[i % len(held_out)], i // turns) for i in range(total)
+        ]
 
-    def _compose(self, rain: EvaluationImage, source: ImageSource, number: int) -> EvaluationImage:
+    def _compose(self, rain: EvaluationImage, source: ImageSource, number: int, turn: int) -> EvaluationImage:
         photo = source.read(number)
         limit = self.crop_px or max(photo.shape)
         height = min(photo.shape[0], rain.rain.shape[-2], limit)
         width = min(photo.shape[1], rain.rain.shape[-1], limit)
         background = _to_tensor(photo[_centre(photo.shape, height, width)])
         streaks = rain.rain[:, *_centre(rain.rain.shape[1:], height, width)]
-        name, origin = f"{rain.name}-on-{source.names[number]}", {"source": _digest(photo)}
+        name = f"{rain.name}-on-{source.names[number]}"
+        origin = {"digest": _digest(rain.origin["digest"], photo, height, width, turn), "source": _digest(photo)}
         return EvaluationImage(name, background, streaks, add_rain(background, streaks), origin)
 
 
-def _digest(pixels: NDArray[np.uint8]) -> str:
-    return hashlib.sha256(pixels.tobytes()).hexdigest()[:12]
+def _digest(*parts: object) -> str:
+    """12 hexadecimal digits of pixels, and of whatever else is the same text on every machine."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.tobytes() if isinstance(part, np.ndarray) else f"\0{part}".encode())
+    return digest.hexdigest()[:12]
 
 
 def _centre(whole: Sequence[int], height: int, width: int) -> tuple[slice, slice]:

@@ -248,7 +248,7 @@ def held_out_crops(
     crops = []
     for row, patch in enumerate(patches):
         image = source.names[indices[patch.image]]
-        stem = re.sub(r"[^A-Za-z0-9_-]+", "_", image.rsplit("/", 1)[-1].rsplit(".", 1)[0])
+        stem = re.sub(r"[^\w-]+", "_", image.rsplit("/", 1)[-1].rsplit(".", 1)[0])
         crops.append(Crop(f"{row:04d}-{stem}-y{patch.top}-x{patch.left}", image, pixels[row]))
     return crops
 

@@ -9,7 +9,7 @@ import struct
 import threading
 import warnings
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -249,11 +249,12 @@ def opened_image(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Ima
             pictures.
     """
     try:
-        with _OPEN_LOCK, warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of EXIF that is damaged
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(path, formats=_FORMATS)
-        with image:
+        # From a file that is open: by its path Pillow maps an uncompressed TIFF in the size of the turned picture.
+        with path.open("rb") as file, ExitStack() as stack:
+            with _OPEN_LOCK, warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # of EXIF that is damaged
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+                image = stack.enter_context(Image.open(file, formats=_FORMATS))
             width, height = image.size
             if width < 1 or height < 1:
                 raise SlackoffError(f"{path} is an image of {width} x {height} pixels: replace or remove that file.")

@@ -97,12 +97,13 @@ class Scenes:
     Args:
         root: the folder; see docs/datasets.md for the layouts.
         key: the config key that names it, for messages.
-        layout: see ``find_pairs``.
+        layout, darker_rain: see ``find_pairs``.
     """
 
     root: str
     key: str = "labelled.leave_out.root"
     layout: Layout = "auto"
+    darker_rain: bool = False
 
     def __post_init__(self) -> None:
         check_choices(Scenes, layout=self.layout)
@@ -115,7 +116,8 @@ class Scenes:
         Raises:
             SlackoffError: as for ``find_pairs``, or a file cannot be read.
         """
-        shown = shown_in(scene_thumbnails(pairs), scene_thumbnails(find_pairs(self.root, self.key, self.layout)))
+        scenes = find_pairs(self.root, self.key, self.layout, self.darker_rain)
+        shown = shown_in(scene_thumbnails(pairs), scene_thumbnails(scenes))
         return [pair for pair, known in zip(pairs, shown, strict=True) if not known]
 
 
@@ -155,7 +157,7 @@ class LabelledPairs:
         root: the folder; see docs/datasets.md for the layouts.
         share: of the clean images whose pairs are labelled, see `limited`; None takes all.
         seed: of that choice; not the training seed.
-        layout: see `find_pairs`.
+        layout, darker_rain: see `find_pairs`.
         mirror: turn half of the crops left to right.
         key: the config key that names `root`, for messages.
         numbers: [first, last] of the pairs that may be used at all, in the order of the numbers in their names, see
@@ -177,6 +179,7 @@ class LabelledPairs:
     numbers: tuple[int, int] | None = None
     crops: TrainingCrops = "random"
     leave_out: Scenes | None = None
+    darker_rain: bool = False
 
     def __post_init__(self) -> None:
         _check_share(self.share, "labelled.share")
@@ -207,7 +210,7 @@ class LabelledPairs:
 
     @cached_property
     def _found(self) -> list[Pair]:
-        found = find_pairs(self.root, self.key, self.layout)
+        found = find_pairs(self.root, self.key, self.layout, self.darker_rain)
         return found if self.numbers is None else chosen_by_place(found, self.numbers, self.key)
 
     @cached_property

@@ -3,14 +3,17 @@
 import hashlib
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
+from random import Random
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from slackoff.errors import SlackoffError, check_choice
+from slackoff.errors import SlackoffError, check_choice, printable
 from slackoff.images.files import (
     image_size,
     images_directly_in,
@@ -22,25 +25,27 @@ from slackoff.images.files import (
 )
 from slackoff.images.sources import file_digest, map_in_threads
 
-Layout = Literal["auto", "side_by_side"]
+Layout = Literal["auto", "side_by_side", "side_by_side_clean_left"]
 TrainingCrops = Literal["random", "five"]
 RAINY_FOLDERS = ("rainy", "rain", "input", "rainy_image", "input_val")
 CLEAN_FOLDERS = ("norain", "clean", "gt", "groundtruth", "target", "ground_truth", "label", "label_val")
 
+_SAMPLE = 15  # pairs that are looked at
 _NOT_AN_INPUT = re.compile(r"(rainstreak|rainregion|screenrainy)-", re.IGNORECASE)
 _VERSION = re.compile(r"(.+)_\d+")
 
 
 class Pair(NamedTuple):
-    """A rainy image and the same scene without rain; `name` is the rainy file's name without suffix.
+    """A rainy image and the same scene without rain; `name` is the rainy file's name without suffix, for people.
 
-    Where both paths are one file, its left half is the rainy image and its right half the clean one. Several pairs
-    may share a clean file.
+    Where both paths are one file, its left half is the rainy image and its right half the clean one, or with
+    `clean_left` the other way round. Several pairs may share a clean file, and a name.
     """
 
     name: str
     rainy_path: Path
     clean_path: Path
+    clean_left: bool = False
 
     @property
     def side_by_side(self) -> bool:
@@ -48,46 +53,81 @@ class Pair(NamedTuple):
         return self.rainy_path == self.clean_path
 
 
-def find_pairs(root: str | os.PathLike[str] | None, key: str, layout: Layout = "auto") -> list[Pair]:
+def find_pairs(
+    root: str | os.PathLike[str] | None, key: str, layout: Layout = "auto", darker_rain: bool = False
+) -> list[Pair]:
     """Find all pairs under `root`, sorted by name.
 
     With the layout "auto" two are known (names in any case):
 
-    * two folders, one of `RAINY_FOLDERS` and one of `CLEAN_FOLDERS`; partners have the same file name up to the
-      suffix, or the same numbers in their names (rain-001.png and norain-001.png), or several rainy images have the
-      name of one clean image and a number of their own (1_1.jpg and 1_2.jpg of 1.jpg, as in Rain1400);
+    * two folders, one of `RAINY_FOLDERS` and one of `CLEAN_FOLDERS`; partners have the same file name, or the same up
+      to the suffix, or up to case and the form of accents too, or the same numbers in their names (rain-001.png and
+      norain-001.png), or several rainy images have the name of one clean image and a number of their own (1_1.jpg and
+      1_2.jpg of 1.jpg, as in Rain1400);
     * the original Rain100L/H release: norain-001.png in `root`, rain-001.png beside it or in `root`/rainy. Where no
       file has such a name, further ones that begin with norain and rain are partners (norain12.png, norain-1x2.png).
 
     The streak layers, masks and screen blends of some releases (rainstreak-*, rainregion-*, screenrainy-*)
     are ignored. With the layout "side_by_side" each image directly in `root` holds a pair: its left half is rainy, its
-    right half clean. That is never guessed.
+    right half clean; with "side_by_side_clean_left" the other way round. That is never guessed.
+
+    Rain adds light: a sample of the pairs is looked at, so that none is trained on or measured the wrong way round.
 
     Args:
         root: the folder.
         key: the config key that names it, for error messages, such as "evaluation.root".
-        layout: "auto" or "side_by_side".
+        layout: "auto", "side_by_side" or "side_by_side_clean_left".
+        darker_rain: the rainy images may be the darker ones, as of a camera that chose its exposure anew.
 
     Returns:
         The pairs; never empty. Sizes within a pair are equal.
 
     Raises:
-        SlackoffError: missing or empty folder, a file without partner, partners of different size, or an odd width
-            side by side.
+        SlackoffError: missing or empty folder, a file without partner, partners of different size, an odd width
+            side by side, or most rainy images are darker than the clean ones.
     """
     check_choice(layout, f"The layout of {key}: layout", get_args(Layout))
     folder = require_folder(root, key)
-    if layout == "side_by_side":
+    if layout != "auto":
         images = images_directly_in(folder, key)
         if not images:
             raise SlackoffError(f"{key}={folder} holds no image: put the images with both halves directly into it.")
-        _by_rule(_stem, images, key)
-        pairs = [Pair(path.stem, path, path) for path in images]
+        pairs = [Pair(printable(path.stem), path, path, layout != "side_by_side") for path in images]
     else:
         rainy, clean = _two_folders(folder, key) or _rain100_release(folder, key)
         pairs = sorted(_match(rainy, clean, key))
     pair_sizes(pairs)
+    if not darker_rain:
+        _refuse_darker_rain(pairs, f"{key}={folder}")
     return pairs
+
+
+def _refuse_darker_rain(pairs: Sequence[Pair], folder: str) -> None:
+    sample = Random(0).sample(pairs, min(_SAMPLE, len(pairs)))
+    darker = [pair for pair in sample if _is_darker(pair, *map(_changed, pair[1:3]))]
+    if len(darker) <= len(sample) / 2:
+        return
+    first, cure = darker[0], "give the two folders each other's names"
+    if first.side_by_side:
+        here, there = ("clean", "rainy") if first.clean_left else ("rainy", "clean")
+        other = get_args(Layout)[1 if first.clean_left else 2]
+        cure = f"if the left half is the {there} one, not the {here} one, set its layout={other}"
+    raise SlackoffError(
+        f"The rainy images of {folder} are darker than the clean ones in {len(darker)} of {len(sample)} pairs, such as "
+        f"{first.rainy_path}, and rain adds light: {cure}, or set its darker_rain=true if they are right."
+    )
+
+
+@lru_cache(maxsize=4096)
+def _is_darker(pair: Pair, *changed: tuple[int, int]) -> bool:
+    """Whether the rainy image is darker by more than a grey level; `changed` is there to read a changed file again."""
+    rainy, clean = read_pair(pair)
+    return float(rainy.mean()) < float(clean.mean()) - 1
+
+
+def _changed(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size
 
 
 def chosen_by_place(pairs: Sequence[Pair], places: tuple[int, int], key: str) -> list[Pair]:
@@ -160,7 +200,8 @@ def _rain100_release(root: Path, key: str) -> tuple[list[Path], list[Path]]:
 
 def _match(rainy: list[Path], clean: list[Path], key: str) -> list[Pair]:
     """Pair by the rule that pairs most, the first of equals; refuse a file left over."""
-    rules = ((_stem, _stem), (_numbers, _numbers), (_scene, _stem))  # what partners have in common: rainy, clean
+    # What partners have in common: rainy, clean.
+    rules = ((_name, _name), (_stem, _stem), (_folded, _folded), (_numbers, _numbers), (_scene, _folded))
     of_rainy, of_clean = max(rules, key=lambda rule: len(set(map(rule[0], rainy)) & set(map(rule[1], clean))))
     clean_of = _by_rule(of_clean, clean, key)
     _by_rule(_stem if of_rainy is _scene else of_rainy, rainy, key)  # several may show one scene
@@ -170,7 +211,7 @@ def _match(rainy: list[Path], clean: list[Path], key: str) -> list[Pair]:
     if single:
         others = f" ({len(single) - 1} other files have none either)" if len(single) > 1 else ""
         raise SlackoffError(f"{min(single)} in {key} has no partner{others}: add its partner or remove it.")
-    return [Pair(path.stem, path, clean_of[of_rainy(path)]) for path in rainy]
+    return [Pair(printable(path.stem), path, clean_of[of_rainy(path)]) for path in rainy]
 
 
 def _by_rule(rule: Callable[[Path], Hashable], paths: list[Path], key: str) -> dict[Hashable, Path]:
@@ -181,8 +222,17 @@ def _by_rule(rule: Callable[[Path], Hashable], paths: list[Path], key: str) -> d
     return found
 
 
+def _name(path: Path) -> Hashable:
+    return path.name
+
+
 def _stem(path: Path) -> Hashable:
     return path.stem
+
+
+def _folded(path: Path) -> Hashable:
+    """The name whatever its case and the form of its accents, which depend on the machine that wrote the file."""
+    return unicodedata.normalize("NFC", path.stem).casefold()
 
 
 def _numbers(path: Path) -> Hashable:
@@ -192,7 +242,7 @@ def _numbers(path: Path) -> Hashable:
 def _scene(path: Path) -> Hashable:
     """The name without the number of the rainy version; a name without one has no partner by this rule."""
     version = _VERSION.fullmatch(path.stem)
-    return version[1] if version else None
+    return _folded(Path(version[1])) if version else None
 
 
 def read_pair(pair: Pair) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -210,13 +260,18 @@ def read_pair(pair: Pair) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 def read_rainy(pair: Pair) -> NDArray[np.uint8]:
     """Decode the rainy image alone; see `read_pair`."""
     pixels = read_rgb(pair.rainy_path)
-    return pixels[:, : pixels.shape[1] // 2] if pair.side_by_side else pixels
+    return _half(pixels, left=not pair.clean_left) if pair.side_by_side else pixels
 
 
 def read_clean(pair: Pair) -> NDArray[np.uint8]:
     """Decode the clean image alone; see `read_pair`."""
     pixels = read_rgb(pair.clean_path)
-    return pixels[:, pixels.shape[1] // 2 :] if pair.side_by_side else pixels
+    return _half(pixels, left=pair.clean_left) if pair.side_by_side else pixels
+
+
+def _half(pixels: NDArray[np.uint8], left: bool) -> NDArray[np.uint8]:
+    middle = pixels.shape[1] // 2
+    return pixels[:, :middle] if left else pixels[:, middle:]
 
 
 def pair_sizes(pairs: Sequence[Pair]) -> list[tuple[int, int]]:
@@ -232,7 +287,7 @@ def pair_sizes(pairs: Sequence[Pair]) -> list[tuple[int, int]]:
             if width % 2:
                 raise SlackoffError(
                     f"{pair.rainy_path} is {width} px wide: an image that holds a pair side by side has an even width, "
-                    "the rainy half left and the clean half right."
+                    "one half for each."
                 )
             return height, width // 2
         clean_height, clean_width = image_size(pair.clean_path)

@@ -7,6 +7,7 @@ a first run: found as files, so that no package is imported and nothing is fetch
 import hashlib
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -17,7 +18,7 @@ from typing import NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from slackoff.errors import SlackoffError
+from slackoff.errors import SlackoffError, printable
 from slackoff.images.files import image_size, list_images, read_rgb
 
 _T = TypeVar("_T")
@@ -104,7 +105,9 @@ class FolderSource(FileSource):
     def __init__(self, root: str | os.PathLike[str] | None, key: str = "background.root") -> None:
         paths = list_images(root, key)
         self.root = Path(root or "").expanduser()
-        super().__init__([path.relative_to(self.root).as_posix() for path in paths], paths)
+        names = [printable(path.relative_to(self.root).as_posix()) for path in paths]
+        times = Counter(names)
+        super().__init__([f"{n} ({i})" if times[n] > 1 else n for i, n in enumerate(names)], paths)
 
 
 def image_sizes(source: ImageSource, indices: Sequence[int]) -> list[tuple[int, int]]:

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogFormatter
 from numpy.typing import ArrayLike
 from scipy import stats
 
@@ -174,6 +175,7 @@ def runtime_figure(table: pd.DataFrame, absent: list[Published], size_px: int) -
         handles.append(Line2D([], [], **drawn, mfc="none", label=label))
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    ax.xaxis.set_minor_formatter(LogFormatter())
     ax.margins(x=0.1)
     ax.set_yticks(range(len(names)), names)
     for text in ax.get_yticklabels()[len(measured) :]:

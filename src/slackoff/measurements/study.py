@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from slackoff.errors import SlackoffError
-from slackoff.record.files import write_json
+from slackoff.record.files import folder_name, read_json, write_json
 from slackoff.record.measurement import MeasurementRecord, kind_of, load_measurement, write_measurement
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def run_measurement(config: DictConfig, console: Console) -> int:
     measurement = build.build(config.study.measure, KEY)
     if not isinstance(measurement, Measurement):
         raise SlackoffError(f"{KEY}._target_={settings.get('_target_')} measures nothing that a study can draw.")
-    name = "-".join([str(config.study.name), str(config.size), measurement.fingerprint()[:6]])
+    name = folder_name(config.study.name, config.size, digest=measurement.fingerprint()[:6])
     folder = Path(config.runs) / "studies" / name
     try:
         if (folder / "study.json").is_file() and (folder / f"{measurement.kind}.parquet").is_file():
@@ -207,7 +207,7 @@ def show(folder: str | Path, console: Console) -> int:
     console.print(table)
     for text in [*(": ".join(filter(None, answer)) for answer in report.answers), *report.notes]:
         console.print(text, markup=False, highlight=False)
-    console.print(f"Report: {page}", soft_wrap=True)
+    console.print(f"Report: {page}", soft_wrap=True, markup=False)
     for failure in report.failures:
         console.print(failure, style="red", highlight=False, markup=False, soft_wrap=True)
     return len(report.failures)
@@ -254,4 +254,4 @@ def _keep_drawing(folder: Path, settings: dict[str, Any], measurement: Measureme
     changed = kept | {key: settings[key] for key in measurement.drawing if key in settings}
     if changed != kept:
         path = folder / "study.json"
-        write_json(path, json.loads(path.read_text(encoding="utf-8")) | {"measure": changed})
+        write_json(path, read_json(path, dict[str, Any]) | {"measure": changed})

@@ -5,7 +5,9 @@ A new family is a function from a name of the authors to ours, and its line in `
 
 import re
 import warnings
+import zipfile
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -37,6 +39,7 @@ def read_tensors(path: Path, only: Collection[str] | None = None) -> dict[str, T
         raise SlackoffError(f"{path} is no weight file: give one that ends in {', '.join(_READERS)}")
     if not path.is_file():
         raise SlackoffError(f"{path} is not there: give a weight file")
+    _refuse_bomb(path)
     tensors = _checked(path, reader(path), only)
     if all(name.startswith("module.") for name in tensors):
         return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
@@ -50,7 +53,7 @@ def _read_torch(path: Path) -> Any:
             return load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         raise _objects(path) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+    except Exception as error:  # a damaged pickle is a program that ends in any error
         raise _damaged(path, error) from error
 
 
@@ -71,6 +74,11 @@ def _read_safetensors(path: Path) -> Any:
         raise _damaged(path, error) from error
 
 
+_NUMBERS = {torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex64, torch.complex128, torch.bool}
+_NUMBERS |= {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8}
+_MOST_SHRUNK = 20
+_HARMLESS_BYTES = 256 * 1024**2
+
 _READERS: dict[str, Callable[[Path], Any]] = {
     ".pth": _read_torch,
     ".pt": _read_torch,
@@ -90,9 +98,24 @@ def _checked(path: Path, content: Any, only: Collection[str] | None) -> dict[str
     if not content:
         raise SlackoffError(f"{path} holds no tensors: give a file with the weights of a network")
     for name, tensor in content.items():
+        if tensor.layout is not torch.strided or tensor.device.type != "cpu" or tensor.dtype not in _NUMBERS:
+            raise SlackoffError(f"{path}: {name} is no plain tensor of numbers: save the network's weights in float32")
+        if tensor.is_nested or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise SlackoffError(f"{path}: {name} is larger than what the file holds of it: save a clone of that tensor")
         if not torch.isfinite(tensor).all():
             raise SlackoffError(f"{path}: {name} holds values that are not finite: give an undamaged file")
     return {name: tensor.detach() for name, tensor in content.items()}
+
+
+def _refuse_bomb(path: Path) -> None:
+    """A few kilobytes of a zip can become all memory; weights hardly shrink."""
+    with suppress(zipfile.BadZipFile, OSError, ValueError, NotImplementedError), zipfile.ZipFile(path) as archive:
+        unpacked = sum(part.file_size for part in archive.infolist())
+        if unpacked > max(_MOST_SHRUNK * path.stat().st_size, _HARMLESS_BYTES):
+            raise SlackoffError(
+                f"{path} would take {unpacked / 1e9:.1f} GB unpacked, {_MOST_SHRUNK} times its size at least, which may"
+                " be a bomb: give weights that are saved without compression"
+            )
 
 
 def _objects(path: Path) -> SlackoffError:

@@ -48,7 +48,7 @@ class RainRange:
     length: tuple[int, int]
     angle_deg: tuple[int, int]
     legacy_scale: bool = True
-    key: str = field(default="rain", compare=False)
+    key: str = field(default="rain", compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for key, low, high in (("quantity", 1, 25600), ("length", 1, MAX_LENGTH), ("angle_deg", -90, 90)):
@@ -125,7 +125,7 @@ class ThinRain:
     angle_deg: tuple[float, float] = (-35.0, 35.0)
     angle_jitter_deg: float = 1.5
     brightness: tuple[float, float] = (28.0, 95.0)
-    key: str = field(default="evaluation.test_set.rain", compare=False)
+    key: str = field(default="evaluation.test_set.rain", compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for key in ("streaks_per_megapixel", "length_px", "width_px", "angle_deg", "brightness"):

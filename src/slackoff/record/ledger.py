@@ -15,12 +15,13 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Literal
 
 import psutil
 
 from slackoff.errors import SlackoffError
-from slackoff.record.files import create_text, now, read_text, write_json
+from slackoff.record.files import DamagedFileError, Moment, create_text, now, read_json, write_json
 
 FOLDER = "attempts"
 HEARTBEAT_S = 15.0
@@ -31,6 +32,7 @@ _PROC = Path("/proc")
 _STATE, _START = 0, 19  # of the fields of /proc/PID/stat behind the process's name
 _SAME_START_S = 2.0
 _SUPERVISOR_POLL_S = 1.0
+_SAME_CLOCK_S = 60.0
 
 Outcome = Literal["done", "unneeded", "failed", "interrupted"]
 
@@ -104,17 +106,11 @@ class Attempt:
     error: str | None = None
 
     def place(self) -> str:
-        """Where it runs, in a few words; of another machine also whether it has been silent for long."""
+        """Where it runs, in a few words."""
         if self.owner is None:
             return self.slot or "unknown"
         slot = self.slot or f"process {self.owner.pid}"
-        if self.owner.is_local():
-            return slot
-        words = ""
-        with suppress(OSError):  # by this machine's clock: for people, nothing is decided by it
-            silent = time.time() - self.beat() / 1e9
-            words = f", silent for {silent / 60:.0f} min" if silent > STALE_AFTER_S else ""
-        return f"{self.owner.host}, {slot}{words}"
+        return slot if self.owner.is_local() else f"{self.owner.host}, {slot}"
 
     def beat(self) -> int:
         """Changes with every heartbeat: the time of the file, in nanoseconds of whatever clock its server has."""
@@ -149,13 +145,22 @@ def _paths(folder: Path) -> list[Path]:
     return sorted(named, key=lambda path: int(path.stem))
 
 
+@dataclass
+class _Content:
+    """The file of an attempt."""
+
+    owner: Owner | None
+    claimed_at: Moment
+    slot: str
+    outcome: Outcome | None
+    ended_at: Moment | None
+    error: str | None
+
+
 def _read(path: Path) -> Attempt:
     attempt = Attempt(path, int(path.stem), None, "", "")
-    with suppress(ValueError, FileNotFoundError):  # being written, or cut short by a full disk: of someone unknown
-        content = json.loads(read_text(path))
-        owner = content["owner"] and Owner(**content["owner"])
-        known = {key: content[key] for key in ("claimed_at", "slot", "outcome", "ended_at", "error")}
-        attempt = replace(attempt, owner=owner, **known)
+    with suppress(DamagedFileError, FileNotFoundError):  # half written, or cut short by a full disk: of someone unknown
+        attempt = replace(attempt, **vars(read_json(path, _Content)))
     return attempt
 
 
@@ -169,6 +174,7 @@ class HeartbeatMonitor:
     def __init__(self, stale_after_s: float = STALE_AFTER_S, clock: Callable[[], float] = time.monotonic) -> None:
         self.stale_after_s, self.clock = stale_after_s, clock
         self._seen: dict[Path, tuple[int, float]] = {}
+        self._ahead: tuple[float, float] | None = None  # the file system's clock before time.monotonic(), and when
 
     def holds(self, attempt: Attempt) -> bool:
         """Whether the attempt goes on, as far as can be told from here.
@@ -189,6 +195,26 @@ class HeartbeatMonitor:
             self._seen[attempt.path] = (beat, self.clock())
             return True
         return self.clock() - since < self.stale_after_s
+
+    def silence(self, attempt: Attempt) -> float:
+        """For how many seconds a process that cannot be looked up has shown no sign of life, at one look.
+
+        By the clock of the file system, which dates the heartbeats; this machine's where nothing can be written.
+
+        Returns:
+            0 for a local process.
+
+        Raises:
+            OSError: its heartbeat cannot be read.
+        """
+        if attempt.owner is not None and attempt.owner.is_local():
+            return 0.0
+        if self._ahead is None or time.monotonic() - self._ahead[1] > _SAME_CLOCK_S:
+            now = time.time()
+            with suppress(OSError), TemporaryFile(dir=attempt.path.parent) as file:
+                now = os.fstat(file.fileno()).st_mtime
+            self._ahead = (now - time.monotonic(), time.monotonic())
+        return max(0.0, time.monotonic() + self._ahead[0] - attempt.beat() / 1e9)
 
     def holder(self, folder: Path) -> Attempt | None:
         """The attempt that holds a cell now; None if the cell is free; raises as ``latest`` and ``holds``."""

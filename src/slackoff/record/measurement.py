@@ -3,19 +3,32 @@
 So do studies that train nothing, and so do the costs of networks beside a study that trained them.
 """
 
-import json
 import shlex
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
 from slackoff.errors import SlackoffError
-from slackoff.record.files import now, write_json, write_whole
+from slackoff.record.files import DamagedFileError, now, read_json, write_json, write_whole
 
-KINDS = ("complexity", "runtime")
+_SETTINGS = {"complexity": ("filter_size", "patch_size_px"), "runtime": ("size_px",)}
+_COLUMNS: dict[str, dict[str, str]] = {
+    "complexity": {
+        **dict.fromkeys(("category", "photograph", "colour"), "object"),
+        "patch": "int64",
+        "normalised": "bool",
+        **dict.fromkeys(("half_variance", "c_0"), "float64"),
+    },
+    "runtime": {
+        **dict.fromkeys(("network", "device", "paper", "failure"), "object"),
+        **dict.fromkeys(("round", "threads", "parameters"), "int64"),
+        **dict.fromkeys(("seconds", "gflops"), "float64"),
+    },
+}
+"""What no reader of a record can do without."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +47,6 @@ class StudyTexts:
     created_at: str = ""
     command: str = ""
     paper: str = ""
-
-    @staticmethod
-    def of(content: dict[str, Any]) -> dict[str, Any]:
-        """The texts of a study.json, as the arguments that they are here."""
-        return {text.name: str(content.get(text.name, "")) for text in fields(StudyTexts)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,32 +89,48 @@ def write_measurement(folder: Path, kind: str, rows: pd.DataFrame, content: dict
     write_json(folder / "study.json", {"kind": kind, **content, **made})
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Kind:
+    kind: Literal["complexity", "runtime"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _MeasurementFile(StudyTexts, _Kind):
+    """The file study.json."""
+
+    measure: dict[str, Any]
+    environment: dict[str, Any]
+
+
 def kind_of(folder: Path) -> str | None:
     """The kind of the record in a folder; None where there is none."""
     try:
-        content = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(folder / "study.json", _Kind).kind
+    except (OSError, DamagedFileError):
         return None
-    kind = content.get("kind") if isinstance(content, dict) else None
-    return kind if kind in KINDS else None
 
 
 def load_measurement(folder: str | Path) -> MeasurementRecord:
     """Read a record.
 
     Raises:
-        SlackoffError: a file is missing or damaged.
+        SlackoffError: a file is missing or damaged, or lacks a key, a column or any row.
     """
     folder = Path(folder)
     path = folder / "study.json"
     cure = f"remove {folder} and run the study's command again to measure anew; what is trained stays trained."
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        kind, settings, environment = content["kind"], content["measure"], content["environment"]
+        content = vars(read_json(path, _MeasurementFile))
+        kind = content["kind"]
+        for key in _SETTINGS[kind]:
+            int(content["measure"][key])
+        _ = content["environment"]["cpu"], content["environment"]["gpu"], content["environment"]["packages"]["torch"]
         path = folder / f"{kind}.parquet"
         rows = pd.read_parquet(path)
-    except (OSError, ValueError, KeyError, TypeError) as error:  # pyarrow's own errors are ValueErrors
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
-        raise SlackoffError(f"{path} is missing or damaged ({reason}): {cure}") from error
-    about = {"folder": folder, "kind": kind, "settings": settings, "environment": environment}
-    return MeasurementRecord(rows=rows, **about, **StudyTexts.of(content))
+        if lacking := [name for name in _COLUMNS[kind] if name not in rows] or ([] if len(rows) else ["any row"]):
+            raise SlackoffError(f"{path} lacks {', '.join(lacking)}: {cure}")
+        rows = rows.astype(_COLUMNS[kind])
+    except (OSError, DamagedFileError, ValueError, KeyError, TypeError) as error:  # pyarrow's own are ValueErrors
+        reason = str(error) if isinstance(error, DamagedFileError) else f"{type(error).__name__}: {error}"
+        raise SlackoffError(f"{path} is missing or damaged ({reason.splitlines()[0]}): {cure}") from error
+    return MeasurementRecord(folder=folder, rows=rows, settings=content.pop("measure"), **content)

@@ -1,17 +1,18 @@
 """What a done cell leaves: weights, one row an image, and pictures under ``pictures/TEST_SET/IMAGE/KIND.png``.
 
-Two test sets may hold images of the same name, and names may hold folders (a/001): names of test sets and images are
-written as in a URL (a%2F001), so that each is one folder and can be read back.
+Two test sets may hold images of the same name, and names may be anything. A plain name is that of its folder; any other
+is shortened and told apart by a digest. ``images.parquet`` has the names as they are.
 """
 
+import hashlib
 import json
+import re
 import time
 from argparse import Namespace
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from PIL import Image
 from safetensors.torch import save
 from torch import nn
 
+from slackoff.errors import SlackoffError
 from slackoff.record.files import read_lines, write_bytes, write_text, write_whole
 
 KINDS = ("rainy", "output", "background")
@@ -30,20 +32,40 @@ KINDS = ("rainy", "output", "background")
 Named = tuple[str, str]
 """A test image: name of its test set, name in that set."""
 
+_PLAIN_NAME = re.compile(r"[a-z0-9]([a-z0-9 _.-]{0,78}[a-z0-9])?")
+
 
 def picture_folder(cell: Path, named: Named) -> Path:
     """Where the folder of a cell keeps the pictures of a test image."""
-    return cell.joinpath("pictures", *(quote(name, safe=" ") for name in named))
+    return cell.joinpath("pictures", *map(_folder_name, named))
+
+
+def _folder_name(name: str) -> str:
+    """A name that any file system takes, another for another name: not all of them tell A from a, or take 255 bytes."""
+    if _PLAIN_NAME.fullmatch(name):
+        return name
+    readable = re.sub(r"[^a-z0-9]+", "-", name.lower())[:60].strip("-")
+    return f"{readable}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
 
 
 def kept_pictures(cell: Path) -> dict[Named, Path]:
-    """Test image -> its folder, of those that a cell kept all `KINDS` of, sorted by test set and name."""
-    found = {
-        (unquote(folder.parent.name), unquote(folder.name)): folder
-        for folder in (cell / "pictures").glob("*/*")
-        if all((folder / f"{kind}.png").is_file() for kind in KINDS)
+    """Test image -> its folder, of those that a cell kept all `KINDS` of, sorted by test set and name.
+
+    Raises:
+        SlackoffError: the results of the cell, which have the names, cannot be read.
+    """
+    path = cell / "images.parquet"
+    try:
+        rows = pd.read_parquet(path, columns=["test_set", "image"])
+    except (OSError, ValueError) as error:
+        raise SlackoffError(f"{path} cannot be read ({error}): name a cell that is done.") from error
+    whole = cell.resolve()  # a link from a record of somebody else to a file elsewhere is no picture of the cell
+    found = {named: picture_folder(cell, named) for named in sorted(rows.itertuples(index=False, name=None))}
+    return {
+        named: place
+        for named, place in found.items()
+        if all((kept := place / f"{kind}.png").is_file() and kept.resolve().is_relative_to(whole) for kind in KINDS)
     }
-    return dict(sorted(found.items()))
 
 
 class RecordLogger(Logger):

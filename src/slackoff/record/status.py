@@ -1,19 +1,25 @@
 """The status file of a cell: who it is, how far it got, what went wrong; and what became of its process."""
 
-import json
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
+
+from pydantic import Field, create_model
 
 from slackoff.errors import SlackoffError
-from slackoff.record.files import read_text, write_json
+from slackoff.record.files import DamagedFileError, Moment, Natural, Seconds, parse_json, read_bytes, write_json
 from slackoff.record.ledger import HeartbeatMonitor, latest
 
 RECORD_VERSION = 1
 """Of the files of a cell. It rises when a reader of the version before would misread them; more keys and more columns
 do not raise it."""
 
-State = Literal["pending", "running", "done", "failed", "interrupted"]
+State = Literal["pending", "running", "done", "failed", "interrupted", "lost"]
+"""All but "lost" stand in files: that is a cell whose process cannot be looked up, and has been silent for too long."""
+
+
+CellId = Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=100)]
+"""The name of a cell's folder: it can lead nowhere else."""
 
 
 class DamagedStatusError(SlackoffError):
@@ -27,17 +33,17 @@ class Status:
     ``train_seconds`` counts the training that led to the result: steps that were trained twice count once.
     """
 
-    id: str
+    id: CellId
     label: dict[str, Any]
-    steps_total: int
+    steps_total: Natural
     state: State = "pending"
-    attempts: int = 0
-    step: int = 0
-    started_at: str | None = None
-    finished_at: str | None = None
-    train_seconds: float = 0.0
-    evaluate_seconds: float = 0.0
-    seconds_to_first_step: float | None = None
+    attempts: Natural = 0
+    step: Natural = 0
+    started_at: Moment | None = None
+    finished_at: Moment | None = None
+    train_seconds: Seconds = 0.0
+    evaluate_seconds: Seconds = 0.0
+    seconds_to_first_step: Seconds | None = None
     last_error: str | None = None
     wandb_id: str | None = None
     notes: list[str] = field(default_factory=list)
@@ -45,6 +51,16 @@ class Status:
 
     def write(self, folder: Path) -> None:
         write_json(folder / "status.json", asdict(self))
+
+
+_KEYS: Any = {name: (hint, ...) for name, hint in get_type_hints(Status, include_extras=True).items()}
+_FILE: Any = create_model("StatusFile", **_KEYS)
+"""A file has all keys: the defaults of the class are for a new status."""
+
+
+@dataclass
+class _Version:
+    record_version: Natural
 
 
 def read_status(folder: Path) -> Status | None:
@@ -57,17 +73,29 @@ def read_status(folder: Path) -> Status | None:
     """
     path = folder / "status.json"
     try:
-        content = json.loads(read_text(path))
-        refuse_newer(content, path)
-        known = {item.name for item in fields(Status)}
-        return Status(**{key: value for key, value in content.items() if key in known})
+        return parse_status(read_bytes(path), path)
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except DamagedFileError as error:
         raise DamagedStatusError(
-            f"{path} is damaged ({error}): run the command of its study again, which makes it anew and goes on from "
-            "the last checkpoint"
+            f"{error}: run the command of its study again, which makes it anew and goes on from the last checkpoint"
         ) from error
+
+
+def parse_status(content: bytes, place: Path | str) -> Status:
+    """A status from its JSON, which stands in a place that sentences name.
+
+    Raises:
+        DamagedFileError: it is damaged.
+        SlackoffError: a newer slackoff wrote it.
+    """
+    version = parse_json(content, _Version, place).record_version
+    if version > RECORD_VERSION:
+        raise SlackoffError(
+            f"{place} is of record version {version}, and this slackoff knows versions up to {RECORD_VERSION}: update "
+            "slackoff, or read the record with the one that wrote it"
+        )
+    return Status(**dict(parse_json(content, _FILE, place)))
 
 
 def observed_status(folder: Path, watch: HeartbeatMonitor) -> Status | None:
@@ -83,20 +111,11 @@ def observed_status(folder: Path, watch: HeartbeatMonitor) -> Status | None:
     attempt = latest(folder)
     if attempt is not None and attempt.outcome == "failed":
         return replace(status, state="failed", last_error=attempt.error)
-    gone = status.state == "running" and (attempt is None or not watch.holds(attempt))
-    return replace(status, state="interrupted") if gone else status
-
-
-def refuse_newer(content: dict[str, Any], place: Path | str) -> None:
-    """Nothing where this slackoff can read the record whose status this is.
-
-    Raises:
-        SlackoffError: a newer slackoff wrote it.
-        TypeError: its version is not a number.
-    """
-    version = content["record_version"]
-    if version > RECORD_VERSION:
-        raise SlackoffError(
-            f"{place} is of record version {version}, and this slackoff knows versions up to {RECORD_VERSION}: update "
-            "slackoff, or read the record with the one that wrote it"
-        )
+    if status.state != "running":
+        return status
+    if attempt is None or not watch.holds(attempt):
+        return replace(status, state="interrupted")
+    if (silence := watch.silence(attempt)) > watch.stale_after_s:
+        who = attempt.owner or "an unknown process"
+        return replace(status, state="lost", last_error=f"no sign of life of {who} for {silence / 60:.0f} min")
+    return status

@@ -1,46 +1,51 @@
 """The folders of cells: made before training, made whole again, found by what the record says, removed."""
 
+import errno
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import yaml
 from omegaconf import OmegaConf
 
-from slackoff.errors import SlackoffError
-from slackoff.record.files import create_text, write_json, write_text
+from slackoff.config import schema
+from slackoff.config.validate import check_keys
+from slackoff.errors import SlackoffError, explain_unusable
+from slackoff.record.config import read_config
+from slackoff.record.files import Patience, create_text, write_json, write_text
 from slackoff.record.ledger import ClaimedError, HeartbeatMonitor, claim, end_attempt, latest
 from slackoff.record.status import DamagedStatusError, State, Status, observed_status, read_status
 from slackoff.sweep.identity import FILE as IDENTITY_FILE
-from slackoff.sweep.identity import identity_of
-from slackoff.sweep.manifest import Loader
+from slackoff.sweep.identity import identity_of, leaves
 from slackoff.sweep.plan import Cell
+
+_REMOVED = ".removed"
+"""The end of the name of a folder that is being removed: .ID.removed."""
 
 
 def prepare(cell: Cell, monitor: HeartbeatMonitor) -> Status:
     """Write the cell's folder as its process expects it.
 
     Returns:
-        The cell's status; what failed or was interrupted before is to be tried again.
+        The cell's status; what ended before is to be tried again.
 
     Raises:
-        SlackoffError: the folder cannot be written.
+        OSError: the folder cannot be written.
     """
-    with _written(cell):
-        cell.folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(cell.folder, os.W_OK):
-            raise PermissionError(13, "no permission to write")
-        write_text(cell.folder / "config.yaml", OmegaConf.to_yaml(cell.config))
-        if cell.data is not None:
-            write_json(cell.folder / IDENTITY_FILE, identity_of(cell.content, cell.data))
-        with suppress(FileExistsError):  # from then on only the process that holds the cell writes it
-            create_text(cell.folder / "status.json", json.dumps(asdict(cell.first_status()), indent=2) + "\n")
+    cell.folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(cell.folder, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(cell.folder))
+    write_text(cell.folder / "config.yaml", OmegaConf.to_yaml(cell.config))
+    if cell.data is not None:
+        write_json(cell.folder / IDENTITY_FILE, identity_of(cell.content, cell.data))
+    with suppress(FileExistsError):  # from then on only the process that holds the cell writes it
+        create_text(cell.folder / "status.json", json.dumps(asdict(cell.first_status()), indent=2) + "\n")
     status = cell.status(monitor)
-    return replace(status, state="pending") if status.state in ("failed", "interrupted") else status
+    return replace(status, state="pending") if status.state in ("failed", "interrupted", "lost") else status
 
 
 def repair(cell: Cell, monitor: HeartbeatMonitor) -> str | None:
@@ -50,7 +55,7 @@ def repair(cell: Cell, monitor: HeartbeatMonitor) -> str | None:
         What was damaged, in one sentence; None if nothing was, or if another process holds the cell, which writes it.
 
     Raises:
-        SlackoffError: it cannot be written.
+        OSError: it cannot be read or written.
     """
     try:
         read_status(cell.folder)
@@ -58,25 +63,13 @@ def repair(cell: Cell, monitor: HeartbeatMonitor) -> str | None:
         newest = latest(cell.folder)
         if newest is not None and monitor.holds(newest):
             return None
-        with _written(cell), suppress(ClaimedError):
+        with suppress(ClaimedError):
             attempt = claim(cell.folder, "repair", newest.number if newest else 0)
             cell.first_status().write(cell.folder)
             end_attempt(attempt, "interrupted", str(error))
             path = cell.folder / "status.json"
             return f"{path} was damaged and is made anew; training goes on from the last checkpoint"
     return None
-
-
-@contextmanager
-def _written(cell: Cell) -> Iterator[None]:
-    """Say in one sentence that a cell's folder cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        raise SlackoffError(
-            f"The record folder {cell.folder} cannot be written ({error.strerror}): "
-            "make it writable, free space, or choose another place with runs=..."
-        ) from error
 
 
 @dataclass(frozen=True)
@@ -91,70 +84,148 @@ class Recorded:
 
         Raises:
             SlackoffError: its config is missing or damaged.
+            OSError: it cannot be read now.
         """
-        path = self.folder / "config.yaml"
+        content = read_config(self.folder)
         try:
-            content = yaml.load(path.read_text(encoding="utf-8"), Loader)
-        except (OSError, ValueError, yaml.YAMLError) as error:
+            check_keys("", content, schema.Config)
+        except SlackoffError as error:
             raise SlackoffError(
-                f"{path} cannot be read ({error}): run the command of its study again, which writes it anew"
+                f"{self.folder / 'config.yaml'} is damaged ({error}): run the command of its study again, which writes "
+                "it anew"
             ) from error
-        if not isinstance(content, dict):
-            raise SlackoffError(f"{path} is damaged: run the command of its study again, which writes it anew")
         content["runs"] = str(self.folder.parents[1])  # as it is called from here
         return Cell(self.status.id, content, self.folder, self.status.label, self.status.label)
 
     def size(self) -> int:
-        """Bytes on disk."""
-        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+        """Bytes on disk, as far as they can be told."""
+        found = 0
+        for path in self.folder.rglob("*"):
+            with suppress(OSError):
+                found += path.stat().st_size if path.is_file() else 0
+        return found
 
 
-def recorded_cells(runs: Path, states: Collection[State]) -> list[Recorded]:
-    """The cells under a folder of records that are in one of these states.
+def told_apart(runs: Path, statuses: Sequence[Status]) -> list[Status]:
+    """The statuses; cells of several studies with one label get every key in which their configs differ into it."""
+    alike: dict[str, list[str]] = {}
+    for status in statuses:
+        alike.setdefault(str(status.label), []).append(status.id)
+    more: dict[str, dict[str, Any]] = {}
+    for ids in alike.values():
+        configs = {}
+        for name in ids if len(ids) > 1 else ():
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                text = (runs / "cells" / name / IDENTITY_FILE).read_text(encoding="utf-8")
+                configs[name] = dict(leaves(json.loads(text)["config"]))
+        for key in dict.fromkeys(key for config in configs.values() for key in config):
+            if len({str(config.get(key)) for config in configs.values()}) > 1:
+                for name, config in configs.items():
+                    more.setdefault(name, {})[key] = config.get(key, "")
+    return [replace(status, label={**status.label, **more.get(status.id, {})}) for status in statuses]
 
-    One whose status is damaged is passed over: the command of its study makes that anew.
+
+class CellFolders:
+    """All cells under a folder of records, looked at once or again and again.
+
+    Args:
+        runs: the folder of the records.
+        patience: how long to ask again for what cannot be read at a look.
+
+    ``troubles`` holds a sentence for each cell that could not be read at the last look.
     """
-    monitor = HeartbeatMonitor()
-    found = []
-    for path in sorted((runs / "cells").glob("*/status.json")):
-        with suppress(DamagedStatusError):
-            status = observed_status(path.parent, monitor)
-            if status is not None and status.state in states:
-                found.append(Recorded(path.parent, status))
-    return found
 
+    def __init__(self, runs: Path, patience: Patience) -> None:
+        self.runs, self.patience = runs, patience
+        self.monitor = HeartbeatMonitor()
+        self.known: dict[str, Recorded] = {}
+        self.troubles: list[str] = []
 
-def named_cells(runs: Path, names: Sequence[str]) -> list[Recorded]:
-    """Cells by their ids, in whatever state.
+    def look(self, states: Collection[State] = ()) -> list[Recorded]:
+        """The cells that are in one of these states (none: all); of one that cannot be read now what was known before.
 
-    Raises:
-        SlackoffError: there is no such cell, or its status is damaged.
-    """
-    monitor = HeartbeatMonitor()
-    found = []
-    for name in dict.fromkeys(names):
-        folder = runs / "cells" / name
-        status = observed_status(folder, monitor)
-        if status is None:
-            raise SlackoffError(f"There is no cell {name} under {runs}: slackoff status --runs {runs} lists them")
-        found.append(Recorded(folder, status))
-    return found
+        Raises:
+            OSError: the folder of the cells cannot be read.
+        """
+        self.troubles = []
+        names = self.patience(self._names)
+        self.known = {name: self.known[name] for name in names if name in self.known}
+        for name in names:
+            self._see(name)
+        return [cell for cell in self.known.values() if not states or cell.status.state in states]
 
+    def named(self, names: Sequence[str]) -> list[Recorded]:
+        """Cells by their ids, in whatever state.
 
-def remove(cells: Sequence[Recorded]) -> list[Path]:
-    """Delete cells with all that they hold; each is claimed before, so that nobody trains what is being deleted.
+        Raises:
+            SlackoffError: there is no such cell, or it cannot be read.
+        """
+        for name in dict.fromkeys(names):
+            self.troubles = []
+            self._see(name)
+            if name not in self.known:
+                unknown = f"There is no cell {name} under {self.runs}: slackoff status --runs {self.runs} lists them"
+                raise SlackoffError(*self.troubles or [unknown])
+        return [self.known[name] for name in dict.fromkeys(names)]
 
-    Returns:
-        The folders that were left because another process had taken the cell.
-    """
-    left = []
-    for cell in cells:
+    def remove(self, cells: Sequence[Recorded]) -> list[str]:
+        """Delete cells with all that they hold; each is claimed before, so that nobody trains what is being deleted.
+
+        Returns:
+            A sentence for each cell that was left.
+        """
+        left = []
+        for cell in cells:
+            try:
+                newest = latest(cell.folder)
+                status = observed_status(cell.folder, self.monitor)
+                if status is not None and status.state == "running":
+                    raise ClaimedError(f"{cell.folder} is being trained")
+                claim(cell.folder, "clean", newest.number if newest else 0)
+                cell.folder.rename(cell.folder.with_name(f".{cell.folder.name}{_REMOVED}"))
+            except ClaimedError:
+                left.append(f"{cell.folder} was left: another process trains it now")
+            except (OSError, SlackoffError) as error:
+                left.append(f"{cell.folder} was left ({error}): see that it can be written, then run clean again")
+        return left + self.finish_removing()
+
+    def finish_removing(self) -> list[str]:
+        """Delete what was being removed, also by an earlier command that was killed meanwhile.
+
+        Returns:
+            A sentence for each folder that could not be deleted.
+        """
+        left = []
+        for folder in sorted((self.runs / "cells").glob(f".*{_REMOVED}")):
+            if folder.is_symlink():
+                shutil.rmtree(folder.resolve(), ignore_errors=True)
+                folder.unlink()
+            shutil.rmtree(folder, ignore_errors=True)
+            if folder.exists():
+                left.append(f"{folder} cannot be deleted: it is of no use any more; remove it by hand")
+        return left
+
+    def _names(self) -> list[str]:
+        """Those of the folders; what begins with a dot is no cell, but being removed or of the file system itself."""
         try:
-            claim(cell.folder, "clean")
-        except ClaimedError:
-            left.append(cell.folder)
-            continue
-        doomed = cell.folder.with_name(f".{cell.folder.name}.removed")
-        cell.folder.rename(doomed)
-        shutil.rmtree(doomed)
-    return left
+            names = [path.name for path in (self.runs / "cells").iterdir()]
+        except FileNotFoundError:
+            return []
+        return sorted(name for name in names if not name.startswith("."))
+
+    def _see(self, name: str) -> None:
+        folder = self.runs / "cells" / name
+        try:
+            status = self.patience(lambda: observed_status(folder, self.monitor))
+        except NotADirectoryError:  # a file of somebody else
+            status = None
+        except OSError as error:
+            self.troubles.append(explain_unusable(error, folder))
+            return
+        except SlackoffError as error:
+            self.troubles.append(str(error))
+            status = None
+        if status is None:
+            self.known.pop(name, None)
+        else:
+            self.known[name] = Recorded(folder, status)

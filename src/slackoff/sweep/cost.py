@@ -15,20 +15,19 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import yaml
 from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from slackoff.errors import SlackoffError
-from slackoff.record.files import write_json
+from slackoff.record.config import read_config
+from slackoff.record.files import DamagedFileError, read_json, write_json
 from slackoff.record.status import Status, read_status
 from slackoff.sweep.backend import Slot
 from slackoff.sweep.display import say
 from slackoff.sweep.expand import Config
 from slackoff.sweep.local import usable_cores
-from slackoff.sweep.manifest import Loader
 from slackoff.sweep.plan import Cell
 
 CACHE = "step_rates.json"
@@ -54,6 +53,13 @@ class StepRate:
     seconds: float
     how: str
     operations: float | None = None
+
+
+@dataclass(frozen=True)
+class _Rates:
+    """The file of step times."""
+
+    rates: list[StepRate]
 
 
 @dataclass(frozen=True)
@@ -140,8 +146,8 @@ def step_rates(cells: Sequence[Cell], threads: int, console: Console) -> dict[st
     examples = {keys[cell.id]: cell for cell in reversed(cells)}
 
     measured: list[StepRate] = []
-    with suppress(OSError, ValueError, KeyError, TypeError):  # a damaged file holds nothing
-        measured = [StepRate(**rate) for rate in json.loads((runs / CACHE).read_text(encoding="utf-8"))["rates"]]
+    with suppress(OSError, DamagedFileError):  # a damaged file holds nothing
+        measured = read_json(runs / CACHE, _Rates).rates
     recorded = _recorded(runs, hardware, cells)
     known = {json.dumps(rate.parts): rate for rate in measured if rate.hardware == hardware}
     known |= {key: rate for key, (rate, _) in recorded.items()}
@@ -152,11 +158,11 @@ def step_rates(cells: Sequence[Cell], threads: int, console: Console) -> dict[st
         if time.monotonic() > stop:
             break
         cell = examples[key]
-        console.print(f"measuring a training step of {cell.label['network']} ...", style="dim")
+        console.print(f"measuring a training step of {cell.label['network']} ...", style="dim", markup=False)
         try:
             found = measure_step(cell.config, threads, min(_MOST_S, _BUDGET_S / len(missing)))
         except RuntimeError as error:
-            console.print(f"It cannot be measured: {str(error).splitlines()[0]}", style="yellow")
+            console.print(f"It cannot be measured: {str(error).splitlines()[0]}", style="yellow", markup=False)
             continue
         known[key] = StepRate(json.loads(key), hardware, found.seconds, found.how, _operations(cell.content))
         measured.append(known[key])
@@ -270,13 +276,13 @@ def _recorded(runs: Path, hardware: dict[str, Any], cells: Sequence[Cell]) -> di
     found: dict[str, tuple[Config, list[float]]] = {}
     for path in runs.glob("cells/*/status.json"):
         folder = path.parent
-        with suppress(SlackoffError, OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
+        with suppress(SlackoffError, OSError, ValueError, KeyError, TypeError, AttributeError):
             status = read_status(folder)
             if status is None or status.state != "done" or status.label.get("network") not in networks:
                 continue
             environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
             if status.train_seconds > 0 and status.steps_total and _hardware(environment) == hardware:
-                config = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), Loader)
+                config = read_config(folder)
                 times = found.setdefault(json.dumps(step_parts(config)), (config, []))[1]
                 times.append(status.train_seconds / status.steps_total)
     return {

@@ -1,6 +1,7 @@
 """What a person sees while cells train: one live table in a terminal, plain lines elsewhere."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
@@ -10,11 +11,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from slackoff.errors import printable
 from slackoff.record.status import State, Status
 
 _STYLES = {"done": "green", "running": "cyan", "failed": "red", "pending": "dim", "interrupted": "yellow"}
-_FIRST_SHOWN: tuple[State, ...] = ("running", "failed", "interrupted", "pending", "done")
+_STYLES |= {"lost": "yellow"}
+_FIRST_SHOWN: tuple[State, ...] = ("running", "failed", "lost", "interrupted", "pending", "done")
 _PLAIN_INTERVAL_S = 20.0
+MOST_ROWS = 500
+"""Of a table that is printed: more take seconds, and nobody reads them."""
 _BAR_WIDTHS = (8, 24)
 _LINES_BESIDE_ROWS = 4  # heading, what is left out, summary, the cursor's
 _ENOUGH_S = 5.0  # of watching, before a pace is told
@@ -22,7 +27,7 @@ _ENOUGH_S = 5.0  # of watching, before a pace is told
 
 def say(console: Console, sentence: str, style: str = "") -> None:
     """Print a sentence as it is, on one line whatever its length."""
-    console.print(sentence, style=style, highlight=False, markup=False, soft_wrap=True)
+    console.print(printable(sentence), style=style, highlight=False, markup=False, soft_wrap=True)
 
 
 class Pace:
@@ -105,8 +110,7 @@ class Display:
         self.pace.see(statuses)
         summary = self._summary(statuses)
         if self.live:
-            rows = max(1, self.console.height - _LINES_BESIDE_ROWS)
-            table = status_table(statuses, places, self.pace, None if final else rows)
+            table = status_table(statuses, places, self.pace, MOST_ROWS if final else rows_of(self.console))
             self.live.update(Group(*table, Text(summary)), refresh=True)
         elif final or time.monotonic() - self.printed > _PLAIN_INTERVAL_S:
             self.printed = time.monotonic()
@@ -118,7 +122,7 @@ class Display:
 
     def _summary(self, statuses: Sequence[Status]) -> str:
         count = {state: sum(status.state == state for status in statuses) for state in _STYLES}
-        waiting = count["pending"] + count["interrupted"]
+        waiting = count["pending"] + count["interrupted"] + count["lost"]
         parts = [f"{count['done']} done", f"{count['running']} running", f"{waiting} left"]
         if count["failed"]:
             parts.append(f"{count['failed']} failed")
@@ -135,7 +139,7 @@ def status_table(
     statuses: Sequence[Status],
     places: Mapping[str, str] | None = None,
     pace: Pace | None = None,
-    most_rows: int | None = None,
+    most_rows: int = MOST_ROWS,
 ) -> list[RenderableType]:
     """One row a cell: what it is, its state, how far it is; what all cells share is left out when there are several.
 
@@ -145,25 +149,28 @@ def status_table(
         pace: for the time left of each.
         most_rows: show no more than these, the running and failed ones first.
     """
-    label = statuses[0].label if statuses else {}
+    label = dict.fromkeys(key for status in statuses for key in status.label)
     different = [key for key in label if len({str(status.label.get(key)) for status in statuses}) > 1]
     keys = [key for key in label if key in ("patch_count", "precision") or key in different]
     shown = statuses
-    if most_rows is not None and len(statuses) > most_rows:
+    if len(statuses) > most_rows:
         ranked = sorted(range(len(statuses)), key=lambda place: _FIRST_SHOWN.index(statuses[place].state))
         shown = [statuses[place] for place in sorted(ranked[:most_rows])]
 
     # In a narrow terminal bars, places and notes get shorter: rich takes the columns that may wrap for those.
     table = Table(box=None, header_style="bold")
     for name in ("cell", *keys, "state"):
-        table.add_column(name, no_wrap=True)
+        table.add_column(Text(name), no_wrap=True)
     table.add_column("progress", min_width=_BAR_WIDTHS[0], max_width=_BAR_WIDTHS[1])
     for name in ("step", *(["left"] if pace else [])):
         table.add_column(name, no_wrap=True)
     for name in (*(["where"] if places else []), "note"):
         table.add_column(name)
     for status in shown:
-        row: list[RenderableType] = [status.id, *(str(status.label[key]) for key in keys)]
+        row: list[RenderableType] = [
+            Text(printable(status.id)),
+            *(Text(printable(str(status.label.get(key, "")))) for key in keys),
+        ]
         row.append(Text(status.state, style=_STYLES[status.state]))
         row.append(ProgressBar(total=max(1, status.steps_total), completed=status.step))
         row.append(f"{status.step}/{status.steps_total}")
@@ -173,13 +180,21 @@ def status_table(
         if places:
             row.append(_one_line(places.get(status.id, "")))
         table.add_row(*row, _one_line(status.last_error or "; ".join(status.notes)))
-    rest = len(statuses) - len(shown)
-    return [table, Text(f"... and {rest} more: slackoff status shows all", style="dim")] if rest else [table]
+    if len(shown) == len(statuses):
+        return [table]
+    rest = Counter(status.state for status in statuses) - Counter(status.state for status in shown)
+    counts = ", ".join(f"{count} {state}" for state, count in rest.most_common())
+    return [table, Text(f"... and {rest.total()} more ({counts}): slackoff status --json lists all", style="dim")]
+
+
+def rows_of(console: Console) -> int:
+    """How many rows a live table can have."""
+    return max(1, console.height - _LINES_BESIDE_ROWS)
 
 
 def _one_line(text: str) -> Text:
     """One line, whatever room there is."""
-    return Text(text, overflow="ellipsis", no_wrap=True)
+    return Text(printable(text), overflow="ellipsis", no_wrap=True)
 
 
 def watch_statuses(read: Callable[[], Sequence[RenderableType]], console: Console, interval_s: float = 1.0) -> None:

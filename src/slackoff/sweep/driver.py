@@ -24,6 +24,8 @@ from slackoff.sweep.planner_process import PlannerProcess
 
 _POLL_S = 0.25
 _LOOK_ELSEWHERE_S = 2.0
+_FIRST_PREPARED = 4
+_MOST_VAIN_STOPS = 5
 _RECOVERY_S = (300.0, 30.0, 0.0)
 """With a record that cannot be used (the server of a network file system may restart): before a signal, after one,
 after two."""
@@ -61,6 +63,8 @@ def run_cells(
     number = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
     console.print(f"{number}, {len(missing)} to train, {len(resources.slots)} at a time, in {precisions}.")
     with planner or PlannerProcess() as checks:
+        if not console.is_terminal:
+            console.print("Checking the configs.")
         with console.status("Checking the configs"):
             operations = check_cells(missing, checks)
         for warning in check_hardware(missing, resources.slots, checks) if resources.local else ():
@@ -71,14 +75,29 @@ def run_cells(
         return operations[cell.id] * (statuses[cell.id].steps_total - statuses[cell.id].step)
 
     missing.sort(key=work_left, reverse=True)
-    for cell in missing:
-        with suppress(OSError):  # where the record cannot be read now, the driver tries again before it trains the cell
-            if repaired := repair(cell, monitor):
-                say(console, repaired, "yellow")
-            statuses[cell.id] = prepare(cell, monitor)
+    _prepare_first(missing[:_FIRST_PREPARED], monitor)
     with Display(console, operations) as display:
         Driver(missing, resources, statuses, monitor, display).run()
     return list(statuses.values())
+
+
+def _prepare_first(cells: Sequence[Cell], monitor: HeartbeatMonitor) -> None:
+    """Find out on the first cells whether records can be written; the others are prepared when their turn comes.
+
+    Raises:
+        SlackoffError: no folder can be written.
+    """
+    for cell in cells:
+        try:
+            prepare(cell, monitor)
+        except OSError as error:
+            if not is_temporary(error) or cell is cells[-1]:
+                raise SlackoffError(
+                    f"The record folder {cell.folder} cannot be written ({error.strerror}): "
+                    "make it writable, free space, or choose another place with runs=..."
+                ) from error
+            continue  # the driver tries this one again
+        return
 
 
 class Driver:
@@ -106,6 +125,7 @@ class Driver:
         self.resources, self.statuses, self.monitor, self.display = resources, statuses, monitor, display
         self.running: list[RunningCell] = []
         self.tries: dict[str, int] = {}
+        self.stops: dict[str, tuple[int, int]] = {}  # step at which others stopped a cell, how often in a row
         self.noted: set[str] = set()
         self.failures = 0
         self.unusable_since: dict[str, float] = {}  # when the record of a cell could not be used first
@@ -167,6 +187,8 @@ class Driver:
         Raises:
             OSError: its record cannot be used now, or no process be started.
         """
+        if repaired := repair(cell, self.monitor):
+            self.display.say(repaired, "yellow")
         newest = latest(cell.folder)
         holder = newest if newest is not None and self.monitor.holds(newest) else None
         self.statuses[cell.id] = cell.status(self.monitor)
@@ -179,6 +201,7 @@ class Driver:
                 sentence += f"; if that shows no sign of life for {self.policy.stale_after_s:g} s, it goes on here"
             self.display.say(sentence)
         elif self.statuses[cell.id].state != "done":
+            self.statuses[cell.id] = prepare(cell, self.monitor)
             self.running.append(self.resources.backend.start(cell, slot, newest.number if newest else 0))
         self.unusable_since.pop(cell.id, None)
 
@@ -227,9 +250,25 @@ class Driver:
             if ended.exit == CellExit.ELSEWHERE:
                 self._queue(cell, first=True)
             elif ended.exit == CellExit.INTERRUPTED and not process.asked:
-                self._queue(cell)  # somebody else stopped it: it goes on from its checkpoint
+                self._go_on(cell)
             elif ended.exit == CellExit.FAILED:
                 self._failed(cell, ended.reason)
+
+    def _go_on(self, cell: Cell) -> None:
+        """Put a cell that somebody else stopped in line again: it goes on from its checkpoint, if it gets to one."""
+        step = self.statuses[cell.id].step
+        before, count = self.stops.get(cell.id, (-1, 0))
+        count = count + 1 if step <= before else 1
+        self.stops[cell.id] = (step, count)
+        if count < _MOST_VAIN_STOPS:
+            self._queue(cell)
+            return
+        del self.stops[cell.id]
+        self._failed(
+            cell,
+            f"it was stopped {count} times without getting beyond step {step}: see who sends its process SIGTERM or "
+            "SIGUSR1, then run the same command again; it goes on from its last checkpoint",
+        )
 
     def _look(self, process: RunningCell) -> Ending | None:
         """How a cell ended; None while it runs, or while its record cannot be used and may be soon."""
@@ -296,12 +335,18 @@ class Driver:
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
-        """Count the signals that ask to stop instead of being torn out of what is being done."""
+        """Count the signals that ask to stop instead of being torn out of what is being done.
 
-        def count(*_: object) -> None:
-            self.signals += 1
+        That of a closed terminal comes more than once, from the shell and from the system, and counts as one.
+        """
 
-        before = {number: signal.signal(number, count) for number in (signal.SIGINT, signal.SIGTERM)}
+        def count(number: int, *_: object) -> None:
+            self.signals = max(1, self.signals) if number == signal.SIGHUP else self.signals + 1
+
+        listened = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
+            listened.append(signal.SIGHUP)
+        before = {number: signal.signal(number, count) for number in listened}
         try:
             yield
         except BaseException:

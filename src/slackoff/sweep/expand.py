@@ -27,6 +27,10 @@ Compose = Callable[[list[str]], DictConfig]
 """Hydra's composition of the config of one job, without Hydra's own node."""
 
 
+_MANY = 100
+"""Jobs that take longer to read than a person waits without a word."""
+
+
 class NotGivenError(SlackoffError):
     """A value that must be given is missing."""
 
@@ -101,7 +105,13 @@ class Expander:
             HydraException: as Hydra raises it for these overrides.
             SlackoffError: a value is missing, or an interpolation leads nowhere.
         """
-        config = self._from_cache(overrides) or self.compose(list(overrides))
+        try:
+            config = self._from_cache(overrides) or self.compose(list(overrides))
+        except ValueError as error:
+            if isinstance(error, OmegaConfBaseException):
+                raise
+            # Hydra's own for a choice that is no name
+            raise SlackoffError(f"{' '.join(overrides)} cannot be composed: {error}") from error
         return {key: self._shared(value) for key, value in resolved(config).items()}
 
     def _from_cache(self, overrides: Sequence[str]) -> DictConfig | None:
@@ -156,6 +166,8 @@ def expand_jobs(
     """
     jobs: list[Job] = []
     configs: list[Config] = []
+    if len(overrides) > _MANY and not console.is_terminal:
+        console.print(f"Reading the configs of {len(overrides)} jobs.")
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         for given in progress.track(overrides, description="Configs"):
             config = expander(given)
@@ -164,6 +176,8 @@ def expand_jobs(
                 configs.append(config)
                 continue
             rows = list(jobs_of(read_manifest(str(name)), given))
+            if len(rows) > _MANY and not console.is_terminal:
+                console.print(f"Reading the configs of {len(rows)} rows.")
             jobs += rows
             configs += [_row_config(job, expander) for job in progress.track(rows, description="Rows")]
     return jobs, configs

@@ -9,6 +9,7 @@ import glob
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin, is_typeddict
 
@@ -17,6 +18,7 @@ from omegaconf import OmegaConf
 from slackoff.config import schema
 from slackoff.config.schema import Builds, Uncounted, types_of, without_marks
 from slackoff.errors import SlackoffError
+from slackoff.record.files import DamagedFileError, Patience, read_json
 from slackoff.sweep.code_digests import code_digests
 from slackoff.sweep.expand import Config, required
 from slackoff.sweep.planner_process import PlannerProcess
@@ -60,7 +62,7 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     if one["version"] != other["version"]:
         lines.append(f"version of cells: {one['version']} and {other['version']}")
     for part, prefix, length in (("config", "", None), ("data", "data: ", 12), ("code", "code: ", 12)):
-        ours, theirs = (dict(_leaves(identity[part])) for identity in (one, other))
+        ours, theirs = (dict(leaves(identity[part])) for identity in (one, other))
         for key in dict.fromkeys([*ours, *theirs]):
             if (key in ours, ours.get(key)) != (key in theirs, theirs.get(key)):
                 values = [str(found[key])[:length] if key in found else "not there" for found in (ours, theirs)]
@@ -91,19 +93,33 @@ def _recorded_identity(name: str, runs: Path) -> dict[str, Any]:
         raise SlackoffError(f"{name} begins several ids ({ids}): give more of it")
     path = folders[0] / FILE
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {part: found[part] for part in ("version", "config", "data", "code")}
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        return vars(Patience()(lambda: read_json(path, _Identity)))
+    except (OSError, DamagedFileError) as error:
         raise SlackoffError(
             f"{path} cannot be read ({error}): run the command of the cell's study again, which writes it anew"
         ) from error
 
 
-def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value in nested dicts by its dotted key."""
+def counted_leaves(config: Config) -> dict[str, Any]:
+    """The values of a config that count for the identity, by their dotted keys."""
+    return dict(leaves(_counted_keys(config, schema.Config)))
+
+
+@dataclass(frozen=True)
+class _Identity:
+    """The file identity.json."""
+
+    version: int
+    config: dict[str, Any]
+    data: dict[str, str]
+    code: dict[str, str]
+
+
+def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value in nested dicts, by its dotted key."""
     if isinstance(node, dict) and node:
         for name, value in node.items():
-            yield from _leaves(value, f"{key}.{name}" if key else name)
+            yield from leaves(value, f"{key}.{name}" if key else name)
     else:
         yield key, node
 

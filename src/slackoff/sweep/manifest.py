@@ -6,6 +6,7 @@ of such mappings, each one cell. A key is what one would write on the command li
 row is for) and ``basis`` (how sure that is) are words for people and no config keys.
 """
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,24 +18,12 @@ from hydra.core.override_parser.types import Quote, QuotedString
 
 from slackoff.config import shipped_folder
 from slackoff.errors import SlackoffError, did_you_mean
+from slackoff.record.config import Loader
 
 REMARKS = ("serves", "basis")
+_MOST_VALUES = 1_000_000
+_OF_THE_COMMAND_LINE = ("runs", "hydra")
 _WORD = re.compile(r"(?!(?:true|false|null|nan|inf)$)[A-Za-z_][\w-]*$", re.ASCII | re.IGNORECASE)
-_FLOAT = r"[-+]?(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][-+]?\d+)?$|[-+]?\.(?:inf|Inf|INF)$|\.(?:nan|NaN|NAN)$"
-
-
-class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """YAML as the config tree has it (1e-3 is a number, a date is text), read by the C library where there is one.
-
-    For ``yaml.load`` and ``yaml.compose``; safe: it makes plain values only.
-    """
-
-
-Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in found if not tag.endswith((":timestamp", ":float"))]
-    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(_FLOAT), list("-+0123456789."))
 
 
 @dataclass(frozen=True)
@@ -82,7 +71,9 @@ def read_manifest(name: str) -> list[Row]:
     path = _find(name)
     try:
         document = yaml.compose(path.read_text(encoding="utf-8"), Loader=Loader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        if _size(document, {}) > _MOST_VALUES:
+            raise ValueError(f"its aliases stand for more than {_MOST_VALUES:,} values")
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise SlackoffError(f"study.manifest={path} cannot be read: {' '.join(str(error).split())}") from error
     parts = dict(_items(document, str(path))) if isinstance(document, yaml.MappingNode) else {}
     if unknown := [key for key in parts if key not in ("common", "rows")]:
@@ -119,10 +110,23 @@ def _find(name: str) -> Path:
     raise SlackoffError(f"study.manifest={name} does not exist: {cure}")
 
 
+def _size(node: yaml.Node | None, known: dict[int, float]) -> float:
+    """Values in a document once each alias is written out: a few lines can stand for more than memory holds."""
+    if id(node) not in known:
+        known[id(node)] = math.inf  # of a part that holds itself
+        below = node.value if isinstance(node, yaml.CollectionNode) else []
+        parts = [part for pair in below for part in pair] if isinstance(node, yaml.MappingNode) else below
+        known[id(node)] = 1 + sum(_size(part, known) for part in parts)
+    return known[id(node)]
+
+
 def _row(node: yaml.Node, number: int, common: dict[str, Any], manifest: str) -> Row:
     row = Row(manifest, number, node.start_mark.line + 1, {})
     values = {**common, **_values(node, row.place)}
     serves, basis = (str(values.pop(remark, "")) for remark in REMARKS)
+    for key in values:  # a manifest can come from anybody: where is written and what is run is for the command line
+        if re.split(r"[./@:]", key.lstrip("+~"))[0] in _OF_THE_COMMAND_LINE:
+            raise SlackoffError(f"{row.place} sets {key}, which only the command line can: leave it out there")
     if not values:
         raise SlackoffError(f"{row.place} sets nothing: give it config keys such as network and background.patch_count")
     assignments = {key: f"{key}={_written(value)}" for key, value in values.items()}

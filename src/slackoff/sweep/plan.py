@@ -7,7 +7,7 @@ In the order in which a command does it: ``check_configs``, ``with_ranks``, ``se
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from slackoff.errors import SlackoffError
 from slackoff.record.ledger import HeartbeatMonitor
 from slackoff.record.status import DamagedStatusError, Status, observed_status
 from slackoff.sweep.expand import Config, required, resolved, select
-from slackoff.sweep.identity import Fingerprints, cell_id
+from slackoff.sweep.identity import Fingerprints, cell_id, counted_leaves
 from slackoff.sweep.manifest import Row
 from slackoff.sweep.planner_process import PlannerProcess
 
@@ -39,6 +39,10 @@ _LABEL = {
     "seed": "seed",
     "precision": "trainer.precision",
 }
+
+
+MEASURED = "only measured"
+"""What stands for the number of training patches of a cell that takes no step: published weights as they came."""
 
 
 @dataclass(frozen=True)
@@ -216,18 +220,47 @@ def plan(
             if known.row and row and not row.may_repeat:
                 raise row.repeats(known.row)
             continue
-        axes = [required(content, "study.axis"), *varying]
+        axes = _axes(content, [required(content, "study.axis"), *varying])
         cells[identity] = Cell(
             identity,
             content,
             _folder(content, identity),
-            {word: required(content, key) for word, key in _LABEL.items()},
-            {key.partition("@")[0].rsplit(".", 1)[-1]: _axis_value(content, key) for key in axes},
+            {word: required(content, key) for word, key in _LABEL.items()}
+            | ({} if content["schedule"]["steps"] else {"patch_count": MEASURED}),
+            axes,
             row,
             fingerprints.provisional(digests),
             digests,
         )
-    return list(cells.values())
+    more = _untold(list(cells.values()))
+    found = []
+    for cell in cells.values():
+        axes = _axes(cell.content, [required(cell.content, "study.axis"), *varying, *more]) if more else cell.axes
+        found.append(replace(cell, axes=axes, label=cell.label | axes | cell.label))
+    return found
+
+
+def _axes(content: Config, keys: Sequence[str]) -> dict[str, Any]:
+    """Values by the last part of their keys, or by the whole key where another one ends alike."""
+    keys = list(dict.fromkeys(keys))
+    short = [key.partition("@")[0].rsplit(".", 1)[-1] for key in keys]
+    names = [key if word in short[:place] else word for place, (key, word) in enumerate(zip(keys, short, strict=True))]
+    return {name: _axis_value(content, key) for name, key in zip(names, keys, strict=True)}
+
+
+def _untold(cells: Sequence[Cell]) -> list[str]:
+    """The keys in which cells differ that their axes, seeds and test sets do not tell apart."""
+    alike: dict[str, list[Cell]] = {}
+    for cell in cells:
+        axes = {name: value for name, value in cell.axes.items() if name != "seed"}
+        tested = select(cell.content, "evaluation.test_set.name") or select(cell.content, "evaluation.name")
+        alike.setdefault(json.dumps([axes, tested], default=str), []).append(cell)
+    found: dict[str, None] = {}
+    for same in alike.values():
+        values = [counted_leaves(cell.content) for cell in same] if len(same) > 1 else []
+        keys = dict.fromkeys(key for one in values for key in one if key.rsplit(".", 1)[-1] != "seed")
+        found |= {key: None for key in keys if len({str(one.get(key)) for one in values}) > 1}
+    return list(found)
 
 
 def _folder(content: Config, identity: str) -> Path:
@@ -246,6 +279,8 @@ def _varying_keys(overrides: Sequence[Sequence[str]]) -> list[str]:
 
 def _axis_value(content: Config, key: str) -> Any:
     """The value of a config key, or the name of a group's choice, or those of its parts."""
+    if key == _LABEL["patch_count"] and not content["schedule"]["steps"]:
+        return MEASURED
     group, _, package = key.partition("@")  # weighting@task.weighting stands at task.weighting
     value = select(content, package or group.replace("/", "."))
     if isinstance(value, dict):
@@ -274,11 +309,19 @@ def check_cells(cells: Sequence[Cell], planner: PlannerProcess) -> dict[str, flo
 def _check_contents(contents: Sequence[Config], places: Sequence[str | None]) -> list[float]:
     from slackoff.config.checks import Checks  # imports torch
 
-    checks, found = Checks(), []
-    for content, place in zip(contents, places, strict=True):
-        with _place_first(place):
-            found.append(checks.check(OmegaConf.create(content)))
-    return found
+    checks, found = Checks(), dict[str, float]()
+    keys = [json.dumps(_without_seeds(content), sort_keys=True, default=str) for content in contents]
+    for key, content, place in zip(keys, contents, places, strict=True):
+        if key not in found:  # repeats differ in nothing else
+            with _place_first(place):
+                found[key] = checks.check(OmegaConf.create(content))
+    return [found[key] for key in keys]
+
+
+def _without_seeds(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _without_seeds(value) for key, value in node.items() if key != "seed"}
+    return [_without_seeds(value) for value in node] if isinstance(node, list) else node
 
 
 def check_hardware(cells: Sequence[Cell], slots: "Sequence[Slot]", planner: PlannerProcess) -> list[str]:

@@ -78,7 +78,7 @@ class PlannerProcess:
 def _serve(connection: Connection, preloaded: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which ends this process
     import_module(preloaded)
-    with suppress(EOFError):  # the driver has gone
+    with suppress(EOFError, ConnectionError):  # the driver has gone
         while True:
             answer: tuple[Any, Exception | None]
             function, arguments, named = connection.recv()

@@ -6,7 +6,7 @@ import subprocess
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from submitit.core.utils import JobPaths
 
@@ -256,6 +256,13 @@ class SlurmJob(RunningCell):
         return self.submission is not None and attempt.slot == slot_name(self.submission.number)
 
 
+class _Plain(pickle.Unpickler):
+    """Reads numbers and texts, which is all that a job of ours leaves; anybody may have written into the folder."""
+
+    def find_class(self, module: str, name: str) -> NoReturn:
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which was not run")
+
+
 def _result(paths: JobPaths, look_anew: bool) -> int | str | None:
     """Exit code of a cell's process, or the last words of a job that could not run it; None if there is none (yet).
 
@@ -267,9 +274,11 @@ def _result(paths: JobPaths, look_anew: bool) -> int | str | None:
             list(paths.folder.iterdir())
     try:
         with paths.result_pickle.open("rb") as file:
-            outcome, value = pickle.load(file)
+            outcome, value = _Plain(file).load()
     except FileNotFoundError:
         return None
-    except (EOFError, pickle.UnpicklingError, ValueError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # a damaged pickle is a program that ends in any error
         return f"{paths.result_pickle} cannot be read ({error})"
     return int(value) if outcome == "success" else str(value).strip().splitlines()[-1]

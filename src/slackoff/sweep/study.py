@@ -1,7 +1,6 @@
 """What a command asks for, done: cells planned and trained or shown, ``study.json`` written, the report drawn."""
 
 import hashlib
-import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from slackoff.errors import SlackoffError
-from slackoff.record.files import write_json
+from slackoff.record.files import DamagedFileError, folder_name, read_json, write_json
 from slackoff.record.status import Status
 from slackoff.sweep.backend import Resources
 from slackoff.sweep.cost import show_dry_run
@@ -121,7 +120,7 @@ def _write_study(cells: Sequence[Cell]) -> Path:
     digest = hashlib.sha256("".join(sorted(cell.id for cell in cells)).encode()).hexdigest()[:6]
     labels = [{str(cell.label[key]) for cell in cells} for key in ("background", "evaluation")]
     common = [found.pop() for found in labels if len(found) == 1]
-    name = "-".join([*dict.fromkeys([str(study.name), str(config.size), *common]), digest])
+    name = folder_name(study.name, config.size, *common, digest=digest)
     folder = Path(config.runs) / "studies" / name
     folder.mkdir(parents=True, exist_ok=True)
     write_json(
@@ -167,7 +166,7 @@ def _report(folder: Path, console: Console, logger: DictConfig) -> None:
     print_table(frames, console)
     if len(table := quality_cost_table(frames)):
         print_quality_cost(table, console)
-    console.print(f"Report: {page}", soft_wrap=True)
+    console.print(f"Report: {page}", soft_wrap=True, markup=False)
     if logger.wandb and agent_run() is None:  # an agent's run is that of the cell
         from slackoff.wandb_view.publish import show_study
 
@@ -189,8 +188,8 @@ def keep_network_costs(cells: Sequence[Cell], folder: Path, console: Console) ->
     place = folder / NETWORK_COSTS
     with PlannerProcess() as planner:
         fingerprint, announcement = planner(_network_costs, *asked)
-        with suppress(OSError, ValueError, AttributeError):
-            if json.loads((place / "study.json").read_text(encoding="utf-8")).get("fingerprint") == fingerprint:
+        with suppress(OSError, DamagedFileError):
+            if read_json(place / "study.json", dict[str, Any]).get("fingerprint") == fingerprint:
                 return
         console.print(announcement, style="dim")
         planner(_network_costs, *asked, place)

@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import threading
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,10 +18,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeGuard
 
+import numpy as np
 from PIL import Image
 
 from slackoff.deraining import demo
-from slackoff.errors import SlackoffError
+from slackoff.errors import SlackoffError, printable
 from slackoff.images.files import image_size, images_directly_in, read_rgb, require_folder
 from slackoff.record.results import kept_pictures
 from slackoff.user_study.votes import SEPARATOR, VoteFile
@@ -84,6 +86,13 @@ def find_groups(originals: str | Path, methods: dict[str, str]) -> list[Group]:
     groups = [Group(image, shown[image], {name: own[image] for name, own in results.items()}) for image in shown]
     for group in groups:
         height, width = image_size(group.original)
+        for name, path in group.results.items():
+            of_cells = (group.original.name, path.name) == ("rainy.png", "output.png")
+            if of_cells and not np.array_equal(read_rgb(path.with_name("rainy.png")), read_rgb(group.original)):
+                raise SlackoffError(
+                    f"{path} shows another image than {group.original}, though both are {group.image} of the method "
+                    f"{name}: take cells that were tested on the same images."
+                )
         for path in group.results.values():
             if (found := image_size(path)) != (height, width):
                 raise SlackoffError(
@@ -108,7 +117,8 @@ def _pictures(folder: str | Path, key: str, kind: str) -> dict[str, Path]:
     else:
         found = {}
         for path in images_directly_in(root, key):
-            if (first := found.setdefault(path.stem, path)) is not path:
+            name = " ".join(unicodedata.normalize("NFC", printable(path.stem)).split())  # as the file of votes keeps it
+            if (first := found.setdefault(name, path)) is not path:
                 raise SlackoffError(f"{first} and {path} in {key} have the same name: remove or rename one of them.")
     if not found:
         raise SlackoffError(

@@ -1,7 +1,7 @@
 """The report of a user study from its CSV alone: numbers with intervals, tables, a figure, one self-contained page."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isclose
 from pathlib import Path
@@ -11,14 +11,18 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.sparse import csr_array
 
-from slackoff.analysis.axes import INK, MARKERS, QUIET, bars, colours, house_style, new_figure, save
+from slackoff.analysis.axes import INK, MARKERS, QUIET, bars, colours, house_style, legend_name, new_figure, save
 from slackoff.analysis.page import data_uri, environment
-from slackoff.analysis.statistics import MIN_UNITS, Interval, difference_interval, mean_interval
+from slackoff.analysis.statistics import MIN_UNITS, Array, Interval, Joint, draw_counts, joint_means
 from slackoff.analysis.text import first_of, listing, number, quantity
 from slackoff.errors import SlackoffError
 from slackoff.measurements.study import Entry
 from slackoff.user_study.votes import SCORE_COLUMNS, in_top, read_header, read_scores, read_votes
+
+_AT_ONCE = 100
+"""Resamples that are counted at once."""
 
 
 @dataclass(frozen=True)
@@ -29,15 +33,25 @@ class Summary:
         values: images (sorted) x methods, votes or scores, for the images that count.
         shares: the same images x methods, share of the image's votes, 0..1; None for scores.
         left_out: names of images without votes, or without a score of every method.
-        raters, votes, replaced: how many raters and votes count, and earlier votes that do not; 0 for scores.
+        rows: the votes that count, with the columns rater, image and method; None for scores.
+        replaced: how many earlier votes do not count.
     """
 
     values: pd.DataFrame
     shares: pd.DataFrame | None
     left_out: tuple[str, ...]
-    raters: int = 0
-    votes: int = 0
+    rows: pd.DataFrame | None = None
     replaced: int = 0
+
+    @property
+    def raters(self) -> int:
+        """How many people voted; 0 for scores."""
+        return 0 if self.rows is None else int(self.rows["rater"].nunique())
+
+    @property
+    def votes(self) -> int:
+        """How many votes count; 0 for scores."""
+        return 0 if self.rows is None else len(self.rows)
 
     @cached_property
     def methods(self) -> list[str]:
@@ -53,22 +67,73 @@ class Summary:
         return range(1, self.values.shape[1] + 1)
 
     def selection(self, method: str) -> Interval:
-        """Averaged selection percentage, 0..100, with its 95 % bootstrap interval over images; of votes only."""
-        assert self.shares is not None
-        return mean_interval(100 * self.shares[method].to_numpy())
+        """Averaged selection percentage, 0..100, with its 95 % bootstrap interval over images and raters; of votes."""
+        place = self._place(method, 0)
+        return self._means.interval(lambda means: means[..., place])
 
     def lead(self, first: str, second: str) -> Interval:
-        """How many percentage points `first` is selected more than `second`, paired over images; of votes only."""
-        assert self.shares is not None
-        return difference_interval(100 * self.shares[first].to_numpy(), 100 * self.shares[second].to_numpy())
+        """How many percentage points `first` is selected more than `second`, paired over images and raters."""
+        ahead, behind = self._place(first, 0), self._place(second, 0)
+        return self._means.interval(lambda means: means[..., ahead] - means[..., behind])
 
     def rank(self, method: str, n: int) -> Interval:
-        """Rank-n score in percent, 0..100, with its 95 % bootstrap interval over images."""
-        return mean_interval(100.0 * in_top(self.values, n)[:, self.values.columns.get_loc(method)])
+        """Rank-n score in percent, 0..100, with its 95 % bootstrap interval over images, and raters where they voted.
+
+        Other raters can only break up what is nearly a tie, so the score may lie beyond what nearly all resamples have:
+        the interval then ends at the score.
+        """
+        place = self._place(method, n)
+        found = self._means.interval(lambda means: means[..., place])
+        low, high = float(np.minimum(found.low, found.mean)), float(np.maximum(found.high, found.mean))
+        return replace(found, low=low, high=high)
+
+    def _place(self, method: str, n: int) -> int:
+        """Where `_means` has a rank-n score, or for n = 0 the selection."""
+        return n * len(self.values.columns) + int(self.values.columns.get_loc(method))
+
+    @cached_property
+    def _means(self) -> Joint:
+        """Percentages over the images: method by method the selection (0 for scores), then each rank-n score.
+
+        A rater can be of an own taste on all images and an image hard for all raters, so the two are crossed and both
+        are drawn anew, as images and seeds are in `slackoff.analysis.statistics`. Images on which nobody of those drawn
+        has voted are left out of that resample.
+        """
+        values = self.values.to_numpy(dtype=np.float64)
+        images, methods = values.shape
+        if self.rows is None:
+            tables = [np.zeros((methods, images)), *np.moveaxis(100.0 * in_top(values), -1, 1)]
+            return joint_means([table for of_n in tables for table in of_n])
+        raters, image, method = (
+            pd.Categorical(self.rows[column], known).codes.astype(np.int64)
+            for column, known in (
+                ("rater", self.rows["rater"].unique()),
+                ("image", self.values.index),
+                ("method", self.values.columns),
+            )
+        )
+        votes = csr_array((np.ones(len(raters)), (raters, image * methods + method)), (self.raters, values.size))
+        per_image, per_rater = draw_counts(images, 0), draw_counts(self.raters, 1)
+        draws = [
+            _percentages((per_rater[some] @ votes).reshape(-1, images, methods), per_image[some])
+            for some in np.array_split(np.arange(len(per_image)), len(per_image) // _AT_ONCE)
+        ]
+        means = _percentages(values[None], np.ones((1, images)))[0]
+        return Joint(means, np.concatenate(draws), images, 0, min(images, self.raters), 0)
 
     def tied(self, n: int) -> int:
         """Images on which a tie puts more than n methods among the n best."""
-        return int((in_top(self.values, n).sum(axis=1) > n).sum())
+        return int((in_top(self.values)[n - 1].sum(axis=1) > n).sum())
+
+
+def _percentages(votes: Array, per_image: Array) -> Array:
+    """(R, places), as `Summary._means` has them, of (R, images, methods) votes and how often images are drawn."""
+    totals = votes.sum(axis=-1, keepdims=True)
+    shares = votes / np.where(totals > 0, totals, 1)
+    weights = per_image * (totals[..., 0] > 0)
+    weights = weights / np.where(weights.any(axis=-1, keepdims=True), weights.sum(axis=-1, keepdims=True), np.nan)
+    measures = np.concatenate([shares[None], in_top(votes)])
+    return 100.0 * np.einsum("ri,nrim->rnm", weights, measures).reshape(len(votes), -1)
 
 
 def summarise(path: Path, methods: Sequence[str] = (), images: Sequence[str] = ()) -> Summary:
@@ -93,7 +158,7 @@ def summarise(path: Path, methods: Sequence[str] = (), images: Sequence[str] = (
     counts = counts.rename_axis(index="image", columns=None)
     shares = counts.div(counts.sum(axis=1), axis=0)
     left_out = tuple(sorted({*images} - {*counts.index}))
-    return Summary(counts, shares, left_out, votes.rows["rater"].nunique(), len(votes.rows), votes.replaced)
+    return Summary(counts, shares, left_out, votes.rows, votes.replaced)
 
 
 def write_tables(summary: Summary, folder: Path) -> None:
@@ -177,7 +242,7 @@ def _ranks(ax: Axes, summary: Summary, palette: dict[str, Any]) -> None:
             marker=MARKERS[position % len(MARKERS)],
             elinewidth=1.1,
             capsize=2.5,
-            label=name,
+            label=legend_name(name),
             clip_on=False,
         )
     ax.set_ylim(0, 102)
@@ -203,9 +268,9 @@ def answer(summary: Summary) -> tuple[bool, str]:
     share = number(level(names[0]).mean, 1)
     if len(leaders) > 1:
         return False, f"{listing(leaders)} are equally {words}, each with {share} {unit}."
-    if len(summary.values) < MIN_UNITS:
-        few = f"It takes {MIN_UNITS} images to decide anything; there are {len(summary.values)}."
-        return False, f"{names[0]} is {words}, with {share} {unit}. {few}"
+    units = {"images": len(summary.values)} | ({"raters": summary.raters} if summary.rows is not None else {})
+    if few := [f"{what} to decide anything; there are {count}" for what, count in units.items() if count < MIN_UNITS]:
+        return False, f"{names[0]} is {words}, with {share} {unit}. It takes {MIN_UNITS} {few[0]}."
     text = f"{names[0]} is {words}, with {_quantity(level(names[0]), unit, '95 % interval ')}."
     if summary.shares is None:
         return False, text

@@ -269,19 +269,19 @@ def read_scores(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     return complete, tuple(table.index.difference(complete.index))
 
 
-def in_top(values: ArrayLike, n: int) -> NDArray[np.bool_]:
-    """Which methods are among the n best of each image; the mean over the images is their rank-n score R_i^n.
+def in_top(values: ArrayLike) -> NDArray[np.bool_]:
+    """Which methods are among the n best of each image, for each n; the mean over images is the rank-n score R_i^n.
 
     A method is among them if fewer than n methods have strictly more votes (or a strictly higher score) on that image.
     So methods that tie at the n-th place are all in, and more than n methods can be; a method without a vote is in only
     where fewer than n methods have any.
 
     Args:
-        values: (images, methods), votes or scores, finite.
-        n: 1 .. methods.
+        values: (..., images, methods), votes or scores, finite.
 
     Returns:
-        (images, methods), bool.
+        (n, ..., images, methods), bool, for n = 1 .. methods.
     """
     table = np.asarray(values, dtype=np.float64)
-    return np.asarray((table[:, None, :] > table[:, :, None]).sum(axis=2) < n, dtype=np.bool_)
+    better = (table[..., None, :] > table[..., :, None]).sum(axis=-1)
+    return np.stack([better < n for n in range(1, table.shape[-1] + 1)])

@@ -59,7 +59,7 @@ def run_options(
     about = config["study"]
     experiment, axis = about["name"], str(about["axis"]).rpartition(".")[-1]
     axes = {axis: OmegaConf.select(OmegaConf.create(dict(config)), about["axis"])} if axes is None else axes
-    words = (about["variant"], *status.label.values())
+    words = (about["variant"], *(value for key, value in status.label.items() if key != "variant"))
     marker = {
         "id": status.id,
         "label": dict(status.label),

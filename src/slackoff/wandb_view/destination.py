@@ -1,6 +1,5 @@
 """Where runs of W&B go: a project on a server, or offline folders for ``wandb sync``; and what is there already."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,8 +8,11 @@ from typing import Any, Literal
 
 from slackoff.analysis.wandb_source import tag_of
 from slackoff.errors import SlackoffError
-from slackoff.record.files import read_text, write_json
+from slackoff.record.files import DamagedFileError, read_json, write_json
 from slackoff.wandb_view.content import DIGEST, STEP
+
+_ANSWER_WITHIN_S = 20.0
+"""W&B asks again and again for a run that was deleted, by default for 90 s."""
 
 Mode = Literal["online", "offline"] | None
 
@@ -42,8 +44,10 @@ class Offline:
         write_json(self.ledger, {**self._known(), identity: digest})
 
     def _known(self) -> dict[str, str]:
-        known: dict[str, str] = json.loads(read_text(self.ledger)) if self.ledger.is_file() else {}
-        return known
+        try:
+            return read_json(self.ledger, dict[str, str])
+        except (FileNotFoundError, DamagedFileError):  # what is not known to be there is written again
+            return {}
 
 
 class Online:
@@ -139,7 +143,9 @@ def begun(
     import wandb
 
     (folder / "wandb").mkdir(parents=True, exist_ok=True)
-    settings = wandb.Settings(silent=True, console="off", x_disable_stats=True, x_disable_machine_info=True)
+    settings = wandb.Settings(
+        silent=True, console="off", x_disable_stats=True, x_disable_machine_info=True, init_timeout=_ANSWER_WITHIN_S
+    )
     with wandb.init(
         project=project,
         entity=entity,

@@ -1,18 +1,17 @@
 """A whole study replayed to W&B from the record: every cell, the study's own run, a workspace and a report."""
 
 import hashlib
-import json
 import logging
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
-from omegaconf import OmegaConf
 
 from slackoff.analysis import Frames, load
 from slackoff.analysis.claims import Claim, check
@@ -20,9 +19,10 @@ from slackoff.analysis.groups import TEST_SET
 from slackoff.analysis.study import Study
 from slackoff.analysis.tables import label_columns, measures_of, study_table
 from slackoff.analysis.wandb_source import tag_of
-from slackoff.errors import SlackoffError
+from slackoff.errors import SlackoffError, printable
 from slackoff.metrics.columns import COLUMNS
-from slackoff.record.files import read_lines
+from slackoff.record.config import read_config
+from slackoff.record.files import DamagedFileError, read_json, read_lines
 from slackoff.record.status import Status, read_status
 from slackoff.wandb_view import agent_run
 from slackoff.wandb_view.content import (
@@ -41,6 +41,7 @@ from slackoff.wandb_view.content import (
 from slackoff.wandb_view.destination import Destination, Offline, Online, begun
 
 _log = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
 Curve = tuple[str, str, str]
 """A line plot of the study's run: the key of its table, the measure, the test set (empty where there is one)."""
 
@@ -52,14 +53,19 @@ _CLAIM_COLUMNS = ("family", "group", "statement", "verdict", "sentence", "scope"
 
 @dataclass(frozen=True)
 class Published:
-    """What was done: numbers of cells, whether the study's run was written, addresses (empty offline)."""
+    """What was done: numbers of cells, whether the study's run was written, addresses (empty offline).
 
+    `folder` holds the study; `failures` has a sentence for each part that was not written.
+    """
+
+    folder: Path
     written: int
     there: int
     unstarted: int
     study_written: bool
     workspace: str = ""
     report: str = ""
+    failures: tuple[str, ...] = ()
 
 
 def publish(
@@ -69,8 +75,11 @@ def publish(
     entity: str | None = None,
     offline: bool = False,
     tell: Callable[[int, int], object] = lambda done, total: None,
+    warn: Callable[[str], object] = lambda sentence: None,
 ) -> Published:
     """Replay the record of a study to W&B; what is there and shows the same is left as it is.
+
+    A run that cannot be written, because somebody deleted it on the server, say, stops nothing else.
 
     Args:
         study: name of a study under ``runs``, or its folder.
@@ -79,10 +88,11 @@ def publish(
         entity: W&B user or team; the account's own if None.
         offline: write folders for ``wandb sync`` and no dashboard.
         tell: told after each cell how many of how many are through.
+        warn: told at once what cannot be written, and what helps.
 
     Raises:
         SlackoffError: there is no such study, its record is damaged, there is no account, no server, or no package for
-            dashboards.
+            dashboards. What goes wrong with one run is told, and the others go on.
     """
     frames = load(study, runs)
     found = frames.study
@@ -92,21 +102,45 @@ def publish(
         )
     make = Offline if offline else Online
     destination: Destination = make(found.folder, project, entity)
+    failures: list[str] = []
+
+    def tried(what: str, write: Callable[[], Answer], otherwise: Answer) -> Answer:
+        try:
+            return write()
+        except Exception as error:  # W&B raises its own errors, those of requests, and plain ValueErrors
+            failures.append(_not_shown(what, error))
+            warn(failures[-1])
+            return otherwise
+
     written, unstarted = 0, 0
     states = frames.cells.set_index("id")["state"]
     for number, (identity, axes) in enumerate(found.cells, 1):
         folder = found.runs / "cells" / identity
         started = states[identity] not in ("missing", "unreadable") and any(folder.glob("steps.*"))
         unstarted += not started
-        written += started and _publish_cell(folder, destination, found.name, axes)
+        if started:
+            write = partial(_publish_cell, folder, destination, found.name, axes)
+            written += tried(f"The run {run_id(identity)} of cell {identity}", write, False)
         tell(number, len(found.cells))
-    shown = publish_study(frames, destination)
-    there = len(found.cells) - written - unstarted
+    there = len(found.cells) - written - unstarted - len(failures)
+    run = f"The run {study_run_id(found.name)} of the study"
+    shown = tried(run, lambda: publish_study(frames, destination), False)
     if not isinstance(destination, Online):
-        return Published(written, there, unstarted, shown)
-    drawn = curves(study_rows(frames))
-    workspace = save_workspace(found, drawn, destination)
-    return Published(written, there, unstarted, shown, workspace, save_report(found, drawn, check(frames), destination))
+        return Published(found.folder, written, there, unstarted, shown, failures=tuple(failures))
+    drawn, online = curves(study_rows(frames)), destination
+    workspace = tried("The workspace", lambda: save_workspace(found, drawn, online), "")
+    report = tried("The report", lambda: save_report(found, drawn, check(frames), online), "")
+    return Published(found.folder, written, there, unstarted, shown, workspace, report, tuple(failures))
+
+
+def _not_shown(what: str, error: Exception) -> str:
+    if isinstance(error, SlackoffError):
+        return printable(f"{what} was not written: {error}")
+    why = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    cure = "look whether the files of the cell are whole and the server answers, then publish again"
+    if "deleted" in why:
+        cure = "W&B gives the id of a deleted run to no other one: publish to another project with --project NAME"
+    return printable(f"{what} was not written to W&B ({why}): {cure}")
 
 
 def study_named(given: str, runs: Path) -> str:
@@ -157,8 +191,7 @@ def _read_cell(folder: Path, study: str = "", axes: Mapping[str, Any] | None = N
     """The status of a cell and the options of its run."""
     status = read_status(folder)
     assert status is not None
-    content: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
-    options = run_options(content, status, study, axes)
+    options = run_options(read_config(folder), status, study, axes)
     options["config"]["slackoff"][DIGEST] = record_digest(folder)
     return status, options
 
@@ -227,8 +260,12 @@ def publish_study(frames: Frames, destination: Destination) -> bool:
 
 
 def study_run_id(name: str) -> str:
-    """The id of a study's run; W&B takes letters, digits, dots, dashes and underscores, 128 at most."""
-    return re.sub(r"[^A-Za-z0-9._-]", "-", f"study-{name}")[:128]
+    """The id of a study's run; W&B takes letters, digits, dots, dashes and underscores, 128 at most.
+
+    Another name has another id: a name that W&B does not take as it is gets a digest.
+    """
+    plain = re.sub(r"[^A-Za-z0-9._-]", "-", f"study-{name}")[:128]
+    return plain if plain == f"study-{name}" else f"{plain[:115]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
 def study_rows(frames: Frames) -> pd.DataFrame:
@@ -288,7 +325,12 @@ def _media(folder: Path) -> dict[str, Any]:
 
 def _claims(folder: Path) -> pd.DataFrame:
     path = folder / "claims.json"
-    claims = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    try:
+        claims = read_json(path, list[dict[str, Any]])
+    except FileNotFoundError:
+        claims = []
+    except DamagedFileError as error:
+        raise SlackoffError(f"{error}: run python -m slackoff report, which makes it anew") from error
     return pd.DataFrame([{key: claim.get(key, "") for key in _CLAIM_COLUMNS} for claim in claims])
 
 

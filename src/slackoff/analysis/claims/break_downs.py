@@ -1,7 +1,9 @@
 """Statements on where removal breaks down as N grows: "Networks are Slacking Off", section 1.
 
 The wider the rain range, the later; the more complex the category of the backgrounds, the sooner. The break-down is
-that of `slackoff.analysis.breakdown`. Margins that the paper does not give are ours, and the statements say so.
+that of `slackoff.analysis.breakdown`, below one half of each curve's own range, and beside it that of
+`slackoff.analysis.common_level`, below one level for all curves. Margins that the paper does not give are ours, and the
+statements say so.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,27 +17,30 @@ import numpy as np
 from slackoff.analysis.breakdown import FEWEST_COUNTS, crossing, normalised
 from slackoff.analysis.claims.claim import (
     CONTRADICTED,
+    NOT_ENOUGH,
     PATCHES,
+    SUPPORTED,
     TWINS,
     Claim,
     Comparison,
     Effect,
     Statement,
     Undecided,
+    Verdict,
     bounds,
     comparisons,
     difference,
     differences,
     first_upper,
-    means_at,
     share_of_resamples,
     stated,
     with_scope,
 )
 from slackoff.analysis.claims.contrasts import CATEGORIES
 from slackoff.analysis.claims.curves import FEWEST_RANKED, HALF, needs_between, rank_correlation, told
+from slackoff.analysis.common_level import STEP, Order, band, common_levels, widest
 from slackoff.analysis.frames import Frames
-from slackoff.analysis.groups import Group
+from slackoff.analysis.groups import Group, means_at
 from slackoff.analysis.statistics import MIN_UNITS, RESAMPLES, Array, Joint
 from slackoff.analysis.study import SIZES
 from slackoff.analysis.text import at, decimals, flipped, listing, move, name, number, too_few
@@ -141,6 +146,54 @@ def _ordered(
     )
 
 
+def _at_common_levels(statement: Statement, compared: Mapping[str, Group], order: Order, steps: str) -> Claim:
+    """The claim that an order of break-downs holds at a level that is common to all curves.
+
+    Supported where the intervals decide it at some level and decide against it at none; contradicted where they decide
+    against it at some level, and even the means have it at none.
+    """
+    found = common_levels(compared, statement.measure)
+    if len(found.counts) < FEWEST_COUNTS:
+        raise Undecided(f"It takes results at {FEWEST_COUNTS} counts in each group; they share {len(found.counts)}.")
+    subject = name(statement.measure)
+    if not len(found.levels):
+        raise Undecided(f"There is no level that {subject} of all of them reaches and one falls below.")
+    holds, sure, against = found.verdicts(order)
+    shown = widest(sure if sure.any() else holds)
+    where = f"at levels from {band(found.levels, holds)}" if holds.any() else "at no common level"
+    words = f"The means have that order {where}"
+    if holds.any():
+        ends = [f"{span} for {label}" for label, span in zip(found.names, found.spans(shown), strict=True)]
+        decided = f"from {band(found.levels, sure)}" if sure.any() else "at none"
+        words += f"; the intervals decide it {decided}. There the last N above the level is {listing(ends)}"
+    if against.any():
+        words += f"; the intervals decide against it at {band(found.levels, against)}"
+    words += f". {too_few(found.joint)}" if found.joint.units < MIN_UNITS else "."
+    verdict: Verdict = NOT_ENOUGH
+    if sure.any() != against.any():
+        verdict = SUPPORTED if sure.any() else NOT_ENOUGH if holds.any() else CONTRADICTED
+    effect = None
+    if holds.any():
+        middle = int(np.flatnonzero(shown)[shown.sum() // 2])
+        leads = order(found.doublings(found.draws[:, middle]))
+        point = order(found.doublings(found.places[middle]))
+        part = int(point.argmin())
+        low, high = np.percentile(leads[:, part], [2.5, 97.5])
+        what = f"{steps}, the smallest, at {found.levels[middle]:.2f} of the oracle"
+        effect = Effect(what, float(point[part]), float(low), float(high), "doublings of N")
+    numbers = {
+        "band_of_means": float(widest(holds).sum() * STEP),
+        "band_of_intervals": float(widest(sure).sum() * STEP),
+        "levels": {
+            key: [float(round(level, 2)) for level in found.levels[which]]
+            for key, which in (("means", holds), ("intervals", sure), ("against", against))
+        },
+        "images": found.joint.images,
+        "images_skipped": found.joint.skipped,
+    }
+    return statement.with_verdict(verdict, numbers, words, effect)
+
+
 # The wider the rain range, the later removal breaks down as N grows.
 
 
@@ -149,7 +202,8 @@ def check_rain_range(frames: Frames) -> list[Claim]:
     single = ((SMALL, small_fails), (MEDIUM, medium_weakens), (LARGE, large_holds), (LARGE, large_fails))
     found = []
     for comparison in comparisons(frames, "rain"):
-        together = [breaks_later(comparison, measure) for measure in TWINS]
+        both = (breaks_later, breaks_later_at_a_common_level)
+        together = [statement(comparison, measure) for statement in both for measure in TWINS]
         found += with_scope(together, comparison.name, list(comparison.groups.values()))
         for rain, statement in single:
             own = [comparison.groups[rain]] if rain in comparison.groups else []
@@ -167,6 +221,17 @@ def breaks_later(statement: Statement, comparison: Comparison) -> Claim:
     found = break_downs(_members(comparison, SIZES), statement.measure)
     tied = " Neighbours that break down after the same count cannot be told apart with these counts."
     return _ordered(statement, found, steps, "The order holds", tied)
+
+
+@stated(
+    "breaks_later_at_a_common_level",
+    "There is a level, one share of the oracle for all, below which {name} falls the later the wider the rain range: "
+    "small < medium < large.",
+)
+def breaks_later_at_a_common_level(statement: Statement, comparison: Comparison) -> Claim:
+    """At a common level the last count above it is ordered small < medium < large."""
+    order = differences([(place + 1, place) for place in range(len(SIZES) - 1)])
+    return _at_common_levels(statement, _members(comparison, SIZES), order, "distance of neighbours")
 
 
 @stated(
@@ -263,10 +328,25 @@ def check_category(frames: Frames) -> list[Claim]:
     of complexity; the counts of the simpler categories stand in a garbled sentence and are no statement here.
     """
     found = []
+    statements = (celeba_first, celeba_first_at_a_common_level, drops, ranked)
     for comparison in comparisons(frames, "background"):
-        claims = [statement(comparison, measure) for statement in (celeba_first, drops, ranked) for measure in TWINS]
+        claims = [statement(comparison, measure) for statement in statements for measure in TWINS]
         found += with_scope(claims, comparison.name, list(comparison.groups.values()))
     return found
+
+
+@stated(
+    "celeba_first_at_a_common_level",
+    "There is a level, one share of the oracle for all, below which {name} falls first for CelebA, of all categories.",
+)
+def celeba_first_at_a_common_level(statement: Statement, comparison: Comparison) -> Claim:
+    """At a common level CelebA is last above it at a smaller count than every other category there is."""
+    celeba, *others = CATEGORIES
+    there = [category for category in others if not comparison.lacks([category])]
+    if not there:
+        raise Undecided("There is no other category with results.")
+    order = differences([(place, 0) for place in range(1, len(there) + 1)])
+    return _at_common_levels(statement, _members(comparison, [celeba, *there]), order, "lead of CelebA")
 
 
 @stated("celeba_first", "{name} breaks down first for CelebA, of all categories.")

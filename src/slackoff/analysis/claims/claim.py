@@ -7,15 +7,15 @@ points of a study, which are resampled together, so that each has an interval.
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import reduce, wraps
+from functools import wraps
 from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from slackoff.analysis.frames import Frames
-from slackoff.analysis.groups import Group, describe, groups, together
-from slackoff.analysis.statistics import LEVEL, MIN_UNITS, Array, Interval, Joint, joint_means
+from slackoff.analysis.groups import Group, describe, groups, is_number, together
+from slackoff.analysis.statistics import LEVEL, MIN_UNITS, Array, Interval, Joint
 from slackoff.analysis.text import at, listing, name, plain_label, quantity, symbol, too_few
 
 Verdict = Literal["supported", "contradicted", "not enough data"]
@@ -28,9 +28,6 @@ TWINS = ("e_r", "removal_share")
 """Every statement on E_R is also made about the removal share, which does not rise when a picture is damaged."""
 
 PATCHES = "patch_count"
-
-Point = tuple[Group, Any, str]
-"""A group, a value of its main axis, a measure."""
 
 Statistic = Callable[[Array], Array]
 """From (..., V) means of V points to (...) numbers, or to (..., k)."""
@@ -193,24 +190,6 @@ def within(difference: Array, margin: Array | float) -> Array:
     return np.stack([margin - difference, margin + difference], axis=-1)
 
 
-def means_at(points: Sequence[Point]) -> Joint:
-    """The means at several points, in their order, with joint resamples.
-
-    Points that were tested on the same images are resampled together, so that whatever is compared is paired: an image
-    that misses a value at one of them is left out of all. Points on other images are resampled independently of them.
-    """
-    blocks: dict[tuple[str, ...], list[int]] = {}
-    for number, (group, _, _) in enumerate(points):
-        blocks.setdefault(group.units, []).append(number)
-    parts = []
-    for block, members in enumerate(blocks.values()):
-        tables = [points[number][0].table(*points[number][1:]) for number in members]
-        parts.append(joint_means(tables, points[members[0]][0].sources, block))
-    joint = reduce(Joint.beside, parts)
-    order = np.argsort([number for members in blocks.values() for number in members])
-    return replace(joint, means=joint.means[order], draws=joint.draws[:, order])
-
-
 def difference(first: int, second: int) -> Statistic:
     """The statistic that takes the mean at one point from that at another: `first` less `second`, by their places."""
     return lambda means: means[..., first] - means[..., second]
@@ -311,7 +290,7 @@ def along_patch_count(frames: Frames) -> Frames:
     """The frames with the patch count as main axis and what every cell states about itself among their axes.
 
     A label that all cells with a status share is taken to hold for those without one too. Cells whose patch count is
-    not known are left out.
+    not known, or that were only measured, are left out.
     """
     cells = frames.cells.copy()
     if PATCHES not in cells:
@@ -321,7 +300,8 @@ def along_patch_count(frames: Frames) -> Frames:
         stated = cells[label].dropna().unique()
         if len(stated) == 1:
             cells[label] = stated[0]
-    cells = cells[cells[PATCHES].notna()]
+    cells = cells[[is_number(count) and count == count for count in cells[PATCHES]]]
+    cells[PATCHES] = cells[PATCHES].astype("Int64")
     axes = list(dict.fromkeys([*frames.study.axes, *known]))
     rows = zip(cells["id"], cells[axes].to_dict("records"), strict=True)
     study = replace(frames.study, axis=PATCHES, cells=tuple((str(identity), dict(row)) for identity, row in rows))

@@ -23,11 +23,11 @@ from slackoff.analysis.claims.claim import (
     bounds,
     differences,
     first_upper,
-    means_at,
     share_of_resamples,
     within,
 )
 from slackoff.analysis.frames import Frames
+from slackoff.analysis.groups import means_at
 from slackoff.analysis.statistics import Interval, Joint
 from slackoff.analysis.text import first_of, listing, name, number, signed
 from slackoff.metrics.columns import COLUMNS

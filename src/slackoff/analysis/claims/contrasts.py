@@ -20,12 +20,11 @@ from slackoff.analysis.claims.claim import (
     compared,
     comparisons,
     difference,
-    means_at,
     with_scope,
 )
 from slackoff.analysis.claims.contrast import Contrast, Design, Found, Gap, Gaps, Place, bounds_of, judge, shown
 from slackoff.analysis.frames import Frames
-from slackoff.analysis.groups import TEST_SET, Group, by_test_set, groups, in_order
+from slackoff.analysis.groups import TEST_SET, Group, by_test_set, groups, in_order, means_at
 from slackoff.analysis.statistics import Interval, difference_interval
 from slackoff.analysis.study import SIZES
 from slackoff.analysis.text import amount, at, first_of, flipped, listing, number

@@ -25,13 +25,12 @@ from slackoff.analysis.claims.claim import (
     along_patch_count,
     bounds,
     difference,
-    means_at,
     stated,
     with_scope,
     within,
 )
 from slackoff.analysis.frames import Frames
-from slackoff.analysis.groups import REMOVED, Group, groups
+from slackoff.analysis.groups import REMOVED, Group, groups, means_at
 from slackoff.analysis.statistics import MIN_UNITS, Array, Interval, Joint, spearman
 from slackoff.analysis.tables import ORACLES
 from slackoff.analysis.text import (
