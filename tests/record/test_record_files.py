@@ -44,6 +44,9 @@ def test_halves_of_killed_processes_are_removed_but_not_what_others_may_be_writi
     assert sorted(tmp_path.iterdir()) == sorted(
         [halves[1], *(tmp_path / name for name in ("last.ckpt", "config.yaml", ".other"))]
     )
+    os.utime(halves[1], (1, 1))
+    remove_partials(tmp_path, kept=("config.yaml",))
+    assert not halves[1].exists()
 
 
 @pytest.mark.parametrize("name", ["x" * 251 + ".png", "é" * 126 + "z", os.fsdecode(b"\xff\xfe.png"), "$a_b {c}"])

@@ -36,6 +36,7 @@ Answer = TypeVar("Answer")
 
 _OPENED_AT_MOST = 3
 _AGAIN_S = 0.5
+_ABANDONED_S = 3600.0
 _LONGEST_NAME = 200  # bytes; file systems take 255
 
 
@@ -182,12 +183,13 @@ def remove_partials(folder: Path, kept: Collection[str] = ()) -> None:
 
     Args:
         folder: where to look; not in folders below it.
-        kept: names of files whose halves are left alone.
+        kept: names of files whose halves are left alone until they are an hour old.
     """
     marks = {_mark(name) for name in kept}
     for partial in folder.glob(".*.partial"):
-        if partial.name[1:].partition(".")[0] not in marks:
-            partial.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            if partial.name[1:].partition(".")[0] not in marks or time.time() - partial.stat().st_mtime > _ABANDONED_S:
+                partial.unlink()
 
 
 def _partial(path: Path) -> Path:
