@@ -1,5 +1,8 @@
 """Mistakes on the command line end in one sentence that names the key and the cure."""
 
+import subprocess
+import sys
+
 import pytest
 
 from slackoff.cli.hydra_app import overrides_last, without_dry_run
@@ -73,3 +76,18 @@ def test_a_dry_run_is_an_override_of_the_launcher():
         "hydra.launcher.dry_run=true",
     ]
     assert without_dry_run(["-m", "b=1"]) == ["-m", "b=1"]
+
+
+def test_ctrl_c_while_the_program_is_still_being_imported_is_one_sentence():
+    code = (
+        "import os, signal, sys\n"
+        "class Late:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'slackoff.cli.app':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Late())\n"
+        "from slackoff.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "stopped before anything was begun\n")

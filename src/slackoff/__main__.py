@@ -4,10 +4,7 @@ import os
 import signal
 import sys
 
-import typer
-
-from slackoff.cli.app import app
-from slackoff.errors import ignore_output_errors
+from slackoff.errors import EXIT_STOPPED, ignore_output_errors
 
 LOOKS = ("--help", "-h", "--hydra-help", "--info", "-i", "--cfg", "-c")
 
@@ -18,6 +15,18 @@ def main() -> None:
     os.environ.setdefault("WANDB_MODE", "online" if os.environ.get("WANDB_SWEEP_ID") else "offline")
     os.environ.setdefault("WANDB_SILENT", "true")
     ignore_output_errors()
+    try:
+        _run()
+    except KeyboardInterrupt:  # while the rest was being imported: all later ones have words of their own
+        print("stopped before anything was begun", file=sys.stderr)
+        sys.exit(EXIT_STOPPED)
+
+
+def _run() -> None:
+    import typer
+
+    from slackoff.cli.app import app
+
     verbs = typer.main.get_command(app)
     assert isinstance(verbs, typer.core.TyperGroup)
     is_verb = len(sys.argv) > 1 and sys.argv[1] in verbs.commands

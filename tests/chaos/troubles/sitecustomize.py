@@ -72,7 +72,7 @@ def _slow_fsync(file):
 def _change(module):
     """Put the troubles into a module of slackoff that was just imported."""
     if module.__name__ == "slackoff.record.files" and _FILES_FAIL:
-        for name in ("read_text", "write_whole", "create_text"):
+        for name in ("read_bytes", "write_whole", "create_text"):
             setattr(module, name, _failing(getattr(module, name)))
     if _PHASES and module.__name__ == "slackoff.cell.callbacks":
         module.TrainingLogger.on_train_start = _during("training", module.TrainingLogger.on_train_start)
