@@ -47,6 +47,11 @@ class SlackoffError(Exception):
         super().__init__(printable(sentence))
 
 
+def one_line(error: BaseException, longest: int | None = None) -> str:
+    """What an error says, on one line and no longer than so many letters; its kind where it says nothing."""
+    return " ".join(str(error).split())[:longest] or type(error).__name__
+
+
 def printable(text: str) -> str:
     """A text as one line for any terminal and file: line breaks become spaces, what has no form is escaped.
 

@@ -29,7 +29,7 @@ from slackoff.analysis.text import NO_NUMBER, amount, decimals, number
 from slackoff.config.build import build
 from slackoff.deraining.model import CELL, NETWORK, Model
 from slackoff.deraining.onnx import OnnxError, OnnxFile, require_onnx, write_onnx
-from slackoff.errors import SlackoffError
+from slackoff.errors import SlackoffError, one_line
 from slackoff.metrics.columns import COLUMNS
 from slackoff.metrics.protocol import Protocol
 from slackoff.networks.interfaces import PerImageMethod
@@ -87,7 +87,7 @@ def read_record(folder: Path, teacher: bool = False) -> CellRecord:
         path = folder / "environment.json"
         environment = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except (OSError, ValueError, KeyError, AttributeError, AssertionError, pa.ArrowException) as error:
-        why = " ".join(str(error).split()) or type(error).__name__
+        why = one_line(error)
         raise SlackoffError(
             f"{path} cannot be read ({why}): run the command of its study again, which makes it anew"
         ) from error

@@ -23,7 +23,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from slackoff.deraining.model import Model, provenance
 from slackoff.deraining.tiles import Tiling, derain_array
-from slackoff.errors import SlackoffError
+from slackoff.errors import SlackoffError, one_line
 from slackoff.images.files import UPRIGHT, bits_per_sample, exif_orientation, natural, opened_image, walk_images
 from slackoff.networks.interfaces import PerImageMethod
 from slackoff.record.files import write_whole
@@ -334,7 +334,7 @@ def derain_jobs(model: Model, plan: Plan, tiling: Tiling, overwrite: bool, conso
             except OSError as error:
                 fail(f"{error.filename or job.target} cannot be used ({error.strerror or error})")
             except (RuntimeError, MemoryError) as error:  # the memory of a GPU, or of the machine, does not do
-                why = " ".join(str(error).split())[:200] or type(error).__name__
+                why = one_line(error, 200)
                 smaller = "photo" if isinstance(model.network, PerImageMethod) else "--tile"
                 fail(f"{job.source} cannot be derained ({why}): try a smaller {smaller}")
             else:

@@ -13,9 +13,9 @@ from slackoff.config.build import build
 from slackoff.config.counting import NetworkCounts, count_network
 from slackoff.config.presets import check_presets, compose_preset, preset_names
 from slackoff.config.schema import AtLeast, Count
-from slackoff.errors import SlackoffError
+from slackoff.errors import SlackoffError, one_line
 from slackoff.measurements.study import KEY, Measurement
-from slackoff.measurements.timing import Pass, Rounds, cpu_threads, network_pass, sentence, time_in_rounds
+from slackoff.measurements.timing import Pass, Rounds, cpu_threads, network_pass, time_in_rounds
 from slackoff.record.environment import describe_environment
 
 Device = Literal["cpu", "cuda"]
@@ -141,7 +141,7 @@ class RuntimeMeasurement(Measurement):
                 if name not in counts:
                     counts[name] = _count(name, node, network, self.size_px)
             except Exception as error:  # one network must not take down the others
-                failures[name] = sentence(error)
+                failures[name] = one_line(error)
         timings = time_in_rounds(passes, self.size_px, Rounds(self.rounds, self.budget_s, self.warm_up))
         failures |= timings.failures
         for name in self.names:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from slackoff.config import build
 from slackoff.data import RainyBatch
+from slackoff.errors import one_line
 from slackoff.networks.layers import true_float32
 from slackoff.record.environment import device_kind
 
@@ -116,7 +117,7 @@ def time_in_rounds(
             try:
                 seconds = next(going[name])
             except Exception as error:  # whatever a network raises must not take down the others
-                timings.failures[name] = sentence(error)
+                timings.failures[name] = one_line(error)
                 del timings.seconds[name], going[name]
             else:
                 if seconds is not None:
@@ -144,11 +145,6 @@ def measure_step(config: DictConfig, threads: int, budget_s: float) -> StepTime:
     with cpu_threads(threads):
         trainer = _Trainer(config)
         return _step_on_gpu(trainer) if trainer.device.type == "cuda" else _step_on_cpu(trainer, budget_s)
-
-
-def sentence(error: Exception) -> str:
-    """What went wrong, in one line."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _turns(run: Pass, side_px: int, rounds: Rounds, clock: Callable[[], float]) -> Iterator[float | None]:

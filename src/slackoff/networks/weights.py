@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from slackoff.errors import SlackoffError
+from slackoff.errors import SlackoffError, one_line
 
 
 def read_tensors(path: Path, only: Collection[str] | None = None) -> dict[str, Tensor]:
@@ -126,7 +126,7 @@ def _objects(path: Path) -> SlackoffError:
 
 
 def _damaged(path: Path, error: Exception) -> SlackoffError:
-    why = " ".join(str(error).split())[:120] or type(error).__name__
+    why = one_line(error, 120)
     return SlackoffError(f"{path} cannot be read ({why}): give an undamaged file")
 
 

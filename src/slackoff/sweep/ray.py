@@ -19,7 +19,7 @@ import ray
 from ray.exceptions import RayError
 
 from slackoff.cell.launch import CellExit, LaunchOptions, start_cell_process
-from slackoff.errors import SlackoffError
+from slackoff.errors import SlackoffError, one_line
 from slackoff.record.ledger import Attempt, Owner, latest
 from slackoff.sweep.backend import Backend, RunningCell, Slot, read_exit_code
 from slackoff.sweep.plan import Cell
@@ -146,7 +146,7 @@ class RayCells(Backend):
         try:
             self.task = ray.remote(**options)(CellTask)
         except (ValueError, TypeError) as error:
-            raise SlackoffError(f"hydra.launcher.ray.remote: {_one_line(error)}") from error
+            raise SlackoffError(f"hydra.launcher.ray.remote: {one_line(error)}") from error
         self.wanted = {"CPU": options.get("num_cpus", 0), "GPU": options.get("num_gpus", 0)}
         self.wanted |= options.get("resources") or {}
         self.label_selector: dict[str, str] = dict(options.get("label_selector") or {})
@@ -267,7 +267,7 @@ def _connect(init: Mapping[str, Any]) -> None:
         _check_listening(str(init.get("address") or os.environ.get("RAY_ADDRESS") or ""))
         ray.init(**init)
     except (OSError, ValueError, TypeError, RuntimeError, RayError) as error:
-        raise SlackoffError(f"hydra.launcher.ray.init: {_one_line(error)}") from error
+        raise SlackoffError(f"hydra.launcher.ray.init: {one_line(error)}") from error
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -289,10 +289,6 @@ def _check_listening(address: str) -> None:
             f"no Ray cluster answers at address={address} ({error.strerror or error}): "
             "start one with ray start --head, or leave address out"
         ) from error
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _reason(error: BaseException) -> str:
