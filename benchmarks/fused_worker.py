@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -99,7 +99,12 @@ class _Trainer:
         self.cells, self.number = 1, 0
 
     def answer(self, what: str, arguments: Sequence[Any]) -> Any:
-        return {"difference": self.difference, "get ready": self.get_ready, "run": self.run}[what](*arguments)
+        answers: dict[str, Callable[..., Any]] = {
+            "difference": self.difference,
+            "get ready": self.get_ready,
+            "run": self.run,
+        }
+        return answers[what](*arguments)
 
     def difference(self, way: str, cells: int) -> float:
         """Distance from the cells apart, relative to the way of training."""

@@ -24,7 +24,7 @@ from rich.text import Text
 from benchmarks import tables
 from benchmarks.gpu_sections import SECTIONS, Check, Outcome, Run, judged, skipped
 from slackoff.cell.training import silence_libraries
-from slackoff.measurements.timing import sentence
+from slackoff.errors import one_line
 from slackoff.record.files import write_json, write_text
 
 RESULTS = Path(__file__).parent / "results"
@@ -70,9 +70,9 @@ def _guarded(check: Check) -> Outcome:
     try:
         return check()
     except torch.OutOfMemoryError as error:
-        return skipped(f"the memory of the GPU does not suffice: {sentence(error)[:120]}")
+        return skipped(f"the memory of the GPU does not suffice: {one_line(error, 120)}")
     except Exception as error:  # whatever a check raises must not take down the others
-        return judged(False, f"{type(error).__name__}: {sentence(error)}", traceback=traceback.format_exc())
+        return judged(False, f"{type(error).__name__}: {one_line(error)}", traceback=traceback.format_exc())
 
 
 def table(sections: Sections, facts: dict[str, Any]) -> Table:

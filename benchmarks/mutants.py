@@ -193,7 +193,8 @@ def tried(mutant: Mutant, copy: Path, reached: Reached, budget_s: float) -> dict
     Args:
         budget_s: of tests that reach a line, the shortest run, as long as they take together.
     """
-    tests, seconds = [], 0.0
+    tests: list[str] = []
+    seconds = 0.0
     for name in reached.tests(mutant):
         seconds += reached.seconds[name]
         if tests and seconds > budget_s:
