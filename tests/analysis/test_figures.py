@@ -136,10 +136,14 @@ def test_one_value_and_one_image_can_be_drawn(frames_of: MakeFrames) -> None:
 
 
 def test_tradeoff_shows_share_against_background_error(frames_of: MakeFrames, effect_cells: list[Cell]) -> None:
-    ax = figures.tradeoff(study_table(frames_of(effect_cells)), "patch_count").axes[0]
-    drawn = ax.containers[0][0]  # type: ignore[index]
+    table = study_table(frames_of(effect_cells))
+    ax = figures.tradeoff(table, "patch_count").axes[0]
+    drawn, _, spread = ax.containers[0]  # type: ignore[misc]
     np.testing.assert_allclose(drawn.get_xdata(orig=False), [26, 12, 10])
     np.testing.assert_allclose(drawn.get_ydata(orig=False), [0.7, 0.65, 0.6])
+    for along, measure in enumerate(("e_b", "removal_share")):
+        ends = [segment[:, along] for segment in spread[along].get_segments()]
+        np.testing.assert_allclose(ends, table.loc[table["output"] == "network", [f"{measure}_low", f"{measure}_high"]])
     assert texts(ax) == ["N = 8", "N = 64", "N = 1024"]
 
 
@@ -154,6 +158,16 @@ def test_training_has_a_panel_per_measure_and_a_line_per_cell(frames_of: MakeFra
         np.testing.assert_array_equal(line.get_xdata(), written["step"])
         np.testing.assert_array_equal(line.get_ydata(), written["test/e_r"])
     assert texts(e_r) == ["N = 8", "N = 64", "N = 1024"]
+
+
+def test_training_has_a_line_of_each_seed_in_one_colour_and_one_name(frames_of: MakeFrames) -> None:
+    cells = [Cell({"patch_count": n, "seed": seed}, e_r=n + seed) for n in (8, 64) for seed in (0, 1)]
+    frames = frames_of(cells)
+    e_r = figures.training(frames.steps, frames.cells, "patch_count").axes[1]
+    for line, cell in zip(e_r.get_lines(), cells, strict=True):
+        np.testing.assert_array_equal(line.get_ydata(), step_rows(cell).dropna()["test/e_r"])
+    assert [line.get_color() for line in e_r.get_lines()][::2] == [line.get_color() for line in e_r.get_lines()][1::2]
+    assert texts(e_r) == ["N = 8", "N = 64"]
 
 
 def test_names_that_find_no_room_at_the_ends_of_training_curves_stand_in_a_legend(
@@ -254,8 +268,10 @@ def test_grid_has_a_column_per_network_and_a_line_per_category(frames_of: MakeFr
         for container, category in zip(ax.containers, CATEGORIES, strict=True):
             rows = table[(table["network"] == network) & (table["background"] == category)]
             np.testing.assert_allclose(container[0].get_ydata(orig=False), rows["e_r"])  # type: ignore[index]
-    for row in (0, 3, 6):
-        assert len({ax.get_ylim() for ax in figure.axes[row : row + 3]}) == 1
+    for row, measure in zip((0, 3, 6), figures.ROWS, strict=True):
+        ((low, high),) = {ax.get_ylim() for ax in figure.axes[row : row + 3]}
+        drawn = table[table["output"] == "network"]
+        assert low < drawn[f"{measure}_low"].min() < drawn[f"{measure}_high"].max() < high
     assert [text.get_text() for text in figure.legends[0].get_texts()] == list(CATEGORIES)
     assert [bool(ax.texts) for ax in figure.axes[:3]] == [False, False, True]
 

@@ -1,6 +1,7 @@
 """The study table: its numbers, and as text for a terminal, a page and a paper."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from slackoff.analysis.tables import (
     readable,
     shown_measures,
     study_table,
+    teacher_table,
     threshold_table,
     to_latex,
 )
@@ -79,6 +81,19 @@ def test_seeds_share_a_row(frames_of: MakeFrames) -> None:
     assert row["e_r"] == pytest.approx(32.0)
     assert (row["done"], row["cells"], row["state"]) == (2, 3, "done, failed")
     np.testing.assert_allclose(cell_means(frames)["e_r"], [30.0, 34.0])
+
+
+def test_a_row_counts_the_images_of_its_own_cells(frames_of: MakeFrames) -> None:
+    cells = [Cell({"patch_count": n}, images=images) for n, images in ((8, 20), (64, 12))]
+    assert study_table(frames_of(cells))["images"].tolist() == [20, 20, 12]
+
+
+def test_a_teacher_is_compared_with_its_own_student(frames_of: MakeFrames) -> None:
+    frames = frames_of([Cell({"patch_count": 8, "rain": rain}, psnr=psnr) for rain, psnr in (("a", 25), ("b", 30))])
+    table = teacher_table(replace(frames, teachers=frames.images.assign(psnr_rgb=frames.images["psnr_rgb"] + 0.5)))
+    assert table["rain"].tolist() == ["a", "b"]
+    assert table["psnr_rgb"].tolist() == pytest.approx([25.5, 30.5])
+    assert table["psnr_rgb_gap"].tolist() == pytest.approx([0.5, 0.5])
 
 
 def test_groups_share_one_row_that_does_nothing_where_the_test_images_are_the_same(frames_of: MakeFrames) -> None:

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from slackoff.cell import training
+from slackoff.cell import callbacks, training
 from slackoff.cell.launch import CellExit, LaunchOptions, start_cell_process
 from slackoff.deraining.model import from_cell
 from slackoff.record import checkpoint
@@ -41,6 +41,18 @@ def kill_once(process: subprocess.Popen[bytes], condition) -> None:
     assert process.poll() is None, "the cell ended before it could be killed"
     process.kill()
     process.wait()
+
+
+def test_the_rate_of_training_counts_from_where_the_attempt_began_without_the_evaluations(monkeypatch):
+    now, shown = [100.0], Mock()
+    monkeypatch.setattr(callbacks, "time", Mock(monotonic=lambda: now[0]))
+    evaluation = Mock(seconds=0.0)
+    trainer = Mock(global_step=40, loggers=[shown], optimizers=[Mock(param_groups=[{"lr": 0.1}])])
+    logger = callbacks.TrainingLogger(evaluation, every=20)
+    logger.on_train_start(trainer)
+    now[0], evaluation.seconds, trainer.global_step = 113.0, 3.0, 60
+    logger.on_train_batch_end(trainer, Mock(), {})
+    shown.log_metrics.assert_called_once_with({"train/learning_rate": 0.1, "train/steps_per_second": 2.0}, 60)
 
 
 SEMI_SUPERVISED = (

@@ -139,7 +139,7 @@ def load(folder: Path, **options):
 def test_ten_crops_of_each_pair_with_names_and_one_source(folder):
     images = load(folder, crop_px=16, crops="five")
     assert len(images) == 30
-    assert len({image.name for image in images}) == 30
+    assert len({image.name for image in images}) == len({image.origin["digest"] for image in images}) == 30
     places = ["top_left", "top_right", "bottom_left", "bottom_right", "centre"]
     assert [image.name for image in images[10:20]] == [
         f"2-{mirrored}{place}" for mirrored in ("", "mirrored_") for place in places

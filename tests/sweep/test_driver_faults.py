@@ -7,7 +7,9 @@ import shutil
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ import yaml
 from rich.console import Console
 from typer.testing import CliRunner
 
+from slackoff.cell import process as process_module
 from slackoff.cell.launch import CellExit, LaunchOptions
 from slackoff.cell.process import main
 from slackoff.cli.app import app
@@ -149,6 +152,23 @@ def test_one_signal_ends_the_driver_however_the_cells_end(cells, number, ending)
     backend = Scripts(looks=10**6, when_asked=ending)
     with pytest.raises(KeyboardInterrupt):
         drive(cells, backend, Looks({2: lambda: interrupt(number)}), Policy(max_attempts=3))
+    assert len(backend.started) == 2
+
+
+def test_a_cell_that_cannot_be_told_to_stop_now_is_told_at_the_next_look(cells, monkeypatch):
+    def deaf(script: RunningCell) -> None:
+        real, troubles = script.stop, [OSError(errno.ESTALE, os.strerror(errno.ESTALE))]
+
+        def stop() -> None:
+            if troubles:
+                raise troubles.pop()
+            real()
+
+        monkeypatch.setattr(script, "stop", stop)
+
+    backend = Scripts(looks=10**6, change=deaf)
+    with pytest.raises(KeyboardInterrupt):
+        drive(cells, backend, Looks({2: interrupt}))
     assert len(backend.started) == 2
 
 
@@ -522,6 +542,19 @@ def test_a_cell_whose_status_cannot_be_read_ends_with_the_code_for_its_record(tm
     assert f"{tmp_path} cannot be written (" in capsys.readouterr().err
 
 
+def test_the_error_of_an_earlier_attempt_is_gone_once_the_cell_is_trained(cells, monkeypatch):
+    def fail(*_: object) -> None:
+        raise SlackoffError("no")
+
+    folder = cells[0].folder
+    monkeypatch.setattr(process_module, "_train", fail)
+    assert main(folder, LaunchOptions()) == CellExit.FAILED
+    assert (folder / "error.txt").exists()
+    monkeypatch.setattr(process_module, "_train", lambda *_: None)
+    assert main(folder, LaunchOptions()) == CellExit.DONE
+    assert not (folder / "error.txt").exists()
+
+
 def test_a_heartbeat_goes_on_after_a_look_that_failed(tmp_path: Path, monkeypatch):
     attempt, looks, over = claim(tmp_path), [], threading.Event()
 
@@ -582,3 +615,22 @@ def test_a_running_cell_that_cannot_tell_whether_it_ended_is_asked_again_and_end
     statuses = drive(cells, Scripts(change=mute), Looks())
     assert [status.state for status in statuses.values()] == ["failed", "done", "done"]
     assert str(statuses[cells[0].id].last_error).startswith("result.pkl could not be used for a while")
+
+
+def test_troubles_with_a_running_cell_that_lie_far_apart_are_each_waited_for(cells, monkeypatch):
+    shown = Looks()
+    clock = SimpleNamespace(monotonic=lambda: 200.0 * shown.count, sleep=lambda _: None)
+    monkeypatch.setattr(driver_module, "time", clock)  # 300 s are waited for each
+
+    def trouble(script: RunningCell) -> None:
+        real, looks = script.ended, count()
+
+        def ended() -> bool:
+            if next(looks) in (1, 4):
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), "result.pkl")
+            return real()
+
+        monkeypatch.setattr(script, "ended", ended)
+
+    (status,) = drive(cells[:1], Scripts(looks=8, change=trouble), shown).values()
+    assert (status.state, status.last_error) == ("done", None)

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from omegaconf import OmegaConf
+from PIL import Image
 from safetensors.torch import load_file
 
 from slackoff.cell import training
@@ -164,6 +165,17 @@ def test_each_key_counts_if_and_only_if_it_changes_the_result(part, composed, tm
         if counts != matters:
             wrong.append(f"{key}: {'changes' if matters else 'does not change'} the result, {counts=}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_the_digest_of_the_backgrounds_is_that_of_the_cell_alone_whatever_was_planned_before(composed, tmp_path):
+    for number in range(8):
+        Image.new("RGB", (80, 80), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    photos = ("background=folder", f"background.root={tmp_path}")
+    contents = [resolved(composed(*photos, f"background.held_out={share}")) for share in (0.25, 0.5)]
+    together = Fingerprints()
+    found = [together.of(content)["background"] for content in contents]
+    assert found == [Fingerprints().of(content)["background"] for content in contents]
+    assert found[0] != found[1]
 
 
 def test_the_id_is_the_hash_of_what_the_record_says(composed):

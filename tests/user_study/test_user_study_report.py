@@ -57,6 +57,10 @@ def test_the_tables_hold_the_numbers(clear, tmp_path):
     assert selection.loc["A", "selection_percent"] == pytest.approx(expected)
     assert selection["selection_percent"].sum() == pytest.approx(100)
     assert selection.loc["A", "votes"] == 55
+    level = summarise(clear).selection("A")
+    bounds = selection.loc["A", ["selection_percent_low", "selection_percent_high", "images"]]
+    assert bounds.tolist() == pytest.approx([level.low, level.high, 8])
+    assert level.low < level.high
     rank = pd.read_csv(folder / "rank_n.csv").set_index(["method", "n"])["rank_percent"]
     assert rank.unstack().loc[["A", "B", "<C>"]].to_numpy().tolist() == [[100, 100, 100], [0, 100, 100], [0, 0, 100]]
     assert pd.read_csv(folder / "votes.csv", index_col=0)["A"].tolist() == [6, 7, 8, 6, 7, 8, 6, 7]
