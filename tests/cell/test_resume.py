@@ -55,6 +55,18 @@ def test_the_rate_of_training_counts_from_where_the_attempt_began_without_the_ev
     shown.log_metrics.assert_called_once_with({"train/learning_rate": 0.1, "train/steps_per_second": 2.0}, 60)
 
 
+@pytest.mark.parametrize("stopped", [False, True])
+def test_weights_that_a_bad_loss_has_spoilt_are_no_checkpoint_between_two_log_lines(tmp_path, monkeypatch, stopped):
+    monkeypatch.setattr(callbacks, "on_stop_signal", lambda _: None)
+    guard, trainer = callbacks.LossGuard(tmp_path, every=100), Mock(global_step=6, max_steps=20, world_size=1)
+    guard.on_train_batch_end(trainer, Mock(), {"loss": torch.tensor(float("nan"))}, None, 0)
+    stop = callbacks.StopRequest(tmp_path, guard)
+    stop.asked = True
+    with pytest.raises(callbacks.NonFiniteLossError, match="at step 6"):
+        (stop if stopped else callbacks.CheckpointCallback(tmp_path, 6, guard)).on_train_batch_end(trainer)
+    trainer.save_checkpoint.assert_not_called()
+
+
 SEMI_SUPERVISED = (
     "task=semi_supervised",
     "task.learning_rate=1e-3",
