@@ -1,6 +1,7 @@
 """Which pairs are on the front and recommended, by hand and against a loop; which studies are balanced; the figure."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -200,11 +201,16 @@ def test_table_has_all_points(frames_of: MakeFrames) -> None:
 
 def test_balance_has_all_points_the_front_and_a_ring(frames_of: MakeFrames) -> None:
     (balance,) = balances(frames_of(cells()))
+    chosen = balance.points["recommended_by_removal_share"]
+    balance = replace(balance, points=balance.points.assign(recommended_by_e_r=chosen[::-1].to_numpy()))
     figure = balance_figure(balance)
     for ax, gain in zip(figure.axes, ("e_r", "removal_share"), strict=True):
         at = list(zip(balance.points["e_b"], balance.points[gain], strict=True))
         points = [found[0] for found in ax.containers]  # type: ignore[index]
         assert len(points) == 6
+        for along, measure in enumerate(("e_b", gain)):
+            ends = [found[2][along].get_segments()[0][:, along] for found in ax.containers]  # type: ignore[index]
+            np.testing.assert_allclose(ends, balance.points[[f"{measure}_low", f"{measure}_high"]])
         marks = [line for line in ax.get_lines() if line.get_marker() == "o" and line.get_fillstyle() != "none"]
         shown = {(float(mark.get_xdata()[0]), float(mark.get_ydata()[0])) for mark in marks}  # type: ignore[index]
         assert shown == {(float(x), float(y)) for x, y in at}

@@ -100,6 +100,8 @@ def test_side_by_side_draws_pictures_zoom_and_errors(frames: Frames, runs: Path)
     expected = np.sqrt(((output.astype(float) - truth) ** 2).mean(-1))
     np.testing.assert_allclose(shown[2][2], expected)
     assert len(shown[2]) == 3
+    assert rows(figure)[2][2].get_xlabel() == f"RMS {np.sqrt((expected**2).mean()):.1f}"
+    assert [ax.get_images()[0].get_clim() for ax in rows(figure)[2][:3]] == [(0, 60)] * 3  # one scale for all figures
     value = frames.images[(frames.images["cell"] == SECOND.id) & (frames.images["image"] == "0000-photo")]["psnr_rgb"]
     assert figure.axes[2].get_title() == f"N = 64\nPSNR {value.iloc[0]:.2f} dB"
 

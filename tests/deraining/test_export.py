@@ -87,6 +87,22 @@ def test_the_card_says_what_it_was_trained_on_and_where_it_does_harm(exported: P
     assert "Protocol slackoff-v1: rain R > 0, 10, 20, 50 of 255" in text
 
 
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"start_from": "/weights/rain.safetensors"}, "- Started from the weights `rain.safetensors`.\n"),
+        ({"schedule": {"steps": 0}}, "- Not trained: measured as it was.\n"),
+        ({"unlabelled": {"name": "photos"}}, "- Unlabelled images without truth: `photos`.\n"),
+    ],
+)
+def test_the_card_says_what_else_it_was_made_from(exported: Path, runs: Path, command, tmp_path: Path, change, line):
+    assert line not in front_and_text(exported)[1]
+    path = runs / "cells" / IDENTITY / "config.yaml"
+    OmegaConf.save(OmegaConf.merge(OmegaConf.load(path), change), path)
+    assert call(*command, "--overwrite").exit_code == 0
+    assert line in front_and_text(exported)[1]
+
+
 def test_the_lines_of_plain_pytorch_give_the_trained_network(exported: Path, trained: nn.Module, monkeypatch):
     _, text = front_and_text(exported)
     monkeypatch.chdir(exported)

@@ -67,6 +67,7 @@ def test_the_file_names_its_axes_and_no_folder_of_this_machine(mirrored: tuple[n
     assert [(item.domain, item.version) for item in model.opset_import] == [("", OPSET)]
     assert [item.name for item in model.graph.output] == ["derained"]
     assert str(Path(onnx_file.__file__).parents[1]).encode() not in path.read_bytes()
+    assert b"stack_trace" not in path.read_bytes()
 
 
 def test_a_file_that_is_none_is_found_out(tmp_path: Path):

@@ -46,6 +46,13 @@ def test_images_of_one_name_in_a_set_keep_rows_and_pictures_of_their_own():
     assert list(found.pictures) == [("set", name) for name in names]
 
 
+def test_a_row_has_the_size_of_its_image():
+    (image,) = held_out(1)
+    low = image._replace(**{key: getattr(image, key)[..., :64, :] for key in ("background", "rain", "rainy")})
+    row = Evaluator("set", [low], Protocol(), 1, 0).evaluate(Affine()).rows.iloc[0]
+    assert (row["height"], row["width"]) == (64, 128)
+
+
 def test_the_identity_scores_nothing_and_pooled_errors_weigh_pixels():
     images = held_out()
     evaluator = Evaluator("set", images, Protocol(), quick_count=2, picture_count=2)

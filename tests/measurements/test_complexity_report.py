@@ -233,6 +233,7 @@ def test_the_tables_hold_the_numbers(study: Path) -> None:
     last = windows[(windows["k0"] == 2) & ~windows["normalised"]]
     assert last["c"].tolist() == pytest.approx([9, 7, 5, 3])
     assert last["rank"].tolist() == [1, 2, 3, 4]
+    assert ((last["c_low"] < last["c"]) & (last["c"] < last["c_high"])).all()
     assert set(last["published_order"]) == {"clear"}
     assert set(windows[(windows["k0"] == 2) & windows["normalised"]]["published_order"]) == {"by means"}
     assert set(windows[windows["k0"] == 0]["published_order"]) == {"no"}

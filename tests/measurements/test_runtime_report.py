@@ -142,6 +142,9 @@ def test_the_page_has_table_figure_hardware_and_the_published_seconds(tmp_path: 
     ]
     quartiles = np.quantile(SECONDS["menet"], [0.25, 0.75])
     assert report(load_measurement(folder)).rows[1][3].note == f"{quartiles[0]:.3f} to {quartiles[1]:.3f}, 8 rounds"
+    ((figure, _),) = report(load_measurement(folder)).figures.values()
+    bar = figure.axes[0].containers[1][2][0].get_segments()[0]  # type: ignore[index]
+    np.testing.assert_allclose(bar[:, 0], quartiles)
     assert report(load_measurement(folder)).rows[2][3].note == "1 round"
     assert [row[-2].note for row in report(load_measurement(folder)).rows[4:]] == [
         "2.77 times MENET",

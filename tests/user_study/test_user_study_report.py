@@ -161,6 +161,9 @@ def test_the_notes_say_what_was_left_out_replaced_and_tied(tmp_path):
         "Of 2 images, methods tie at the n-th place on 1 at n = 2: all of them count as among the n best there, which "
         "raises rank-n scores.",
     ]
+    folder = build(summarise(path), tmp_path / "report", "t").parent / "tables"
+    tied = pd.read_csv(folder / "rank_n.csv").set_index(["method", "n"])["tied_images"]
+    assert tied.unstack().to_numpy().tolist() == [[0, 1, 0]] * 3
 
 
 def test_a_table_of_scores_has_rank_n_scores_only(tmp_path):
