@@ -209,3 +209,10 @@ def test_a_record_tells_its_headline_channel():
 def test_other_choices_are_refused(options, message):
     with pytest.raises(SlackoffError, match=message):
         check_arguments(Protocol, options, "evaluation.protocol")
+
+
+@pytest.mark.parametrize("channel", ["rgb", "y"])
+def test_what_is_rounded_does_not_depend_on_the_channel_of_the_tables(channel):
+    levels = torch.full((1, 3, 1, 1), 9.7 / 255)
+    found = [Protocol(channel=channel, truncate=truncate).prepare(levels) for truncate in (False, True)]
+    assert [round(float(output.mean()) * 255, 3) for output in found] == [10, 9]

@@ -24,6 +24,7 @@ from slackoff.config import build
 from slackoff.data import RainyBatch
 from slackoff.errors import SlackoffError
 from slackoff.networks import DDN, Syn2Real
+from slackoff.tasks.sirr import maximised
 
 
 def semi_supervised_loop(net: nn.Module, steps: int, switch: int, unlabelled: int) -> tuple[list[float], nn.Module]:
@@ -234,6 +235,25 @@ def test_the_bank_of_syn2real_keeps_the_latest_latents():
     task.eval()
     assert len(task._banked(torch.zeros(1, 1, 1, 1))) == 6
     assert task.bank[:, 0].tolist() == [3, 4, 5, 6, 7, 8]
+
+
+def test_ranks_have_one_bank_and_one_mixture_of_all_their_images(monkeypatch):
+    monkeypatch.setattr("slackoff.tasks.syn2real.of_all_ranks", lambda own: torch.cat([own, own + 1]))
+    latent = torch.rand(2, 3, 1, 1)
+    assert torch.equal(syn2real()._banked(latent), torch.cat([latent, latent + 1]).flatten(1))
+
+    generator = torch.Generator().manual_seed(0)
+    residues = torch.randn(40, generator=generator)
+    shares = torch.rand(40, 3, generator=generator).softmax(dim=1)
+    whole, told = maximised(residues, shares), []
+    monkeypatch.setattr("slackoff.tasks.sirr.mean_over_ranks", lambda own: told.append(own) or own)
+    for rank in range(2):
+        maximised(residues[rank::2], shares[rank::2])
+    means = iter([(one + other) / 2 for one, other in zip(told[:2], told[2:], strict=True)])
+    monkeypatch.setattr("slackoff.tasks.sirr.mean_over_ranks", lambda own: next(means))
+    for found, expected in zip(maximised(residues[::2], shares[::2]), whole, strict=True):
+        torch.testing.assert_close(found, expected)
+    assert list(means) == []
 
 
 def test_the_photos_of_syn2real_move_the_encoder_alone():
