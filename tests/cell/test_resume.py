@@ -43,6 +43,16 @@ def kill_once(process: subprocess.Popen[bytes], condition) -> None:
     process.wait()
 
 
+def cut_short(cell: Cell) -> Path:
+    """The last checkpoint of a done cell, which is now one that was interrupted, its checkpoint half written."""
+    last = cell.folder / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:-2000])
+    status = written(cell.folder)
+    status.state = "interrupted"
+    status.write(cell.folder)
+    return last
+
+
 SEMI_SUPERVISED = (
     "task=semi_supervised",
     "task.learning_rate=1e-3",
@@ -113,11 +123,7 @@ def test_a_truncated_checkpoint_is_passed_over_for_the_previous_one_and_said(che
     cell = cheap()
     assert train_here(cell.folder) == CellExit.DONE
     weights = load_file(cell.folder / "network.safetensors")
-    last = cell.folder / "checkpoints" / "last.ckpt"
-    last.write_bytes(last.read_bytes()[:-2000])
-    status = written(cell.folder)
-    status.state = "interrupted"
-    status.write(cell.folder)
+    cut_short(cell)
     assert train_here(cell.folder) == CellExit.DONE
     status = written(cell.folder)
     assert status.state == "done"
@@ -209,11 +215,7 @@ def test_what_the_data_and_the_checkpoint_say_is_all_noted(cheap, monkeypatch: p
     cell = cheap()
     assert train_here(cell.folder) == CellExit.DONE
     assert written(cell.folder).notes == ["a pair is left out"]
-    last = cell.folder / "checkpoints" / "last.ckpt"
-    last.write_bytes(last.read_bytes()[:-2000])
-    status = written(cell.folder)
-    status.state = "interrupted"
-    status.write(cell.folder)
+    last = cut_short(cell)
     assert train_here(cell.folder) == CellExit.DONE
     notes = written(cell.folder).notes
     assert [note.partition(" is truncated")[0] for note in notes[:2]] == ["a pair is left out", str(last)]
