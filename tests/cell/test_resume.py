@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from slackoff.cell import callbacks, training
+from slackoff.cell import training
 from slackoff.cell.launch import CellExit, LaunchOptions, start_cell_process
 from slackoff.deraining.model import from_cell
 from slackoff.record import checkpoint
@@ -43,28 +43,14 @@ def kill_once(process: subprocess.Popen[bytes], condition) -> None:
     process.wait()
 
 
-def test_the_rate_of_training_counts_from_where_the_attempt_began_without_the_evaluations(monkeypatch):
-    now, shown = [100.0], Mock()
-    monkeypatch.setattr(callbacks, "time", Mock(monotonic=lambda: now[0]))
-    evaluation = Mock(seconds=0.0)
-    trainer = Mock(global_step=40, loggers=[shown], optimizers=[Mock(param_groups=[{"lr": 0.1}])])
-    logger = callbacks.TrainingLogger(evaluation, every=20)
-    logger.on_train_start(trainer)
-    now[0], evaluation.seconds, trainer.global_step = 113.0, 3.0, 60
-    logger.on_train_batch_end(trainer, Mock(), {})
-    shown.log_metrics.assert_called_once_with({"train/learning_rate": 0.1, "train/steps_per_second": 2.0}, 60)
-
-
-@pytest.mark.parametrize("stopped", [False, True])
-def test_weights_that_a_bad_loss_has_spoilt_are_no_checkpoint_between_two_log_lines(tmp_path, monkeypatch, stopped):
-    monkeypatch.setattr(callbacks, "on_stop_signal", lambda _: None)
-    guard, trainer = callbacks.LossGuard(tmp_path, every=100), Mock(global_step=6, max_steps=20, world_size=1)
-    guard.on_train_batch_end(trainer, Mock(), {"loss": torch.tensor(float("nan"))}, None, 0)
-    stop = callbacks.StopRequest(tmp_path, guard)
-    stop.asked = True
-    with pytest.raises(callbacks.NonFiniteLossError, match="at step 6"):
-        (stop if stopped else callbacks.CheckpointCallback(tmp_path, 6, guard)).on_train_batch_end(trainer)
-    trainer.save_checkpoint.assert_not_called()
+def cut_short(cell: Cell) -> Path:
+    """The last checkpoint of a done cell, which is now one that was interrupted, its checkpoint half written."""
+    last = cell.folder / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:-2000])
+    status = written(cell.folder)
+    status.state = "interrupted"
+    status.write(cell.folder)
+    return last
 
 
 SEMI_SUPERVISED = (
@@ -137,11 +123,7 @@ def test_a_truncated_checkpoint_is_passed_over_for_the_previous_one_and_said(che
     cell = cheap()
     assert train_here(cell.folder) == CellExit.DONE
     weights = load_file(cell.folder / "network.safetensors")
-    last = cell.folder / "checkpoints" / "last.ckpt"
-    last.write_bytes(last.read_bytes()[:-2000])
-    status = written(cell.folder)
-    status.state = "interrupted"
-    status.write(cell.folder)
+    cut_short(cell)
     assert train_here(cell.folder) == CellExit.DONE
     status = written(cell.folder)
     assert status.state == "done"
@@ -233,11 +215,7 @@ def test_what_the_data_and_the_checkpoint_say_is_all_noted(cheap, monkeypatch: p
     cell = cheap()
     assert train_here(cell.folder) == CellExit.DONE
     assert written(cell.folder).notes == ["a pair is left out"]
-    last = cell.folder / "checkpoints" / "last.ckpt"
-    last.write_bytes(last.read_bytes()[:-2000])
-    status = written(cell.folder)
-    status.state = "interrupted"
-    status.write(cell.folder)
+    last = cut_short(cell)
     assert train_here(cell.folder) == CellExit.DONE
     notes = written(cell.folder).notes
     assert [note.partition(" is truncated")[0] for note in notes[:2]] == ["a pair is left out", str(last)]

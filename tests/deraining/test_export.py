@@ -213,3 +213,11 @@ def test_a_damaged_record_is_one_sentence(name, command, runs, tmp_path):
     path.write_bytes(path.read_bytes()[:20] + b"{[")
     assert name in mistake(*command)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("content", ["[1]", '{"packages": [1]}', '{"threads": "two"}', "[" * 100_000])
+def test_an_environment_of_other_types_is_one_sentence(content, command, runs, tmp_path):
+    path = runs / "cells" / IDENTITY / "environment.json"
+    path.write_text(content)
+    assert f"{path} cannot be read ({path} is damaged (" in mistake(*command)
+    assert not (tmp_path / "out").exists()

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import yaml
+from omegaconf import OmegaConf
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -21,7 +21,6 @@ from slackoff.cell import process as process_module
 from slackoff.cell.launch import CellExit, LaunchOptions
 from slackoff.cell.process import main
 from slackoff.cli.app import app
-from slackoff.config import schema
 from slackoff.config.schema import Policy
 from slackoff.errors import SlackoffError
 from slackoff.record import files
@@ -36,7 +35,6 @@ from slackoff.sweep.display import Display, watch_statuses
 from slackoff.sweep.driver import Driver, run_cells
 from slackoff.sweep.plan import Cell
 
-FULL_CONFIG = {name: {} for name in schema.Config.__required_keys__}
 SLOTS = [Slot({}, "cpu 0"), Slot({}, "cpu 1")]
 LOOKS = 200  # of a driver that should have ended long before
 
@@ -393,8 +391,10 @@ def test_a_folder_that_cannot_be_written_costs_its_own_cell_alone(cells, monkeyp
         assert f"could not be used for a while ({os.strerror(number)})" in str(statuses[0].last_error)
 
 
-@pytest.mark.parametrize(("number", "tried"), [(errno.EIO, 3), (errno.ENOSPC, 1)])
+@pytest.mark.parametrize(("number", "tried"), [(errno.EIO, 23), (errno.ENOSPC, 1)])
 def test_where_no_folder_can_be_written_nothing_is_started(cells, monkeypatch, number, tried):
+    """What may pass is asked for again for ten seconds in all, then once for each of the first cells."""
+    monkeypatch.setattr(files.time, "sleep", lambda _: None)
     asked: list[Cell] = []
 
     def failing(cell: Cell, monitor: HeartbeatMonitor) -> Status:
@@ -405,6 +405,43 @@ def test_where_no_folder_can_be_written_nothing_is_started(cells, monkeypatch, n
     with pytest.raises(SlackoffError, match=rf"cannot be written \({os.strerror(number)}\): make it writable"):
         run_cells(cells, Resources(SLOTS, Scripts), Console(quiet=True))
     assert len(asked) == tried
+
+
+def test_a_folder_that_cannot_be_written_for_a_moment_keeps_no_command_from_beginning(cells, monkeypatch):
+    monkeypatch.setattr(files, "_AGAIN_S", 0.001)
+    left = [12]
+
+    def failing(cell: Cell, monitor: HeartbeatMonitor) -> Status:
+        if left[0]:
+            left[0] -= 1
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(cell.folder))
+        return prepare(cell, monitor)
+
+    monkeypatch.setattr(driver_module, "prepare", failing)
+    statuses = run_cells(cells, Resources(SLOTS, Scripts), Console(quiet=True))
+    assert [status.state for status in statuses] == ["done"] * 3
+
+
+def test_a_full_disk_is_not_waited_for(cells, monkeypatch):
+    def failing(cell: Cell, monitor: HeartbeatMonitor) -> Status:
+        if cell is cells[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(cell.folder))
+        return prepare(cell, monitor)
+
+    monkeypatch.setattr(driver_module, "prepare", failing)
+    statuses = drive(cells, Scripts(), Looks())
+    assert [status.state for status in statuses.values()] == ["failed", "done", "done"]
+    assert f"No space is left for {cells[0].folder}" in str(statuses[cells[0].id].last_error)
+
+
+def test_slurm_that_does_not_answer_ends_no_job(monkeypatch):
+    slurm = pytest.importorskip("slackoff.sweep.slurm")
+
+    def silent(*_: str) -> str:
+        raise SlackoffError("squeue failed")
+
+    monkeypatch.setattr(slurm, "run", silent)
+    assert slurm.Queue().state("7", "cell") is None
 
 
 def test_a_stale_handle_is_opened_anew_and_nothing_else_is_tried_again(tmp_path: Path, monkeypatch):
@@ -502,12 +539,12 @@ def test_patience_ends_and_is_shared_by_all_cells(cells, fault, monkeypatch, num
 
 @pytest.mark.parametrize("number", [errno.ESTALE, errno.EACCES, errno.EIO])
 @pytest.mark.parametrize("verb", ["status", "retry", "clean"])
-def test_a_cell_that_cannot_be_read_stops_no_verb(cells, fault, monkeypatch, number, verb):
+def test_a_cell_that_cannot_be_read_stops_no_verb(cells, composed, fault, monkeypatch, number, verb):
     monkeypatch.setattr(files.time, "sleep", lambda _: None)
     fault.number, ran = number, []
     for cell in cells:
         Status(cell.id, cell.label, 20, "failed").write(cell.folder)
-        (cell.folder / "config.yaml").write_text(yaml.dump({**FULL_CONFIG, "seed": cell.axes["seed"]}))
+        (cell.folder / "config.yaml").write_text(OmegaConf.to_yaml(composed(), resolve=True))
     fault.put_on(cells[0].folder)
     monkeypatch.setattr(driver_module, "run_cells", lambda found, *_: ran.extend(found) or [])
     monkeypatch.setattr(driver_module, "report_failures", lambda *_: 0)

@@ -6,12 +6,15 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch  # noqa: F401 - with it, configs are checked in this process, not in another one for each command
 from omegaconf import OmegaConf
 from typer.testing import CliRunner, Result
 
 from slackoff.cli.app import app
+from slackoff.record import files
 from slackoff.record.files import Patience
 from slackoff.record.ledger import claim
 from slackoff.record.status import State, Status
@@ -141,13 +144,60 @@ def test_a_cell_is_removed_although_an_earlier_removal_of_it_was_killed(record: 
     assert not cell.folder.exists()
 
 
-def test_a_cell_that_is_a_link_to_another_disk_is_removed_with_what_it_links_to(record: list[Cell], tmp_path: Path):
+def test_of_a_cell_that_is_a_link_only_the_link_is_removed(record: list[Cell], tmp_path: Path):
     elsewhere = tmp_path / "another disk"
     record[0].folder.rename(elsewhere)
     record[0].folder.symlink_to(elsewhere)
-    assert call("clean", "--yes", "--runs", runs(record)).exit_code == 0
+    result = call("clean", "--yes", "--runs", runs(record))
+    assert result.exit_code == 0
+    assert f"{elsewhere} was left: the cell was a link to it; remove it by hand" in result.stdout
     assert [path.name for path in (runs(record) / "cells").iterdir()] == [record[1].id]
-    assert not elsewhere.exists()
+    assert (elsewhere / "status.json").is_file()
+
+
+def test_a_link_in_a_record_of_somebody_else_lets_clean_delete_nothing_of_ours(record: list[Cell], tmp_path: Path):
+    """It is gone before the question is asked: as what a killed ``clean`` left."""
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "ours" / "thesis.tex").touch()
+    link = runs(record) / "cells" / ".x.removed"
+    link.symlink_to(tmp_path / "ours")
+    CliRunner().invoke(app, ["clean", "--runs", str(runs(record))], input="n\n")
+    assert (tmp_path / "ours" / "thesis.tex").is_file()
+    assert not link.is_symlink()
+
+
+def test_a_clean_whose_folder_cannot_be_listed_at_once_asks_again(record: list[Cell], monkeypatch):
+    monkeypatch.setattr(files, "_AGAIN_S", 0.0)
+    left = [3]
+
+    def failing(real: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def listed(path: Any = ".") -> Any:
+            if str(path).endswith("cells") and left[0]:
+                left[0] -= 1
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
+            return real(path)
+
+        return listed
+
+    monkeypatch.setattr(os, "listdir", failing(os.listdir))
+    monkeypatch.setattr(os, "scandir", failing(os.scandir))
+    assert call("clean", "--yes", "--runs", runs(record)).exit_code == 0
+    assert left == [0]
+    assert [path.name for path in (runs(record) / "cells").iterdir()] == [record[1].id]
+
+
+def test_a_cell_whose_size_cannot_be_told_is_removed_all_the_same(record: list[Cell], monkeypatch):
+    real = os.scandir
+
+    def stale(path: object = ".") -> object:
+        if str(path).startswith(str(record[0].folder)) and not str(path).endswith("attempts"):
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", stale)
+    result = call("clean", "--yes", "--runs", runs(record))
+    assert result.exit_code == 0, result.output
+    assert [path.name for path in (runs(record) / "cells").iterdir()] == [record[1].id]
 
 
 def test_one_cell_that_cannot_be_removed_is_named_and_the_others_are(record: list[Cell], monkeypatch):
@@ -205,7 +255,9 @@ def test_clean_removes_a_lost_cell_and_leaves_one_that_came_back(record: list[Ce
 def test_a_damaged_config_keeps_no_other_cell_from_being_tried_again(record: list[Cell], trained: list[Cell]):
     Status(record[3].id, record[3].label, 20, "failed").write(record[3].folder)
     path = record[0].folder / "config.yaml"
-    for content in ("", "a: [", "{}", "trainer: 3"):
+    whole = path.read_text()
+    deep = (whole.replace("steps: 20", "steps: many"), f"{whole}trainer: [1]\n")
+    for content in ("", "a: [", "{}", "trainer: 3", *deep):
         path.write_text(content)
         trained.clear()
         result = call("retry", "--runs", runs(record))
@@ -213,3 +265,16 @@ def test_a_damaged_config_keeps_no_other_cell_from_being_tried_again(record: lis
         assert result.stderr.startswith(f"{path} ")
         assert "run the command of its study again, which writes it anew" in result.stderr
         assert [cell.id for cell in trained] == [record[3].id]
+
+
+def test_json_that_nests_without_end_stops_no_table(record: list[Cell]):
+    """Python's own reader would leave with an error about its stack."""
+    deep = "[" * 100_000
+    for cell in record:
+        Status(cell.id, record[0].label, 20, "failed").write(cell.folder)
+        (cell.folder / "identity.json").write_text(deep)
+        (cell.folder / "steps.jsonl").write_text(f'{{"step": 1}}\n{deep}\n')
+    result = call("status", "--runs", runs(record))
+    assert result.exit_code == 0, result.output
+    assert all(cell.id in result.stdout for cell in record)
+    assert files.read_lines(record[0].folder / "steps.jsonl") == [{"step": 1}]

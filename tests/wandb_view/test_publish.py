@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,6 @@ from wandb_stub import COUNTS, ENTITY, KEY, STUDY, Stub, image_rows, serving, wr
 from slackoff.analysis import load
 from slackoff.analysis.tables import study_table
 from slackoff.analysis.wandb_source import tag_of
-from slackoff.wandb_view import destination
 from slackoff.wandb_view import publish as publish_module
 from slackoff.wandb_view.publish import curves, publish, show_study, study_run_id, with_lines
 from verbs import call, mistake
@@ -105,16 +105,26 @@ def test_a_study_is_shown_whole_and_a_second_time_changes_nothing(stub: Stub, ru
 
 
 def test_a_run_that_was_deleted_on_the_server_stops_nothing_else(stub: Stub, runs: Path, monkeypatch):
-    monkeypatch.setattr(destination, "_ANSWER_WITHIN_S", 2.0)
-    stub.deleted.add(CELLS[0])
+    waited: list[float] = []
+    real = wandb.Settings
+
+    def settings(**given: Any) -> wandb.Settings:
+        if "init_timeout" in given:
+            waited.append(given["init_timeout"])
+            given["init_timeout"] = 2.0
+        return real(**given)
+
+    monkeypatch.setattr(wandb, "Settings", settings)
+    stub.deleted |= set(CELLS[:2])
     told: list[str] = []
     done = publish(STUDY, runs, "demo", warn=told.append)
-    assert (done.written, done.there, done.unstarted, done.study_written) == (2, 0, 0, True)
-    assert set(stub.runs) == {*CELLS[1:], f"study-{STUDY}"}
+    assert (done.written, done.there, done.unstarted, done.study_written) == (1, 0, 0, True)
+    assert set(stub.runs) == {CELLS[2], f"study-{STUDY}"}
+    assert waited == [20.0, 5.0, 5.0, 5.0]  # the second deleted run is not waited for as long as the first
     assert done.workspace
     assert done.report
-    (sentence,) = told
-    assert done.failures == (sentence,)
+    sentence, _ = told
+    assert done.failures == tuple(told)
     assert sentence.startswith(f"The run {CELLS[0]} of cell {CELLS[0][5:]} was not written to W&B (")
     assert "was previously created and deleted" in sentence
     assert sentence.endswith("publish to another project with --project NAME")
@@ -196,6 +206,15 @@ def test_the_folder_to_upload_is_the_studys_own_wherever_that_lies(runs: Path, t
     *_, upload = shlex.split(result.output.strip().splitlines()[-1])
     assert Path(upload) == moved / "studies" / STUDY / "wandb" / "offline-run-*"
     assert len(list(Path(upload).parent.glob("offline-run-*"))) == 4
+
+
+def test_the_results_of_a_teacher_are_shown_beside_those_of_the_cell(runs: Path):
+    folder = runs / "cells" / CELLS[0][5:]
+    image_rows(20.0).to_parquet(folder / "images_teacher.parquet")
+    assert call("publish", "--study", STUDY, "--runs", runs, "--offline").exit_code == 0
+    (run,) = (runs / "studies" / STUDY / "wandb").glob(f"offline-run-*{CELLS[0]}")
+    tables = {path.name.partition("_table")[0].rsplit("_", 2)[0] for path in run.glob("files/media/table/*.json")}
+    assert {"images", "images_teacher"} <= tables
 
 
 @pytest.mark.parametrize("damage", ["a: [", "just text", "study: {}"])

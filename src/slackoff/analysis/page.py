@@ -52,7 +52,7 @@ from slackoff.metrics.columns import (
     measure_columns,
 )
 from slackoff.record.config import read_config
-from slackoff.record.files import Patience
+from slackoff.record.files import Patience, read_json
 from slackoff.record.results import Named, picture_folder
 
 _log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def cell_files(frames: Frames, read: Callable[[Path], Any]) -> dict[str, dict[st
 
 
 def _environment_of(folder: Path) -> Any:
-    return json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    return read_json(folder / "environment.json", dict[str, Any])
 
 
 def compare_configs(configs: dict[str, dict[str, str]]) -> tuple[dict[str, str], dict[str, list[str]]]:

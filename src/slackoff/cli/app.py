@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -154,13 +155,14 @@ def retry(
     from slackoff.sweep.cell_folders import CellFolders
     from slackoff.sweep.driver import report_failures, run_cells
     from slackoff.sweep.local import LocalBackend, make_slots
+    from slackoff.sweep.planner_process import PlannerProcess
 
     console = Console()
     try:
-        folders, again = CellFolders(runs, Patience()), []
+        folders, again, planner = CellFolders(runs, Patience()), [], PlannerProcess()
         for recorded in folders.named(cells) if cells else folders.look(["failed", "lost"]):
             try:
-                again.append(folders.patience(recorded.as_cell))
+                again.append(folders.patience(partial(recorded.as_cell, planner)))
             except SlackoffError as error:
                 if cells:
                     raise
@@ -175,7 +177,7 @@ def retry(
         if len(ranks) > 1:
             raise SlackoffError("These cells are trained by different numbers of ranks: name those of one number")
         resources = Resources(make_slots(slots or "auto", gpus_per_cell=ranks.pop()), LocalBackend, local=True)
-        statuses = run_cells(again, resources, console)
+        statuses = run_cells(again, resources, console, planner)
     except KeyboardInterrupt:
         stopped("from the last checkpoints")
     console.print("python -m slackoff report STUDY draws a study with what is done now.")

@@ -34,8 +34,8 @@ from slackoff.metrics.columns import COLUMNS
 from slackoff.metrics.protocol import Protocol
 from slackoff.networks.interfaces import PerImageMethod
 from slackoff.record.config import read_config
-from slackoff.record.environment import describe_environment
-from slackoff.record.files import write_bytes, write_text
+from slackoff.record.environment import describe_environment, read_environment
+from slackoff.record.files import DamagedFileError, write_bytes, write_text
 from slackoff.record.status import Status, read_status
 
 
@@ -85,8 +85,16 @@ def read_record(folder: Path, teacher: bool = False) -> CellRecord:
             for name, rows in images.groupby("test_set", sort=False)
         }
         path = folder / "environment.json"
-        environment = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except (OSError, ValueError, KeyError, AttributeError, AssertionError, pa.ArrowException) as error:
+        environment = read_environment(folder)
+    except (
+        OSError,
+        DamagedFileError,
+        ValueError,
+        KeyError,
+        AttributeError,
+        AssertionError,
+        pa.ArrowException,
+    ) as error:
         why = one_line(error)
         raise SlackoffError(
             f"{path} cannot be read ({why}): run the command of its study again, which makes it anew"

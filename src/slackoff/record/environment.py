@@ -12,9 +12,11 @@ from typing import Any
 
 import torch
 from torch.nn import functional as F
+from typing_extensions import TypedDict
 
 from slackoff import __version__
 from slackoff.errors import SlackoffError
+from slackoff.record.files import Natural, read_json
 
 FLOAT32, BFLOAT16, FLOAT16 = "32-true", "bf16-mixed", "16-mixed"
 
@@ -42,6 +44,31 @@ def describe_environment() -> dict[str, Any]:
         "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "packages": {"slackoff": __version__, **{name: version(name) for name in _PACKAGES}},
     }
+
+
+class _File(TypedDict, total=False):
+    """What of ``environment.json`` is read again."""
+
+    python: str
+    gpu: str | None
+    cpu: str | None
+    threads: Natural
+    git_commit: str | None
+    git_dirty: bool
+    packages: dict[str, str | None]
+
+
+def read_environment(folder: Path) -> dict[str, Any]:
+    """What ``environment.json`` of a cell says; empty where the cell has none.
+
+    Raises:
+        DamagedFileError: a key is of another type.
+        OSError: it cannot be read.
+    """
+    try:
+        return dict(read_json(folder / "environment.json", _File))
+    except FileNotFoundError:
+        return {}
 
 
 def _cpu_name() -> str:

@@ -247,6 +247,6 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     rows = []
     if path.exists():
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            with suppress(ValueError):
+            with suppress(ValueError, RecursionError):
                 rows.append(json.loads(line))
     return [row for row in rows if isinstance(row, dict) and "step" in row]

@@ -12,16 +12,15 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from slackoff.config import schema
-from slackoff.config.validate import check_keys
 from slackoff.errors import SlackoffError, explain_unusable
 from slackoff.record.config import read_config
-from slackoff.record.files import Patience, create_text, write_json, write_text
+from slackoff.record.files import DamagedFileError, Patience, create_text, read_json, write_json, write_text
 from slackoff.record.ledger import ClaimedError, HeartbeatMonitor, claim, end_attempt, latest
 from slackoff.record.status import DamagedStatusError, State, Status, observed_status, read_status
 from slackoff.sweep.identity import FILE as IDENTITY_FILE
 from slackoff.sweep.identity import identity_of, leaves
-from slackoff.sweep.plan import Cell
+from slackoff.sweep.plan import Cell, check_configs
+from slackoff.sweep.planner_process import PlannerProcess
 
 _REMOVED = ".removed"
 """The end of the name of a folder that is being removed: .ID.removed."""
@@ -79,8 +78,8 @@ class Recorded:
     folder: Path
     status: Status
 
-    def as_cell(self) -> Cell:
-        """The cell as a plan has it.
+    def as_cell(self, planner: PlannerProcess) -> Cell:
+        """The cell as a plan has it; its whole config is held against the schema.
 
         Raises:
             SlackoffError: its config is missing or damaged.
@@ -88,7 +87,7 @@ class Recorded:
         """
         content = read_config(self.folder)
         try:
-            check_keys("", content, schema.Config)
+            check_configs([content], [None], planner)
         except SlackoffError as error:
             raise SlackoffError(
                 f"{self.folder / 'config.yaml'} is damaged ({error}): run the command of its study again, which writes "
@@ -100,9 +99,10 @@ class Recorded:
     def size(self) -> int:
         """Bytes on disk, as far as they can be told."""
         found = 0
-        for path in self.folder.rglob("*"):
-            with suppress(OSError):
-                found += path.stat().st_size if path.is_file() else 0
+        for place, _, names in os.walk(self.folder):
+            for name in names:
+                with suppress(OSError):
+                    found += (Path(place) / name).lstat().st_size
         return found
 
 
@@ -115,9 +115,9 @@ def told_apart(runs: Path, statuses: Sequence[Status]) -> list[Status]:
     for ids in alike.values():
         configs = {}
         for name in ids if len(ids) > 1 else ():
-            with suppress(OSError, ValueError, KeyError, TypeError):
-                text = (runs / "cells" / name / IDENTITY_FILE).read_text(encoding="utf-8")
-                configs[name] = dict(leaves(json.loads(text)["config"]))
+            with suppress(OSError, DamagedFileError):
+                identity = read_json(runs / "cells" / name / IDENTITY_FILE, dict[str, Any])
+                configs[name] = dict(leaves(identity.get("config", {})))
         for key in dict.fromkeys(key for config in configs.values() for key in config):
             if len({str(config.get(key)) for config in configs.values()}) > 1:
                 for name, config in configs.items():
@@ -148,7 +148,8 @@ class CellFolders:
             OSError: the folder of the cells cannot be read.
         """
         self.troubles = []
-        names = self.patience(self._names)
+        # What begins with a dot is no cell, but being removed or of the file system itself.
+        names = [name for name in self.patience(self._listed) if not name.startswith(".")]
         self.known = {name: self.known[name] for name in names if name in self.known}
         for name in names:
             self._see(name)
@@ -192,26 +193,37 @@ class CellFolders:
     def finish_removing(self) -> list[str]:
         """Delete what was being removed, also by an earlier command that was killed meanwhile.
 
+        Of a link nothing but the link: in a record of somebody else it could lead to any folder of ours.
+
         Returns:
-            A sentence for each folder that could not be deleted.
+            A sentence for each folder that was left.
+
+        Raises:
+            OSError: the folder of the cells cannot be read.
         """
         left = []
-        for folder in sorted((self.runs / "cells").glob(f".*{_REMOVED}")):
-            if folder.is_symlink():
-                shutil.rmtree(folder.resolve(), ignore_errors=True)
-                folder.unlink()
-            shutil.rmtree(folder, ignore_errors=True)
-            if folder.exists():
-                left.append(f"{folder} cannot be deleted: it is of no use any more; remove it by hand")
+        for name in self.patience(self._listed):
+            folder = self.runs / "cells" / name
+            if not (name.startswith(".") and name.endswith(_REMOVED)):
+                continue
+            try:
+                if folder.is_symlink():
+                    left.append(f"{folder.resolve()} was left: the cell was a link to it; remove it by hand")
+                    folder.unlink()
+                else:
+                    shutil.rmtree(folder)
+            except FileNotFoundError:  # another command was quicker
+                continue
+            except OSError as error:
+                why = error.strerror or error
+                left.append(f"{folder} cannot be deleted ({why}): it is of no use any more; remove it by hand")
         return left
 
-    def _names(self) -> list[str]:
-        """Those of the folders; what begins with a dot is no cell, but being removed or of the file system itself."""
+    def _listed(self) -> list[str]:
         try:
-            names = [path.name for path in (self.runs / "cells").iterdir()]
+            return sorted(path.name for path in (self.runs / "cells").iterdir())
         except FileNotFoundError:
             return []
-        return sorted(name for name in names if not name.startswith("."))
 
     def _see(self, name: str) -> None:
         folder = self.runs / "cells" / name

@@ -280,7 +280,7 @@ def _recorded(runs: Path, hardware: dict[str, Any], cells: Sequence[Cell]) -> di
             status = read_status(folder)
             if status is None or status.state != "done" or status.label.get("network") not in networks:
                 continue
-            environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+            environment = read_json(folder / "environment.json", dict[str, Any])
             if status.train_seconds > 0 and status.steps_total and _hardware(environment) == hardware:
                 config = read_config(folder)
                 times = found.setdefault(json.dumps(step_parts(config)), (config, []))[1]

@@ -8,12 +8,14 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
 from slackoff.cell.launch import CellExit
 from slackoff.errors import SlackoffError, explain_unusable, is_temporary
+from slackoff.record.files import Patience
 from slackoff.record.ledger import Attempt, HeartbeatMonitor, latest
 from slackoff.record.status import Status
 from slackoff.sweep.backend import Ending, Resources, RunningCell, Slot
@@ -87,9 +89,10 @@ def _prepare_first(cells: Sequence[Cell], monitor: HeartbeatMonitor) -> None:
     Raises:
         SlackoffError: no folder can be written.
     """
+    patience = Patience()
     for cell in cells:
         try:
-            prepare(cell, monitor)
+            patience(partial(prepare, cell, monitor))
         except OSError as error:
             if not is_temporary(error) or cell is cells[-1]:
                 raise SlackoffError(

@@ -11,8 +11,9 @@ from slackoff.errors import SlackoffError
 from slackoff.record.files import DamagedFileError, read_json, write_json
 from slackoff.wandb_view.content import DIGEST, STEP
 
-_ANSWER_WITHIN_S = 20.0
-"""W&B asks again and again for a run that was deleted, by default for 90 s."""
+_ANSWER_WITHIN_S, _ONE_WAS_DELETED_S = 20.0, 5.0
+"""W&B asks again and again for a run that was deleted, by default for 90 s: there is no sooner word of that. Where one
+run was, others are likely to be."""
 
 Mode = Literal["online", "offline"] | None
 
@@ -71,7 +72,7 @@ class Online:
                 f"There is no W&B API key for {server}: run wandb login, or give --offline to write the "
                 "runs here and upload them later with wandb sync"
             )
-        self.folder, self.project = folder, project
+        self.folder, self.project, self.patience_s = folder, project, _ANSWER_WITHIN_S
         try:
             self.api = wandb.Api()
             self.entity = entity or str(self.api.default_entity)
@@ -119,8 +120,18 @@ class Online:
         """A context in which a run is written under this id; one that is there goes on and keeps its tags."""
         tags = self.known[identity].tags if identity in self.known else []
         options = {**options, "tags": list(dict.fromkeys([*tags, *options["tags"]]))}
-        with begun(identity, self.project, self.entity, self.folder, "online", options) as run:
-            yield run
+        try:
+            with begun(identity, self.project, self.entity, self.folder, "online", options, self.patience_s) as run:
+                yield run
+        except Exception as error:
+            if is_of_a_deleted_run(error):
+                self.patience_s = _ONE_WAS_DELETED_S
+            raise
+
+
+def is_of_a_deleted_run(error: Exception) -> bool:
+    """Whether W&B refuses a run because one of its id was deleted."""
+    return "previously created and deleted" in str(error)
 
 
 Destination = Offline | Online
@@ -128,7 +139,13 @@ Destination = Offline | Online
 
 @contextmanager
 def begun(
-    identity: str, project: str, entity: str | None, folder: Path, mode: Mode, options: Mapping[str, Any]
+    identity: str,
+    project: str,
+    entity: str | None,
+    folder: Path,
+    mode: Mode,
+    options: Mapping[str, Any],
+    answer_within_s: float = _ANSWER_WITHIN_S,
 ) -> Iterator[Any]:
     """A run under a given id; one that the server has already goes on from there, see `known_step`.
 
@@ -139,12 +156,13 @@ def begun(
         folder: W&B's own files go to its folder ``wandb``.
         mode: online or offline; what WANDB_MODE says if None.
         options: further options of ``wandb.init``.
+        answer_within_s: how long the server may take to accept the run.
     """
     import wandb
 
     (folder / "wandb").mkdir(parents=True, exist_ok=True)
     settings = wandb.Settings(
-        silent=True, console="off", x_disable_stats=True, x_disable_machine_info=True, init_timeout=_ANSWER_WITHIN_S
+        silent=True, console="off", x_disable_stats=True, x_disable_machine_info=True, init_timeout=answer_within_s
     )
     with wandb.init(
         project=project,

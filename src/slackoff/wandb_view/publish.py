@@ -38,7 +38,7 @@ from slackoff.wandb_view.content import (
     run_options,
     with_step,
 )
-from slackoff.wandb_view.destination import Destination, Offline, Online, begun
+from slackoff.wandb_view.destination import Destination, Offline, Online, begun, is_of_a_deleted_run
 
 _log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
@@ -138,7 +138,7 @@ def _not_shown(what: str, error: Exception) -> str:
         return printable(f"{what} was not written: {error}")
     why = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
     cure = "look whether the files of the cell are whole and the server answers, then publish again"
-    if "deleted" in why:
+    if is_of_a_deleted_run(error):
         cure = "W&B gives the id of a deleted run to no other one: publish to another project with --project NAME"
     return printable(f"{what} was not written to W&B ({why}): {cure}")
 
