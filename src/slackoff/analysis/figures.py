@@ -177,7 +177,7 @@ def _draw_steps(ax: Axes, steps: pd.DataFrame, cells: pd.DataFrame, axis: str, n
         end: pd.Series | None = None
         for cell in cells.loc[cells[axis] == value, "id"]:
             rows = steps.loc[steps["cell"] == cell, ["step", name]].dropna()
-            label = short_name(axis, value) if end is None else None
+            label = legend_name(short_name(axis, value)) if end is None else None
             marker = "" if len(rows) > 1 else "o"
             ax.plot(rows["step"], rows[name], color=shade, linewidth=1.5, marker=marker, label=label)
             end = rows.iloc[-1] if len(rows) else end
