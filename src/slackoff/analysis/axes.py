@@ -204,8 +204,9 @@ def draw_main_axis(
         pad = (high / low) ** 0.06
         ax.set_xlim(low / pad, high * pad * (high / low) ** room)
     else:
-        pad = 0.08 * (high - low) or 0.5
-        ax.set_xlim(low - pad, high + pad + room * (high - low))
+        # Groups stand side by side at a name, up to half of the way to the next.
+        pad = (0.08 * (high - low) if all(map(is_number, values)) else 0.5) or 0.5
+        ax.set_xlim(low - pad, high + pad + room * (high - low + 2 * pad))
     names = [shortened(str(value)) for value in values]
     names = names if len(set(names)) == len(names) else [str(value) for value in values]
     long = sum(map(len, names)) > _LONG

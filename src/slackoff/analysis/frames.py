@@ -207,7 +207,7 @@ def _told_apart(images: pd.DataFrame, known: "Collection[Named]") -> "tuple[pd.D
     keys = ["test_set", "image", "digest"]
     several = images[keys].drop_duplicates().astype(str)
     several["new"] = several["image"] + " [" + several["digest"] + "]"
-    elsewhere = [named in known for named in zip(several["test_set"], several["new"], strict=True)]
+    elsewhere = np.array([named in known for named in zip(several["test_set"], several["new"], strict=True)], bool)
     several = several[several.duplicated(["test_set", "image"], keep=False) | elsewhere]
     if several.empty:
         return images, {}
