@@ -100,7 +100,7 @@ def _font_with(letter: str) -> str | None:
     """The family of a font of this machine that has a letter; None where there is none."""
     faces = sorted(
         font_manager.fontManager.ttflist,
-        key=lambda face: (face.name != _FONT, face.style != "normal", abs(face.weight - 400), face.name),
+        key=lambda face: (face.name != _FONT, face.style != "normal", face.weight != 400, face.name),
     )
     for face in faces:
         with suppress(OSError, RuntimeError):  # it was removed, or matplotlib cannot draw it
