@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from analysis_record import ROWS_OF_TABLE2, Cell, image_rows, table2_cells, write_study
+from analysis_record import ROWS_OF_TABLE2, Cell, MakeFrames, image_rows, table2_cells, write_study
 
 from slackoff.analysis import Frames, load
 from slackoff.analysis.claims.published import (
@@ -162,6 +162,23 @@ def test_teachers_stand_beside_their_students(runs: Path) -> None:
     assert table["ssim_rgb_gap"].tolist() == pytest.approx([0, 0])
     assert readable_teachers(table, "variant")["PSNR"][0] == "23.41 (+0.50)\n0.50 to 0.50"
     assert "Teacher and student" in build(folder).read_text()
+
+
+def test_a_teacher_is_paired_with_its_student_image_by_image(frames_of: MakeFrames, runs: Path) -> None:
+    """Where cells have other numbers of images, and where two images of one name are told apart by their digests."""
+    taught, alone = Cell({"variant": "taught"}, images=6), Cell({"variant": "alone"}, images=8)
+    edits = {
+        0: lambda rows: rows.assign(digest="aa"),
+        1: lambda rows: rows.assign(digest=["bb"] + ["aa"] * (len(rows) - 1)),
+    }
+    frames_of([taught, alone], "variant", edits)
+    students = pd.read_parquet(runs / "cells" / taught.id / "images.parquet")
+    students.assign(psnr_rgb=students["psnr_rgb"] + 0.5).to_parquet(
+        runs / "cells" / taught.id / "images_teacher.parquet"
+    )
+    (row,) = teacher_table(load("patchcount", runs)).to_dict("records")
+    assert row["psnr_rgb"] == pytest.approx(students["psnr_rgb"].mean() + 0.5)
+    assert row["psnr_rgb_gap"] == row["psnr_rgb_gap_low"] == pytest.approx(0.5)
 
 
 @pytest.mark.usefixtures("without_figures")

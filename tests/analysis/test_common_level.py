@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from analysis_record import ORACLE_SHARE, Cell, MakeFrames, checked, effect, write_study
 
-from slackoff.analysis import load
+from slackoff.analysis import load, report
+from slackoff.analysis.axes import new_figure
 from slackoff.analysis.common_level import (
     CommonLevels,
     band,
@@ -154,6 +155,30 @@ def test_few_shared_counts_and_flat_curves_are_told(runs: Path, frames_of: MakeF
     assert (
         describe_common(found) == "There is no level that the removal share of all of them reaches and one falls below."
     )
+
+
+def test_without_a_common_level_none_is_drawn(
+    runs: Path, frames_of: MakeFrames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor spoken of: a panel without one says so, and of no panel with one there is no figure."""
+    for part in ("curves", "tradeoff", "training", "normalised_curves"):
+        monkeypatch.setattr(report, part, lambda *_: new_figure(1, 1))
+    for e_r, any_level in ((0.0, False), (1.0, True)):
+        made = [
+            Cell({"rain": f"_{rain}", "patch_count": count}, e_r=40 - e_r * count, share=0.5, noise=0.0)
+            for rain in RANGES
+            for count in (8, 16, 32)
+        ]
+        found = report.Findings.of(frames_of(made))
+        (part,) = found.together
+        assert part.any_level == any_level
+        assert any(figure.kind == "common_level" for figure in report.draw(found)) == any_level
+        ax = common_level_figure(part).axes[1]
+        legend = ax.get_legend()
+        assert legend is not None
+        assert legend.get_title().get_text() == "no level for all: none that all reach and one falls below"
+        assert [text.get_text() for text in legend.get_texts()] == [f" _{rain}" for rain in RANGES]
+        assert not [line for line in ax.get_lines() if line.get_linestyle() == "--" and len(line.get_xdata()) == 2]
 
 
 def test_the_widest_band_is_told_with_what_lies_outside_it() -> None:

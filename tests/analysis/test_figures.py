@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from slackoff.analysis import Frames, figures
 from slackoff.analysis.axes import lines, save
 from slackoff.analysis.tables import MEASURES, cell_means, study_table
+from slackoff.wandb_view.publish import study_rows
 
 NETWORKS, CATEGORIES = ("resnet", "unet", "swinir"), ("celeba", "div2k")
 GROUPS = [Cell({"patch_count": n, "rain": r}, e_r=n + k) for n in (8, 64) for k, r in enumerate(("small", "large"))]
@@ -53,6 +54,30 @@ def test_curves_show_the_numbers_of_the_table(frames_of: MakeFrames, effect_cell
         low, high = ax.get_ylim()
         assert low < rows[f"{measure}_low"].min()
         assert high > rows[f"{measure}_high"].max()
+
+
+def test_groups_at_names_are_all_within_the_axes(frames_of: MakeFrames) -> None:
+    """And their names beside the marks, not over them."""
+    groups = [{"patch_count": n, "rain": rain} for n in (8, 64) for rain in ("small", "large")]
+    frames = frames_of([Cell({"network": name, **group}) for name in ("unet", "resnet") for group in groups], "network")
+    for ax in curves(frames, "network"):
+        low, high = ax.get_xlim()
+        drawn = np.concatenate([container[0].get_xdata(orig=False) for container in ax.containers])  # type: ignore[index]
+        assert len(drawn) == 8
+        assert low < drawn.min()
+        assert drawn.max() < high
+        named = [text.xy[0] for text in ax.texts if text.get_text() in ("8, small", "64, large")]  # type: ignore[attr-defined]
+        assert all(place > drawn.max() for place in named)
+    whole = figures.grid(study_table(frames), "network")
+    assert all(ax.get_xlim()[0] < -0.33 and ax.get_xlim()[1] > 1.33 for ax in whole.axes)
+
+
+def test_lines_whose_values_read_alike_have_names_of_their_own(frames_of: MakeFrames) -> None:
+    groups = [{"x": "a, b", "y": "c"}, {"x": "a", "y": "b, c"}, {"x": "d", "y": "c"}]
+    frames = frames_of([Cell({"patch_count": count, **group}) for group in groups for count in (8, 64)])
+    named = ["x = a, b, y = c", "x = a, y = b, c", "d, c"]
+    assert sorted(line.name for line in lines(study_table(frames), "patch_count")) == sorted(named)
+    assert set(study_rows(frames)["line"]) == set(named)
 
 
 def test_long_names_stand_aslant_beside_a_gap_too(frames_of: MakeFrames) -> None:

@@ -269,6 +269,23 @@ def test_test_sets_that_count_as_one_are_a_category_too(runs: Path, edit_images:
     assert dtypes(images, IMAGES) == IMAGES
 
 
+def test_a_cell_that_lacks_a_part_of_joined_test_sets_has_no_mean_of_them(frames_of: MakeFrames) -> None:
+    def both(rows: pd.DataFrame) -> pd.DataFrame:
+        return pd.concat([rows.assign(test_set=name) for name in "ab"])
+
+    joined = {"joined_test_sets": {"both": ["a", "b"]}}
+    edits = {0: both, 1: lambda rows: rows.assign(test_set="a")}
+    images = frames_of([cell(8), cell(64)], edits=edits, options=joined).images
+    assert images.groupby(["test_set", "patch_count"], observed=True).size().to_dict() == {
+        ("a", 8): 20,
+        ("a", 64): 20,
+        ("b", 8): 20,
+        ("both", 8): 40,
+    }
+    with pytest.raises(SlackoffError, match="calls a, b together 'a', as a test set of its own is called"):
+        frames_of([cell(8)], edits={0: both}, options={"joined_test_sets": {"a": ["a", "b"]}})
+
+
 def test_every_image_of_test_sets_that_count_as_one_counts(runs: Path, edit_images: EditImages) -> None:
     """Equal names in both, and names whose slashes could stand in either: a + b/1 and a/b + 1."""
     parts = {"a": ["1", "b/1", "x"], "a/b": ["1", "x", "y"]}

@@ -25,11 +25,21 @@ from slackoff.analysis.page import (
     strips,
     terms,
 )
+from slackoff.analysis.report import build
 from slackoff.analysis.text import WARNING
 from slackoff.record.config import read_config
 from slackoff.record.results import picture_folder
 
 CELLS = [Cell({"patch_count": count}) for count in (1024, 8, 64)]
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_a_config_of_somebody_else_may_hold_anything_for_a_threshold(runs: Path) -> None:
+    study = write_study(runs, CELLS)
+    for cell in CELLS:
+        path = runs / "cells" / cell.id / "config.yaml"
+        path.write_text(path.read_text().replace("headline: 10", "headline: [1, x]"))
+    assert "[1, &#34;x&#34;]" in build(study).read_text()
 
 
 def test_configs_are_told_apart_by_dotted_keys(runs: Path) -> None:

@@ -185,6 +185,12 @@ def test_latex_is_a_booktabs_table_with_everything_escaped(frames_of: MakeFrames
     assert bare.count("{") == bare.count("}")
 
 
+def test_values_with_other_numbers_of_images_say_how_many(frames_of: MakeFrames) -> None:
+    cells = [Cell({"patch_count": 8}, images=6), Cell({"patch_count": 64}), Cell({"patch_count": 256}, state="failed")]
+    text = readable(study_table(frames_of(cells)), "patch_count")
+    assert text["N"].tolist() == [DO_NOTHING, "8 (6 images)", "64 (20 images)", "256"]
+
+
 def test_readable_keeps_the_rows_in_order(frames_of: MakeFrames) -> None:
     cells = [Cell({"patch_count": count, "rain": rain}) for rain in ("small", "large") for count in (64, 8)]
     text = readable(study_table(frames_of(cells)), "patch_count")

@@ -6,9 +6,10 @@ is left behind and any thread may draw.
 
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache, partial
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -16,20 +17,25 @@ from typing import Any, Literal
 import matplotlib as mpl
 import pandas as pd
 import seaborn as sns
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Annotation, Text
+from matplotlib.ticker import FuncFormatter
 from matplotlib.transforms import Bbox
 
-from slackoff.analysis.groups import in_order, is_number, ranked
+from slackoff.analysis.groups import describe, in_order, is_number, ranked
 from slackoff.analysis.tables import DO_NOTHING, INPUTS, ORACLES, label_columns
-from slackoff.analysis.text import NO_NUMBER, axis_label, decimals, number
+from slackoff.analysis.text import NO_NUMBER, axis_label, decimals, first_of, number, shortened
 from slackoff.metrics.columns import COLUMNS
 
 INK = "#222222"
 QUIET = "#6b6b6b"
+_FONT = "DejaVu Sans"
+"""Comes with matplotlib."""
+
 LINE_STYLES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D")
 
@@ -51,7 +57,7 @@ def house_style() -> Iterator[None]:
         "savefig.dpi": 200,
         "savefig.facecolor": "white",
         "font.family": "sans-serif",
-        "font.sans-serif": ["DejaVu Sans"],
+        "font.sans-serif": [_FONT],
         "font.size": 9.5,
         "axes.titlesize": 10.5,
         "axes.titleweight": "bold",
@@ -89,11 +95,68 @@ def new_figure(width: float, height: float, w_pad: float = 0.12, h_pad: float = 
 _OWN_SYMBOL = re.compile(r"(\$[EC]_[RBk]\$)")
 
 
+@cache
+def _font_with(letter: str) -> str | None:
+    """The family of a font of this machine that has a letter; None where there is none."""
+    faces = sorted(
+        font_manager.fontManager.ttflist,
+        key=lambda face: (face.name != _FONT, face.style != "normal", face.weight != 400, face.name),
+    )
+    for face in faces:
+        with suppress(OSError, RuntimeError):  # it was removed, or matplotlib cannot draw it
+            font = font_manager.get_font(face.fname)
+            # "Last Resort" has a box for every letter.
+            if font.scalable and font.get_char_index(ord(letter)) and not face.name.startswith("Last Resort"):
+                return face.name
+    return None
+
+
+def letters_without_font(texts: str) -> str:
+    """A sentence on the letters of some texts that figures cannot show; empty where there are none."""
+    lacking = [letter for letter in dict.fromkeys(texts) if letter != "\n" and _font_with(letter) is None]
+    if not lacking:
+        return ""
+    return (
+        f"No font that matplotlib knows on this machine has {first_of(lacking, 12)}: figures show their numbers "
+        f"instead, such as {_escaped(lacking[0])}. Install a font that has them, Noto Sans CJK say, and remove "
+        "matplotlib's cache of fonts."
+    )
+
+
+def _escaped(letter: str) -> str:
+    return letter.encode("unicode_escape").decode()
+
+
+def _drawable(text: str) -> str:
+    """A text with numbers for the letters that no font has: an empty box would make names of such letters alike."""
+    known = text.isascii() and text.isprintable()
+    return text if known else "".join(_escaped(x) if x != "\n" and _font_with(x) is None else x for x in text)
+
+
+def _drawable_tick(written: Callable[..., str], *place: Any) -> str:
+    return _drawable(written(*place))
+
+
+def _set_fonts(text: Text) -> None:
+    """Lets a text use other fonts for letters that the usual one lacks."""
+    if text.get_text().isascii():
+        return
+    fonts = dict.fromkeys(map(_font_with, text.get_text()))
+    if others := [font for font in fonts if font not in (None, _FONT)]:
+        text.set(fontfamily=[_FONT, *others], fontweight="normal")  # their bold faces may lack the letters
+
+
 class _Figure(Figure):
     """A figure in whose texts only our own symbols are formulas: a dollar in a name is a dollar."""
 
     def draw(self, renderer: RendererBase) -> None:
+        for axis in (axis for ax in self.axes for axis in (ax.xaxis, ax.yaxis)):
+            formatter = axis.get_major_formatter()  # writes the names at the ticks anew each time
+            if isinstance(formatter, FuncFormatter) and getattr(formatter.func, "func", None) is not _drawable_tick:
+                formatter.func = partial(_drawable_tick, formatter.func)
         for text in self.findobj(Text):
+            _set_fonts(text)
+            text.set_text(_drawable(text.get_text()))
             if _OWN_SYMBOL.search(text.get_text()):
                 parts = _OWN_SYMBOL.split(text.get_text())
                 parts[::2] = [re.sub(r"(?<!\\)\$", r"\\$", part) for part in parts[::2]]
@@ -141,11 +204,14 @@ def draw_main_axis(
         pad = (high / low) ** 0.06
         ax.set_xlim(low / pad, high * pad * (high / low) ** room)
     else:
-        pad = 0.08 * (high - low) or 0.5
-        ax.set_xlim(low - pad, high + pad + room * (high - low))
-    long = sum(len(str(value)) for value in values) > _LONG
+        # Groups stand side by side at a name, up to half of the way to the next.
+        pad = (0.08 * (high - low) if all(map(is_number, values)) else 0.5) or 0.5
+        ax.set_xlim(low - pad, high + pad + room * (high - low + 2 * pad))
+    names = [shortened(str(value)) for value in values]
+    names = names if len(set(names)) == len(names) else [str(value) for value in values]
+    long = sum(map(len, names)) > _LONG
     mark = f"{' ' if long else chr(10)}\N{MULTIPLICATION SIGN}"
-    texts = [f"{value}{mark}" if value in gaps else str(value) for value in values]
+    texts = [f"{name}{mark}" if value in gaps else name for name, value in zip(names, values, strict=True)]
     ax.set_xticks(list(at.values()), texts)
     ax.set_xticks([], minor=True)
     if long:
@@ -305,17 +371,17 @@ def _write_label(
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """One group of a study table and how it is drawn; `labels` and `name` are empty where there is one group only."""
+    """One group of a study table and how it is drawn; `labels` and `name` are empty where there is one group only.
+
+    No two lines of a table have one name.
+    """
 
     rows: pd.DataFrame
     labels: dict[str, Any]
+    name: str
     colour: Any
     style: str
     marker: str
-
-    @property
-    def name(self) -> str:
-        return ", ".join(NO_NUMBER if pd.isna(value) else str(value) for value in self.labels.values())
 
     def where(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The rows of another frame that are about this group, or about all groups in a label (NA there)."""
@@ -333,20 +399,31 @@ def lines(table: pd.DataFrame, axis: str, whole: pd.DataFrame | None = None) -> 
     rows = table[table["output"] != DO_NOTHING]
     labels = label_columns(table, axis)
     if not labels:
-        return [Line(rows, {}, colours(1)[0], "-", "o")]
+        return [Line(rows, {}, "", colours(1)[0], "-", "o")]
     every = rows if whole is None else whole[whole["output"] != DO_NOTHING]
     named = [_comparable(values) for values in every[labels].itertuples(index=False, name=None)]
     firsts, others = ([*dict.fromkeys(part)] for part in ([key[0] for key in named], [key[1:] for key in named]))
     ranks = None if None in firsts else ranked(firsts)
     firsts = ranks or firsts
     palette = ordered_colours(len(firsts)) if ranks else colours(len(firsts))
+    names = line_names(every[labels].drop_duplicates())
     found: list[tuple[int, Line]] = []
     for key, group in rows.groupby(labels, sort=False, dropna=False):
         first, other = firsts.index(_comparable(key)[0]), others.index(_comparable(key)[1:])
         style, marker = LINE_STYLES[other % len(LINE_STYLES)], MARKERS[other % len(MARKERS)]
-        line = Line(group, dict(zip(labels, key, strict=True)), palette[first], style, marker)
+        values = dict(zip(labels, key, strict=True))
+        line = Line(group, values, names[_comparable(key)], palette[first], style, marker)
         found.append((first, line))
     return [line for _, line in sorted(found, key=lambda pair: pair[0])]
+
+
+def line_names(rows: pd.DataFrame) -> dict[tuple[Any, ...], str]:
+    """'unet, small' by the labels of each row, with their names where else two would read the same."""
+    keys = [_comparable(values) for values in rows.itertuples(index=False, name=None)]
+    names = [", ".join(NO_NUMBER if value is None else str(value) for value in key) for key in keys]
+    longer = [describe(dict(zip(rows.columns, key, strict=True))) for key in keys]
+    told = [long if names.count(name) > 1 else name for name, long in zip(names, longer, strict=True)]
+    return dict(zip(keys, told, strict=True))
 
 
 def _comparable(values: tuple[Any, ...]) -> tuple[Any, ...]:

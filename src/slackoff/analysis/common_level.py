@@ -27,6 +27,7 @@ from slackoff.analysis.axes import (
     draw_level,
     draw_main_axis,
     house_style,
+    legend_name,
     lines,
     new_figure,
     write_right,
@@ -174,6 +175,11 @@ class Together:
     drawn: list[tuple[Line, Group]]
     found: dict[str, CommonLevels]
 
+    @property
+    def any_level(self) -> bool:
+        """Whether one of the measures has a level to draw."""
+        return any(len(one.levels) for one in self.found.values())
+
 
 def curves_together(table: pd.DataFrame, axis: str, groups: Sequence[Group]) -> list[Together]:
     """The parts of a study with two curves or more over numbers; `table` is its `study_table`."""
@@ -248,7 +254,7 @@ def common_level_figure(part: Together) -> Figure:
     """E_R and the removal share as shares of their oracles against the main axis, and one dashed level for all curves.
 
     The level is the middle of the widest band in which the curves break down in one order (shaded); a ring marks the
-    last value of the main axis at which a curve is above it.
+    last value of the main axis at which a curve is above it. A panel without a common level says so.
     """
     values = in_order(value for _, group in part.drawn for value in group.values)
     with house_style():
@@ -259,7 +265,7 @@ def common_level_figure(part: Together) -> Figure:
             for curve, (line, _) in enumerate(part.drawn):
                 last = "" if middle is None else f": {found.told(found.places[middle, curve])}"
                 look: dict[str, Any] = {"color": line.colour, "linestyle": line.style, "marker": line.marker}
-                ax.plot(found.counts, found.ratios[curve], label=f"{line.name}{last}", zorder=3, **look)
+                ax.plot(found.counts, found.ratios[curve], label=legend_name(f"{line.name}{last}"), zorder=3, **look)
                 if middle is not None and 0 < (place := found.places[middle, curve]) < found.counts[-1]:
                     ring = float(found.ratios[curve, found.counts.index(int(place))])
                     ax.plot(place, ring, "o", markersize=10, fillstyle="none", color=line.colour, zorder=4)
@@ -272,6 +278,9 @@ def common_level_figure(part: Together) -> Figure:
             ax.set_title(f"{TITLES[measure]}, share of the oracle")
             place_of: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (0, -0.24), "borderaxespad": 0}
             legend = ax.legend(**place_of, frameon=False, fontsize=8.5)
-            legend.set_title(f"last {symbol(found.axis)} above the dashed level", {"size": 8.5})
+            heading = "no level for all: none that all reach and one falls below"
+            if middle is not None:
+                heading = f"last {symbol(found.axis)} above the dashed level"
+            legend.set_title(heading, {"size": 8.5})
             legend.set_alignment("left")
     return figure

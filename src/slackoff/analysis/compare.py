@@ -16,7 +16,7 @@ from PIL import Image
 from slackoff.analysis.axes import INK, QUIET, colours, fix_layout, house_style, label_points, new_figure
 from slackoff.analysis.frames import Frames
 from slackoff.analysis.groups import SEED, other_axes, plain
-from slackoff.analysis.text import at, decimals, number
+from slackoff.analysis.text import at, decimals, number, shortened
 from slackoff.errors import SlackoffError
 from slackoff.metrics.columns import COLUMNS
 from slackoff.record.results import Named, kept_pictures, picture_folder
@@ -247,7 +247,7 @@ def image_scatter(pairs: pd.DataFrame, names: tuple[str, str], measure: str, wor
         several = pairs["test_set"].nunique() > 1
         names_of = losing["test_set"] + ", " + losing["image"] if several else losing["image"]
         entries = [
-            (row["first"], row["second"], _short(name), colour[3])
+            (row["first"], row["second"], shortened(name, 15), colour[3])
             for name, (_, row) in zip(names_of, losing.iterrows(), strict=True)
         ]
         label_points(ax, entries, [tuple(point) for point in both])
@@ -278,11 +278,6 @@ def _row(frames: Frames, cell: str, image: Named) -> pd.DataFrame:
     """The results of a cell on an image; without a row where it was not tested on it."""
     rows = frames.images[frames.images["cell"] == cell]
     return rows[(rows["test_set"].astype(str) == image[0]) & (rows["image"].astype(str) == image[1])]
-
-
-def _short(image: str) -> str:
-    """The name of a test image, cut where it is long."""
-    return image if len(image) <= 15 else f"{image[:14]}\N{HORIZONTAL ELLIPSIS}"
 
 
 _SIDE = 1.35

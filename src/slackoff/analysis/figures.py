@@ -67,11 +67,12 @@ def curves(table: pd.DataFrame, axis: str, points: pd.DataFrame | None = None) -
         figure.draw_without_rendering()
         for ax in figure.axes:
             move_apart(ax)
-        place_of = positions(axis_values(table, axis))
+        place_of = positions(values := axis_values(table, axis))
+        aside = 0.0 if all(map(is_number, values)) else 0.5  # else over the marks of groups beside each other
         for ax, measure in zip(figure.axes[:3], measures, strict=False) if named else []:
             drawn = [(line, line.rows.dropna(subset=[measure])) for line in groups]
             ends = [
-                (place_of[rows[axis].iloc[-1]], float(rows[measure].iloc[-1]), line.name, line.colour)
+                (place_of[rows[axis].iloc[-1]] + aside, float(rows[measure].iloc[-1]), line.name, line.colour)
                 for line, rows in drawn
                 if len(rows)
             ]
@@ -177,7 +178,7 @@ def _draw_steps(ax: Axes, steps: pd.DataFrame, cells: pd.DataFrame, axis: str, n
         end: pd.Series | None = None
         for cell in cells.loc[cells[axis] == value, "id"]:
             rows = steps.loc[steps["cell"] == cell, ["step", name]].dropna()
-            label = short_name(axis, value) if end is None else None
+            label = legend_name(short_name(axis, value)) if end is None else None
             marker = "" if len(rows) > 1 else "o"
             ax.plot(rows["step"], rows[name], color=shade, linewidth=1.5, marker=marker, label=label)
             end = rows.iloc[-1] if len(rows) else end

@@ -126,7 +126,8 @@ def load(study_or_folder: str | Path, runs: str | Path = "runs") -> Frames:
         monitor, patience = HeartbeatMonitor(), Patience()
         found = [read_cell(study.runs / "cells" / identity, monitor, patience) for identity, _ in study.cells]
     cells = _cells(study, found)
-    (own, renamed), (teachers, _) = (_images(study, cells, found, file) for file in FILES)
+    own, renamed = _images(study, cells, found, FILES[0])
+    teachers, _ = _images(study, cells, found, FILES[1], renamed)
     return Frames(study, cells, _steps(study, found), own, teachers, renamed)
 
 
@@ -171,9 +172,11 @@ def _steps(study: Study, found: Sequence[CellFiles]) -> pd.DataFrame:
 
 
 def _images(
-    study: Study, cells: pd.DataFrame, found: Sequence[CellFiles], file: str
+    study: Study, cells: pd.DataFrame, found: Sequence[CellFiles], file: str, known: "Collection[Named]" = ()
 ) -> "tuple[pd.DataFrame, dict[Named, Named]]":
     """The results per image that lie in `file` of each cell, with the axes beside them, on the study's test sets.
+
+    `known`: names that images of other results have here, which these have too.
 
     Beside them: the images that have another test set or name here than in the record -> what they have there.
 
@@ -189,24 +192,25 @@ def _images(
     axes = {axis: cells[axis].array.take(codes) for axis in study.axes}
     rest = images.drop(columns=["cell", *(axis for axis in study.axes if axis in images)])
     placed = pd.concat([images[["cell"]], pd.DataFrame(axes), rest], axis=1)
-    placed, renamed = _told_apart(placed)
+    placed, renamed = _told_apart(placed, known)
     placed, joined = _with_joined_sets(placed, study)
     return _on_test_sets(placed, study), renamed | {image: renamed.get(part, part) for image, part in joined.items()}
 
 
-def _told_apart(images: pd.DataFrame) -> "tuple[pd.DataFrame, dict[Named, Named]]":
+def _told_apart(images: pd.DataFrame, known: "Collection[Named]") -> "tuple[pd.DataFrame, dict[Named, Named]]":
     """The results with the digest behind each name that different images of one test set have in different cells.
 
     Cells are compared image by image: a name that another folder has as well must not make a pair of two images.
     """
     if "digest" not in images:
         return images, {}
-    named = images[["test_set", "image", "digest"]].drop_duplicates()
-    several = named[named.duplicated(["test_set", "image"], keep=False)].astype(str)
+    keys = ["test_set", "image", "digest"]
+    several = images[keys].drop_duplicates().astype(str)
+    several["new"] = several["image"] + " [" + several["digest"] + "]"
+    elsewhere = np.array([named in known for named in zip(several["test_set"], several["new"], strict=True)], bool)
+    several = several[several.duplicated(["test_set", "image"], keep=False) | elsewhere]
     if several.empty:
         return images, {}
-    several["new"] = several["image"] + " [" + several["digest"] + "]"
-    keys = ["test_set", "image", "digest"]
     new = images[keys].astype(str).merge(several, "left", keys)["new"].to_numpy()
     image = np.where(pd.isna(new), images["image"].astype(str), new)
     told = images.assign(image=pd.Series(image, images.index).astype("category"))
@@ -249,8 +253,9 @@ def _joined(study: Study, tables: Sequence[pa.Table | None]) -> pd.DataFrame:
 def _with_joined_sets(images: pd.DataFrame, study: Study) -> "tuple[pd.DataFrame, dict[Named, Named]]":
     """The results with those of test sets that `options.joined_test_sets` counts as one, once more under its name.
 
-    Images are named by their test set there too, for two of them may have images of one name. Beside them: each image
-    under its new name -> what it was.
+    Only those of cells that were tested on all of them: the mean over a part of them is no other cell's mean. Images
+    are named by their test set there too, for two of them may have images of one name. Beside them: each image under
+    its new name -> what it was.
     """
     joined = study.options.get("joined_test_sets", {})
     names = list(dict.fromkeys([*images["test_set"].unique(), *joined]))
@@ -259,7 +264,14 @@ def _with_joined_sets(images: pd.DataFrame, study: Study) -> "tuple[pd.DataFrame
     copies: list[pd.DataFrame] = []
     origin: dict[Named, Named] = {}
     for name, parts in joined.items():
+        if name in set(images["test_set"]):
+            raise SlackoffError(
+                f"study.options.joined_test_sets of the study '{study.name}' calls {', '.join(parts)} together "
+                f"'{name}', as a test set of its own is called: choose another name"
+            )
         copy = images[images["test_set"].isin(parts)]
+        tested = copy.groupby("cell", observed=True)["test_set"].nunique()
+        copy = copy[copy["cell"].isin(tested.index[tested == len(set(parts))])]
         sets = copy["test_set"].astype(str)
         # The name of a test set may have a slash, too: quoted, the first slash ends it.
         old = copy["image"].astype(str)

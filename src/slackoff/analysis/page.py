@@ -22,6 +22,7 @@ import pandas as pd
 from markupsafe import Markup, escape
 from PIL import Image
 
+from slackoff.analysis.axes import letters_without_font
 from slackoff.analysis.balance import COUNT, Balance, balances, describe_balance
 from slackoff.analysis.claims import REMOVAL_OR_DAMAGE, Claim, check
 from slackoff.analysis.claims.check import SUMMARY, claim_tables
@@ -319,6 +320,7 @@ def render(found: Findings, drawn: list[Drawn]) -> str:
             taught=readable_teachers(found.teachers, axis) if len(found.teachers) else None,
             ranked=_ranked(found.quality_cost),
             drawn=drawn,
+            letters=letters_without_font("".join([text.to_csv(), *(figure.part for figure in drawn)])),
             common_levels=[
                 (describe_common(one), readable_common(one)) for part in found.together for one in part.found.values()
             ],
@@ -384,7 +386,9 @@ def _sortable(
 
 def _measures(config: dict[str, str]) -> list[tuple[str, str, str, str]]:
     """(column, label, unit, explanation) of the measures without the other thresholds' copies."""
-    headline = float(config.get("evaluation.protocol.headline", HEADLINE_THRESHOLD))
+    headline = HEADLINE_THRESHOLD
+    with suppress(ValueError):  # what a config of somebody else holds may be anything
+        headline = float(config.get("evaluation.protocol.headline", headline))
     channel: Channel = "y" if config.get("evaluation.protocol.channel") == "y" else "rgb"
     columns = measure_columns(THRESHOLDS, headline, channel)
     return [(name, *column[:2], column.explanation) for name, column in columns.items() if "_t" not in name]

@@ -79,7 +79,8 @@ def draw(findings: Findings) -> list[Drawn]:
         keep("curves", labels, curves(rows, axis, where(points, labels)))
     for part in findings.together:
         keep("normalised", part.labels, normalised_curves(part.drawn))
-        keep("common_level", part.labels, common_level_figure(part))
+        if part.any_level:
+            keep("common_level", part.labels, common_level_figure(part))
     for balance in findings.balances:
         keep("balance", balance.labels, balance_figure(balance))
     for labels, rows in parts:

@@ -168,7 +168,10 @@ _NARROW = "{mean}\n{low}\N{EN DASH}{high}"
 def readable(table: pd.DataFrame, axis: str, form: str = BESIDE) -> pd.DataFrame:
     """The study table as text: '48.9 [47.0, 50.8]', or in another `form` of `text.entry`."""
     labels = label_columns(table, axis)
-    text = pd.DataFrame({symbol(axis): [_name(row, axis) for _, row in table.iterrows()]})
+    done = table[table["done"] > 0].assign(group=0)
+    counts = done.groupby([*labels, "group"], dropna=False)["images"].transform("nunique")
+    differ = set(counts.index[counts > 1])
+    text = pd.DataFrame({symbol(axis): [_name(row, axis, place in differ) for place, row in table.iterrows()]})
     for label in labels:
         text[label] = ["" if pd.isna(value) else str(value) for value in table[label]]
     for measure in measures_of(table):
@@ -231,10 +234,12 @@ def print_text(text: pd.DataFrame, title: str, console: Console, numbers: Sequen
     console.print(shown)
 
 
-def _name(row: pd.Series, axis: str) -> str:
+def _name(row: pd.Series, axis: str, own_images: bool) -> str:
+    """The value, with how many of its cells are done, and how many test images they have where others have others."""
     if row["output"] == DO_NOTHING:
         return DO_NOTHING
     some = "" if row["done"] == row["cells"] else f" ({row['done']} of {row['cells']})"
+    some += f" ({row['images']} images)" if own_images else ""
     return f"{row[axis]}{some if row['done'] else ''}"
 
 
@@ -273,6 +278,10 @@ def teacher_table(frames: Frames) -> pd.DataFrame:
     rows = []
     for teacher in taught:
         student = students[teacher.name]
+        common = set(teacher.images["image"]) & set(student.images["image"])
+        teacher, student = (
+            replace(one, images=one.images[one.images["image"].isin(common)]) for one in (teacher, student)
+        )
         for value in teacher.done:
             row: dict[str, Any] = {teacher.axis: value, **teacher.labels}
             for measure in shown:

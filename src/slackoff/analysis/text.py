@@ -54,6 +54,12 @@ def first_of(items: list[str], most: int = 3) -> str:
     return listing([*items[:most], f"{rest} others"] if rest > 1 else items)
 
 
+def shortened(name: str, most: int = 32) -> str:
+    """A name of at most so many characters; of a longer one its beginning and its end, where names mostly differ."""
+    half = most // 2
+    return name if len(name) <= most else f"{name[: most - half]}\N{HORIZONTAL ELLIPSIS}{name[1 - half :]}"
+
+
 def plain_label(measure: str) -> str:
     """Label of a measure without its threshold: 'E_R', 'removal share', 'PSNR' on RGB and 'PSNR (Y)'."""
     label = COLUMNS[measure].label

@@ -214,7 +214,7 @@ def show(folder: str | Path, console: Console) -> int:
 
 
 def _draw(folder: str | Path) -> tuple[MeasurementRecord, Report, Path]:
-    from slackoff.analysis.axes import save
+    from slackoff.analysis.axes import letters_without_font, save
     from slackoff.analysis.page import data_uri, environment, flat
     from slackoff.analysis.report import write_claims
 
@@ -233,6 +233,7 @@ def _draw(folder: str | Path) -> tuple[MeasurementRecord, Report, Path]:
     }
     page = found.folder / "index.html"
     known = {"settings": flat(found.settings), "environment": flat(found.environment), **report.page}
+    known["letters"] = letters_without_font("".join(entry.main for row in report.rows for entry in row))
     html = environment().get_template(f"{found.kind}.html.j2").render(study=found, report=report, drawn=drawn, **known)
     page.write_text(html, encoding="utf-8")
     return found, report, page

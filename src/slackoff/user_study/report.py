@@ -13,7 +13,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.sparse import csr_array
 
-from slackoff.analysis.axes import INK, MARKERS, QUIET, bars, colours, house_style, legend_name, new_figure, save
+from slackoff.analysis.axes import (
+    INK,
+    MARKERS,
+    QUIET,
+    bars,
+    colours,
+    house_style,
+    legend_name,
+    letters_without_font,
+    new_figure,
+    save,
+)
 from slackoff.analysis.page import data_uri, environment
 from slackoff.analysis.statistics import MIN_UNITS, Array, Interval, Joint, draw_counts, joint_means
 from slackoff.analysis.text import first_of, listing, number, quantity
@@ -285,7 +296,7 @@ def _quantity(level: Interval, unit: str, words: str = "") -> str:
 
 def notes(summary: Summary) -> list[str]:
     """What a reader must know of the data: images left out, replaced votes, ties."""
-    found = []
+    found = list(filter(None, [letters_without_font("".join(summary.methods))]))
     if summary.left_out:
         missing = "votes" if summary.shares is not None else "a score of every method"
         found.append(f"Images without {missing} are left out: {first_of(list(summary.left_out))}.")

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from slackoff.analysis import Frames, load
+from slackoff.analysis.axes import line_names
 from slackoff.analysis.claims import Claim, check
 from slackoff.analysis.groups import TEST_SET
 from slackoff.analysis.study import Study
@@ -277,8 +278,9 @@ def study_rows(frames: Frames) -> pd.DataFrame:
 def with_lines(table: pd.DataFrame, axis: str, labels: Sequence[str]) -> pd.DataFrame:
     """The rows that have results, in order of the axis, with a column ``line`` that names the group of each."""
     rows = table.dropna(subset=[axis, "e_r"])
-    names = [", ".join(map(str, values)) or "all" for values in rows[list(labels)].itertuples(index=False)]
-    return rows.assign(line=names).sort_values(["line", axis], ignore_index=True)
+    names = line_names(rows[list(labels)].drop_duplicates())
+    lines = [names[values] or "all" for values in rows[list(labels)].itertuples(index=False, name=None)]
+    return rows.assign(line=lines).sort_values(["line", axis], ignore_index=True)
 
 
 def curves(rows: pd.DataFrame) -> list[Curve]:
