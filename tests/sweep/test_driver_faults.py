@@ -376,6 +376,7 @@ def test_cells_are_prepared_when_their_turn_comes(bare_cells, monkeypatch):
 @pytest.mark.parametrize("times", [4, 10**6])
 def test_a_folder_that_cannot_be_written_costs_its_own_cell_alone(cells, monkeypatch, number, times):
     monkeypatch.setattr(driver_module, "_RECOVERY_S", (0.1, 0.0, 0.0) if times > 4 else (300.0, 0.0, 0.0))
+    monkeypatch.setattr(driver_module, "Patience", lambda: Patience(0.0))
     left = [times]
 
     def failing(cell: Cell, monitor: HeartbeatMonitor) -> Status:

@@ -125,7 +125,6 @@ class StopRequest(Callback):
 
     def on_train_start(self, trainer: Trainer, *_: Any) -> None:
         self.mark = (trainer.global_step, time.monotonic())
-        self.next_agreement = trainer.global_step + 1
         self.training = True
 
     def on_train_end(self, *_: Any) -> None:
