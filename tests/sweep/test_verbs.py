@@ -89,16 +89,21 @@ def test_retry_of_a_cell_that_is_not_there_is_a_mistake(record: list[Cell], trai
     assert trained == []
 
 
-def test_a_disk_that_is_full_is_said_in_one_sentence(record: list[Cell], monkeypatch: pytest.MonkeyPatch):
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device", "somewhere")
+@pytest.mark.parametrize(
+    ("number", "cure"),
+    [
+        (errno.ENOSPC, "free space or make it writable"),
+        (errno.ESTALE, "see that it can be read and written, then try again"),
+    ],
+)
+def test_a_disk_that_cannot_be_used_is_said_in_one_sentence(record, monkeypatch: pytest.MonkeyPatch, number, cure):
+    def unusable(*_: object) -> None:
+        raise OSError(number, os.strerror(number), "somewhere")
 
-    monkeypatch.setattr(driver_module, "run_cells", full)
+    monkeypatch.setattr(driver_module, "run_cells", unusable)
     result = call("retry", "--runs", runs(record))
     assert result.exit_code == 2
-    assert result.stderr == (
-        "error: somewhere cannot be used (No space left on device): free space or make it writable\n"
-    )
+    assert result.stderr == f"error: somewhere cannot be used ({os.strerror(number)}): {cure}\n"
 
 
 def test_a_damaged_status_is_named_and_hides_no_other_cell(record: list[Cell], trained: list[Cell]):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from slackoff.errors import EXIT_MISTAKE, EXIT_STOPPED, SlackoffError
+from slackoff.errors import EXIT_MISTAKE, EXIT_STOPPED, SlackoffError, is_temporary
 
 Runs = Annotated[Path, typer.Option(help="Where the records are.")]
 RUNS = Path("runs")
@@ -37,7 +37,12 @@ def mistakes_in_one_sentence(other_place: str = "") -> Iterator[None]:
     except SlackoffError as error:
         stop(str(error))
     except OSError as error:
-        cure = f"free space or make it writable{other_place and f', or choose another place with {other_place}'}"
+        cure = (
+            "see that it can be read and written, then try again"
+            if is_temporary(error)
+            else "free space or make it writable"
+        )
+        cure += other_place and f", or choose another place with {other_place}"
         stop(f"{error.filename or 'A file'} cannot be used ({error.strerror or error}): {cure}")
 
 
