@@ -177,6 +177,19 @@ def test_report_rebuilds_from_the_record_alone(copied):
     assert page.exists()
 
 
+def test_a_report_whose_cells_lie_elsewhere_is_told_where(copied):
+    (copied / "there").mkdir()
+    (folder,) = (copied / "runs/studies").iterdir()
+    folder = folder.rename(copied / "there" / folder.name)
+    result = CliRunner().invoke(app, ["report", str(folder), "--runs", "elsewhere"])
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"error: None of the cells of {folder} is under elsewhere: say with --runs where they are, or run the study's "
+        "command again\n"
+    )
+    assert CliRunner().invoke(app, ["report", str(folder), "--runs", "runs"]).exit_code == 0
+
+
 @pytest.mark.slow
 def test_wandb_that_cannot_be_reached_stops_nothing(tmp_path):
     result = run(

@@ -134,6 +134,11 @@ def report(
         measured.show(found, console)
         return
     frames = load(name, runs)
+    if set(frames.cells["state"]) == {"missing"}:
+        raise SlackoffError(
+            f"None of the cells of {frames.study.folder} is under {frames.study.runs}: say with --runs where they are, "
+            "or run the study's command again"
+        )
     page = build(frames.study.folder)
     print_table(frames, console)
     console.print(f"Report: {page}", soft_wrap=True, markup=False)
