@@ -35,8 +35,8 @@ CHECKPOINT = "checkpoints/last.ckpt"
 OF_ROWS = ("images.parquet", "images_teacher.parquet")
 OF_DONE = ("steps.parquet", *OF_ROWS)
 OF_ANY = ("config.yaml", "identity.json", "environment.json")
-DRAWN = ("tables/", "claims.json", "numbers.tex")
-"""What of a study is drawn from its rows: it travels to be checked, not to be used."""
+DRAWN = (".csv", "claims.json", "numbers.tex")
+"""Ends of names of what is drawn from the rows of a study: it travels to be checked, not to be used."""
 MEASURED = ("complexity.parquet", "runtime.parquet")
 
 _CELL_FILES = (*OF_ANY, "status.json", "steps.jsonl", *OF_DONE, *WEIGHTS, CHECKPOINT)
@@ -324,8 +324,11 @@ def parse_rows(content: bytes, place: str) -> Rows:
     """The file rows.json.
 
     Raises:
-        DamagedFileError: it is damaged.
+        SlackoffError: it is damaged.
     """
     kind: Any = Rows
-    rows: Rows = parse_json(content, kind, place)
+    try:
+        rows: Rows = parse_json(content, kind, place)
+    except DamagedFileError as error:
+        raise SlackoffError(f"{error}: get the file again") from error
     return rows

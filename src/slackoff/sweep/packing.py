@@ -6,7 +6,7 @@ records and looked at there, and only what holds is moved among them.
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,9 @@ from slackoff.record.archive import (
     ROWS,
     WEIGHTS,
     Archive,
+    Rows,
     Source,
+    parse_rows,
     row_digests,
     write_archive,
 )
@@ -277,13 +279,14 @@ def unpack(path: Path, runs: Path) -> Merged:
     with Archive(path) as archive:
         runs.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=runs) as place:
-            beside = Path(place)
+            beside, packed_rows = Path(place), parse_rows(archive.read(ROWS), f"{ROWS} of {path}")
             if changed := archive.extract(beside, DRAWN):
                 raise SlackoffError(
                     f"{path} was changed after it was packed ({changed[0]}): slackoff verify {path} says where"
                 )
             for identity in archive.cells:
                 check_cell(beside / "cells" / identity)
+                _refuse_other_rows(beside / "cells" / identity, packed_rows, path)
             for name in archive.manifest.studies:
                 check_study(beside / "studies" / name)
             folders = CellFolders(runs, Patience())
@@ -292,6 +295,31 @@ def unpack(path: Path, runs: Path) -> Merged:
             for name in archive.manifest.studies:
                 _merge_study(beside / "studies" / name, runs, merged)
     return merged
+
+
+def _refuse_other_rows(folder: Path, packed: Rows, path: Path) -> None:
+    for file, table in read_cell(folder, HeartbeatMonitor(), Patience(0)).images.items():
+        for test_set, image, what in other_rows(row_digests(table), packed.get(f"cells/{folder.name}/{file}", {})):
+            raise SlackoffError(
+                f"The row {test_set}/{image} of the cell {folder.name} was {what} packing: "
+                f"slackoff verify {path} says more"
+            )
+
+
+def other_rows(
+    ours: Mapping[str, Mapping[str, str]], theirs: Mapping[str, Mapping[str, str]]
+) -> Iterator[tuple[str, str, str]]:
+    """Rows that differ between two tables, by their digests.
+
+    Returns:
+        Test set, image, and what became of the row from ``theirs`` to ``ours``: 'changed after', 'added after' ...
+    """
+    for test_set in dict.fromkeys([*theirs, *ours]):
+        one, other = ours.get(test_set, {}), theirs.get(test_set, {})
+        for image in dict.fromkeys([*other, *one]):
+            if one.get(image) != other.get(image):
+                what = "added" if image not in other else "changed" if image in one else "removed"
+                yield test_set, image, f"{what} after"
 
 
 def check_cell(folder: Path) -> Status:
@@ -395,10 +423,10 @@ def _differences(ours: Mapping[str, pa.Table], theirs: Mapping[str, pa.Table]) -
         if file not in ours:
             continue
         one, other = row_digests(ours[file]), row_digests(theirs[file])
-        names = [(s, i) for s in dict.fromkeys([*one, *other]) for i in {**one.get(s, {}), **other.get(s, {})}]
-        differing = [(s, i) for s, i in names if one.get(s, {}).get(i) != other.get(s, {}).get(i)]
-        if differing:
-            where = f"{len(differing)} of {len(names)} rows of {file} differ, the first is {'/'.join(differing[0])}"
+        if differing := list(other_rows(one, other)):
+            test_set, image, _ = differing[0]
+            rows = max(ours[file].num_rows, theirs[file].num_rows)
+            where = f"{len(differing)} of {rows} rows of {file} differ, the first is {test_set}/{image}"
             return f"{where}{_largest(ours[file], theirs[file])}"
     return ""
 

@@ -24,12 +24,12 @@ from slackoff.errors import SlackoffError
 from slackoff.metrics.columns import for_averaging
 from slackoff.record.archive import MANIFEST, OF_ROWS, ROWS, Archive, Rows, parse_rows, row_digests
 from slackoff.record.config import read_config
-from slackoff.record.files import DamagedFileError, Patience
+from slackoff.record.files import Patience
 from slackoff.record.ledger import HeartbeatMonitor
 from slackoff.record.measurement import kind_of
 from slackoff.sweep.code_digests import code_digests
 from slackoff.sweep.identity import Fingerprints, leaves, targets_of
-from slackoff.sweep.packing import check_cell, check_study, draw_texts
+from slackoff.sweep.packing import check_cell, check_study, draw_texts, other_rows
 from slackoff.sweep.plan import label_of
 
 _SAME = 1e-9
@@ -109,7 +109,7 @@ def _check_rows(archive: Archive, cells: Mapping[str, CellFiles], found: Verifie
     """Name each row of results that is another one than was packed."""
     try:
         packed: Rows = parse_rows(archive.read(ROWS), ROWS)
-    except DamagedFileError as error:
+    except SlackoffError as error:
         found.wrong.append(str(error))
         return
     wrong, count = [], 0
@@ -121,20 +121,11 @@ def _check_rows(archive: Archive, cells: Mapping[str, CellFiles], found: Verifie
             count += sum(map(len, ours.values()))
             if file in cell.images and cell.images[file].num_rows != sum(map(len, ours.values())):
                 wrong.append(f"{name} has two rows of one image")
-            for test_set, image, what in _other_rows(ours, theirs):
-                wrong.append(f"The row {test_set}/{image} of the cell {_named(identity, cell)} was {what} ({file})")
+            for test_set, image, what in other_rows(ours, theirs):
+                wrong.append(
+                    f"The row {test_set}/{image} of the cell {_named(identity, cell)} was {what} packing ({file})"
+                )
     found.tell(wrong, f"{count} rows of results are those that were packed")
-
-
-def _other_rows(
-    ours: Mapping[str, Mapping[str, str]], theirs: Mapping[str, Mapping[str, str]]
-) -> Iterator[tuple[str, str, str]]:
-    for test_set in dict.fromkeys([*theirs, *ours]):
-        one, other = ours.get(test_set, {}), theirs.get(test_set, {})
-        for image in dict.fromkeys([*other, *one]):
-            if one.get(image) != other.get(image):
-                what = "added after packing" if image not in other else "changed after packing"
-                yield test_set, image, "removed after packing" if image not in one else what
 
 
 def _named(identity: str, cell: CellFiles) -> str:
