@@ -307,12 +307,13 @@ class Archive:
 
 
 def row_digests(table: pa.Table) -> dict[str, dict[str, str]]:
-    """A digest of each row of results: test set -> image -> 16 hexadecimal digits of the hash of all its values."""
+    """A digest of each row of results: test set -> image -> 16 hexadecimal digits of the hash of all values."""
     found: dict[str, dict[str, str]] = {}
     for row in table.to_pylist():
         text = json.dumps(row, sort_keys=True, default=str)
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-        found.setdefault(str(row["test_set"]), {})[str(row["image"])] = digest
+        images, image = found.setdefault(str(row["test_set"]), {}), str(row["image"])
+        images[image] = images.get(image, "") + digest  # a second row of one image shows, too
     return found
 
 

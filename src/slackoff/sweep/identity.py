@@ -48,7 +48,7 @@ def identity_of(config: Config, data: Mapping[str, str]) -> dict[str, Any]:
         "version": CELL_VERSION,
         "config": _counted_keys(config, schema.Config),
         "data": dict(data),
-        "code": code_digests(target for part in _PARTS_WITH_CODE for target in targets_of(config.get(part))),
+        "code": code_digests(target for part in _PARTS_WITH_CODE for target in _targets(config.get(part))),
     }
 
 
@@ -185,12 +185,12 @@ def _without_labels(value: Any, uncounted: list[list[str]]) -> Any:
     }
 
 
-def targets_of(node: Any) -> Iterator[str]:
+def _targets(node: Any) -> Iterator[str]:
     """Every ``_target_`` in a node."""
     if isinstance(node, dict) and "_target_" in node:
         yield str(node["_target_"])
     for item in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
-        yield from targets_of(item)
+        yield from _targets(item)
 
 
 class Fingerprints:

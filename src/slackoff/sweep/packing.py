@@ -99,7 +99,7 @@ def pack(
         files |= {f"studies/{name}/{path}": content for path, content in _study_files(folder).items()}
         cells |= listed
     out = out or Path(f"{names[0]}.zip")
-    _refuse_other_file(out, len(studies))
+    _refuse_other_file(out)
     monitor, patience, troubles = HeartbeatMonitor(), Patience(), list[str]()
     rows: dict[str, Any] = {}
     states: dict[str, str | None] = {}
@@ -135,10 +135,11 @@ def _folder_and_cells(given: str, runs: Path) -> tuple[Path, dict[str, Path]]:
     return study.folder, {identity: study.runs / "cells" / identity for identity, _ in study.cells}
 
 
-def _refuse_other_file(out: Path, studies: int) -> None:
+def _refuse_other_file(out: Path) -> None:
     if out.exists():
         try:
-            Archive(out).__exit__()
+            with Archive(out):
+                pass
         except SlackoffError as error:
             raise SlackoffError(
                 f"{out} is there and is no record that slackoff pack wrote: choose another place with --out"
@@ -339,6 +340,7 @@ def check_cell(folder: Path) -> Status:
         from slackoff.networks.weights import refuse_bomb  # imports torch
 
         refuse_bomb(folder / CHECKPOINT)
+        _reached(folder)
     return status
 
 
@@ -370,7 +372,7 @@ def _merge_cell(found: Path, folders: CellFolders, merged: Merged) -> None:
         ours = None
     if ours is not None and ours.state == "done":
         _compare_done(found, own, theirs, folders, merged)
-    elif theirs.state != "done" and not _got_further(found, own, theirs):
+    elif theirs.state != "done" and _reached(found) <= _reached(own):
         merged.kept.append(found.name)
     elif ours is not None and ours.state == "running":
         merged.kept.append(found.name)
@@ -385,15 +387,16 @@ def _merge_cell(found: Path, folders: CellFolders, merged: Merged) -> None:
             merged.said += left or [f"The cell {found.name} was begun here meanwhile: it is left alone"]
 
 
-def _got_further(found: Path, own: Path, theirs: Status) -> bool:
-    """Whether an unfinished cell has a checkpoint of a later step than the one that is here."""
+def _reached(folder: Path) -> int:
+    """The step from which an unfinished cell goes on: that of its last checkpoint.
+
+    Raises:
+        SlackoffError: it is no checkpoint, or that of another cell.
+    """
     from slackoff.record.checkpoint import find_resume_point  # imports torch
 
-    place = Path(CHECKPOINT).parent
-    if not (found / CHECKPOINT).is_file():
-        return False
-    reached = find_resume_point(found / place, theirs.id).step
-    return reached > find_resume_point(own / place, theirs.id).step
+    place = (folder / CHECKPOINT).parent
+    return find_resume_point(place, folder.name).step if place.is_dir() else 0
 
 
 def _compare_done(found: Path, own: Path, theirs: Status, folders: CellFolders, merged: Merged) -> None:

@@ -28,7 +28,7 @@ from slackoff.record.files import Patience
 from slackoff.record.ledger import HeartbeatMonitor
 from slackoff.record.measurement import kind_of
 from slackoff.sweep.code_digests import code_digests
-from slackoff.sweep.identity import Fingerprints, leaves, targets_of
+from slackoff.sweep.identity import Fingerprints, leaves
 from slackoff.sweep.packing import check_cell, check_study, draw_texts, other_rows
 from slackoff.sweep.plan import label_of
 
@@ -119,8 +119,6 @@ def _check_rows(archive: Archive, cells: Mapping[str, CellFiles], found: Verifie
             ours = row_digests(cell.images[file]) if file in cell.images else {}
             theirs = packed.get(name, {})
             count += sum(map(len, ours.values()))
-            if file in cell.images and cell.images[file].num_rows != sum(map(len, ours.values())):
-                wrong.append(f"{name} has two rows of one image")
             for test_set, image, what in other_rows(ours, theirs):
                 wrong.append(
                     f"The row {test_set}/{image} of the cell {_named(identity, cell)} was {what} packing ({file})"
@@ -302,20 +300,21 @@ def _same(one: Any, other: Any) -> bool:
 
 def _check_code(folder: Path, cells: Mapping[str, CellFiles], found: Verified) -> None:
     """Note what the classes were made of that is defined otherwise here; nothing of it is imported."""
-    other: dict[str, list[str]] = {}
-    foreign: dict[str, list[str]] = {}
+    other: dict[str, set[str]] = {}
+    foreign: dict[str, set[str]] = {}
     for identity in cells:
         place = folder / "cells" / identity
         config, recorded = read_config(place), json.loads((place / "identity.json").read_text(encoding="utf-8"))["code"]
-        targets = [target for part in ("network", "task") for target in targets_of(config.get(part))]
-        for target in targets:
-            if target.rpartition(".")[0] not in ALLOWED_TARGETS:
-                foreign.setdefault(target, []).append(identity)
-        here = code_digests(target for target in targets if target.rpartition(".")[0] in ALLOWED_TARGETS)
+        refused = {target for target in _targets(config) if target.rpartition(".")[0] not in ALLOWED_TARGETS}
+        for target in refused:
+            foreign.setdefault(target, set()).add(identity)
+        if refused:
+            continue
+        here = code_digests(target for part in ("network", "task") for target in _targets(config.get(part)))
         for name in dict.fromkeys([*recorded, *here]):
-            if here.get(name) != recorded.get(name) and not foreign:
-                other.setdefault(name, []).append(identity)
-    for target, ids in foreign.items():
+            if here.get(name) != recorded.get(name):
+                other.setdefault(name, set()).add(identity)
+    for target, ids in sorted(foreign.items()):
         found.notes.append(
             f"{len(ids)} cells name {target}, which is of no package that you named: it was not looked at"
         )
@@ -327,6 +326,14 @@ def _check_code(folder: Path, cells: Mapping[str, CellFiles], found: Verified) -
         )
     elif not foreign:
         found.held.append("The code that the cells were trained with is that of this slackoff")
+
+
+def _targets(node: Any) -> Iterator[str]:
+    """Every ``_target_`` in a config."""
+    if isinstance(node, dict) and "_target_" in node:
+        yield str(node["_target_"])
+    for item in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _targets(item)
 
 
 def _check_data(folder: Path, cells: Mapping[str, CellFiles], data_root: Path | None, found: Verified) -> None:
