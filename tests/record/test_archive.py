@@ -172,7 +172,7 @@ def rewrite_size(path: Path, lie: bytes) -> Path:
         (lambda members, _: members.pop(STATUS), "cells/abc/status.json stands in the zip or in its manifest alone"),
         (lambda members, _: members.update({STATUS: b"{ }\n"}), "another size than its manifest says"),
         (lambda _, manifest: manifest["files"][STATUS].update(sha256="x"), "sha256"),
-        (lambda _, manifest: manifest["files"][STATUS].update(same_as=STATUS), "is no file of a record"),
+        (lambda _, manifest: manifest["files"][STATUS].update(same_as=STATUS), "in its manifest alone"),
         (lambda _, manifest: manifest["files"][STATUS].update(bytes=-1), "bytes"),
     ],
 )

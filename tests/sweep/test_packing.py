@@ -248,9 +248,9 @@ def test_what_cannot_travel_is_said_and_left_out(runs: Path, tmp_path: Path):
     (second / "status.json").unlink()
     made = pack([study_of(runs)], runs, tmp_path / "some.zip")
     assert (made.done, made.unfinished, made.missing) == ([], [], [second.name])
-    assert len(made.troubles) == 1
-    assert f"The cell {first.name} is left out" in made.troubles[0]
-    assert "images.parquet cannot be read" in made.troubles[0]
+    (trouble,) = made.troubles
+    assert f"The cell {first.name} is left out" in trouble
+    assert "images.parquet cannot be read" in trouble
     secret = tmp_path / "secret"
     secret.write_text("{}")
     (second / "environment.json").unlink()
@@ -259,8 +259,9 @@ def test_what_cannot_travel_is_said_and_left_out(runs: Path, tmp_path: Path):
     status = written(second)
     status.id = second.name
     status.write(second)
-    assert (
-        "environment.json is a link that leads out" in pack([study_of(runs)], runs, tmp_path / "some.zip").troubles[1]
+    troubles = pack([study_of(runs)], runs, tmp_path / "some.zip").troubles
+    assert any(
+        f"The cell {second.name} is left out" in each and "is a link that leads out" in each for each in troubles
     )
 
 
@@ -307,9 +308,11 @@ def test_a_row_that_was_changed_is_named_and_what_follows_from_it(packed: Path, 
 def test_rows_that_were_added_or_removed_are_named(packed: Path, runs: Path):
     one, other = (cell.name for cell in cells_of(runs))
     image = pd.read_parquet(runs / "cells" / one / "images.parquet")["image"][1]
-    rewrite(packed, change_rows(f"cells/{one}/images.parquet", lambda frame: frame.drop(index=1)))
-    add = change_rows(f"cells/{other}/images.parquet", lambda frame: pd.concat([frame, frame[:1].assign(image="new")]))
-    rewrite(packed, add)
+    rewrite(
+        packed, change_rows(f"cells/{one}/images.parquet", lambda frame: frame.drop(index=1).reset_index(drop=True))
+    )
+    add = lambda frame: pd.concat([frame, frame[:1].assign(image="new")], ignore_index=True)  # noqa: E731
+    rewrite(packed, change_rows(f"cells/{other}/images.parquet", add))
     rows = [wrong for wrong in verify(packed, data=False).wrong if wrong.startswith("The row")]
     assert [f"/{image} of the cell {one}" in rows[0], "was removed" in rows[0]] == [True, True]
     assert [f"/new of the cell {other}" in rows[1], "was added" in rows[1]] == [True, True]
@@ -329,7 +332,7 @@ def test_stated_numbers_that_do_not_follow_from_the_rows_are_named(packed: Path,
         members[f"studies/{name}/claims.json"] = json.dumps(claims).encode()
 
     found = verify(rewrite(packed, lie), data=False)
-    table, *claims = found.wrong
+    *claims, table = found.wrong
     assert table.startswith(
         f"tables/study.csv of the study {name}: psnr_rgb of patch_count 4, output network is stated as"
     )
