@@ -26,7 +26,8 @@ def defined(text: str) -> dict[str, str]:
             name, value = match.groups()
             assert name not in found, f"\\{name} is defined twice"
             assert VALUE.fullmatch(value), line
-            assert value.count("{") == value.count("}")
+            bare = re.sub(r"\\[{}]", "", value)
+            assert bare.count("{") == bare.count("}")
             found[name] = value
     return found
 
