@@ -58,6 +58,7 @@ def test_all_files_are_there(study: Path) -> None:
         "index.html",
         "study.json",
         "tables/cells.csv",
+        "tables/numbers.tex",
         "tables/study.csv",
         "tables/study.tex",
         "tables/thresholds.csv",

@@ -6,6 +6,7 @@ The columns of a frame have the same dtypes whatever the cells were.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -33,6 +34,7 @@ from slackoff.analysis.study import (
 )
 from slackoff.errors import SlackoffError
 from slackoff.metrics.columns import COLUMNS, measure_columns
+from slackoff.record.archive import CHECKPOINT, WEIGHTS, Archive
 from slackoff.record.files import Patience
 from slackoff.record.ledger import HeartbeatMonitor
 
@@ -109,7 +111,8 @@ def load(study_or_folder: str | Path, runs: str | Path = "runs") -> Frames:
     Args:
         study_or_folder: a study by its name under `runs`/studies, or by the folder that holds its `study.json`; or
             "wandb:ENTITY/PROJECT/STUDY", which asks the W&B server that `wandb login` or WANDB_BASE_URL names (without
-            ENTITY: your own). What W&B does not hold is said in `slackoff.analysis.wandb_source`.
+            ENTITY: your own). What W&B does not hold is said in `slackoff.analysis.wandb_source`; or a file that
+            `slackoff pack` wrote, FILE/STUDY where it holds several studies, which is read in a temporary folder.
         runs: folder of the record; of no use to W&B.
 
     Raises:
@@ -122,13 +125,39 @@ def load(study_or_folder: str | Path, runs: str | Path = "runs") -> Frames:
 
         study, found = read_wandb(str(study_or_folder).removeprefix(WANDB))
     else:
-        study = find_study(study_or_folder, runs)
+        study = find_study(_unpacked(Path(study_or_folder)) or study_or_folder, runs)
         monitor, patience = HeartbeatMonitor(), Patience()
         found = [read_cell(study.runs / "cells" / identity, monitor, patience) for identity, _ in study.cells]
     cells = _cells(study, found)
     own, renamed = _images(study, cells, found, FILES[0])
     teachers, _ = _images(study, cells, found, FILES[1], renamed)
     return Frames(study, cells, _steps(study, found), own, teachers, renamed)
+
+
+def _unpacked(path: Path) -> Path | None:
+    """The folder of a study in a packed record, unpacked in a temporary folder that lasts as long as this process.
+
+    None for a path that is no file, and is below none.
+    """
+    file, name = (path, "") if path.is_file() else (path.parent, path.name)
+    if not file.is_file():
+        return None
+    known = file.resolve(), file.stat().st_mtime_ns, file.stat().st_size
+    if known not in _UNPACKED:
+        with Archive(file) as archive:
+            place = TemporaryDirectory(prefix="slackoff-")
+            if changed := archive.extract(Path(place.name), (*WEIGHTS, CHECKPOINT)):
+                raise SlackoffError(
+                    f"{file} was changed after it was packed ({changed[0]}): slackoff verify {file} says where"
+                )
+            _UNPACKED[known] = place, archive.manifest.studies
+    place, studies = _UNPACKED[known]
+    if (name or len(studies) > 1) and name not in studies:
+        raise SlackoffError(f"{file} holds the studies {', '.join(studies)}: load {file}/{studies[0]}, say")
+    return Path(place.name, "studies", name or studies[0])
+
+
+_UNPACKED: dict[tuple[Path, int, int], tuple[TemporaryDirectory[str], list[str]]] = {}
 
 
 def _cells(study: Study, found: Sequence[CellFiles]) -> pd.DataFrame:

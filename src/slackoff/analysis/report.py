@@ -23,6 +23,7 @@ from slackoff.analysis.distributions import (
 from slackoff.analysis.figures import curves, fits, grid, split, split_by_test_set, tradeoff, training
 from slackoff.analysis.frames import load
 from slackoff.analysis.groups import groups, together, where
+from slackoff.analysis.macros import macros
 from slackoff.analysis.page import Drawn, Findings, render
 from slackoff.analysis.tables import cell_means, threshold_table, to_latex
 from slackoff.analysis.text import WARNING, is_smoke, mark
@@ -32,9 +33,8 @@ from slackoff.metrics.columns import COLUMNS
 def build(study_dir: str | Path) -> Path:
     """Rebuilds everything that is drawn from a study and returns the path of its index.html.
 
-    Writes figures/*.png and *.svg, tables/*.csv and *.tex, claims.json and index.html into the study's
-    folder. The same record gives the same files. Cells that failed or are missing are named in the page,
-    never left out.
+    Writes figures/*.png and *.svg, tables/*.csv and *.tex, claims.json and index.html into the study's folder. The
+    same record gives the same files. Cells that failed or are missing are named in the page, never left out.
 
     Raises SlackoffError when `study_dir` holds no usable study.json.
     """
@@ -96,15 +96,13 @@ def draw(findings: Findings) -> list[Drawn]:
     return made
 
 
-def write_tables(found: Findings) -> None:
-    """tables/study.csv and .tex, thresholds.csv, cells.csv with every cell's state, seconds and label.
+def tables_of(found: Findings) -> dict[str, pd.DataFrame]:
+    """The tables of a study: study, thresholds, and cells with every cell's state, seconds and label.
 
-    Where there is something to show: published.csv (the paper's numbers beside the measured
-    ones), teacher.csv, quality_cost.csv, balance.csv, common_levels.csv, distributions.csv.
+    Where there is something to show: published (the paper's numbers beside the measured ones), teacher, quality_cost,
+    balance, common_levels, distributions.
     """
     frames, table = found.frames, found.table
-    folder = frames.study.folder / "tables"
-    folder.mkdir(parents=True, exist_ok=True)
     always = {"study": table, "thresholds": threshold_table(frames), "cells": frames.cells}
     others = {
         "published": pd.DataFrame() if found.published is None else found.published.table,
@@ -114,8 +112,18 @@ def write_tables(found: Findings) -> None:
         "common_levels": common_level_table(found.together),
         "distributions": distribution_table(found.distributions, frames.study.axis),
     }
-    for name, made in (always | {name: made for name, made in others.items() if len(made)}).items():
+    return always | {name: made for name, made in others.items() if len(made)}
+
+
+def write_tables(found: Findings) -> None:
+    """tables/NAME.csv of all tables, study.tex, and numbers.tex with a LaTeX macro for each number."""
+    frames, table = found.frames, found.table
+    folder = frames.study.folder / "tables"
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = tables_of(found)
+    for name, made in tables.items():
         made.to_csv(folder / f"{name}.csv", index=False)
+    (folder / "numbers.tex").write_text(macros(found, tables), encoding="utf-8", errors="backslashreplace")
     title = frames.study.title or frames.study.name
     headed = f"{title}: mean over the test images and 95 % bootstrap interval."
     if is_smoke(frames.study.size):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, get_args
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import ConfigDict
 from typing_extensions import TypedDict
@@ -90,6 +91,9 @@ IMAGES: dict[str, Known] = {
 
 FILES = ("images.parquet", "images_teacher.parquet")
 """Results per image: the cell's own, which every cell that is done has, and those of its teacher."""
+
+_MOST_SHRUNK = 100
+_HARMLESS_BYTES = 256 * 1024**2
 
 _ARROW = {NAMES: pa.string(), COUNT: pa.int64(), "int64": pa.int64(), NUMBER: pa.float64()}
 
@@ -281,8 +285,29 @@ def _arrow_type(item: pa.Field, dtype: str | None) -> pa.DataType:
 
 
 def _read_parquet(path: Path) -> pa.Table:
+    content = path.read_bytes()
+    about = pq.read_metadata(pa.BufferReader(content))
+    chunks = [group.column(place) for group in _groups(about) for place in range(about.num_columns)]
+    values = sum(8 * chunk.num_values + chunk.total_uncompressed_size for chunk in chunks)
+    _refuse_bomb(values, len(content))
+    texts = sorted({chunk.path_in_schema for chunk in chunks if chunk.physical_type == "BYTE_ARRAY"})
     # Hundreds of small files: handing each to Arrow's threads for reading takes longer than reading it.
-    return pq.ParquetFile(pa.BufferReader(path.read_bytes())).read(use_threads=False)
+    table = pq.ParquetFile(pa.BufferReader(content), read_dictionary=texts).read(use_threads=False)
+    # A text stands in the file once, however many rows have it: how long all of them are is known only now.
+    parts = [part for column in table.columns for part in column.chunks if pa.types.is_dictionary(part.type)]
+    lengths = (pc.sum(pc.take(pc.binary_length(part.dictionary), part.indices)).as_py() or 0 for part in parts)
+    _refuse_bomb(sum(lengths), len(content))
+    return table
+
+
+def _groups(about: pq.FileMetaData) -> list[pq.RowGroupMetaData]:
+    return [about.row_group(number) for number in range(about.num_row_groups)]
+
+
+def _refuse_bomb(unpacked: int, size: int) -> None:
+    """A value or a text that repeats takes no room in a file."""
+    if unpacked > max(_MOST_SHRUNK * size, _HARMLESS_BYTES):
+        raise ValueError(f"it would take {unpacked / 1e9:.1f} GB unpacked, which may be a bomb")
 
 
 def steps_of(rows: list[dict[str, Any]]) -> pa.Table | None:

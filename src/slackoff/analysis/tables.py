@@ -197,10 +197,15 @@ def to_latex(table: pd.DataFrame, axis: str, caption: str, label: str) -> str:
 
 def latex(text: pd.DataFrame, aligned: str, caption: str, label: str) -> str:
     """A table of text for a paper that loads booktabs, its columns `aligned` as in 'lrr'; all text is escaped."""
-    escaped = text.map(lambda entry: entry.translate(_LATEX))
-    escaped.columns = [name.translate(_LATEX).replace(r"E\_R", "$E_R$").replace(r"E\_B", "$E_B$") for name in text]
-    about = {"caption": caption.translate(_LATEX), "label": label, "position_float": "centering"}
+    escaped = text.map(latex_text)
+    escaped.columns = [latex_text(name).replace(r"E\_R", "$E_R$").replace(r"E\_B", "$E_B$") for name in text]
+    about = {"caption": latex_text(caption), "label": label, "position_float": "centering"}
     return str(escaped.style.hide(axis="index").to_latex(column_format=aligned, hrules=True, **about))
+
+
+def latex_text(text: str) -> str:
+    """A text as it stands in LaTeX: nothing in it is a command."""
+    return text.translate(_LATEX)
 
 
 def print_table(frames: Frames, console: Console) -> None:

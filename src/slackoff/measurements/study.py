@@ -213,13 +213,19 @@ def show(folder: str | Path, console: Console) -> int:
     return len(report.failures)
 
 
+def report_of(folder: str | Path) -> tuple[MeasurementRecord, Report]:
+    """A record and what is reported of it, before anything is drawn; raises as `build`."""
+    found = load_measurement(folder)
+    report: Report = import_module(f"slackoff.measurements.{found.kind}_report").report(found)
+    return found, report
+
+
 def _draw(folder: str | Path) -> tuple[MeasurementRecord, Report, Path]:
     from slackoff.analysis.axes import letters_without_font, save
     from slackoff.analysis.page import data_uri, environment, flat
     from slackoff.analysis.report import write_claims
 
-    found = load_measurement(folder)
-    report: Report = import_module(f"slackoff.measurements.{found.kind}_report").report(found)
+    found, report = report_of(folder)
     tables = found.folder / "tables"
     tables.mkdir(parents=True, exist_ok=True)
     for name, frame in report.files.items():

@@ -39,7 +39,7 @@ def read_tensors(path: Path, only: Collection[str] | None = None) -> dict[str, T
         raise SlackoffError(f"{path} is no weight file: give one that ends in {', '.join(_READERS)}")
     if not path.is_file():
         raise SlackoffError(f"{path} is not there: give a weight file")
-    _refuse_bomb(path)
+    refuse_bomb(path)
     tensors = _checked(path, reader(path), only)
     if all(name.startswith("module.") for name in tensors):
         return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
@@ -107,8 +107,12 @@ def _checked(path: Path, content: Any, only: Collection[str] | None) -> dict[str
     return {name: tensor.detach() for name, tensor in content.items()}
 
 
-def _refuse_bomb(path: Path) -> None:
-    """A few kilobytes of a zip can become all memory; weights hardly shrink."""
+def refuse_bomb(path: Path) -> None:
+    """Nothing for weights or a checkpoint as torch or NumPy write them; a few kilobytes of a zip can become all memory.
+
+    Raises:
+        SlackoffError: the file would be far larger unpacked; weights hardly shrink.
+    """
     with suppress(zipfile.BadZipFile, OSError, ValueError, NotImplementedError), zipfile.ZipFile(path) as archive:
         unpacked = sum(part.file_size for part in archive.infolist())
         if unpacked > max(_MOST_SHRUNK * path.stat().st_size, _HARMLESS_BYTES):

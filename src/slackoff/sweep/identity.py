@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 from slackoff.config import schema
 from slackoff.config.schema import Builds, Uncounted, types_of, without_marks
 from slackoff.errors import SlackoffError
+from slackoff.record.config import read_config
 from slackoff.record.files import DamagedFileError, Patience, read_json
 from slackoff.sweep.code_digests import code_digests
 from slackoff.sweep.expand import Config, required
@@ -53,7 +54,12 @@ def identity_of(config: Config, data: Mapping[str, str]) -> dict[str, Any]:
 
 def cell_id(config: Config, data: Mapping[str, str]) -> str:
     """Name a cell by 12 hexadecimal digits of the hash of its ``identity_of``."""
-    return hashlib.sha256(json.dumps(identity_of(config, data), sort_keys=True).encode()).hexdigest()[:12]
+    return id_of(identity_of(config, data))
+
+
+def id_of(identity: Mapping[str, Any]) -> str:
+    """The name of the cell that has this ``identity_of``."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
@@ -98,6 +104,32 @@ def _recorded_identity(name: str, runs: Path) -> dict[str, Any]:
         raise SlackoffError(
             f"{path} cannot be read ({error}): run the command of the cell's study again, which writes it anew"
         ) from error
+
+
+def check_identity(folder: Path) -> dict[str, Any]:
+    """What the identity in a cell's folder says, where the folder's name is the hash of it and its config is the one
+    that it describes: of a record that may come from anybody.
+
+    Raises:
+        SlackoffError: the name or the config is another one, or a file is missing or damaged.
+        OSError: a file cannot be read.
+    """
+    path = folder / FILE
+    try:
+        identity = vars(read_json(path, _Identity))
+        counted: Any = _counted_keys(read_config(folder), schema.Config)
+    except (DamagedFileError, FileNotFoundError) as error:
+        raise SlackoffError(f"The cell {folder.name} does not say what it was made from ({error})") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise SlackoffError(f"The config of the cell {folder.name} has other keys than a cell's ({error!r})") from error
+    if id_of(identity) != folder.name:
+        raise SlackoffError(
+            f"The cell {folder.name} is not what it says: what its {FILE} describes is {id_of(identity)}"
+        )
+    if json.dumps(counted, sort_keys=True, default=str) != json.dumps(identity["config"], sort_keys=True):
+        key = next(line for line in differences({**identity, "config": counted}, identity))
+        raise SlackoffError(f"The config of the cell {folder.name} is not the one that its id stands for: {key}")
+    return identity
 
 
 def counted_leaves(config: Config) -> dict[str, Any]:
@@ -242,6 +274,8 @@ def _node_digest(key: str, node: dict[str, Any]) -> str:
 
 def _weights_digest(path: str) -> str:
     try:
+        if Path(path).exists() and not Path(path).is_file():  # a device can go on for ever
+            raise SlackoffError(f"start_from={path} is no file: give a weight file")
         with Path(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:

@@ -225,8 +225,7 @@ def plan(
             identity,
             content,
             _folder(content, identity),
-            {word: required(content, key) for word, key in _LABEL.items()}
-            | ({} if content["schedule"]["steps"] else {"patch_count": MEASURED}),
+            label_of(content),
             axes,
             row,
             fingerprints.provisional(digests),
@@ -238,6 +237,16 @@ def plan(
         axes = _axes(cell.content, [required(cell.content, "study.axis"), *varying, *more]) if more else cell.axes
         found.append(replace(cell, axes=axes, label=cell.label | axes | cell.label))
     return found
+
+
+def label_of(content: Config) -> dict[str, Any]:
+    """What a resolved config is in words: its presets, number of patches, seed and precision.
+
+    Raises:
+        SlackoffError: one of these is missing.
+    """
+    label = {word: required(content, key) for word, key in _LABEL.items()}
+    return label if content["schedule"]["steps"] else {**label, "patch_count": MEASURED}
 
 
 def _axes(content: Config, keys: Sequence[str]) -> dict[str, Any]:

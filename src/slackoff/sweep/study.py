@@ -71,6 +71,8 @@ def run_jobs(
     refuse_many_cells(len(cells))
     if costs := _network_costs_asked(cells):
         planner(_network_costs, *costs)
+    with suppress(OSError):  # for whoever looks at the study, or packs it, meanwhile
+        _write_study(cells)
     trained_before = agent_run() is not None and cells[0].status().state == "done"
     statuses = run_cells(cells, resources, console, planner)
     if trained_before:
