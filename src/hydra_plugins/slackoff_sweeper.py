@@ -88,18 +88,14 @@ class OptunaSweeper(LocalSweeper):
         from slackoff.sweep.search import SearchSettings, Space, run_search
 
         overrides = self._overrides(arguments)
-        base = [
-            f"{key}={each.get_value_element_as_str()}"
-            for key, each in overrides.items()
-            if not each.is_sweep_override()
-        ]
-        space = Space({key: each for key, each in overrides.items() if each.is_sweep_override()})
+        searched = {key: each for key, each in overrides.items() if each.is_sweep_override()}
+        base = [override for key, each in overrides.items() if key not in searched for override in _values(each)]
         groups = self.launcher.hydra_context.config_loader.list_groups("")
         with PlannerProcess() as planner:
             planner.start()
             failed = run_search(
                 base,
-                space,
+                Space(searched),
                 SearchSettings(**self.settings),
                 Expander(self.launcher.compose, groups),
                 self.launcher.resources(),

@@ -1,7 +1,7 @@
 """Ending cells that do not look promising: a threshold or one of Optuna's pruners, asked after each evaluation.
 
-The rule comes with the command of a sweep, in the environment of the cell's process, and never from a record: the journal of
-a search is opened where the person at the command line has it. A cell that is trained again without a rule
+The rule comes with the command of a sweep, in the environment of the cell's process, and never from a record: the
+journal of a search is opened where the person at the command line has it. A cell that is trained again without a rule
 (``slackoff retry ID``) therefore goes on to its last step.
 """
 
@@ -119,7 +119,8 @@ class Pruning:
         """
         if self.rule.measure not in means:
             raise SlackoffError(
-                f"study.objective={self.rule.measure} is nothing that the evaluation measures: it has {', '.join(means)}"
+                f"study.objective={self.rule.measure} is nothing that the evaluation measures: the measures are "
+                f"{', '.join(means)}"
             )
         value = means[self.rule.measure]
         said = f"pruned at step {step}: {self.rule.measure} {value:.4g}"

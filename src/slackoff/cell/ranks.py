@@ -44,8 +44,8 @@ class RankReport:
     """Why a rank did not train to the end.
 
     ``kind``: "error" is one of its own, "connection" one of the connection to the others, which may be no more than the
-    consequence of what happened to one of them; "stopped" means that it was asked to stop, "pruned" that its sweep's rule
-    ended it, for the reason in ``sentence``. ``at``: seconds on the clock that all processes of a machine share.
+    consequence of what happened to one of them; "stopped" means that it was asked to stop, "pruned" that its sweep's
+    rule ended it, for the reason in ``sentence``. ``at``: seconds on the clock that all processes of a machine share.
     """
 
     kind: Literal["error", "connection", "stopped", "pruned"]

@@ -180,8 +180,8 @@ def run_cell(config: DictConfig, folder: Path, status: Status, process_start: fl
     except BaseException as error:
         ignore_stop_signals()  # another signal must not take the place of this error
         if view:
-            stopped = "pruned" if isinstance(error, Pruned) else "interrupted"
-            view.end(stopped if isinstance(error, Stopped) else "failed")
+            stopped = isinstance(error, Stopped)
+            view.end("pruned" if isinstance(error, Pruned) else "interrupted" if stopped else "failed")
         raise
     if view:
         view.end("done")

@@ -91,9 +91,8 @@ class RunningCell(ABC):
             OSError: its record cannot be used now; to be called again.
         """
         how = self._how_ended()
-        if how in (CellExit.DONE, CellExit.ELSEWHERE, CellExit.PRUNED) or (
-            how == CellExit.INTERRUPTED and self.fault is None
-        ):
+        stopped = how == CellExit.INTERRUPTED and self.fault is None
+        if stopped or how in (CellExit.DONE, CellExit.ELSEWHERE, CellExit.PRUNED):
             return Ending(CellExit(how))
         if how == CellExit.LOST:
             return Ending(CellExit.ELSEWHERE)

@@ -81,8 +81,8 @@ class Skipped(NamedTuple):
 def leave_out(jobs: Sequence[Job], configs: Sequence[Config]) -> tuple[list[Job], list[Config], list[Skipped]]:
     """Part the jobs into those to do and those that their row or a condition of ``study.skip`` leaves out.
 
-    A condition is a mapping of config keys to a value, or a list of them, and a ``reason``; it holds where all keys have
-    such values. A config group stands for the name of its choice.
+    A condition is a mapping of config keys to a value, or a list of values, and a ``reason``; it holds where all keys
+    have such values. A config group stands for the name of its choice.
 
     Raises:
         SlackoffError: a condition that is none, a key that no config has, or nothing is left.
@@ -99,7 +99,7 @@ def leave_out(jobs: Sequence[Job], configs: Sequence[Config]) -> tuple[list[Job]
             kept.append((job, config))
     if not kept and skipped:
         raise SlackoffError(
-            f"Every cell is skipped ({skipped[0].reason}): take a condition out of study.skip, or a row's"
+            f"Every cell is skipped ({skipped[0].reason}): take a condition out of study.skip, or skip out of a row"
         )
     return [job for job, _ in kept], [config for _, config in kept], skipped
 

@@ -31,8 +31,8 @@ _WORD = re.compile(r"(?!(?:true|false|null|nan|inf)$)[A-Za-z_][\w-]*$", re.ASCII
 class Row:
     """One row of a manifest, ``common`` included.
 
-    ``assignments``: config key to override. ``skip``: why it is not trained; empty for a row that is. ``may_repeat``: the
-    command line has set what sets this row apart. ``line``: 0 where the rows come from a program.
+    ``assignments``: config key to override. ``skip``: why it is not trained; empty for a row that is. ``may_repeat``:
+    the command line has set what sets this row apart. ``line``: 0 where the rows come from a program.
     """
 
     manifest: str
@@ -138,7 +138,7 @@ def row_of(values: dict[str, Any], row: Row) -> Row:
     Raises:
         SlackoffError: a key that only the command line can set, or none that is a config key.
     """
-    words = {remark: str(values.get(remark) or "") for remark in REMARKS}
+    serves, basis, skip = (str(values.get(remark) or "") for remark in REMARKS)
     values = {key: value for key, value in values.items() if key not in REMARKS}
     for key in values:  # a manifest can come from anybody: where is written and what is run is for the command line
         if re.split(r"[./@:]", key.lstrip("+~"))[0] in _OF_THE_COMMAND_LINE:
@@ -146,7 +146,7 @@ def row_of(values: dict[str, Any], row: Row) -> Row:
     if not values:
         raise SlackoffError(f"{row.place} sets nothing: give it config keys such as network and background.patch_count")
     assignments = {key: f"{key}={_written(value)}" for key, value in values.items()}
-    return replace(row, assignments=assignments, **words)
+    return replace(row, assignments=assignments, serves=serves, basis=basis, skip=skip)
 
 
 def _values(node: yaml.Node, place: str) -> dict[str, Any]:

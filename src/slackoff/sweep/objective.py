@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from slackoff.cell.pruning import PruningRule, TrialPlace
-from slackoff.errors import SlackoffError, did_you_mean
+from slackoff.errors import SlackoffError
 from slackoff.metrics.columns import HEADLINE_THRESHOLD, THRESHOLDS, measure_columns
 from slackoff.record.files import read_lines
 from slackoff.sweep.expand import Config
@@ -35,16 +35,15 @@ class Objective(NamedTuple):
 def objectives_of(config: Config) -> list[Objective]:
     """The one or two objectives of a config; none where it has none.
 
-    ``study.objective`` is the name of a measure, a list of two, or a mapping of names to 'maximize' or 'minimize'; a name
-    alone is taken in the direction in which it is better.
+    ``study.objective`` is the name of a measure, a list of two, or a mapping of names to 'maximize' or 'minimize'; a
+    name alone is taken in the direction in which it is better.
 
     Raises:
         SlackoffError: a measure that the evaluation does not have, or one without a better direction; more than two.
     """
     asked = config["study"].get("objective") or []
-    given: dict[str, Any] = (
-        asked if isinstance(asked, dict) else dict.fromkeys([asked] if isinstance(asked, str) else asked)
-    )
+    names = [asked] if isinstance(asked, str) else asked
+    given: dict[str, Any] = asked if isinstance(asked, dict) else dict.fromkeys(names)
     if len(given) > 2:
         raise SlackoffError(f"study.objective has {len(given)} measures: give one or two")
     return [_objective(name, direction, _measures(config)) for name, direction in given.items()]
@@ -54,8 +53,7 @@ def _objective(name: str, direction: Direction | None, measures: dict[str, Direc
     if name not in measures:
         useful = [each for each, better in measures.items() if better and "_t" not in each]
         raise SlackoffError(
-            f"study.objective={name} is nothing that the evaluation measures: "
-            f"{did_you_mean(name, measures)} The measures are {', '.join(useful)}".replace(":  The", ": the")
+            f"study.objective={name} is nothing that the evaluation measures: the measures are {', '.join(useful)}"
         )
     if (found := direction or measures[name]) is None:
         raise SlackoffError(

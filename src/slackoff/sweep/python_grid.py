@@ -25,16 +25,16 @@ def refuse_untyped(name: str, typed: Sequence[str]) -> None:
     """
     if not any(override.partition("=")[0].lstrip("+") == "study.manifest" for override in typed):
         raise SlackoffError(
-            f"study.manifest={name} stands in a config and is a Python program, which runs only where you name it: look "
-            f"into it, then add study.manifest={name} to the command"
+            f"study.manifest={name} stands in a config and is a Python program, which runs only where you name it: "
+            f"look into it, then add study.manifest={name} to the command"
         )
 
 
 def read_python(path: Path) -> list[Row]:
     """Run a Python file of the person at the command line, and read the rows that it yields.
 
-    The file has a function ``rows()`` that yields mappings of config keys to values, or ``grid(add)`` that calls ``add``
-    with each. ``serves``, ``basis`` and ``skip`` (why the row is not trained) are no config keys.
+    The file has a function ``rows()`` that yields mappings of config keys to values, or ``grid(add)`` that calls
+    ``add`` with each. ``serves``, ``basis`` and ``skip`` (why the row is not trained) are no config keys.
 
     Args:
         path: of the file. It runs as any program of the person's does.

@@ -1,8 +1,8 @@
 """A search with Optuna, by ask and tell, whose trials are cells with records.
 
 The trials stand in a journal in the study's folder, which several drivers may use at once; what a trial found stands in
-the record of its cell. Whatever is killed, the same command goes on: trials that have ended keep their number, those of a
-driver that is gone are taken up, and a cell that is done is read and not trained.
+the record of its cell. Whatever is killed, the same command goes on: trials that have ended keep their number, those
+of a driver that is gone are taken up, and a cell that is done is read and not trained.
 """
 
 import hashlib
@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from slackoff.cell.pruning import TrialPlace, make_pruner, measured, open_storage
@@ -198,6 +200,7 @@ class Search:
 
         self.folder, self.space, self.objectives, self.settings = folder, space, objectives, settings
         self.make_cell = make_cell
+        self.troubles: list[str] = []
         self.open: dict[int, Cell] = {}
         """Trials that this driver has asked for or taken up, and their cells."""
         self.cells: dict[str, Cell] = {}
@@ -239,33 +242,43 @@ class Search:
         return [each for each in trials if each.state.name != "FAIL" or each.number == last[_key(each)]]
 
     def ask(self) -> tuple[int, Cell] | None:
-        """The next trial: one that a driver left, one that failed in an earlier command, or a new one; None for none."""
-        import optuna
+        """A trial that a driver left, one that failed in an earlier command, or a new one; None for none.
 
+        One whose parameters make no config together counts as failed, with a sentence in ``troubles``.
+        """
+        while (found := self._next()) is not None:
+            number, params = found
+            try:
+                return number, self._opened(number, params)
+            except (SlackoffError, HydraException, OmegaConfBaseException) as error:
+                self._end(number, "FAIL")
+                self.troubles.append(f"trial {number} ({' '.join(self.space.overrides(params))}): {one_line(error)}")
+        return None
+
+    def _next(self) -> tuple[int, dict[str, Any]] | None:
         with self._usable(), self.lock:
             trials = self.trials()
             if (orphan := next((each for each in trials if self._is_orphan(each)), None)) is not None:
                 self._own(orphan._trial_id)
-                return self._opened(orphan.number, orphan.params)
-            if self.failed_before:
-                again = self.failed_before.pop(0)
-                if any(_key(each) == _key(again) and each.number > again.number for each in trials):
-                    return self.ask()  # another driver was quicker
-                self.study.enqueue_trial(again.params)
+                return orphan.number, orphan.params
+            last = {_key(each): each.number for each in trials}
+            again = [each for each in self.failed_before if last[_key(each)] == each.number]  # no other driver has
+            self.failed_before = again[1:]
+            if again:
+                self.study.enqueue_trial(again[0].params)
             elif len(trials) >= self.settings.trials:
                 return None
             self.study.sampler = self._sampler(len(self.study.get_trials(deepcopy=False)))
-            trial: optuna.Trial = self.study.ask(self.space.distributions)
+            trial = self.study.ask(self.space.distributions)
             self._own(trial._trial_id)
-            return self._opened(trial.number, trial.params)
+            return trial.number, trial.params
 
     def tell(self, number: int, cell: Cell, state: str) -> str | None:
         """Tell Optuna how the cell of a trial ended; a sentence where it has no value."""
         from optuna.exceptions import UpdateFinishedTrialError
-        from optuna.trial import TrialState
 
-        values = [objective.final(cell.folder) for objective in self.objectives] if state == "done" else []
-        missing = state == "done" and any(value is None or math.isnan(value) for value in values)
+        asked = [objective.final(cell.folder) for objective in self.objectives] if state == "done" else []
+        values = [value for value in asked if value is not None and not math.isnan(value)]
         with self._usable():
             identity = self.storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
             with suppress(UpdateFinishedTrialError):  # another driver has told it
@@ -275,28 +288,27 @@ class Search:
                         if step not in known:
                             self.storage.set_trial_intermediate_value(identity, step, value)
                 self.storage.set_trial_user_attr(identity, _CELL, cell.id)
-            if state == "done" and not missing:
+            if len(values) == len(self.objectives):
                 self.study.tell(number, values, skip_if_finished=True)
-            else:
-                ended = TrialState.PRUNED if state == "pruned" else TrialState.FAIL
-                self.study.tell(number, state=ended, skip_if_finished=True)
-        return (
-            f"trial {number}: cell {cell.id} has no {self.objectives[0].measure}: it counts as failed"
-            if missing
-            else None
-        )
+                return None
+            self._end(number, "PRUNED" if state == "pruned" else "FAIL")
+        if state != "done":
+            return None
+        return f"trial {number}: cell {cell.id} has no {self.objectives[0].measure}, it counts as failed"
+
+    def _end(self, number: int, state: str) -> None:
+        from optuna.trial import TrialState
+
+        self.study.tell(number, state=TrialState[state], skip_if_finished=True)
 
     def best(self) -> list[str]:
         """The best trial, or those that no other is better than in both measures, a sentence each."""
-        found = (
-            [trial for trial in self.study.best_trials if self.space.holds(trial.params)] if self._any_done() else []
-        )
+        done = any(trial.state.name == "COMPLETE" for trial in self.trials())
+        found = [trial for trial in self.study.best_trials if self.space.holds(trial.params)] if done else []
         lines = []
         for trial in found[:1] if len(self.objectives) == 1 else found:
-            values = ", ".join(
-                f"{objective.measure} {value:.4g}"
-                for objective, value in zip(self.objectives, trial.values, strict=True)
-            )
+            named = zip(self.objectives, trial.values, strict=True)
+            values = ", ".join(f"{objective.measure} {value:.4g}" for objective, value in named)
             asked = " ".join(self.space.overrides(trial.params))
             lines.append(f"Best: trial {trial.number}, cell {trial.user_attrs.get(_CELL)}: {values} with {asked}")
         return lines or ["No trial is done: nothing is the best."]
@@ -341,9 +353,6 @@ class Search:
             return {}
         return {key: value for key, value in found.items() if math.isfinite(value)}
 
-    def _any_done(self) -> bool:
-        return any(trial.state.name == "COMPLETE" for trial in self.study.get_trials(deepcopy=False))
-
     def _opened(self, number: int, params: dict[str, Any]) -> tuple[int, Cell]:
         cell = self.make_cell(number, params)
         place = None
@@ -358,7 +367,7 @@ class Search:
         self.storage.set_trial_user_attr(identity, _OWNER, asdict(Owner.this()))
 
     def _is_orphan(self, trial: "FrozenTrial") -> bool:
-        """Whether a trial runs whose driver is gone: of another machine's that is clear after a while without a claim."""
+        """Whether a trial runs whose driver is gone: on another machine one whose cell nobody claims for a while."""
         if trial.state.name != "RUNNING" or trial.number in self.open:
             return False
         try:
@@ -381,13 +390,14 @@ class Search:
         """
         import optuna
 
-        kind, seed = getattr(optuna.samplers, _SAMPLERS[self.settings.sampler]), self.settings.seed
-        if self.settings.sampler == "qmc":
-            sampler: optuna.samplers.BaseSampler = kind(seed=seed, scramble=True)
-            return sampler
-        drawn = hashlib.sha256(f"{seed} {number}".encode()).digest()
-        sampler = kind(seed=int.from_bytes(drawn[:4], "big"))
-        return sampler
+        drawn = int.from_bytes(hashlib.sha256(f"{self.settings.seed} {number}".encode()).digest()[:4], "big")
+        options = {
+            "tpe": {"seed": drawn, "constant_liar": True},  # trials that run are taken for bad ones
+            "qmc": {"seed": self.settings.seed, "scramble": True},
+        }
+        kind = getattr(optuna.samplers, _SAMPLERS[self.settings.sampler])
+        made: optuna.samplers.BaseSampler = kind(**options.get(self.settings.sampler, {"seed": drawn}))
+        return made
 
     @contextmanager
     def _usable(self) -> Iterator[None]:
@@ -401,8 +411,8 @@ class Search:
             ) from error
         except (ValueError, KeyError, AssertionError) as error:
             raise SlackoffError(
-                f"{self.folder / JOURNAL} is damaged ({type(error).__name__}: {one_line(error)}): move it away and run the "
-                "same command again; cells that are done are read from the record"
+                f"{self.folder / JOURNAL} is damaged ({type(error).__name__}: {one_line(error)}): move it away and run "
+                "the same command again; cells that are done are read from the record"
             ) from error
 
 
@@ -427,7 +437,10 @@ class _TrialDriver(Driver):
     def _fill(self) -> None:
         self._settle()
         while not self.signals and self._busy() < len(self.resources.slots):
-            if (asked := self.search.ask()) is None:
+            asked = self.search.ask()
+            while self.search.troubles:
+                self.display.say(self.search.troubles.pop(0), "red")
+            if asked is None:
                 break
             _, cell = asked
             status = cell.status(self.monitor)

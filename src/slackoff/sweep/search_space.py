@@ -17,8 +17,8 @@ _DIGITS = 6  # of a value between two ends: what a person can type, and an ident
 class Space:
     """Config keys and what is searched over for each.
 
-    ``a,b`` and ``choice(a,b)`` are names without an order, ``range(1,10)`` is whole numbers or steps without the stop, as
-    everywhere in Hydra, ``interval(0.1,2)`` numbers of which both ends may be taken, ``int(interval(1,64))`` whole ones;
+    ``a,b`` and ``choice(a,b)`` are names without an order; ``range(1,10)`` is whole numbers without the stop, as
+    everywhere in Hydra; ``interval(0.1,2)`` is numbers, both ends among them, ``int(interval(1,64))`` whole ones;
     ``tag(log,interval(...))`` is searched in the logarithm.
 
     Args:
@@ -67,32 +67,27 @@ class Space:
 def _distribution(key: str, override: Override) -> "BaseDistribution":
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    sweep = override.value()
-    tags = getattr(sweep, "tags", set())
+    sweep: Any = override.value()
+    tags: set[str] = getattr(sweep, "tags", set())
     if unknown := tags - {"log"}:
         raise SlackoffError(f"{key}: the tag {sorted(unknown)[0]} is not known: tag(log,...) is")
     log = "log" in tags
     try:
         if isinstance(sweep, IntervalSweep):
-            assert sweep.start is not None
-            assert sweep.end is not None
-            kind = IntDistribution if isinstance(sweep.start, int) else FloatDistribution
-            return kind(sweep.start, sweep.end, log=log)
-        if isinstance(sweep, RangeSweep) and not sweep.shuffle:
-            assert sweep.start is not None
-            assert sweep.stop is not None
+            low, high, step = sweep.start, sweep.end, None
+        elif isinstance(sweep, RangeSweep):
             steps = math.ceil(round((sweep.stop - sweep.start) / sweep.step, 9))
-            last = sweep.start + (steps - 1) * sweep.step
-            low, high = sorted((sweep.start, last))
-            kind = (
-                IntDistribution if all(isinstance(part, int) for part in (low, high, sweep.step)) else FloatDistribution
-            )
-            return kind(low, high, log=log, step=None if log and kind is FloatDistribution else abs(sweep.step))
+            low, high = sorted((sweep.start, sweep.start + (steps - 1) * sweep.step))
+            step = abs(sweep.step)
+        else:
+            if log:
+                raise SlackoffError(f"{key}: tag(log,...) is for interval and range, not for a list of names")
+            return CategoricalDistribution(list(override.sweep_string_iterator()))
+        if all(isinstance(part, int) for part in (low, high, step or 1)):
+            return IntDistribution(low, high, log=log, step=step or 1)
+        return FloatDistribution(low, high, log=log, step=step)
     except ValueError as error:
         raise SlackoffError(f"{key} cannot be searched over as {override.input_line}: {error}") from error
-    if log:
-        raise SlackoffError(f"{key}: tag(log,...) is for interval and range, not for a list of names")
-    return CategoricalDistribution(list(override.sweep_string_iterator()))
 
 
 def _ends(distribution: "BaseDistribution") -> list[Any]:
