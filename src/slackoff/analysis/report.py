@@ -24,9 +24,11 @@ from slackoff.analysis.figures import curves, fits, grid, split, split_by_test_s
 from slackoff.analysis.frames import load
 from slackoff.analysis.groups import groups, together, where
 from slackoff.analysis.page import Drawn, Findings, render
+from slackoff.analysis.search import search_caption, search_figure, search_table
 from slackoff.analysis.tables import cell_means, threshold_table, to_latex
 from slackoff.analysis.text import WARNING, is_smoke, mark
 from slackoff.metrics.columns import COLUMNS
+from slackoff.record.search import read_search
 
 
 def build(study_dir: str | Path) -> Path:
@@ -65,6 +67,8 @@ def draw(findings: Findings) -> list[Drawn]:
         png, svg = save(figure, folder, f"{name}-{times[name]}" if times[name] > 1 else name)
         made.append(Drawn(kind, part, png, svg, caption))
 
+    if found_trials := read_search(frames.study.folder):
+        keep("search", {}, search_figure(found_trials), search_caption(found_trials))
     compared = len(findings.quality_cost) and findings.quality_cost["compared"].any()
     if compared and (costs := network_costs(frames.study.folder)):
         words = quality_cost_caption(costs, findings.quality_cost)
@@ -99,7 +103,7 @@ def write_tables(found: Findings) -> None:
     """tables/study.csv and .tex, thresholds.csv, cells.csv with every cell's state, seconds and label.
 
     Where there is something to show: published.csv (the paper's numbers beside the measured
-    ones), teacher.csv, quality_cost.csv, balance.csv, common_levels.csv, distributions.csv.
+    ones), teacher.csv, quality_cost.csv, balance.csv, common_levels.csv, distributions.csv, search.csv.
     """
     frames, table = found.frames, found.table
     folder = frames.study.folder / "tables"
@@ -113,6 +117,8 @@ def write_tables(found: Findings) -> None:
         "common_levels": common_level_table(found.together),
         "distributions": distribution_table(found.distributions, frames.study.axis),
     }
+    if trials := read_search(frames.study.folder):
+        always["search"] = search_table(trials)
     for name, made in (always | {name: made for name, made in others.items() if len(made)}).items():
         made.to_csv(folder / f"{name}.csv", index=False)
     title = frames.study.title or frames.study.name

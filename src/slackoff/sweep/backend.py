@@ -93,7 +93,7 @@ class RunningCell(ABC):
         how = self._how_ended()
         stopped = how == CellExit.INTERRUPTED and self.fault is None
         if stopped or how in (CellExit.DONE, CellExit.ELSEWHERE, CellExit.PRUNED):
-            return Ending(CellExit(how))
+            return Ending(CellExit(int(how)))
         if how == CellExit.LOST:
             return Ending(CellExit.ELSEWHERE)
         reason = self.fault or self._reason(how)

@@ -22,8 +22,9 @@ from rich.console import Console
 
 from slackoff.cell.pruning import TrialPlace, make_pruner, measured, open_storage
 from slackoff.errors import SlackoffError, one_line
-from slackoff.record.files import folder_name, read_lines, write_json
+from slackoff.record.files import folder_name, read_lines
 from slackoff.record.ledger import HeartbeatMonitor, Owner
+from slackoff.record.search import Aim, SearchRecord, Trial
 from slackoff.record.status import Status
 from slackoff.sweep.backend import Resources
 from slackoff.sweep.cost import show_dry_run
@@ -52,8 +53,8 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-JOURNAL, FILE = "optuna.journal", "search.json"
-"""In the folder of the study: all trials, as Optuna keeps them, and what the report draws of them."""
+JOURNAL = "optuna.journal"
+"""In the folder of the study: all trials, as Optuna keeps them."""
 
 _SAMPLERS = {"tpe": "TPESampler", "random": "RandomSampler", "qmc": "QMCSampler", "nsgaii": "NSGAIISampler"}
 """None that keeps pickles in the journal, which may come from anybody, as Optuna's CMA-ES does."""
@@ -319,25 +320,16 @@ class Search:
         Raises:
             SlackoffError: it cannot be written.
         """
+        aims = [Aim(objective.measure, objective.direction) for objective in self.objectives]
+        trials = [self._told(trial) for trial in self.trials()]
         with self._usable():
-            write_json(
-                self.folder / FILE,
-                {
-                    "objectives": [objective._asdict() for objective in self.objectives],
-                    "keys": list(self.space.distributions),
-                    "importance": self._importance(),
-                    "trials": [
-                        {
-                            "number": trial.number,
-                            "state": trial.state.name.lower(),
-                            "cell": trial.user_attrs.get(_CELL),
-                            "params": {key: self.space.value(key, value) for key, value in trial.params.items()},
-                            "values": trial.values if trial.state.name in ("COMPLETE", "PRUNED") else None,
-                        }
-                        for trial in self.trials()
-                    ],
-                },
-            )
+            SearchRecord(aims, list(self.space.distributions), self._importance(), trials).write(self.folder)
+
+    def _told(self, trial: "FrozenTrial") -> Trial:
+        state: Any = trial.state.name.lower()
+        params = {key: self.space.value(key, value) for key, value in trial.params.items()}
+        values = trial.values if state in ("complete", "pruned") else None
+        return Trial(trial.number, state, trial.user_attrs.get(_CELL), params, values)
 
     def _importance(self) -> dict[str, float]:
         """The share of each key in what the first objective varies by, where enough trials are done to tell."""
@@ -353,7 +345,7 @@ class Search:
             return {}
         return {key: value for key, value in found.items() if math.isfinite(value)}
 
-    def _opened(self, number: int, params: dict[str, Any]) -> tuple[int, Cell]:
+    def _opened(self, number: int, params: dict[str, Any]) -> Cell:
         cell = self.make_cell(number, params)
         place = None
         if self.settings.pruner != "none":
@@ -361,7 +353,7 @@ class Search:
         cell = replace(cell, pruning=pruning_rule(cell.content, place))
         self.open[number] = cell
         self.cells.setdefault(cell.id, cell)
-        return number, cell
+        return cell
 
     def _own(self, identity: int) -> None:
         self.storage.set_trial_user_attr(identity, _OWNER, asdict(Owner.this()))

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from hydra.core.override_parser.types import Override
 
 from slackoff.errors import SlackoffError
 
@@ -73,9 +73,10 @@ def _distribution(key: str, override: Override) -> "BaseDistribution":
         raise SlackoffError(f"{key}: the tag {sorted(unknown)[0]} is not known: tag(log,...) is")
     log = "log" in tags
     try:
-        if isinstance(sweep, IntervalSweep):
-            low, high, step = sweep.start, sweep.end, None
-        elif isinstance(sweep, RangeSweep):
+        step: Any = None
+        if override.is_interval_sweep():
+            low, high = sweep.start, sweep.end
+        elif override.is_range_sweep():
             steps = math.ceil(round((sweep.stop - sweep.start) / sweep.step, 9))
             low, high = sorted((sweep.start, sweep.start + (steps - 1) * sweep.step))
             step = abs(sweep.step)
