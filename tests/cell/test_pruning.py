@@ -80,7 +80,7 @@ def test_the_last_evaluation_prunes_nothing(prepared: Callable[..., Cell], monke
 
 
 def test_a_measure_that_is_not_measured_is_named():
-    with pytest.raises(SlackoffError, match="study.objective=psnr is nothing .*: the measures are psnr_rgb"):
+    with pytest.raises(SlackoffError, match=r"study.objective=psnr is nothing .*: the measures are psnr_rgb"):
         Pruning(PruningRule("psnr", below=1.0), [], []).verdict(10, {"psnr_rgb": 3.0})
 
 
@@ -121,5 +121,5 @@ def test_the_pruners_that_are_named_are_optunas():
     for name, kind in pruning.PRUNERS.items():
         assert type(pruning.make_pruner(name)) is getattr(optuna.pruners, kind)
     assert type(pruning.make_pruner("none")) is optuna.pruners.NopPruner
-    with pytest.raises(SlackoffError, match="hydra.sweeper.pruner=mean is not known: choose one of none, median"):
+    with pytest.raises(SlackoffError, match=r"hydra.sweeper.pruner=mean is not known: choose one of none, median"):
         pruning.make_pruner("mean")

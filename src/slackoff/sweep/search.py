@@ -8,6 +8,7 @@ of a driver that is gone are taken up, and a cell that is done is read and not t
 import hashlib
 import json
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -21,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from slackoff.cell.pruning import TrialPlace, make_pruner, measured, open_storage
+from slackoff.config.validate import check_part
 from slackoff.errors import SlackoffError, one_line
 from slackoff.record.files import folder_name, read_lines
 from slackoff.record.ledger import HeartbeatMonitor, Owner
@@ -103,7 +105,7 @@ def run_search(
     """
     jobs = [[*base, *space.overrides(params)] for params in space.corners()]
     configs = [expander(job) for job in jobs]
-    check_configs(configs, [None] * len(configs), planner)
+    check_part("study", configs[0]["study"])
     objectives = objectives_of(configs[0])
     if not objectives:
         raise SlackoffError("A search needs study.objective: add study.objective=MEASURE, such as psnr_rgb")
@@ -113,6 +115,7 @@ def run_search(
         raise SlackoffError(
             "hydra.sweeper.pruner compares trials by one measure: give study.objective one, or no pruner"
         )
+    check_configs(configs, [None] * len(configs), planner)
     fingerprints = Fingerprints(dry_run, planner)
     with console.status("Reading data and records"):
         configs = settle_precision(
@@ -388,6 +391,7 @@ class Search:
             "qmc": {"seed": self.settings.seed, "scramble": True},
         }
         kind = getattr(optuna.samplers, _SAMPLERS[self.settings.sampler])
+        warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         made: optuna.samplers.BaseSampler = kind(**options.get(self.settings.sampler, {"seed": drawn}))
         return made
 
@@ -434,8 +438,10 @@ class _TrialDriver(Driver):
                 self.display.say(self.search.troubles.pop(0), "red")
             if asked is None:
                 break
-            _, cell = asked
+            number, cell = asked
             status = cell.status(self.monitor)
+            if status.state in ("done", "pruned"):
+                self.display.say(f"trial {number}: cell {cell.id} is {status.state} already, and read from the record")
             if cell.id not in self.statuses or status.state in ENDED:
                 self.statuses[cell.id] = status
             if status.state not in ("done", "pruned") and not self._has(cell.id):
