@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -21,6 +23,7 @@ from slackoff.errors import SlackoffError
 from slackoff.record.ledger import Owner
 from slackoff.record.search import Aim, SearchRecord, Trial, read_search
 from slackoff.record.status import Status
+from slackoff.sweep import cost
 from slackoff.sweep.backend import Backend, Resources, RunningCell, Slot
 from slackoff.sweep.expand import Expander
 from slackoff.sweep.local import LocalBackend
@@ -415,7 +418,7 @@ def test_the_command_searches_prunes_and_draws_and_its_repetition_trains_nothing
 
     monkeypatch.setattr(LocalBackend, "start", start)
     command = ["hydra/sweeper=optuna", "-m", "size=smoke", "network=unet_tiny", "logger.wandb=false", "seed=0"]
-    command += ["evaluation.count=2", "evaluation.quick_count=1", "study.objective=psnr_rgb", "study.prune_below=12"]
+    command += ["evaluation.count=2", "evaluation.quick_count=1", "study.objective=psnr_rgb", "study.prune_below=17"]
     command += ["schedule.learning_rate=tag(log,interval(1e-7,1e-2))", "hydra.sweeper.trials=3"]
     command += ["hydra.sweeper.sampler=random", "hydra.launcher.slots=1", f"runs={tmp_path}/runs"]
 
@@ -428,7 +431,7 @@ def test_the_command_searches_prunes_and_draws_and_its_repetition_trains_nothing
     (study,) = (tmp_path / "runs/studies").iterdir()
     record = read_search(study)
     assert record is not None
-    assert sorted(trial.state for trial in record.trials) == ["complete", "complete", "pruned"]
+    assert sorted(trial.state for trial in record.trials) == ["complete", "pruned", "pruned"]
     for trial in record.trials:
         cell = tmp_path / "runs/cells" / str(trial.cell)
         status = Status(**json.loads((cell / "status.json").read_text()))
@@ -445,3 +448,29 @@ def test_the_command_searches_prunes_and_draws_and_its_repetition_trains_nothing
     assert "nothing to train" not in search()
     assert len(started) == 3
     assert read_search(study) == record
+
+
+def test_the_commands_of_the_page_are_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    """As dry runs, without the measuring of costs."""
+    page = (Path(__file__).parents[2] / "docs" / "search.md").read_text()
+    commands = re.findall(r"^    python -m slackoff (.*)$", page, re.MULTILINE)
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "grid.py").write_text(program)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cost, "_show_cost", lambda *_: None)
+    monkeypatch.setattr(cost, "estimate_cost", lambda *_: None)
+    shown = []
+    for command in commands:
+        words = shlex.split(command)
+        monkeypatch.setattr(sys, "argv", ["slackoff", *words, *({"--dry-run"} - set(words))])
+        run()
+        shown.append(capsys.readouterr().out)
+    zipped, skipped, grid, search, pruned = shown
+    assert "2 cells: 0 done, 2 to train" in zipped
+    assert "skipped: network=unet_small seed=1: one seed is enough" in skipped.replace("size=smoke ", "")
+    assert "3 cells: 0 done" in skipped
+    assert "skipped: grid.py, row 6: diverges" in grid
+    assert "6 cells: 0 done" in grid
+    assert "Search: maximize psnr_rgb; 4 trials over schedule.learning_rate 0.0001 to 0.01 (log)" in search
+    assert "2 cells: 0 done" in pruned
+    assert not list(tmp_path.glob("runs/*"))
