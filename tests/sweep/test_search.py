@@ -467,7 +467,7 @@ def test_the_commands_of_the_page_are_understood(tmp_path: Path, monkeypatch: py
         shown.append(capsys.readouterr().out)
     zipped, skipped, grid, search, pruned = shown
     assert "2 cells: 0 done, 2 to train" in zipped
-    assert "skipped: network=unet_small seed=1: one seed is enough" in skipped.replace("size=smoke ", "")
+    assert "skipped: network=unet_small seed=1: one seed is enough" in skipped
     assert "3 cells: 0 done" in skipped
     assert "skipped: grid.py, row 6: diverges" in grid
     assert "6 cells: 0 done" in grid

@@ -211,7 +211,8 @@ def clean(
     states: set[State] = {"pending", "failed", "interrupted", "lost"}
     folders = CellFolders(runs, Patience())
     left = folders.finish_removing()
-    states |= {state for state, asked in (("done", done), ("pruned", pruned)) if asked}
+    states |= {"done"} if done else set()
+    states |= {"pruned"} if pruned else set()
     cells = folders.look(states)
     _warn(folders.troubles)
     if cells:

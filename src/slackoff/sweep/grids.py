@@ -65,17 +65,18 @@ def _groups(together: Any) -> list[list[str]]:
 
 
 class Skipped(NamedTuple):
-    """What was asked for and is not trained, and why."""
+    """What was asked for and is not trained, and why; ``words`` tell it from the others of its command."""
 
     job: Job
     reason: str
+    words: str
 
     def told(self) -> dict[str, Any]:
         """As the record of a study keeps it."""
         return {"overrides": self.job.overrides, "reason": self.reason}
 
     def __str__(self) -> str:
-        return f"skipped: {self.job.row.place if self.job.row else ' '.join(self.job.overrides)}: {self.reason}"
+        return f"skipped: {self.words}: {self.reason}"
 
 
 def leave_out(jobs: Sequence[Job], configs: Sequence[Config]) -> tuple[list[Job], list[Config], list[Skipped]]:
@@ -89,12 +90,14 @@ def leave_out(jobs: Sequence[Job], configs: Sequence[Config]) -> tuple[list[Job]
     """
     kept: list[tuple[Job, Config]] = []
     skipped: list[Skipped] = []
+    common = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
     for job, config in zip(jobs, configs, strict=True):
         conditions = [_checked(condition, config) for condition in config["study"].get("skip") or ()]
         reasons = [job.row.skip] if job.row and job.row.skip else []
         reasons += [str(condition[_REASON]) for condition in conditions if _holds(condition, config)]
         if reasons:
-            skipped.append(Skipped(job, reasons[0]))
+            words = " ".join(override for override in job.overrides if override not in common)
+            skipped.append(Skipped(job, reasons[0], job.row.place if job.row else words))
         else:
             kept.append((job, config))
     if not kept and skipped:

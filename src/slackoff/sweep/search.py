@@ -339,12 +339,13 @@ class Search:
         from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
         try:
+            warnings.filterwarnings("error", message="The number of trials is too small")
             found = get_param_importances(
                 self.study,
                 evaluator=PedAnovaImportanceEvaluator(),
                 target=(lambda trial: trial.values[0]) if len(self.objectives) > 1 else None,
             )
-        except (ValueError, RuntimeError):  # too few trials
+        except (ValueError, RuntimeError, UserWarning):  # too few trials
             return {}
         return {key: value for key, value in found.items() if math.isfinite(value)}
 
