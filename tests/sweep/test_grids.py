@@ -18,6 +18,7 @@ from slackoff.sweep.python_grid import read_python
 
 QUIET = Console(quiet=True)
 FIXED = ["size=smoke", "network=unet_tiny"]
+MANIFEST = ["+experiment=manifest", *FIXED]
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_cells_are_left_out_by_conditions_and_rows_with_their_reason(grid, expan
         "            yield {'network': network, 'background.patch_count': count, 'skip': skip}\n"
     )
     skip = "study.skip=[{network:resnet_small,background.patch_count:[8,9],reason:'seen before'}]"
-    given = ["size=smoke", f"study.manifest={path}", skip]
+    given = ["+experiment=manifest", "size=smoke", f"study.manifest={path}", skip]
     jobs, configs = expand_jobs([given], expander, QUIET, given)
     kept, kept_configs, skipped = leave_out(jobs, configs)
     assert [(c["network"]["name"], c["background"]["patch_count"]) for c in kept_configs] == [
@@ -131,7 +132,7 @@ def test_both_ways_to_write_a_grid_give_the_cells_of_a_product_in_any_order(grid
         " **{'schedule.steps': 10})\n        add(**{'background.patch_count': n, 'schedule.steps': 20})\n",
     ]
     for text in written:
-        given = [*FIXED, f"study.manifest={grid(text)}"]
+        given = [*MANIFEST, f"study.manifest={grid(text)}"]
         jobs, configs = expand_jobs([given], expander, QUIET, given)
         random.Random(0).shuffle(configs)
         assert {cell.id for cell in plan(configs, [job.overrides for job in jobs])} == expected
@@ -171,7 +172,7 @@ def test_what_is_no_grid_is_said(text: str, words: str, grid, monkeypatch: pytes
 def test_a_python_file_runs_only_where_the_command_line_names_it(grid, tmp_path: Path, expander: Expander):
     """An experiment, or parameters of a sweeper in one, may come from anybody."""
     path = grid(f"open({str(tmp_path / 'made')!r}, 'w')\ndef rows():\n    yield {{'seed': 1}}\n")
-    job = [*FIXED, f"study.manifest={path}"]
+    job = [*MANIFEST, f"study.manifest={path}"]
     for typed in ((), FIXED, ["study.name=study.manifest=grid.py"]):
         with pytest.raises(SlackoffError, match=f"add study.manifest={path} to the command"):
             expand_jobs([job], expander, QUIET, typed)

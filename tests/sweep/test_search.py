@@ -356,7 +356,7 @@ def test_a_damaged_journal_is_one_sentence(make: Make, tmp_path: Path):
             "hydra.sweeper.sampler=cmaes is not known",
         ),
         (["study.objective=e_b", "seed=1,2", "hydra.sweeper.trials=0"], "hydra.sweeper.trials=0 cannot be"),
-        (["study.objective=e_b", "seed=1,2", "study.manifest=table2"], "leave study.manifest and study.measure out"),
+        (["study.objective=e_b", "seed=1,2", "+study.manifest=table2"], "leave study.manifest and study.measure out"),
     ],
 )
 def test_mistakes_are_found_before_anything_is_trained(arguments, words: str, tmp_path: Path, monkeypatch, capsys):
