@@ -77,7 +77,8 @@ class CellLauncher(Policy, Launcher):
         groups = self.hydra_context.config_loader.list_groups("")
         with PlannerProcess() as planner:
             planner.start()
-            jobs, configs = expand_jobs(job_overrides, Expander(self._compose, groups), console)
+            typed = list(self.config.hydra.overrides.task)
+            jobs, configs = expand_jobs(job_overrides, Expander(self.compose, groups), console, typed)
             failed = self.run(jobs, configs, planner, console)
         if failed:
             raise SystemExit(failure_exit_code(failed))
@@ -92,7 +93,8 @@ class CellLauncher(Policy, Launcher):
 
         return run_jobs(jobs, configs, self.resources(), planner, console, self.dry_run)
 
-    def _compose(self, overrides: list[str]) -> DictConfig:
+    def compose(self, overrides: list[str]) -> DictConfig:
+        """The config of a job, without Hydra's own node."""
         config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
         with open_dict(config):
             del config["hydra"]

@@ -160,7 +160,7 @@ def test_a_cell_over_its_time_limit_is_a_failure_and_the_others_go_on(make: Make
     ("code", "words"),
     [
         ("os.kill(os.getpid(), 9)", ["the process died (signal 9)", "memory runs out: run fewer cells at once"]),
-        ("sys.exit(7)", ["the process died (exit code 7); its last words are in "]),
+        ("sys.exit(70)", ["the process died (exit code 70); its last words are in "]),
         (
             "raise ImportError('libtorch_cpu.so: failed to map segment from shared object')",
             ["the process died (exit code 1); its last words are in ", "Memory seems to have run out"],

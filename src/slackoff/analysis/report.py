@@ -25,9 +25,11 @@ from slackoff.analysis.frames import load
 from slackoff.analysis.groups import groups, together, where
 from slackoff.analysis.macros import macros
 from slackoff.analysis.page import Drawn, Findings, render
+from slackoff.analysis.search import search_caption, search_figure, search_table
 from slackoff.analysis.tables import cell_means, threshold_table, to_latex
 from slackoff.analysis.text import WARNING, is_smoke, mark
 from slackoff.metrics.columns import COLUMNS
+from slackoff.record.search import read_search
 
 
 def build(study_dir: str | Path) -> Path:
@@ -65,6 +67,8 @@ def draw(findings: Findings) -> list[Drawn]:
         png, svg = save(figure, folder, f"{name}-{times[name]}" if times[name] > 1 else name)
         made.append(Drawn(kind, part, png, svg, caption))
 
+    if found_trials := read_search(frames.study.folder):
+        keep("search", {}, search_figure(found_trials), search_caption(found_trials))
     compared = len(findings.quality_cost) and findings.quality_cost["compared"].any()
     if compared and (costs := network_costs(frames.study.folder)):
         words = quality_cost_caption(costs, findings.quality_cost)
@@ -116,11 +120,13 @@ def tables_of(found: Findings) -> dict[str, pd.DataFrame]:
 
 
 def write_tables(found: Findings) -> None:
-    """tables/NAME.csv of all tables, study.tex, and numbers.tex with a LaTeX macro for each number."""
+    """tables/NAME.csv of all tables and of the trials of a search, study.tex, and numbers.tex with a LaTeX macro for each number."""
     frames, table = found.frames, found.table
     folder = frames.study.folder / "tables"
     folder.mkdir(parents=True, exist_ok=True)
     tables = tables_of(found)
+    if trials := read_search(frames.study.folder):
+        tables["search"] = search_table(trials)
     for name, made in tables.items():
         made.to_csv(folder / f"{name}.csv", index=False)
     (folder / "numbers.tex").write_text(macros(found, tables), encoding="utf-8", errors="backslashreplace")

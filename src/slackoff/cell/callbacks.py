@@ -9,7 +9,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from slackoff.cell.launch import Stopped, on_stop_signal
+from slackoff.cell.launch import Pruned, Stopped, on_stop_signal
 from slackoff.errors import SlackoffError
 from slackoff.evaluation import Evaluation, Evaluator
 from slackoff.record.checkpoint import LAST
@@ -112,6 +112,7 @@ class StopRequest(Callback):
     def __init__(self, checkpoints: Path, guard: LossGuard) -> None:
         self.checkpoints, self.guard = checkpoints, guard
         self.asked = False
+        self.verdict: str | None = None
         self.training = False
         self.mark = (0, 0.0)
         self.next_agreement = 0
@@ -135,7 +136,11 @@ class StopRequest(Callback):
             return
         self.guard.check()
         trainer.save_checkpoint(self.checkpoints / LAST)
-        raise Stopped
+        raise Pruned(self.verdict) if self.verdict else Stopped
+
+    def prune(self, verdict: str) -> None:
+        """End the training at this step, or once all ranks have agreed, for a reason."""
+        self.asked, self.verdict = True, verdict
 
     def _all_agree(self, trainer: Trainer) -> bool:
         if trainer.world_size == 1:
@@ -166,10 +171,17 @@ class EvaluationCallback(Callback):
         evaluator: measures.
         every: steps between two evaluations.
         show: told the step and what was found of the task's own network, with one picture, at a few evaluations.
+        judge: told the step and the means that were found of it, at each evaluation before the last step.
     """
 
-    def __init__(self, evaluator: Evaluator, every: int, show: Callable[[int, Evaluation], None] | None = None) -> None:
-        self.evaluator, self.every, self.show = evaluator, every, show
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        every: int,
+        show: Callable[[int, Evaluation], None] | None = None,
+        judge: Callable[[int, dict[str, float]], None] | None = None,
+    ) -> None:
+        self.evaluator, self.every, self.show, self.judge = evaluator, every, show, judge
         self.seconds = 0.0
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
@@ -183,6 +195,8 @@ class EvaluationCallback(Callback):
         log_all(trainer, {f"{name}/{key}": value for name, each in found.items() for key, value in each.means.items()})
         if shown and self.show is not None:
             self.show(trainer.global_step, found["test"])
+        if self.judge is not None and trainer.global_step < trainer.max_steps:
+            self.judge(trainer.global_step, found["test"].means)
         self.seconds += time.monotonic() - started
 
 

@@ -40,15 +40,21 @@ class CellExit(IntEnum):
     INTERRUPTED = 4  # asked to stop; the checkpoint is written
     LOST = 5  # another process took the cell over
     UNWRITTEN = 6  # its record cannot be written
+    PRUNED = 7  # its sweep's rule ended it; the checkpoint is written
 
     @classmethod
     def of(cls, outcome: str) -> "CellExit":
         """The exit code that goes with the outcome of an attempt, in the ledger's words."""
-        return {"done": cls.DONE, "unneeded": cls.DONE, "failed": cls.FAILED, "interrupted": cls.INTERRUPTED}[outcome]
+        codes = {"done": cls.DONE, "unneeded": cls.DONE, "failed": cls.FAILED, "interrupted": cls.INTERRUPTED}
+        return (codes | {"pruned": cls.PRUNED})[outcome]
 
 
 class Stopped(BaseException):
     """The cell was asked to stop. No error of the cell, so that no handler for errors takes it for one."""
+
+
+class Pruned(Stopped):
+    """The rule of its sweep ended the cell, for the reason that this says."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
-from slackoff.cell.launch import CellExit, LaunchOptions, Stopped, exit_now
+from slackoff.cell.launch import CellExit, LaunchOptions, Pruned, Stopped, exit_now
 from slackoff.cell.ranks import train_in_ranks
 from slackoff.errors import explain_error, explain_unwritable, ignore_output_errors
 from slackoff.record.files import now, refuse_links_out, write_text
@@ -59,6 +59,11 @@ def _attempt(folder: Path, number: int, options: LaunchOptions) -> tuple[Outcome
         _train(folder, status, options)
         status.state, status.step, status.finished_at = "done", status.steps_total, now()
         status.write(folder)
+    except Pruned as verdict:
+        status.state, status.finished_at = "pruned", now()
+        status.notes.append(str(verdict))
+        status.write(folder)
+        return "pruned", None
     except Stopped:
         status.state = "interrupted"
         status.write(folder)

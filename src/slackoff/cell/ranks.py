@@ -21,6 +21,7 @@ import psutil
 from slackoff.cell.launch import (
     CellExit,
     LaunchOptions,
+    Pruned,
     Stopped,
     exit_now,
     ignore_stop_signals,
@@ -43,11 +44,11 @@ class RankReport:
     """Why a rank did not train to the end.
 
     ``kind``: "error" is one of its own, "connection" one of the connection to the others, which may be no more than the
-    consequence of what happened to one of them; "stopped" means that it was asked to stop. ``at``: seconds on the clock
-    that all processes of a machine share.
+    consequence of what happened to one of them; "stopped" means that it was asked to stop, "pruned" that its sweep's
+    rule ended it, for the reason in ``sentence``. ``at``: seconds on the clock that all processes of a machine share.
     """
 
-    kind: Literal["error", "connection", "stopped"]
+    kind: Literal["error", "connection", "stopped", "pruned"]
     at: float
     sentence: str = ""
     traceback: str = ""
@@ -105,6 +106,8 @@ def _summary(reports: list[RankReport], asked: bool, code: int, ranks: int, fold
     log = folder / "log.txt"
     if cause := first.get("error"):
         error = SlackoffError(cause.sentence)
+    elif cause := first.get("pruned"):
+        return Pruned(cause.sentence)
     elif asked or (len(reports) == ranks and "stopped" in first):  # one that died and so stopped the others has none
         return Stopped()
     elif cause := first.get("connection"):
@@ -132,7 +135,7 @@ def main(folder: Path, reports: Path, options: LaunchOptions) -> CellExit:
         print(report.sentence or "stopped", file=sys.stderr)
         with suppress(OSError):
             write_json(reports / f"{number}.json", asdict(report))
-        return CellExit.INTERRUPTED if report.kind == "stopped" else CellExit.FAILED
+        return CellExit.INTERRUPTED if report.kind in ("stopped", "pruned") else CellExit.FAILED
     return CellExit.DONE
 
 
@@ -160,6 +163,8 @@ def _train(folder: Path, options: LaunchOptions, number: int) -> None:
 
 
 def _report(error: BaseException, folder: Path) -> RankReport:
+    if isinstance(error, Pruned):
+        return RankReport("pruned", time.monotonic(), str(error))
     if not isinstance(error, Exception):
         return RankReport("stopped", time.monotonic())
     kind: Literal["error", "connection"] = "error"

@@ -26,7 +26,8 @@ from slackoff.cell.callbacks import (
     TrainingLogger,
     log_all,
 )
-from slackoff.cell.launch import Stopped, ignore_stop_signals, launcher_variables
+from slackoff.cell.launch import Pruned, Stopped, ignore_stop_signals, launcher_variables
+from slackoff.cell.pruning import Pruning, PruningRule
 from slackoff.config import build
 from slackoff.errors import SlackoffError
 from slackoff.record.checkpoint import WholeFileCheckpointIO, find_resume_point
@@ -116,7 +117,17 @@ def run_cell(config: DictConfig, folder: Path, status: Status, process_start: fl
     record = RecordLogger(folder, resume.step) if ranks.first else None
     view = WandbView(config, status, folder, record) if record and config.logger.wandb else None
     guard = LossGuard(checkpoints, config.schedule.log_every)
-    evaluation = EvaluationCallback(evaluator, config.schedule.evaluate_every, view.show_progress if view else None)
+    stop = StopRequest(checkpoints, guard)
+
+    def judge(step: int, means: dict[str, float]) -> None:
+        if pruning is not None and (verdict := pruning.verdict(step, means)):
+            stop.prune(verdict)
+
+    rule = PruningRule.read()
+    pruning = Pruning(rule, record.kept, status.notes) if rule and record else None
+    evaluation = EvaluationCallback(
+        evaluator, config.schedule.evaluate_every, view.show_progress if view else None, judge
+    )
     trains = any(parameter.requires_grad for parameter in network.parameters())
     if config.schedule.steps and not trains:
         status.notes.append(f"{config.network.name} has nothing to train: no step was taken")
@@ -134,7 +145,7 @@ def run_cell(config: DictConfig, folder: Path, status: Status, process_start: fl
             TrainingLogger(evaluation, config.schedule.log_every),
             CheckpointCallback(checkpoints, config.schedule.checkpoint_every, guard),
             StatusCallback(status, folder, process_start),
-            StopRequest(checkpoints, guard),
+            stop,
             StepSeed(config.seed),
         ],
         plugins=[
@@ -169,7 +180,8 @@ def run_cell(config: DictConfig, folder: Path, status: Status, process_start: fl
     except BaseException as error:
         ignore_stop_signals()  # another signal must not take the place of this error
         if view:
-            view.end("interrupted" if isinstance(error, Stopped) else "failed")
+            stopped = isinstance(error, Stopped)
+            view.end("pruned" if isinstance(error, Pruned) else "interrupted" if stopped else "failed")
         raise
     if view:
         view.end("done")

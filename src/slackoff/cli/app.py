@@ -157,7 +157,7 @@ def retry(
         int | None, typer.Option(min=1, help="Cells at once; one a GPU, or up to eight, if left out.")
     ] = None,
 ) -> None:
-    """Train the failed and lost cells again, or those that are named, each from its last checkpoint.
+    """Train the failed and lost cells again, or those that are named (pruned ones, too), from their last checkpoints.
 
     Exit code: 0 all done, 10 + the number of failed cells, 2 a mistake, 130 Ctrl-C.
     """
@@ -212,9 +212,10 @@ def why(
 def clean(
     runs: Runs = RUNS,
     done: Annotated[bool, typer.Option("--done", help="Remove done cells too: their networks and results.")] = False,
+    pruned: Annotated[bool, typer.Option("--pruned", help="Remove pruned cells too.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Remove cells that failed, were lost, interrupted or never ran; asks first, and leaves running and done ones."""
+    """Remove cells that failed, were lost, interrupted or never ran; asks first. Running, done, pruned ones stay."""
     from slackoff.sweep.cell_folders import CellFolders
     from slackoff.sweep.display import status_table
 
@@ -222,7 +223,9 @@ def clean(
     states: set[State] = {"pending", "failed", "interrupted", "lost"}
     folders = CellFolders(runs, Patience())
     left = folders.finish_removing()
-    cells = folders.look(states | {"done"} if done else states)
+    states |= {"done"} if done else set()
+    states |= {"pruned"} if pruned else set()
+    cells = folders.look(states)
     _warn(folders.troubles)
     if cells:
         console.print(*status_table([cell.status for cell in cells]), sep="\n")

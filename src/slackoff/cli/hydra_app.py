@@ -36,9 +36,11 @@ def run() -> None:
     flags = any(argument.startswith("-") for argument in sys.argv[1:])
     if not flags and any(argument.startswith("+experiment=") for argument in sys.argv[1:]):
         print("One cell of the study; add -m for all of them.", file=sys.stderr)
-    # Where hydra-ray-launcher is installed, Hydra would hold our hydra/launcher=ray to its schema: drop that.
+    # Where hydra-ray-launcher is installed, Hydra would hold our hydra/launcher=ray to its schema: drop that. And
+    # hydra-optuna-sweeper has one for hydra/sweeper=optuna.
     Plugins.instance()  # finds the plugins, which register what they have
-    ConfigStore.instance().repo.get("hydra", {}).get("launcher", {}).pop("ray.yaml", None)
+    for group, name in (("launcher", "ray.yaml"), ("sweeper", "optuna.yaml")):
+        ConfigStore.instance().repo.get("hydra", {}).get(group, {}).pop(name, None)
     with _hydras_mistakes():
         hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(_single)()
 

@@ -170,6 +170,12 @@ class Study(TypedDict):
     cells: NotRequired[Node]
     sizes: NotRequired[Node]
     manifest: NotRequired[str | None]
+    zip: NotRequired[list[str] | list[list[str]]]
+    skip: NotRequired[list[Node]]
+    objective: NotRequired[str | list[str] | dict[str, Literal["maximize", "minimize"]] | None]
+    prune_below: NotRequired[float | None]
+    prune_above: NotRequired[float | None]
+    prune_from: NotRequired[Annotated[int, AtLeast(0)]]
     manifests: NotRequired[Node]
     measure: NotRequired[Measurement]
 

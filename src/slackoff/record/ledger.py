@@ -34,7 +34,7 @@ _SAME_START_S = 2.0
 _SUPERVISOR_POLL_S = 1.0
 _SAME_CLOCK_S = 60.0
 
-Outcome = Literal["done", "unneeded", "failed", "interrupted"]
+Outcome = Literal["done", "unneeded", "failed", "interrupted", "pruned"]
 
 
 class ClaimedError(SlackoffError):

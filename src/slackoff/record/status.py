@@ -14,7 +14,7 @@ RECORD_VERSION = 1
 """Of the files of a cell. It rises when a reader of the version before would misread them; more keys and more columns
 do not raise it."""
 
-State = Literal["pending", "running", "done", "failed", "interrupted", "lost"]
+State = Literal["pending", "running", "done", "failed", "interrupted", "pruned", "lost"]
 """All but "lost" stand in files: that is a cell whose process cannot be looked up, and has been silent for too long."""
 
 
@@ -106,7 +106,7 @@ def observed_status(folder: Path, watch: HeartbeatMonitor) -> Status | None:
         OSError: the record cannot be read.
     """
     status = read_status(folder)
-    if status is None or status.state in ("done", "failed"):
+    if status is None or status.state in ("done", "failed", "pruned"):
         return status
     attempt = latest(folder)
     if attempt is not None and attempt.outcome == "failed":

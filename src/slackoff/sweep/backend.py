@@ -29,7 +29,7 @@ class Slot:
 
 
 class Ending(NamedTuple):
-    """How a cell ended: done, failed (why), interrupted, or elsewhere: another process has it."""
+    """How a cell ended: done, failed (why), interrupted, pruned, or elsewhere: another process has it."""
 
     exit: CellExit
     reason: str | None = None
@@ -91,8 +91,9 @@ class RunningCell(ABC):
             OSError: its record cannot be used now; to be called again.
         """
         how = self._how_ended()
-        if how in (CellExit.DONE, CellExit.ELSEWHERE) or (how == CellExit.INTERRUPTED and self.fault is None):
-            return Ending(CellExit(how))
+        stopped = how == CellExit.INTERRUPTED and self.fault is None
+        if stopped or how in (CellExit.DONE, CellExit.ELSEWHERE, CellExit.PRUNED):
+            return Ending(CellExit(int(how)))
         if how == CellExit.LOST:
             return Ending(CellExit.ELSEWHERE)
         reason = self.fault or self._reason(how)
@@ -141,10 +142,10 @@ class RunningCell(ABC):
             raise ClaimedError(f"{folder} is being trained by {newest.owner or 'another process'}")
         elif newest.outcome not in (None, "interrupted") and self.fault is None:  # it had said so itself
             return Ending(CellExit.of(newest.outcome), newest.error)
-        elif self.cell.status().state == "done":  # it died after its last word
+        elif (state := self.cell.status().state) == "done" or state == "pruned":  # it died after its last word
             with suppress(OSError):
-                end_attempt(newest, "done")
-            return Ending(CellExit.DONE)
+                end_attempt(newest, state)
+            return Ending(CellExit.of(state))
         else:
             end_attempt(newest, outcome, reason)
         if stopped:

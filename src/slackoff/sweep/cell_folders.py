@@ -44,7 +44,8 @@ def prepare(cell: Cell, monitor: HeartbeatMonitor) -> Status:
     with suppress(FileExistsError):  # from then on only the process that holds the cell writes it
         create_text(cell.folder / "status.json", json.dumps(asdict(cell.first_status()), indent=2) + "\n")
     status = cell.status(monitor)
-    return replace(status, state="pending") if status.state in ("failed", "interrupted", "lost") else status
+    ended = ("failed", "interrupted", "pruned", "lost")
+    return replace(status, state="pending") if status.state in ended else status
 
 
 def repair(cell: Cell, monitor: HeartbeatMonitor) -> str | None:

@@ -243,7 +243,7 @@ def show_dry_run(cells: Sequence[Cell], problems: Sequence[str], slots: Sequence
         console.print(_block_table(cells, statuses))
     if any(cell.provisional for cell in cells):
         console.print("~ the identity changes once the missing data is there", style="dim")
-    left = [cell for cell in cells if statuses[cell.id].state != "done"]
+    left = [cell for cell in cells if not cell.is_over(statuses[cell.id])]
     partly = sum(_state(statuses[cell.id]) == "partly" for cell in left)
     rest = f" ({partly} of them partly trained)" if partly else ""
     console.print(

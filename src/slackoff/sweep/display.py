@@ -15,9 +15,11 @@ from slackoff.errors import printable
 from slackoff.record.status import State, Status
 
 _STYLES = {"done": "green", "running": "cyan", "failed": "red", "pending": "dim", "interrupted": "yellow"}
-_STYLES |= {"lost": "yellow"}
-_FIRST_SHOWN: tuple[State, ...] = ("running", "failed", "lost", "interrupted", "pending", "done")
+_STYLES |= {"pruned": "magenta", "lost": "yellow"}
+_FIRST_SHOWN: tuple[State, ...] = ("running", "failed", "lost", "interrupted", "pending", "pruned", "done")
 _PLAIN_INTERVAL_S = 20.0
+ENDED: tuple[State, ...] = ("done", "failed", "pruned")
+"""The states in which a sweep leaves a cell."""
 MOST_ROWS = 500
 """Of a table that is printed: more take seconds, and nobody reads them."""
 _BAR_WIDTHS = (8, 24)
@@ -72,7 +74,7 @@ class Pace:
         advanced, elapsed = self._done(statuses) - self._all[0], self._now - self._all[1]
         if advanced <= 0 or elapsed < _ENOUGH_S:
             return None
-        left = sum((s.steps_total - s.step) * self._weight(s) for s in statuses if s.state not in ("done", "failed"))
+        left = sum((s.steps_total - s.step) * self._weight(s) for s in statuses if s.state not in ENDED)
         return left * elapsed / advanced
 
     def _done(self, statuses: Sequence[Status]) -> float:
@@ -124,8 +126,7 @@ class Display:
         count = {state: sum(status.state == state for status in statuses) for state in _STYLES}
         waiting = count["pending"] + count["interrupted"] + count["lost"]
         parts = [f"{count['done']} done", f"{count['running']} running", f"{waiting} left"]
-        if count["failed"]:
-            parts.append(f"{count['failed']} failed")
+        parts += [f"{count[state]} {state}" for state in ("pruned", "failed") if count[state]]
         left = self.pace.all_left(statuses)
         ending = f"about {_duration(left)} left" if left is not None else "estimating the time left"
         if left == 0:

@@ -20,7 +20,7 @@ from slackoff.record.ledger import Attempt, HeartbeatMonitor, latest
 from slackoff.record.status import Status
 from slackoff.sweep.backend import Ending, Resources, RunningCell, Slot
 from slackoff.sweep.cell_folders import prepare, repair
-from slackoff.sweep.display import Display, say
+from slackoff.sweep.display import ENDED, Display, say
 from slackoff.sweep.plan import Cell, check_cells, check_hardware
 from slackoff.sweep.planner_process import PlannerProcess
 
@@ -57,9 +57,11 @@ def run_cells(
             statuses[cell.id] = cell.status(monitor)
         except OSError:  # the driver looks again before it trains the cell
             statuses[cell.id] = cell.first_status()
-    missing = [cell for cell in cells if statuses[cell.id].state != "done"]
+    missing = [cell for cell in cells if not cell.is_over(statuses[cell.id])]
     if not missing:
-        console.print(f"All {len(cells)} cells are done already: nothing to train.")
+        pruned = sum(status.state == "pruned" for status in statuses.values())
+        words = f" or pruned ({pruned})" if pruned else ""
+        console.print(f"All {len(cells)} cells are done{words} already: nothing to train.")
         return list(statuses.values())
     precisions = " and ".join(dict.fromkeys(str(cell.content["trainer"]["precision"]) for cell in missing))
     number = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
@@ -203,8 +205,10 @@ class Driver:
             if holder.owner is None or not holder.owner.is_local():
                 sentence += f"; if that shows no sign of life for {self.policy.stale_after_s:g} s, it goes on here"
             self.display.say(sentence)
-        elif self.statuses[cell.id].state != "done":
+        elif not cell.is_over(self.statuses[cell.id]):
             self.statuses[cell.id] = prepare(cell, self.monitor)
+            if cell.pruning:
+                slot = replace(slot, environment={**slot.environment, **cell.pruning.as_environment()})
             self.running.append(self.resources.backend.start(cell, slot, newest.number if newest else 0))
         self.unusable_since.pop(cell.id, None)
 
@@ -234,8 +238,8 @@ class Driver:
             if held:
                 continue
             del self.elsewhere[cell.id]
-            if status.state == "done":
-                self.display.say(f"cell {cell_name(cell)} done by {_owner(attempt)}")
+            if cell.is_over(status):
+                self.display.say(f"cell {cell_name(cell)} {status.state} by {_owner(attempt)}")
             else:
                 self.display.say(f"cell {cell_name(cell)}: {_owner(attempt)} is gone; it goes on here", "yellow")
                 self._queue(cell)
@@ -326,6 +330,9 @@ class Driver:
     def _announce_end(self, cell: Cell, ending: CellExit) -> None:
         """Say how a cell ended as soon as it did; a note that many cells have is said of the first one."""
         status = self.statuses[cell.id]
+        if ending == CellExit.PRUNED:
+            self.display.say(f"cell {cell_name(cell)} {status.notes[-1] if status.notes else 'pruned'}")
+            return
         for note in status.notes:
             if note not in self.noted:
                 self.noted.add(note)
@@ -395,7 +402,7 @@ def report_failures(cells: Sequence[Cell], statuses: Sequence[Status], resources
         The number of cells that failed.
     """
     failed = [(cell, status) for cell, status in zip(cells, statuses, strict=True) if status.state == "failed"]
-    left = sum(status.state not in ("done", "failed") for status in statuses)
+    left = sum(status.state not in ENDED for status in statuses)
     if failed:
         rest = f", {left} not trained" if left else ""
         counts = f"{len(failed)} of {len(cells)} cells failed{rest}"

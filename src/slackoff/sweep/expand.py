@@ -6,6 +6,7 @@ Hydra takes tens of milliseconds to compose a config from files, and the jobs of
 
 import pickle
 from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -18,7 +19,8 @@ from rich.progress import Progress
 
 from slackoff.config.mistakes import explain
 from slackoff.errors import SlackoffError
-from slackoff.sweep.manifest import Job, jobs_of, read_manifest
+from slackoff.sweep.manifest import Job, Row, jobs_of, read_manifest
+from slackoff.sweep.python_grid import read_python, refuse_untyped
 
 Config = dict[str, Any]
 """A resolved config without Hydra's own node: dicts, lists and plain values. Parts may be shared: never change one."""
@@ -151,7 +153,7 @@ class Expander:
 
 
 def expand_jobs(
-    overrides: Sequence[Sequence[str]], expander: Expander, console: Console
+    overrides: Sequence[Sequence[str]], expander: Expander, console: Console, typed: Sequence[str] = ()
 ) -> tuple[list[Job], list[Config]]:
     """The jobs of a multirun with their configs; one whose config names a manifest becomes the manifest's rows.
 
@@ -159,6 +161,7 @@ def expand_jobs(
         overrides: of each job that the command line asks for.
         expander: gives their configs.
         console: where progress is shown, if it is a terminal.
+        typed: the overrides of the command line itself; a manifest that is a Python file runs if it is named there.
 
     Raises:
         SlackoffError: a mistake in a manifest, naming file and row, or a value that is not given.
@@ -175,12 +178,20 @@ def expand_jobs(
                 jobs.append(Job(list(given)))
                 configs.append(config)
                 continue
-            rows = list(jobs_of(read_manifest(str(name)), given))
+            rows = list(jobs_of(_rows(str(name), typed), given))
             if len(rows) > _MANY and not console.is_terminal:
                 console.print(f"Reading the configs of {len(rows)} rows.")
             jobs += rows
             configs += [_row_config(job, expander) for job in progress.track(rows, description="Rows")]
     return jobs, configs
+
+
+def _rows(name: str, typed: Sequence[str]) -> list[Row]:
+    path = Path(name).expanduser()
+    if path.suffix != ".py" or not path.is_file():
+        return read_manifest(name)
+    refuse_untyped(name, typed)
+    return read_python(path)
 
 
 def _row_config(job: Job, expander: Expander) -> Config:

@@ -3,7 +3,8 @@
 A manifest is a YAML file of one mapping: ``common`` holds config keys and their values for all rows, ``rows`` is a list
 of such mappings, each one cell. A key is what one would write on the command line (``network``,
 ``background.patch_count``); a row wins over ``common``, the command line over both. ``serves`` (which figure or table a
-row is for) and ``basis`` (how sure that is) are words for people and no config keys.
+row is for), ``basis`` (how sure that is) and ``skip`` (why the row is not trained) are words for people and no config
+keys. A Python file that yields such rows: ``slackoff.sweep.grids``.
 """
 
 import math
@@ -20,8 +21,8 @@ from slackoff.config import shipped_folder
 from slackoff.errors import SlackoffError, did_you_mean
 from slackoff.record.config import Loader
 
-REMARKS = ("serves", "basis")
-_MOST_VALUES = 1_000_000
+REMARKS = ("serves", "basis", "skip")
+MOST_VALUES = 1_000_000
 _OF_THE_COMMAND_LINE = ("runs", "hydra")
 _WORD = re.compile(r"(?!(?:true|false|null|nan|inf)$)[A-Za-z_][\w-]*$", re.ASCII | re.IGNORECASE)
 
@@ -30,7 +31,8 @@ _WORD = re.compile(r"(?!(?:true|false|null|nan|inf)$)[A-Za-z_][\w-]*$", re.ASCII
 class Row:
     """One row of a manifest, ``common`` included.
 
-    ``assignments``: config key to override. ``may_repeat``: the command line has set what sets this row apart.
+    ``assignments``: config key to override. ``skip``: why it is not trained; empty for a row that is. ``may_repeat``:
+    the command line has set what sets this row apart. ``line``: 0 where the rows come from a program.
     """
 
     manifest: str
@@ -39,16 +41,21 @@ class Row:
     assignments: dict[str, str]
     serves: str = ""
     basis: str = ""
+    skip: str = ""
     may_repeat: bool = False
 
     @property
     def place(self) -> str:
         """Where it stands, for messages."""
-        return f"{self.manifest}, row {self.number} (line {self.line})"
+        return f"{self.manifest}, row {self._where}"
+
+    @property
+    def _where(self) -> str:
+        return f"{self.number} (line {self.line})" if self.line else str(self.number)
 
     def repeats(self, earlier: "Row") -> SlackoffError:
         """The mistake of two rows that are one cell."""
-        rows = f"rows {earlier.number} (line {earlier.line}) and {self.number} (line {self.line})"
+        rows = f"rows {earlier._where} and {self._where}"
         return SlackoffError(f"{self.manifest}: {rows} are the same cell: remove one, or give it another seed")
 
 
@@ -71,8 +78,8 @@ def read_manifest(name: str) -> list[Row]:
     path = _find(name)
     try:
         document = yaml.compose(path.read_text(encoding="utf-8"), Loader=Loader)
-        if _size(document, {}) > _MOST_VALUES:
-            raise ValueError(f"its aliases stand for more than {_MOST_VALUES:,} values")
+        if _size(document, {}) > MOST_VALUES:
+            raise ValueError(f"its aliases stand for more than {MOST_VALUES:,} values")
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise SlackoffError(f"study.manifest={path} cannot be read: {' '.join(str(error).split())}") from error
     parts = dict(_items(document, str(path))) if isinstance(document, yaml.MappingNode) else {}
@@ -106,7 +113,7 @@ def _find(name: str) -> Path:
     path = Path(name).expanduser()
     if name in known or path.is_file():
         return known.get(name, path)
-    cure = did_you_mean(name, known, f"give the path of a YAML file, or one of {', '.join(known)}")
+    cure = did_you_mean(name, known, f"give the path of a YAML or Python file, or one of {', '.join(known)}")
     raise SlackoffError(f"study.manifest={name} does not exist: {cure}")
 
 
@@ -122,15 +129,24 @@ def _size(node: yaml.Node | None, known: dict[int, float]) -> float:
 
 def _row(node: yaml.Node, number: int, common: dict[str, Any], manifest: str) -> Row:
     row = Row(manifest, number, node.start_mark.line + 1, {})
-    values = {**common, **_values(node, row.place)}
-    serves, basis = (str(values.pop(remark, "")) for remark in REMARKS)
+    return row_of({**common, **_values(node, row.place)}, row)
+
+
+def row_of(values: dict[str, Any], row: Row) -> Row:
+    """A row with the assignments and remarks that values by config key ask for.
+
+    Raises:
+        SlackoffError: a key that only the command line can set, or none that is a config key.
+    """
+    serves, basis, skip = (str(values.get(remark) or "") for remark in REMARKS)
+    values = {key: value for key, value in values.items() if key not in REMARKS}
     for key in values:  # a manifest can come from anybody: where is written and what is run is for the command line
         if re.split(r"[./@:]", key.lstrip("+~"))[0] in _OF_THE_COMMAND_LINE:
             raise SlackoffError(f"{row.place} sets {key}, which only the command line can: leave it out there")
     if not values:
         raise SlackoffError(f"{row.place} sets nothing: give it config keys such as network and background.patch_count")
     assignments = {key: f"{key}={_written(value)}" for key, value in values.items()}
-    return replace(row, assignments=assignments, serves=serves, basis=basis)
+    return replace(row, assignments=assignments, serves=serves, basis=basis, skip=skip)
 
 
 def _values(node: yaml.Node, place: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from slackoff.cell.pruning import PruningRule
 from slackoff.config import schema
 from slackoff.config.validate import check_keys, check_part
 from slackoff.errors import SlackoffError
@@ -52,7 +53,7 @@ class Cell:
     ``content`` is its resolved config as plain values. ``label`` says in words what it is; ``axes`` holds its values
     along what differs within the sweep; ``row`` is where a manifest asks for it. ``provisional``: a folder of its data
     is missing, so that its identity is not known yet. ``data`` holds the digests of its data; None for a cell as the
-    record has it.
+    record has it. ``pruning``: when this command ends it before its last step.
     """
 
     id: str
@@ -63,6 +64,7 @@ class Cell:
     row: Row | None = None
     provisional: bool = False
     data: dict[str, str] | None = None
+    pruning: PruningRule | None = None
 
     @property
     def config(self) -> DictConfig:
@@ -78,6 +80,12 @@ class Cell:
             if found := observed_status(self.folder, monitor or HeartbeatMonitor()):
                 return found
         return self.first_status()
+
+    def is_over(self, status: Status) -> bool:
+        """Whether a command has nothing to train: the cell is done, or pruned by a rule that this command has, too."""
+        if status.state == "pruned" and self.pruning is not None:
+            return self.pruning.stands(self.folder)
+        return status.state == "done"
 
     def first_status(self) -> Status:
         """The status of the cell before it is tried."""

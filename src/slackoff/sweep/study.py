@@ -5,6 +5,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,15 @@ from slackoff.sweep.cost import show_dry_run
 from slackoff.sweep.display import say
 from slackoff.sweep.driver import report_failures, run_cells
 from slackoff.sweep.expand import Config
+from slackoff.sweep.grids import Skipped, leave_out
 from slackoff.sweep.identity import Fingerprints
 from slackoff.sweep.manifest import Job
+from slackoff.sweep.objective import pruning_rule
 from slackoff.sweep.plan import FLOAT32, Cell, auto_here, check_configs, plan, settle_precision, with_ranks
 from slackoff.sweep.planner_process import PlannerProcess
 from slackoff.wandb_view import agent_run, refuse_many_cells
+
+_MOST_SKIPPED = 20
 
 
 def run_jobs(
@@ -51,6 +56,11 @@ def run_jobs(
     Raises:
         SlackoffError: a mistake found before training, or all is trained but the study cannot be drawn.
     """
+    jobs, configs, skipped = leave_out(jobs, configs)
+    for each in skipped[:_MOST_SKIPPED]:
+        say(console, str(each), "dim")
+    if len(skipped) > _MOST_SKIPPED:
+        console.print(f"... and {len(skipped) - _MOST_SKIPPED} more skipped.", style="dim")
     check_configs(configs, [job.row.place if job.row else None for job in jobs], planner)
     if configs[0]["study"].get("measure"):
         planner.close()
@@ -64,6 +74,7 @@ def run_jobs(
             lambda accelerator: planner(auto_here, accelerator) if resources.local else FLOAT32,
         )
         cells = plan(configs, [job.overrides for job in jobs], [job.row for job in jobs], fingerprints)
+        cells = [replace(cell, pruning=pruning_rule(cell.content)) for cell in cells]
     if dry_run:
         show_dry_run(cells, list(dict.fromkeys(fingerprints.problems.values())), resources.slots, console)
         return 0
@@ -80,7 +91,7 @@ def run_jobs(
 
         show_done_cell(cells[0].folder, str(cells[0].config.logger.project))
 
-    undrawn = _draw(cells, statuses, console)
+    undrawn = draw_study(cells, statuses, console, skipped)
     failed = report_failures(cells, statuses, resources, console)
     if undrawn and not failed:
         raise undrawn
@@ -98,10 +109,28 @@ def _measure(config: Config, console: Console, dry_run: bool) -> int:
     return run_measurement(OmegaConf.create(config), console)
 
 
-def _draw(cells: Sequence[Cell], statuses: Sequence[Status], console: Console) -> SlackoffError | None:
-    """Write the study and its report; what keeps that from being done must not hide what became of the cells."""
+def draw_study(
+    cells: Sequence[Cell],
+    statuses: Sequence[Status],
+    console: Console,
+    skipped: Sequence[Skipped] = (),
+    folder: Path | None = None,
+) -> SlackoffError | None:
+    """Write the study and its report; what keeps that from being done must not hide what became of the cells.
+
+    Args:
+        cells: of the study.
+        statuses: of these cells.
+        console: for the table.
+        skipped: what the study leaves out; kept in its record.
+        folder: of the study; None: under a name that says what it is and changes with the set of cells.
+
+    Returns:
+        What kept it from being drawn.
+    """
     try:
-        folder = _write_study(cells)
+        folder = folder or _study_folder(cells)
+        _write_study(cells, folder, skipped)
         if any(status.state == "done" for status in statuses):
             keep_network_costs(cells, folder, console)
             _report(folder, console, cells[0].config.logger)
@@ -115,20 +144,22 @@ def _draw(cells: Sequence[Cell], statuses: Sequence[Status], console: Console) -
     return None
 
 
-def _write_study(cells: Sequence[Cell]) -> Path:
-    """Write ``study.json`` under a name that says what it is and changes with the set of cells."""
+def _study_folder(cells: Sequence[Cell]) -> Path:
     config = cells[0].config
-    study = config.study
     digest = hashlib.sha256("".join(sorted(cell.id for cell in cells)).encode()).hexdigest()[:6]
     labels = [{str(cell.label[key]) for cell in cells} for key in ("background", "evaluation")]
     common = [found.pop() for found in labels if len(found) == 1]
-    name = folder_name(study.name, config.size, *common, digest=digest)
-    folder = Path(config.runs) / "studies" / name
+    return Path(config.runs) / "studies" / folder_name(config.study.name, config.size, *common, digest=digest)
+
+
+def _write_study(cells: Sequence[Cell], folder: Path, skipped: Sequence[Skipped]) -> None:
+    config = cells[0].config
+    study = config.study
     folder.mkdir(parents=True, exist_ok=True)
     write_json(
         folder / "study.json",
         {
-            "name": name,
+            "name": folder.name,
             "experiment": study.name,
             "title": study.title,
             "question": study.question,
@@ -141,9 +172,9 @@ def _write_study(cells: Sequence[Cell]) -> Path:
             "options": OmegaConf.to_container(study.options),
             "command": shlex.join(["python", "-m", "slackoff", *sys.argv[1:]]),
             "cells": [{"id": cell.id, "axes": cell.axes} for cell in cells],
+            **({"skipped": [each.told() for each in skipped]} if skipped else {}),
         },
     )
-    return folder
 
 
 def _drawn_test_sets(study: DictConfig, cells: Sequence[Cell]) -> list[str]:
