@@ -16,7 +16,7 @@ from pydantic import ConfigDict
 from typing_extensions import TypedDict
 
 from slackoff.errors import SlackoffError, did_you_mean, explain_unusable
-from slackoff.metrics.columns import COLUMNS
+from slackoff.metrics.columns import COLUMNS, add_own
 from slackoff.record.files import DamagedFileError, Patience, read_json, read_lines
 from slackoff.record.ledger import HeartbeatMonitor
 from slackoff.record.measurement import StudyTexts
@@ -236,7 +236,9 @@ def _read_cell(folder: Path, monitor: HeartbeatMonitor) -> CellFiles:
             for file in FILES:
                 path = folder / file
                 if path.is_file() or file == FILES[0]:
-                    found.images[file] = typed_images(_read_parquet(path))
+                    table = _read_parquet(path)
+                    add_own(_attributes(table).get("own_measures"))
+                    found.images[file] = typed_images(table)
     except DamagedStatusError as error:
         return CellFiles({"state": "unreadable", "last_error": str(error)})
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
@@ -283,6 +285,13 @@ def _arrow_type(item: pa.Field, dtype: str | None) -> pa.DataType:
 def _read_parquet(path: Path) -> pa.Table:
     # Hundreds of small files: handing each to Arrow's threads for reading takes longer than reading it.
     return pq.ParquetFile(pa.BufferReader(path.read_bytes())).read(use_threads=False)
+
+
+def _attributes(table: pa.Table) -> dict[str, Any]:
+    """What pandas keeps of a frame beside its rows."""
+    text = (table.schema.metadata or {}).get(b"PANDAS_ATTRS", b"{}")
+    found = json.loads(text)
+    return found if isinstance(found, dict) else {}
 
 
 def steps_of(rows: list[dict[str, Any]]) -> pa.Table | None:

@@ -27,7 +27,7 @@ from slackoff.cell.callbacks import (
     log_all,
 )
 from slackoff.cell.launch import Stopped, ignore_stop_signals, launcher_variables
-from slackoff.config import build
+from slackoff.config import build, packages
 from slackoff.errors import SlackoffError
 from slackoff.record.checkpoint import WholeFileCheckpointIO, find_resume_point
 from slackoff.record.config import read_config
@@ -72,7 +72,8 @@ def train(folder: Path, status: Status, process_start: float, ranks: Ranks = ALO
     config = OmegaConf.create(read_config(folder))
     if ranks.first:
         together = {"ranks": ranks.count} if ranks.count > 1 else {}
-        write_json(folder / "environment.json", describe_environment() | together)
+        named = {"named_packages": found} if (found := packages.describe(build.plain(config))) else {}
+        write_json(folder / "environment.json", describe_environment() | named | together)
     run_cell(config, folder, status, process_start, ranks)
 
 
