@@ -270,12 +270,13 @@ def test_check_with_several_processes_and_onnx(empty: Path):
 @pytest.mark.timeout(900)
 def test_the_wheel_in_a_clean_environment_runs_a_new_project(empty: Path):
     """The built wheel beside the dependencies of this environment, the checkout out of sight."""
-    pytest.importorskip("hatchling", reason="needs hatchling to build the wheel")
     built = subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", str(empty), str(ROOT)],
+        [sys.executable, "-m", "pip", "wheel", "--no-deps", "-q", "-w", str(empty), str(ROOT)],
         capture_output=True,
         text=True,
     )
+    if "No matching distribution" in built.stderr:
+        pytest.skip("no wheel can be built here: hatchling is not to be had")
     assert built.returncode == 0, built.stderr
     (wheel,) = empty.glob("*.whl")
     subprocess.run([sys.executable, "-m", "venv", "venv"], cwd=empty, check=True)

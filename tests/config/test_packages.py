@@ -7,16 +7,18 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
 from torch import nn
 
 from slackoff.cell.launch import CellExit
 from slackoff.config import build, packages
+from slackoff.config.checks import Checks
 from slackoff.config.mistakes import explain
 from slackoff.config.packages import VARIABLE
 from slackoff.config.presets import check_presets, compose_preset, preset_names
@@ -49,6 +51,47 @@ LAB = {
         class NeedsMore(MyNet):
             def __init__(self, depth: int, label: str = None, **further):
                 super().__init__(**further)
+        """,
+    "kinds.py": """
+        import numpy as np
+        import torch
+        from torch import nn
+        from torch.utils.data import Dataset
+        from slackoff.evaluation import EvaluationImage
+        from slackoff.images.sources import FileSource, Split
+        from slackoff.metrics.protocol import Protocol
+        from slackoff.tasks import SupervisedTask
+        class Photos(FileSource):
+            def __init__(self, names: list[str]):
+                super().__init__(names, names)
+                self.fixed_split = Split([0], [0])
+            digests = ("a",)
+            def size(self, index):
+                return 64, 64
+            def read(self, index):
+                return np.full((64, 64, 3), 100, np.uint8)
+        class Drops:
+            def draw(self, count, height, width, generator):
+                return torch.rand(count, 1, height, width, generator=generator).gt(0.9).float()
+        class Loss(nn.Module):
+            def forward(self, network, rainy, background):
+                return (network(rainy) - background).abs().mean()
+        class MyTask(SupervisedTask):
+            pass
+        class Pairs(Dataset):
+            def __len__(self):
+                return 4
+            def __getitem__(self, index):
+                clean = torch.rand(3, 70, 64, generator=torch.Generator().manual_seed(index))
+                return clean * 0.5 + 0.5, clean
+        class Tests:
+            def fingerprint(self):
+                return "mine"
+            def load(self, source, held_out):
+                clean = torch.full((3, 20, 30), 0.5)
+                return [EvaluationImage("one", clean, torch.zeros(1, 20, 30), clean, {"digest": "x"})]
+        class MyProtocol(Protocol):
+            pass
         """,
     "broken.py": "import no_such_thing_at_all",
     "wrong.py": "class Net(",
@@ -156,6 +199,49 @@ def test_what_says_that_it_is_none_by_default_may_be_none(named: Path):
     network = made("nets.NeedsMore", depth=1, label=None, width=2)
     assert network.body[0].out_channels == 2
     assert "network.label=3 cannot be: give text or null" in refusal(made, "nets.NeedsMore", depth=1, label=3)
+
+
+OWN = {
+    "background.source": {"_target_": "Photos", "names": ["a"]},
+    "background.held_out": None,
+    "rain": {"_target_": "Drops"},
+    "task.loss": {"_target_": "Loss"},
+    "evaluation.test_set": {"_target_": "Tests"},
+}
+
+
+def with_own(config: DictConfig, parts: dict[str, Any]) -> DictConfig:
+    for key, node in parts.items():
+        if isinstance(node, dict):
+            node = {**node, "_target_": f"mylab_q.kinds.{node['_target_']}", "name": "mine"}
+        OmegaConf.update(config, key, node, merge=False, force_add=True)
+    return config
+
+
+def test_each_part_of_a_cell_can_be_of_a_package(named: Path, composed, tmp_path: Path):
+    config = with_own(composed("background.patch_count=1", "schedule.steps=3"), OWN)
+    config.evaluation.protocol._target_ = "mylab_q.kinds.MyProtocol"
+    config.task._target_ = "mylab_q.kinds.MyTask"
+    assert Checks().check(config) > 0
+    backgrounds = build.build_backgrounds(config)
+    batch = build.build_training_data(config, backgrounds).open_stream(torch.device("cpu")).batch(0)
+    assert 0.05 < batch.rain.mean() < 0.15
+    assert torch.equal(batch.rainy, (batch.background + batch.rain).clamp(0, 1))
+    assert batch.background.unique().tolist() == [pytest.approx(100 / 255)]
+    network = build.build_network(config)
+    assert build.build_task(config, network).losses(batch, 0)["loss"].item() > 0
+    evaluator = build.build_evaluator(config, backgrounds)
+    assert [image.name for image in evaluator.images] == ["one"]
+    assert type(evaluator.protocol).__name__ == "MyProtocol"
+
+
+def test_a_data_set_of_a_package_trains_a_cell(named: Path, prepared, composed):
+    config = ["+labelled._target_=mylab_q.kinds.Pairs", "evaluation.count=1", "schedule.evaluate_every=4"]
+    cell = prepared(*config, "schedule.steps=4")
+    assert train_here(cell.folder) == CellExit.DONE
+    assert "mylab_q.kinds.Pairs" in identity_of(cell.content, {})["code"]
+    with pytest.raises(SlackoffError, match=r"unlabelled=rest takes the pairs that labelled.share leaves out"):
+        Checks().check(composed(*config, "task=semi_supervised", "unlabelled=rest", "schedule.steps=4"))
 
 
 def test_a_function_that_makes_a_network_stands_for_a_class_in_named_packages_only(named: Path):

@@ -68,7 +68,7 @@ def name(measure: str) -> str:
 
 
 def decimals(measure: str) -> int:
-    """Decimals that a table shows of a measure: 1 of grey levels, 2 of dB and shares, 3 of SSIM and what has no unit."""
+    """Decimals in a table of a measure: 1 of grey levels, 2 of dB and shares, 3 of SSIM and what has no unit."""
     if measure.startswith("ssim") or (measure in OWN and not OWN[measure].unit):
         return 3
     return _DECIMALS.get(COLUMNS[measure].unit, 2)
