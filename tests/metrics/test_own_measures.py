@@ -20,6 +20,7 @@ from slackoff.cell.launch import CellExit
 from slackoff.config import build
 from slackoff.config.packages import VARIABLE
 from slackoff.config.validate import check_config
+from slackoff.deraining.export import read_record
 from slackoff.errors import SlackoffError
 from slackoff.metrics import columns
 from slackoff.metrics.own_measures import OwnMeasure
@@ -55,8 +56,9 @@ class RainLeft(Metric):
 @pytest.fixture(autouse=True)
 def nothing_left():
     yield
-    for name in list(columns.OWN):
-        del columns.OWN[name], columns.COLUMNS[name]
+    columns.OWN.clear()
+    for name in columns.COLUMNS.keys() - columns.measure_columns():
+        del columns.COLUMNS[name]
 
 
 def images() -> tuple[Tensor, Tensor, Tensor]:
@@ -179,6 +181,8 @@ def test_it_is_a_column_of_the_record_of_tables_and_of_figures(prepared, compose
     assert [ax.get_title(loc="right") for ax in drawn.axes[-2:]] == ["lower is better"] * 2
     page = build_report(frames.study.folder).read_text()
     assert "The largest error of a pixel." in page
+    columns.OWN.clear()
+    assert read_record(cell.folder).measures[-2:] == ["worst", "left"]
 
 
 def test_a_record_describes_no_figure_of_ours_and_nothing_odd():

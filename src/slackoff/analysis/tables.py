@@ -161,6 +161,9 @@ def interval_columns(measure: str, interval: Interval) -> dict[str, float]:
 _ONE_LINE_WIDTH = 124
 """Columns of terminal from which a number and its interval fit side by side."""
 
+_OWN_WIDTH = 20
+"""How many more a measure of a person's own takes."""
+
 _CAPTION = "mean and 95 % interval"
 _NARROW = "{mean}\n{low}\N{EN DASH}{high}"
 
@@ -203,7 +206,8 @@ def print_table(frames: Frames, console: Console) -> None:
     warn(frames.study.size, console)
     title, table = frames.study.title or frames.study.name, study_table(frames)
     numbers = [heading(measure) for measure in measures_of(table)]
-    if console.width >= _ONE_LINE_WIDTH:
+    own = [heading(measure) for measure in measures_of(table) if measure in OWN]
+    if console.width >= _ONE_LINE_WIDTH + _OWN_WIDTH * len(own):
         text = readable(table, frames.study.axis, BESIDE)
         print_text(text, title, console, numbers, _CAPTION)
         return
@@ -212,7 +216,6 @@ def print_table(frames: Frames, console: Console) -> None:
         named = [at(label, plain(value)) for label, value in zip(labels, values, strict=True) if not pd.isna(value)]
         about = ", ".join(named) or ("every group" if labels else "")
         text = readable(rows.drop(columns=labels), frames.study.axis, _NARROW)
-        own = [heading(measure) for measure in measures_of(table) if measure in OWN]
         for shown in [text.drop(columns=own), *([text[[text.columns[0], *own]]] if own else [])]:
             print_text(shown, ": ".join(filter(None, [title, about])), console, numbers, _CAPTION)
 
