@@ -29,7 +29,7 @@ from matplotlib.transforms import Bbox
 from slackoff.analysis.groups import describe, in_order, is_number, ranked
 from slackoff.analysis.tables import DO_NOTHING, INPUTS, ORACLES, label_columns
 from slackoff.analysis.text import NO_NUMBER, axis_label, decimals, first_of, number, shortened
-from slackoff.metrics.columns import COLUMNS
+from slackoff.metrics.columns import COLUMNS, OWN
 
 INK = "#222222"
 QUIET = "#6b6b6b"
@@ -437,7 +437,7 @@ def draw_references(ax: Axes, table: pd.DataFrame, groups: list[Line], measure: 
     One line where all groups share the reference, else one per level in the colour of its group. Levels far
     off would flatten the curves: they are named at the edge on their side, with their values.
     """
-    name = "oracle" if measure in ORACLES else "input" if measure in INPUTS else ""
+    name = "oracle" if measure in ORACLES else "input" if measure in INPUTS or measure in OWN else ""
     levels = _levels(table, groups, measure) if name else {}
     if not levels:
         return
@@ -533,9 +533,11 @@ def draw_measure(
         if not rows["done"].any():
             gaps[value] = ", ".join(dict.fromkeys(rows["state"]))
     draw_main_axis(ax, axis, values, gaps, room)
-    ax.set_title(TITLES[measure])
-    ax.set_ylabel(COLUMNS[measure].unit)
-    direction = "higher: removal or damage" if measure == "e_r" else f"{COLUMNS[measure].better} is better"
+    column = COLUMNS[measure]
+    ax.set_title(TITLES.get(measure, column.label))
+    ax.set_ylabel(column.unit)
+    direction = f"{column.better} is better" if column.better else ""
+    direction = "higher: removal or damage" if measure == "e_r" else direction
     ax.set_title(direction, loc="right", fontsize=8.5, color=QUIET, fontweight="normal")
     draw_references(ax, table, groups, measure)
     for line in groups if points is not None and len(points) else []:

@@ -30,7 +30,7 @@ from slackoff.analysis.axes import (
 from slackoff.analysis.groups import TEST_SET, in_order, is_number, ranked
 from slackoff.analysis.tables import DO_NOTHING, MEASURES, label_columns, measures_of
 from slackoff.analysis.text import short_name
-from slackoff.metrics.columns import COLUMNS
+from slackoff.metrics.columns import COLUMNS, OWN
 
 _MOST_NAMES = 6
 """Up to this many groups are named where their lines end, more in a legend below."""
@@ -45,7 +45,7 @@ _TRAINING = {
 
 
 def curves(table: pd.DataFrame, axis: str, points: pd.DataFrame | None = None) -> Figure:
-    """E_R with its oracle, removal share, E_B, PSNR and SSIM against the main axis, with 95 % intervals.
+    """E_R with its oracle, removal share, E_B, PSNR, SSIM and own measures against the main axis, with 95 % intervals.
 
     `table` is a `study_table` of one test set; `points`, a `cell_means`, adds an open circle for each cell
     where several share a value. Values without results keep their place on the axis and are marked there.
@@ -53,11 +53,14 @@ def curves(table: pd.DataFrame, axis: str, points: pd.DataFrame | None = None) -
     groups = lines(table, axis)
     named = 1 < len(groups) <= _MOST_NAMES
     with house_style():
-        figure = new_figure(10, 6.8)
-        grid = figure.add_gridspec(2, 2)
+        measures = measures_of(table)
+        further = len(measures) - len(MEASURES)
+        rows = 2 + -(-further // 2)
+        figure = new_figure(10, 3.4 * rows)
+        grid = figure.add_gridspec(rows, 2)
         halves = grid[1, 1].subgridspec(2, 1)
         places = [grid[0, 0], grid[0, 1], grid[1, 0], halves[0], halves[1]]
-        measures = measures_of(table)
+        places += [grid[2 + number // 2, number % 2] for number in range(further)]
         for measure, place in zip(measures, places, strict=True):
             draw_measure(figure.add_subplot(place), table, axis, measure, points=points, room=0.22 if named else 0.0)
         figure.axes[3].set_xlabel("")
@@ -85,7 +88,8 @@ def training(steps: pd.DataFrame, cells: pd.DataFrame, axis: str) -> Figure:
 
     Few values with short names are named where their lines end, others in a legend below.
     """
-    logged = [name for name in _TRAINING if name in steps and steps[name].notna().any()]
+    titles = _TRAINING | {f"test/{name}": column.label for name, column in OWN.items()}
+    logged = [name for name in titles if name in steps and steps[name].notna().any()]
     names = [short_name(axis, value) for value in in_order(cells[axis])]
     direct = len(names) <= _MOST_NAMES and max(map(len, names), default=0) <= _LONGEST_NAME
     columns = min(3, max(1, len(logged)))
@@ -184,8 +188,8 @@ def _draw_steps(ax: Axes, steps: pd.DataFrame, cells: pd.DataFrame, axis: str, n
             end = rows.iloc[-1] if len(rows) else end
         if end is not None:
             ends.append((float(end["step"]), float(end[name]), short_name(axis, value), shade))
-    ax.set_title(_TRAINING[name])
     measure = name.split("/")[1]
+    ax.set_title(_TRAINING[name] if name in _TRAINING else COLUMNS[measure].label)
     ax.set_ylabel(COLUMNS[measure].unit if measure in COLUMNS else "")
     if measure == "loss":
         ax.set_yscale("log")

@@ -47,6 +47,7 @@ from slackoff.errors import SlackoffError
 from slackoff.metrics.columns import (
     HEADLINE_FIDELITY,
     HEADLINE_THRESHOLD,
+    OWN,
     THRESHOLDS,
     Channel,
     headline_channel,
@@ -390,5 +391,6 @@ def _measures(config: dict[str, str]) -> list[tuple[str, str, str, str]]:
     with suppress(ValueError):  # what a config of somebody else holds may be anything
         headline = float(config.get("evaluation.protocol.headline", headline))
     channel: Channel = "y" if config.get("evaluation.protocol.channel") == "y" else "rgb"
-    columns = measure_columns(THRESHOLDS, headline, channel)
+    own = {name: column for name, column in OWN.items() if f"evaluation.measures.{name}.of._target_" in config}
+    columns = measure_columns(THRESHOLDS, headline, channel) | own
     return [(name, *column[:2], column.explanation) for name, column in columns.items() if "_t" not in name]

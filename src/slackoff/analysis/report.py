@@ -120,7 +120,7 @@ def tables_of(found: Findings) -> dict[str, pd.DataFrame]:
 
 
 def write_tables(found: Findings) -> None:
-    """tables/NAME.csv of all tables and of the trials of a search, study.tex, and numbers.tex with a LaTeX macro for each number."""
+    """tables/NAME.csv of all tables and of a search's trials, study.tex, numbers.tex with a LaTeX macro a number."""
     frames, table = found.frames, found.table
     folder = frames.study.folder / "tables"
     folder.mkdir(parents=True, exist_ok=True)

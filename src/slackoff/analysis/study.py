@@ -17,7 +17,7 @@ from pydantic import ConfigDict
 from typing_extensions import TypedDict
 
 from slackoff.errors import SlackoffError, did_you_mean, explain_unusable
-from slackoff.metrics.columns import COLUMNS
+from slackoff.metrics.columns import COLUMNS, add_own
 from slackoff.record.files import DamagedFileError, Patience, read_json, read_lines
 from slackoff.record.ledger import HeartbeatMonitor
 from slackoff.record.measurement import StudyTexts
@@ -240,7 +240,9 @@ def _read_cell(folder: Path, monitor: HeartbeatMonitor) -> CellFiles:
             for file in FILES:
                 path = folder / file
                 if path.is_file() or file == FILES[0]:
-                    found.images[file] = typed_images(_read_parquet(path))
+                    table = _read_parquet(path)
+                    add_own(_attributes(table).get("own_measures"))
+                    found.images[file] = typed_images(table)
     except DamagedStatusError as error:
         return CellFiles({"state": "unreadable", "last_error": str(error)})
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
@@ -308,6 +310,13 @@ def _refuse_bomb(unpacked: int, size: int) -> None:
     """A value or a text that repeats takes no room in a file."""
     if unpacked > max(_MOST_SHRUNK * size, _HARMLESS_BYTES):
         raise ValueError(f"it would take {unpacked / 1e9:.1f} GB unpacked, which may be a bomb")
+
+
+def _attributes(table: pa.Table) -> dict[str, Any]:
+    """What pandas keeps of a frame beside its rows."""
+    text = (table.schema.metadata or {}).get(b"PANDAS_ATTRS", b"{}")
+    found = json.loads(text)
+    return found if isinstance(found, dict) else {}
 
 
 def steps_of(rows: list[dict[str, Any]]) -> pa.Table | None:

@@ -29,7 +29,7 @@ from slackoff.analysis.text import (
     symbol,
     warn,
 )
-from slackoff.metrics.columns import HEADLINE_FIDELITY, headline_channel
+from slackoff.metrics.columns import HEADLINE_FIDELITY, INPUT, OWN, headline_channel
 
 _CHANGES = ("e_r", "removal_share", "e_b")
 MEASURES = (*_CHANGES, *HEADLINE_FIDELITY["rgb"])
@@ -45,17 +45,17 @@ DO_NOTHING = "rainy input"
 def shown_measures(images: pd.DataFrame) -> list[str]:
     """What is shown of results per image: PSNR and SSIM on the headline channel of the protocol they were taken with.
 
-    RGB where results of several protocols are together, since every one has it.
+    RGB where results of several protocols are together, since every one has it. Measures of a person's own come last.
     """
     channel = headline_channel(images.columns)
     if channel == "y" and images["psnr_y_input"].isna().any():
         channel = "rgb"
-    return [*_CHANGES, *HEADLINE_FIDELITY[channel]]
+    return [*_CHANGES, *HEADLINE_FIDELITY[channel], *(own for own in OWN if own in images)]
 
 
 def measures_of(table: pd.DataFrame) -> list[str]:
     """The measures that a study's table has as columns, in their order."""
-    return [measure for measure in EVERY_MEASURE if measure in table]
+    return [measure for measure in (*EVERY_MEASURE, *OWN) if measure in table]
 
 
 def study_table(frames: Frames) -> pd.DataFrame:
@@ -146,7 +146,7 @@ def untouched_columns(group: Group, measures: Sequence[str]) -> dict[str, float]
     """The columns of measures for the output that does nothing."""
     row: dict[str, float] = {}
     for measure in measures:
-        reference = ORACLES.get(measure) or INPUTS.get(measure, "")
+        reference = ORACLES.get(measure) or INPUTS.get(measure) or f"{measure}{INPUT}" * (measure in OWN)
         known = group.level(group.done[0], reference) if group.done else NOTHING
         row |= interval_columns(measure, Interval(0.0, 0.0, 0.0) if measure in ORACLES else known)
         row |= {f"{measure}_oracle": known.mean} if measure in ORACLES else {}
@@ -160,6 +160,9 @@ def interval_columns(measure: str, interval: Interval) -> dict[str, float]:
 
 _ONE_LINE_WIDTH = 124
 """Columns of terminal from which a number and its interval fit side by side."""
+
+_OWN_WIDTH = 20
+"""How many more a measure of a person's own takes."""
 
 _CAPTION = "mean and 95 % interval"
 _NARROW = "{mean}\n{low}\N{EN DASH}{high}"
@@ -186,9 +189,6 @@ def heading(measure: str) -> str:
     return f"{label} (oracle)" if measure in ORACLES else label
 
 
-_HEADINGS = [heading(measure) for measure in EVERY_MEASURE]
-
-
 def to_latex(table: pd.DataFrame, axis: str, caption: str, label: str) -> str:
     """The study table for a paper that loads booktabs; all text is escaped."""
     text, numbers = readable(table, axis), len(measures_of(table))
@@ -213,16 +213,19 @@ def print_table(frames: Frames, console: Console) -> None:
     of its own, so that no number is ever cut."""
     warn(frames.study.size, console)
     title, table = frames.study.title or frames.study.name, study_table(frames)
-    if console.width >= _ONE_LINE_WIDTH:
+    numbers = [heading(measure) for measure in measures_of(table)]
+    own = [heading(measure) for measure in measures_of(table) if measure in OWN]
+    if console.width >= _ONE_LINE_WIDTH + _OWN_WIDTH * len(own):
         text = readable(table, frames.study.axis, BESIDE)
-        print_text(text, title, console, _HEADINGS, _CAPTION)
+        print_text(text, title, console, numbers, _CAPTION)
         return
     labels = label_columns(table, frames.study.axis)
     for values, rows in table.groupby(labels, sort=False, dropna=False) if labels else [((), table)]:
         named = [at(label, plain(value)) for label, value in zip(labels, values, strict=True) if not pd.isna(value)]
-        heading = ", ".join(named) or ("every group" if labels else "")
+        about = ", ".join(named) or ("every group" if labels else "")
         text = readable(rows.drop(columns=labels), frames.study.axis, _NARROW)
-        print_text(text, ": ".join(filter(None, [title, heading])), console, _HEADINGS, _CAPTION)
+        for shown in [text.drop(columns=own), *([text[[text.columns[0], *own]]] if own else [])]:
+            print_text(shown, ": ".join(filter(None, [title, about])), console, numbers, _CAPTION)
 
 
 def print_text(text: pd.DataFrame, title: str, console: Console, numbers: Sequence[str], caption: str = "") -> None:

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from slackoff.analysis.groups import is_number
 from slackoff.analysis.statistics import MIN_UNITS, Interval, Joint
-from slackoff.metrics.columns import COLUMNS
+from slackoff.metrics.columns import COLUMNS, OWN
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,8 +74,10 @@ def name(measure: str) -> str:
 
 
 def decimals(measure: str) -> int:
-    """Decimals that a table shows of a measure: 1 of grey levels, 2 of dB and shares, 3 of SSIM."""
-    return 3 if measure.startswith("ssim") else _DECIMALS.get(COLUMNS[measure].unit, 2)
+    """Decimals in a table of a measure: 1 of grey levels, 2 of dB and shares, 3 of SSIM and what has no unit."""
+    if measure.startswith("ssim") or (measure in OWN and not OWN[measure].unit):
+        return 3
+    return _DECIMALS.get(COLUMNS[measure].unit, 2)
 
 
 def number(value: float, places: int) -> str:

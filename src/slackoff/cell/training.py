@@ -28,7 +28,7 @@ from slackoff.cell.callbacks import (
 )
 from slackoff.cell.launch import Pruned, Stopped, ignore_stop_signals, launcher_variables
 from slackoff.cell.pruning import Pruning, PruningRule
-from slackoff.config import build
+from slackoff.config import build, packages
 from slackoff.errors import SlackoffError
 from slackoff.record.checkpoint import WholeFileCheckpointIO, find_resume_point
 from slackoff.record.config import read_config
@@ -73,7 +73,8 @@ def train(folder: Path, status: Status, process_start: float, ranks: Ranks = ALO
     config = OmegaConf.create(read_config(folder))
     if ranks.first:
         together = {"ranks": ranks.count} if ranks.count > 1 else {}
-        write_json(folder / "environment.json", describe_environment() | together)
+        named = {"named_packages": found} if (found := packages.describe(build.plain(config))) else {}
+        write_json(folder / "environment.json", describe_environment() | named | together)
     run_cell(config, folder, status, process_start, ranks)
 
 

@@ -1,8 +1,10 @@
 """From config nodes to objects: the only place that makes what a ``_target_`` names."""
 
+import os
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -10,17 +12,24 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
+from torch.utils.data import Dataset
 
+from slackoff.config.packages import targets_in
+from slackoff.config.schema import CALLED_WITH, METRIC
 from slackoff.config.validate import checked_node
 from slackoff.data import OpenUnlabelled, PairData, RainyData, Surroundings, UnlabelledStream
+from slackoff.data.datasets import DatasetData
 from slackoff.data.streams import derive_seed
 from slackoff.errors import SlackoffError
 from slackoff.evaluation import Evaluator, PairFolder
 from slackoff.evaluation.test_sets import ImageSet
 from slackoff.images import ImageSource, LabelledPairs, Split, cached_bank, split_images
+from slackoff.metrics.own_measures import OwnMeasure
 from slackoff.metrics.protocol import Protocol
 from slackoff.networks.weights import start_from
 from slackoff.tasks import Task
+
+T = TypeVar("T")
 
 _KINDS = {"five": "five crops", "whole": "whole images"}
 _CURES = {
@@ -100,7 +109,30 @@ def build_evaluator(config: DictConfig, backgrounds: Backgrounds) -> Evaluator:
         _check_images(protocol, name, test_set)
     images = {name: test_set.load(backgrounds.source, backgrounds.split.test) for name, test_set in test_sets.items()}
     first = next(iter(images))
-    return Evaluator(first, images.pop(first), protocol, node.quick_count, node.picture_count, images)
+    return Evaluator(
+        first,
+        images.pop(first),
+        protocol,
+        node.quick_count,
+        node.picture_count,
+        images,
+        _own_measures(config, protocol),
+    )
+
+
+def _own_measures(config: DictConfig, protocol: Protocol) -> list[OwnMeasure]:
+    """The figures of ``evaluation.measures``: objects of a class, or functions that are called later."""
+    found: list[OwnMeasure] = []
+    for name, node in (config.evaluation.get("measures") or {}).items():
+        key = f"evaluation.measures.{name}.of"
+        values = checked_node(plain(node.of, key), key, kinds=METRIC, call=CALLED_WITH)
+        if isinstance(values["_target_"], type):
+            of = _made(values, key, {})
+        else:
+            arguments = {each: item for each, item in values.items() if each not in ("_target_", "name")}
+            of = partial(values["_target_"], **_made(arguments, key, {}))
+        found.append(OwnMeasure(str(name), of, plain(node, key), [*protocol.columns(), *(own.name for own in found)]))
+    return found
 
 
 def _check_images(protocol: Protocol, name: str, test_set: ImageSet) -> None:
@@ -134,8 +166,28 @@ def build_network(config: DictConfig) -> nn.Module:
 
 def nothing_to_train(config: DictConfig) -> bool:
     """Whether the network has no parameters, as a method that works on each image anew; no values are computed."""
-    with torch.device("meta"):
-        return not any(True for _ in build_network(config).parameters())
+
+    def none_there(device: torch.device) -> bool:
+        with device:
+            return not any(True for _ in build_network(config).parameters())
+
+    return without_values(config.network, none_there)
+
+
+def without_values(nodes: Any, look: Callable[[torch.device], T]) -> T:
+    """What ``look`` finds on torch's meta device, or on the CPU where a class of another package needs values.
+
+    Args:
+        nodes: of the config that the classes come from.
+        look: is given the device.
+    """
+    try:
+        return look(torch.device("meta"))
+    except (RuntimeError, SlackoffError):
+        plain_nodes = OmegaConf.to_container(OmegaConf.create([nodes]), resolve=False)
+        if all(target.startswith(("slackoff.", "torch.")) for target in targets_in(plain_nodes)):
+            raise
+    return look(torch.device("cpu"))
 
 
 def build_started_network(config: DictConfig) -> nn.Module:
@@ -165,8 +217,9 @@ def build_task(config: DictConfig, network: nn.Module) -> Task:
     return task
 
 
-def build_training_data(config: DictConfig, backgrounds: Backgrounds) -> RainyData | PairData:
-    """All that a cell is trained on: ``labelled`` pairs or rain on a patch bank, and ``unlabelled`` images.
+def build_training_data(config: DictConfig, backgrounds: Backgrounds) -> RainyData | PairData | DatasetData:
+    """All that a cell is trained on: ``labelled`` pairs, from a folder or a data set, or rain on a patch bank, and
+    ``unlabelled`` images.
 
     Raises:
         SlackoffError: images are missing, unreadable or smaller than a patch, or there is no unlabelled one.
@@ -178,6 +231,10 @@ def build_training_data(config: DictConfig, backgrounds: Backgrounds) -> RainyDa
     if labelled is None:
         return build_data(config, build_bank(config, backgrounds), unlabelled)
     side = config.background.patch_size_px
+    if not isinstance(labelled, LabelledPairs):
+        return DatasetData(
+            labelled, side, config.schedule.batch_size, config.seed, config.trainer.channels_last, unlabelled
+        )
     labelled.check(side)
     return PairData(
         labelled.split[0],
@@ -205,8 +262,8 @@ def build_data(config: DictConfig, bank: NDArray[np.uint8], unlabelled: OpenUnla
     )
 
 
-def build_labelled(config: DictConfig) -> LabelledPairs | None:
-    """The labelled pairs; None where rain is laid over backgrounds."""
+def build_labelled(config: DictConfig) -> LabelledPairs | Dataset[Any] | None:
+    """The labelled pairs, or a data set that yields them; None where rain is laid over backgrounds."""
     return build(config.labelled, "labelled") if config.get("labelled") else None
 
 
@@ -221,7 +278,9 @@ def build_surroundings(config: DictConfig, backgrounds: Backgrounds) -> Surround
                 f"{count} patches for unlabelled.patch_count beside the training bank's: {error}"
             ) from error
 
-    return Surroundings(config.background.patch_size_px, build_labelled(config), further_patches)
+    labelled = build_labelled(config)
+    folder = labelled if isinstance(labelled, LabelledPairs) else None
+    return Surroundings(config.background.patch_size_px, folder, further_patches)
 
 
 def _open_unlabelled(config: DictConfig, backgrounds: Backgrounds, device: torch.device) -> UnlabelledStream:
@@ -247,6 +306,9 @@ def _made(value: Any, key: str, extra: dict[str, Any]) -> Any:
         return items
     kind = items.pop("_target_")
     items.pop("name", None)
+    if not kind.__module__.startswith(("slackoff.", "torch.")):
+        # Arguments may come with a record, and say how a package is to read a file: never as pickled code.
+        os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     try:
         return kind(**items | extra)
     except SlackoffError:

@@ -9,9 +9,11 @@ from omegaconf import DictConfig, OmegaConf
 from slackoff.config import build
 from slackoff.config.counting import count_step
 from slackoff.config.validate import check_config
+from slackoff.data.datasets import check_dataset
 from slackoff.errors import SlackoffError
 from slackoff.evaluation import PairFolder
-from slackoff.images import file_digests
+from slackoff.images import LabelledPairs, file_digests
+from slackoff.rain import RainRange
 from slackoff.record.environment import refuse_float16_on_cpu
 
 T = TypeVar("T")
@@ -41,11 +43,7 @@ class Checks:
         if labelled:
             self._once(lambda: _check_labelled(config), labelled=labelled, side=side, evaluation=config.evaluation)
         else:
-            self._once(
-                lambda: build.build(config.rain, "rain").check_side(side, "background.patch_size_px"),
-                rain=config.rain,
-                side=side,
-            )
+            self._once(lambda: _check_rain(config), rain=config.rain, side=side)
             bank = {"background": config.background, "runs": config.runs}
             self._once(lambda: len(build.build_bank(config, backgrounds)), **bank)
         if config.get("unlabelled"):
@@ -73,9 +71,17 @@ class Checks:
         return found
 
 
+def _check_rain(config: DictConfig) -> None:
+    rain, side = build.build(config.rain, "rain"), config.background.patch_size_px
+    if isinstance(rain, RainRange):
+        rain.check_side(side, "background.patch_size_px")
+
+
 def _check_labelled(config: DictConfig) -> None:
     labelled = build.build_labelled(config)
-    assert labelled is not None
+    if not isinstance(labelled, LabelledPairs):
+        check_dataset(labelled, config.background.patch_size_px)
+        return
     labelled.check(config.background.patch_size_px)
     digests = file_digests(pair.rainy_path for pair in labelled.all_pairs)
     trained_on = {digest: path for path, digest in digests.items()}

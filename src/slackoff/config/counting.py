@@ -1,7 +1,8 @@
 """What networks and training steps cost, counted without computing: parameters and floating-point operations.
 
 Operations are those of convolutions and matrix products, not of norms, activations and sums; a multiply-add is two.
-Everything runs on torch's meta device, on sizes without values.
+Everything runs on torch's meta device, on sizes without values; what a class of another package cannot do there, on the
+CPU.
 """
 
 from collections.abc import Sequence
@@ -43,18 +44,22 @@ def count_network(preset: str, node: DictConfig, side_px: int) -> NetworkCounts:
     Raises:
         SlackoffError: the node describes no network, or one that does not take an image.
     """
-    with torch.device("meta"):
-        network = build.build(node, f"network={preset}").to("meta").eval()
-        image = torch.empty(1, 3, side_px, side_px)
-    try:
-        with FlopCounterMode(display=False) as counter:
-            network(image)
-    except RuntimeError as error:
-        sentence = " ".join(str(error).split())
-        raise SlackoffError(f"network={preset} does not take an image without values: {sentence}") from error
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    gflops = None if isinstance(network, PerImageMethod) else counter.get_total_flops() / 1e9
-    return NetworkCounts(preset, parameters, gflops, getattr(network, "paper", ""))
+
+    def count(device: torch.device) -> NetworkCounts:
+        with device:
+            network = build.build(node, f"network={preset}").to(device).eval()
+            image = torch.zeros(1, 3, side_px, side_px)
+        try:
+            with FlopCounterMode(display=False) as counter:
+                network(image)
+        except RuntimeError as error:
+            sentence = " ".join(str(error).split())
+            raise SlackoffError(f"network={preset} does not take an image without values: {sentence}") from error
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        gflops = None if isinstance(network, PerImageMethod) else counter.get_total_flops() / 1e9
+        return NetworkCounts(preset, parameters, gflops, getattr(network, "paper", ""))
+
+    return build.without_values(node, count)
 
 
 def count_step(config: DictConfig) -> float:
@@ -65,19 +70,23 @@ def count_step(config: DictConfig) -> float:
         SlackoffError: network or task cannot be built, or the task gives no optimiser.
     """
     side, unlabelled = config.background.patch_size_px, config.get("unlabelled")
-    with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        task = build.build_task(config, build.build_network(config))
-        images = torch.empty(max(2, config.schedule.batch_size), 3, side, side)
-        rainy = torch.empty(unlabelled.batch_size, 3, side, side) if unlabelled else None
-        batch = RainyBatch(images, images[:, :1], images, rainy)
-        loss = task.losses(batch, config.schedule.steps - 1)["loss"]
-        if loss.requires_grad:
-            loss.backward()  # type: ignore[no-untyped-call]
-    try:
-        task.configure_optimizers()
-    except (TypeError, ValueError, IndexError) as error:
-        raise SlackoffError(f"task does not give an optimiser: {error}") from error
-    return float(counter.get_total_flops())
+
+    def count(device: torch.device) -> float:
+        with device, FlopCounterMode(display=False) as counter:
+            task = build.build_task(config, build.build_network(config))
+            images = torch.zeros(max(2, config.schedule.batch_size), 3, side, side)
+            rainy = torch.zeros(unlabelled.batch_size, 3, side, side) if unlabelled else None
+            batch = RainyBatch(images, images[:, :1], images, rainy)
+            loss = task.losses(batch, config.schedule.steps - 1)["loss"]
+            if loss.requires_grad:
+                loss.backward()  # type: ignore[no-untyped-call]
+        try:
+            task.configure_optimizers()
+        except (TypeError, ValueError, IndexError) as error:
+            raise SlackoffError(f"task does not give an optimiser: {error}") from error
+        return float(counter.get_total_flops())
+
+    return build.without_values([config.network, config.task], count)
 
 
 def count_presets() -> list[NetworkCounts]:

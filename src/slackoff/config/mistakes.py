@@ -10,6 +10,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from slackoff.config import config_folder
+from slackoff.config.packages import conf_folders
 from slackoff.config.schema import Config
 from slackoff.errors import did_you_mean
 
@@ -59,7 +60,8 @@ def _where_chosen(group: str, known: Sequence[str], conf: Path) -> str:
 
 
 def _choices(group: str, conf: Path) -> list[str]:
-    return [path.stem for path in sorted((conf / group).glob("*.yaml"))] if group else []
+    folders = [conf, *conf_folders()] if group else []
+    return [path.stem for folder in folders for path in sorted((folder / group).glob("*.yaml"))]
 
 
 def _no_choice(group: str, wrong: str, known: Sequence[str]) -> str:

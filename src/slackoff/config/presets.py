@@ -11,12 +11,14 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from slackoff.config import config_folder
+from slackoff.config.packages import conf_folders
 from slackoff.errors import SlackoffError, did_you_mean
 
 
 def preset_names() -> list[str]:
-    """The presets in ``network/`` of the Hydra tree, by name."""
-    return sorted(path.stem for path in (config_folder() / "network").glob("*.yaml"))
+    """The presets in ``network/`` of the Hydra tree, and of those of the packages that a person named, by name."""
+    folders = [config_folder(), *conf_folders()]
+    return sorted({path.stem for folder in folders for path in (folder / "network").glob("*.yaml")})
 
 
 def check_presets(names: Collection[str], key: str) -> None:

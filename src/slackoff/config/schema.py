@@ -52,16 +52,18 @@ class Builds:
         uncounted: keys of the node, dotted and ``*`` for any, that are no part of the identity: places whose content
             has a digest, and ``key``, the config key that error messages name.
         name_counts: whether the node's own ``name`` stands in the results.
+        call: names of what a function in the place of the class is called with later, where there may be one.
     """
 
     kinds: tuple[str, ...] = ()
     given: tuple[str, ...] = ()
     uncounted: tuple[str, ...] = ()
     name_counts: bool = False
+    call: tuple[str, ...] = ()
 
 
 _SOURCE = ("root", "key")
-_RAIN = ("slackoff.rain.RainRange", "slackoff.rain.ThinRain")
+_RAIN = ("slackoff.rain.RainRange", "slackoff.rain.ThinRain", "slackoff.rain.OwnRain")
 
 Node = dict[str, Any]
 Count = Annotated[int, AtLeast(1)]
@@ -80,10 +82,28 @@ TestSet = Annotated[
 ]
 Protocol = Annotated[Node, Builds(("slackoff.metrics.protocol.Protocol",))]
 Labelled = Annotated[
-    Node, Builds(("slackoff.images.LabelledPairs",), uncounted=(*_SOURCE, "leave_out.root", "leave_out.key"))
+    Node,
+    Builds(
+        ("slackoff.images.LabelledPairs", "torch.utils.data.Dataset"),
+        uncounted=(*_SOURCE, "leave_out.root", "leave_out.key"),
+    ),
 ]
 Unlabelled = Annotated[Node, Builds(("slackoff.data.unlabelled.UnlabelledPhotos",), uncounted=(*_SOURCE, "rain.key"))]
 Measurement = Annotated[Node, Builds()]
+
+
+METRIC, CALLED_WITH = ("torchmetrics.Metric",), ("output", "clean", "rainy")
+MeasuredImages = Annotated[Node, Builds(METRIC, call=CALLED_WITH)]
+
+
+class OwnMeasure(TypedDict):
+    """A figure per image beside those of the protocol, see ``slackoff.metrics.own_measures``."""
+
+    of: MeasuredImages
+    label: NotRequired[Annotated[str, LABEL]]
+    unit: NotRequired[Annotated[str, LABEL]]
+    better: NotRequired[Annotated[Literal["higher", "lower"], LABEL]]
+    explanation: NotRequired[Annotated[str, LABEL]]
 
 
 class Background(TypedDict):
@@ -114,6 +134,7 @@ class Evaluation(TypedDict):
     test_set: TestSet
     also: NotRequired[dict[str, TestSet]]
     protocol: Protocol
+    measures: NotRequired[dict[str, OwnMeasure]]
 
 
 class Schedule(TypedDict):

@@ -11,11 +11,12 @@ from functools import cache
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
-from types import NoneType, UnionType
+from types import ModuleType, NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+from slackoff.config.packages import how_to_name, is_named
 from slackoff.config.schema import Builds, Config, Limit, types_of, without_marks
-from slackoff.errors import SlackoffError, did_you_mean
+from slackoff.errors import SlackoffError, did_you_mean, one_line
 
 ALLOWED_TARGETS = (
     "slackoff.data",
@@ -30,12 +31,17 @@ ALLOWED_TARGETS = (
     "slackoff.tasks",
     "torch.nn",
 )
-"""The modules whose own classes a config may name, as MODULE.CLASS."""
+"""The modules whose own classes a config may name, as MODULE.CLASS, beside what is in the packages that a person named
+(``slackoff.config.packages``)."""
 
 _OF_HYDRA = ("_args_", "_partial_", "_recursive_", "_convert_")
 """Keys with a meaning for Hydra's ``instantiate`` that no config of ours needs."""
 
 _NOT_ARGUMENTS = ("_target_", "name")
+
+
+class ForeignTargetError(SlackoffError):
+    """A target outside of what a config may name."""
 
 
 def check_config(config: Mapping[str, Any]) -> None:
@@ -68,16 +74,20 @@ def check_keys(key: str, values: Any, kind: type) -> None:
             raise SlackoffError(f"{_joined(key, name)} is missing from the config: give it a value")
 
 
-def checked_node(values: Any, key: str, given: Collection[str] = (), kinds: Sequence[str] = ()) -> Any:
+def checked_node(
+    values: Any, key: str, given: Collection[str] = (), kinds: Sequence[str] = (), call: Collection[str] = ()
+) -> Any:
     """A node, checked, with the class itself as each ``_target_`` in it.
 
-    No class is looked at before the whole node is known to name none that is refused, and none is made.
+    No class is looked at before the whole node is known to name none that is refused, and none is made. In the packages
+    that a person named, functions that are annotated to return a network are taken as well.
 
     Args:
         values: of a resolved node, as plain values.
         key: where the node stands in the config, for messages.
         given: arguments that the code adds to those of the node itself.
         kinds: dotted names of the classes or protocols of which the node's own class must be one; none for any.
+        call: where a function may stand in the place of the node's own class: names of what it is called with later.
 
     Raises:
         SlackoffError: a target outside ``ALLOWED_TARGETS``, a key of Hydra's ``instantiate`` such as ``_args_``, or as
@@ -89,11 +99,13 @@ def checked_node(values: Any, key: str, given: Collection[str] = (), kinds: Sequ
         for name in _OF_HYDRA:
             if name in node:
                 raise SlackoffError(f"{place}.{name} is refused: give arguments by their names beside _target_")
-        if "_target_" in node and str(node["_target_"]).rpartition(".")[0] not in ALLOWED_TARGETS:
+        if "_target_" in node and not _may_be_named(str(node["_target_"])):
             raise _refused(place, node["_target_"])
-    found = _with_classes(values, key)
+    found = _with_classes(values, key, call)
     wanted = [getattr(import_module(kind.rpartition(".")[0]), kind.rpartition(".")[2]) for kind in kinds]
-    if wanted and not any(_is_kind(found["_target_"], kind) for kind in wanted):
+    if call and inspect.isfunction(found["_target_"]):
+        given = call
+    elif wanted and not any(_is_kind(found["_target_"], kind) for kind in wanted):
         raise SlackoffError(
             f"{key}._target_={values['_target_']} cannot be: give a class that is a {' or '.join(kinds)}"
         )
@@ -108,7 +120,7 @@ def _check(key: str, value: Any, hint: Any) -> None:
     hint, marks = without_marks(hint)
     if built := next((mark for mark in marks if isinstance(mark, Builds)), None):
         if value or key not in Config.__optional_keys__:
-            checked_node(value, key, built.given, built.kinds)
+            checked_node(value, key, built.given, built.kinds, built.call)
     elif is_typeddict(hint):
         check_keys(key, value, hint)
         for name, below in value.items():
@@ -131,36 +143,81 @@ def _nodes(value: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
             yield from _nodes(item, f"{key}.{name}")
 
 
-def _with_classes(value: Any, key: str) -> Any:
+def _may_be_named(target: str) -> bool:
+    return target.rpartition(".")[0] in ALLOWED_TARGETS or is_named(target)
+
+
+def _with_classes(value: Any, key: str, call: Collection[str] = ()) -> Any:
     """A value with the class itself as each ``_target_`` in it."""
     if isinstance(value, list):
         return [_with_classes(item, f"{key}[{index}]") for index, item in enumerate(value)]
     if not isinstance(value, dict):
         return value
     return {
-        name: _class(item, key) if name == "_target_" else _with_classes(item, f"{key}.{name}")
+        name: _class(item, key, call) if name == "_target_" else _with_classes(item, f"{key}.{name}")
         for name, item in value.items()
     }
 
 
-def _class(target: Any, key: str) -> type:
-    """The class of that name, which is one that a module of ``ALLOWED_TARGETS`` defines, not one that it imports."""
+def _class(target: Any, key: str, call: Collection[str] = ()) -> Any:
+    """The class of that name, which is one that a module of ``ALLOWED_TARGETS`` defines, not one that it imports; or a
+    class or function that a package defines which a person named."""
     module, _, name = str(target).rpartition(".")
-    source = import_module(module)
+    foreign = module not in ALLOWED_TARGETS
+    source = _foreign_module(module, f"{key}._target_={target}") if foreign else import_module(module)
     found = getattr(source, name, None)
     if found is None:
         classes = [name for name, item in vars(source).items() if isinstance(item, type)]
         raise SlackoffError(f"{key} cannot be built: there is no class {target}{_hint(name, classes)}")
-    home = "torch.nn.modules" if module == "torch.nn" else module
-    if not isinstance(found, type) or not f"{found.__module__}.".startswith(f"{home}."):
-        raise _refused(key, target)
-    return found
+    home = "torch.nn.modules" if module == "torch.nn" else module.partition(".")[0] if foreign else module
+    if f"{getattr(found, '__module__', '')}.".startswith(f"{home}."):
+        if isinstance(found, type):
+            return found
+        if foreign and inspect.isfunction(found):
+            _check_function(found, f"{key}._target_={target}", call)
+            return found
+    raise _refused(key, target)
 
 
-def _refused(key: str, target: Any) -> SlackoffError:
-    return SlackoffError(
+def _foreign_module(module: str, wrong: str) -> ModuleType:
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and f"{module}.".startswith(f"{error.name}."):
+            raise SlackoffError(f"{wrong} cannot be: there is no module {error.name}") from error
+        raise SlackoffError(
+            f"{wrong} cannot be imported: {module} needs {error.name}, which is not installed"
+        ) from error
+    except Exception as error:  # the code of a person, in which anything may go wrong
+        place = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
+        raise SlackoffError(f"{wrong} cannot be imported: {type(error).__name__}: {one_line(error)}{place}") from error
+
+
+def _check_function(function: Callable[..., Any], wrong: str, call: Collection[str]) -> None:
+    """Refuse a function that is neither called with images nor says that it makes a network."""
+    from torch import nn
+
+    if not call and not _is_kind(function, nn.Module):
+        raise SlackoffError(
+            f"{wrong} is a function that does not say that it makes a network: write what it returns behind it, "
+            f"def {function.__name__}(...) -> torch.nn.Module, or name a class"
+        )
+    takes = parameters(function)
+    if call and not takes.open and not {*call} & takes.types.keys():
+        raise SlackoffError(
+            f"{wrong} takes {', '.join(takes.types) or 'no arguments'}: name those that it is called with {_or(call)}"
+        )
+
+
+def _or(names: Collection[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def _refused(key: str, target: Any) -> ForeignTargetError:
+    return ForeignTargetError(
         f"{key}._target_={target} is refused: a target is a class of {', '.join(ALLOWED_TARGETS[:-1])}, or a layer or "
-        f"loss of {ALLOWED_TARGETS[-1]}"
+        f"loss of {ALLOWED_TARGETS[-1]}{how_to_name(str(target))}"
     )
 
 
@@ -173,19 +230,21 @@ class Parameters(NamedTuple):
 
 
 @cache
-def parameters(kind: type) -> Parameters:
-    """The arguments of a class; where it hands keywords on to the class behind it, also what that takes."""
-    try:
-        initial = kind.__init__ if kind.__init__ is not object.__init__ else kind.__new__  # type: ignore[misc]
-        hints = get_type_hints(initial, include_extras=True)
-    except (NameError, TypeError):  # annotations of names that only a type checker sees
-        hints = {}
+def parameters(kind: Callable[..., Any]) -> Parameters:
+    """The arguments of a class or function; where a class hands keywords on to the one behind it, also what that takes.
+
+    An argument that is None by default may be None, whatever its annotation says.
+    """
     listed = inspect.signature(kind).parameters.values()
+    hints = _annotations(kind)
     named = [each for each in listed if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
     types = {each.name: hints.get(each.name, Any) for each in named}
+    types |= {each.name: Union[types[each.name], None] for each in named if each.default is None}  # noqa: UP007
     required = [each.name for each in named if each.default is each.empty]
     if not any(each.kind is each.VAR_KEYWORD for each in listed):
         return Parameters(types, required, False)
+    if not isinstance(kind, type):
+        return Parameters(types, required, True)
     maker, *behind = (base for base in kind.__mro__ if "__init__" in vars(base) and base is not object)
     if _is_framework(maker):  # torch's Module takes keywords only to refuse them
         return Parameters(types, required, False)
@@ -195,11 +254,21 @@ def parameters(kind: type) -> Parameters:
     return Parameters({**further.types, **types}, [*dict.fromkeys([*required, *further.required])], further.open)
 
 
+def _annotations(kind: Callable[..., Any]) -> dict[str, Any]:
+    made = kind
+    if isinstance(kind, type):
+        made = kind.__init__ if kind.__init__ is not object.__init__ else kind.__new__  # type: ignore[misc]
+    try:
+        return get_type_hints(made, include_extras=True)
+    except Exception:  # annotations of names that only a type checker sees, or with mistakes of their own
+        return {}
+
+
 def _is_framework(kind: type) -> bool:
     return kind.__module__.partition(".")[0] in ("torch", "typing")
 
 
-def check_arguments(kind: type, node: Mapping[str, Any], key: str, given: Collection[str] = ()) -> None:
+def check_arguments(kind: Callable[..., Any], node: Mapping[str, Any], key: str, given: Collection[str] = ()) -> None:
     """Hold the arguments in a node against what a class takes, those in nodes below it left out.
 
     Args:
@@ -309,7 +378,10 @@ _SEQUENCES = (Sequence, Collection, Iterable)
 
 
 def _is_kind(kind: Any, wanted: type) -> bool:
-    """Whether a class is a kind of another one, or has the methods of a protocol."""
+    """Whether a class, or what a function is annotated to return, is a kind of another one, or has the methods of a
+    protocol."""
+    if inspect.isfunction(kind):
+        kind = _annotations(kind).get("return")
     if not isinstance(kind, type):
         return False
     if getattr(wanted, "_is_protocol", False):

@@ -30,7 +30,7 @@ from slackoff.config.build import build
 from slackoff.deraining.model import CELL, NETWORK, Model
 from slackoff.deraining.onnx import OnnxError, OnnxFile, require_onnx, write_onnx
 from slackoff.errors import SlackoffError, one_line
-from slackoff.metrics.columns import COLUMNS
+from slackoff.metrics.columns import COLUMNS, add_own
 from slackoff.metrics.protocol import Protocol
 from slackoff.networks.interfaces import PerImageMethod
 from slackoff.record.config import read_config
@@ -79,6 +79,7 @@ def read_record(folder: Path, teacher: bool = False) -> CellRecord:
         assert isinstance(protocol, Protocol)
         path = folder / ("images_teacher.parquet" if teacher else "images.parquet")
         images = pd.read_parquet(path).assign(cell=0)
+        add_own(images.attrs.get("own_measures"))
         measures = shown_measures(images)
         test_sets = {
             str(name): Group("cell", {}, pd.DataFrame({"cell": [0]}), rows.reset_index(drop=True))

@@ -10,6 +10,7 @@ from torch import nn
 
 from slackoff.config.build import build
 from slackoff.config.presets import check_presets, compose_preset
+from slackoff.config.validate import ForeignTargetError
 from slackoff.errors import SlackoffError
 from slackoff.networks.interfaces import PerImageMethod
 from slackoff.networks.weights import fitted, named_as_ours, read_tensors
@@ -172,6 +173,8 @@ def _filled(node: DictConfig, weights: Path, named: Path) -> nn.Module:
     """The network of a config, which the file `named` gave, with the weights of a file."""
     try:
         network = build(node, "network")
+    except ForeignTargetError as error:
+        raise SlackoffError(f"{named}: {error}") from error
     except SlackoffError as error:
         raise SlackoffError(f"{named}: {error}; a file of another version of slackoff needs that version") from error
     if not isinstance(network, nn.Module):

@@ -12,9 +12,14 @@ from torch import Tensor, nn
 
 from slackoff.evaluation.test_sets import EvaluationImage
 from slackoff.metrics import BackgroundError, RainRemovalError
-from slackoff.metrics.columns import for_averaging
+from slackoff.metrics.columns import INPUT, for_averaging
+from slackoff.metrics.functional import quantise
+from slackoff.metrics.own_measures import OwnMeasure
 from slackoff.metrics.protocol import Protocol
 from slackoff.networks.layers import device_of, true_float32
+
+OWN_MEASURES = "own_measures"
+"""Under which name the attributes of a frame of results describe the columns of own measures."""
 
 
 class Evaluation(NamedTuple):
@@ -40,6 +45,7 @@ class Evaluator:
         quick_count: how many of the images, spread evenly, the evaluations during training use.
         picture_count: of how many images of a set, spread evenly, pictures are kept.
         also: further test sets by name, measured when training has ended, and not during it.
+        measures: further figures of each image, of the output and, as NAME_input, of the rainy image.
     """
 
     def __init__(
@@ -50,12 +56,14 @@ class Evaluator:
         quick_count: int,
         picture_count: int,
         also: Mapping[str, Sequence[EvaluationImage]] | None = None,
+        measures: Sequence[OwnMeasure] = (),
     ) -> None:
         self.name = name
         self.images = _told_apart(images)
         self.protocol = protocol
         self.quick = [self.images[number] for number in _spread(len(self.images), quick_count)]
         self.picture_count = picture_count
+        self.measures = list(measures)
         self.also = {further: _told_apart(its) for further, its in (also or {}).items()}
 
     def quick_look(self, network: nn.Module, picture_count: int) -> Evaluation:
@@ -70,7 +78,10 @@ class Evaluator:
             further = self._measure(network, name, images, self.picture_count)
             rows.append(further.rows)
             pictures |= further.pictures
-        return Evaluation(pd.concat(rows, ignore_index=True), first.means, pictures)
+        frame = pd.concat(rows, ignore_index=True)
+        if self.measures:  # kept in the file's metadata, for tables and figures
+            frame.attrs[OWN_MEASURES] = {measure.name: measure.column._asdict() for measure in self.measures}
+        return Evaluation(frame, first.means, pictures)
 
     @torch.no_grad()
     def _measure(
@@ -96,15 +107,25 @@ class Evaluator:
             height, width = rainy.shape[-2:]
             row = {"test_set": name, "image": image.name, "height": height, "width": width, **image.origin}
             figures = self.protocol.figures(sums)
-            rows.append(row | dict(zip(figures, torch.cat([*figures.values()]).tolist(), strict=True)))
+            row |= dict(zip(figures, torch.cat([*figures.values()]).tolist(), strict=True))
+            rows.append(row | self._own(output, background, rainy))
             if number in pictured:
                 shown = {"rainy": rainy, "output": output, "background": background}
                 pictures[name, image.name] = {key: _to_pixels(value[0]) for key, value in shown.items()}
         network.train(was_training)
         frame = pd.DataFrame(rows)
-        means = {key: _mean(frame, key) for key in self.protocol.columns()}
+        means = {key: _mean(frame, key) for key in [*self.protocol.columns(), *(own.name for own in self.measures)]}
         means |= {f"{key}_pooled": metric.compute().item() for key, metric in pooled.items()}
         return Evaluation(frame, means, pictures)
+
+    def _own(self, output: Tensor, background: Tensor, rainy: Tensor) -> dict[str, float]:
+        """The further figures of one image."""
+        if not self.measures:
+            return {}
+        output = self.protocol.prepare(output)
+        clean, rainy = (quantise(image) if self.protocol.quantise else image for image in (background, rainy))
+        found = {measure.name: measure.of_image(output, clean, rainy) for measure in self.measures}
+        return found | {f"{own.name}{INPUT}": own.of_image(rainy, clean, rainy) for own in self.measures}
 
 
 def _told_apart(images: Sequence[EvaluationImage]) -> list[EvaluationImage]:

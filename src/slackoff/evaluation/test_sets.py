@@ -26,7 +26,7 @@ from slackoff.images import (
     split_images,
 )
 from slackoff.metrics.functional import rain_from_pair
-from slackoff.rain import RainRange, ThinRain, add_rain, render_layer
+from slackoff.rain import OwnRain, RainRange, ThinRain, add_rain, render_layer
 
 TestCrops = Literal["centre", "five"]
 
@@ -65,14 +65,14 @@ class RainOnHeldOut:
         count: number of test images.
         size_px: side of each crop.
         seed: of the choice of crops and of the rain; not the training seed.
-        rain: a training range, or the generator of thin rain.
+        rain: a training range, the generator of thin rain, or rain of one's own.
         label: what the names of the images begin with; tells apart test sets of the same crops.
     """
 
     count: int
     size_px: int
     seed: int
-    rain: RainRange | ThinRain
+    rain: RainRange | ThinRain | OwnRain
     label: str = ""
 
     def fingerprint(self) -> str:

@@ -1,10 +1,13 @@
 """What every per-image figure is called, measured in and good for. Tables and reports read it; no torch."""
 
+import re
 from collections.abc import Collection, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from slackoff.errors import SlackoffError, printable
 
 THRESHOLDS: tuple[float, ...] = (0, 10, 20, 50)
 """Grey levels above which a pixel counts as rain; the paper states none, so several are reported."""
@@ -17,6 +20,7 @@ PSNR_CAP_DB: float = 100.0
 
 
 Channel = Literal["rgb", "y"]
+Better = Literal["higher", "lower"]
 
 HEADLINE_FIDELITY: dict[Channel, tuple[str, str]] = {"rgb": ("psnr_rgb", "ssim_rgb"), "y": ("psnr_y", "ssim_y")}
 """The PSNR and SSIM of a table: one channel, never both."""
@@ -33,7 +37,7 @@ class Column(NamedTuple):
 
     label: str
     unit: str
-    better: Literal["higher", "lower"] | None
+    better: Better | None
     explanation: str
     cap: float | None = None
 
@@ -111,6 +115,40 @@ def _at(column: Column, threshold: float) -> Column:
 
 COLUMNS: dict[str, Column] = measure_columns()
 """The figures of the default protocol."""
+
+
+OWN: dict[str, Column] = {}
+"""The figures of a person's own of which a record that was read holds results; they stand in `COLUMNS`, too."""
+
+INPUT = "_input"
+"""How the column ends that has a figure of the untouched rainy image."""
+
+_OWN_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
+_TAKEN = ("cell", "test_set", "image", "height", "width", "digest", "source", "photograph", "output", "state", "seed")
+_ENDS = (INPUT, "_low", "_high", "_oracle", "_pooled", "_gap")
+
+
+def check_own_name(name: str, known: Collection[str], key: str) -> None:
+    """Refuse a name that the column of an own figure cannot have: raises a `SlackoffError` that names `key`."""
+    if not _OWN_NAME.fullmatch(name) or name.endswith(_ENDS) or re.search(r"_t\d", name):
+        raise SlackoffError(f"{key} is no name for a column: take small letters, digits and _, such as edge_error")
+    if name in {*known, *_TAKEN, *measure_columns(channel="y")}:
+        raise SlackoffError(f"{key} is the name of another column: choose another one")
+
+
+def add_own(described: Any) -> None:
+    """Let tables and figures know the own figures that a record describes, as `evaluator` wrote them.
+
+    A record may come from anybody: what describes no figure, or one of ours, is left out.
+    """
+    for name, about in described.items() if isinstance(described, dict) else ():
+        try:
+            label, unit, better, explanation = (str(about[key])[:200] for key in Column._fields[:4])
+            check_own_name(name, (), name)
+        except (SlackoffError, KeyError, TypeError):
+            continue
+        direction: Better | None = "higher" if better == "higher" else "lower" if better == "lower" else None
+        COLUMNS[name] = OWN[name] = Column(printable(label), printable(unit), direction, printable(explanation))
 
 
 def for_averaging(name: str, values: ArrayLike) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ Plain torch; knows nothing of Lightning, Hydra or W&B.
 from slackoff.networks.ddn import DDN
 from slackoff.networks.drd_net import DRDNet
 from slackoff.networks.dsc import DSC
+from slackoff.networks.foreign import ForeignNetwork
 from slackoff.networks.interfaces import LatentNetwork
 from slackoff.networks.jorder_e import JORDERE
 from slackoff.networks.menet import MENET
@@ -27,6 +28,7 @@ __all__ = [
     "MOSS",
     "RESCAN",
     "DRDNet",
+    "ForeignNetwork",
     "LatentNetwork",
     "PReNet",
     "RCDNet",

@@ -8,7 +8,7 @@ the figures stand in docs/datasets.md.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +31,19 @@ class RainParameters(NamedTuple):
     width: Tensor
     length: Tensor
     angle_deg: Tensor
+
+
+class OwnRain(Protocol):
+    """Rain of a person's own: a class with this method can stand wherever a config names rain."""
+
+    def draw(self, count: int, height: int, width: int, generator: Generator) -> Tensor:
+        """Draw ``count`` independent rain layers R: float32, (count, 1, height, width), in [0, 1], on the CPU.
+
+        Args:
+            count: how many layers.
+            height, width: size in px.
+            generator: on the CPU; all that is random comes from it, so that the same state gives the same rain.
+        """
 
 
 @dataclass(frozen=True)

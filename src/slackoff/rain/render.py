@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from slackoff.rain.ranges import MAX_LENGTH, RainParameters, RainRange, ThinRain
+from slackoff.rain.ranges import MAX_LENGTH, OwnRain, RainParameters, RainRange, ThinRain
 
 # OpenCV's getGaussianKernel(w, sigma=0): fixed tables for these sizes, not samples of a Gaussian.
 _GAUSSIAN_TAPS = {
@@ -105,7 +105,7 @@ def _blur_matrices(side: int, device: torch.device) -> Tensor:
 
 
 def render_streaks(
-    rain_range: RainRange,
+    rain_range: RainRange | OwnRain,
     count: int,
     height: int,
     width: int,
@@ -129,6 +129,9 @@ def render_streaks(
     Returns:
         R, float32, (count or fewer, 1, height, width), in [0, 1] in steps of 1/255.
     """
+    if not isinstance(rain_range, RainRange):
+        own = rain_range.draw(count, height, width, generator)[part]
+        return own if device is None else to_device(own, device)
     parameters = rain_range.sample(count, generator)
     noise = torch.rand(count, height, width, generator=generator, device=generator.device)[part] * 256.0
     drawn = torch.stack(parameters)[:, part]
@@ -189,11 +192,11 @@ def _fast_length(length: int) -> int:
     return length
 
 
-def render_layer(rain: RainRange | ThinRain, height: int, width: int, generator: Generator) -> Tensor:
+def render_layer(rain: RainRange | ThinRain | OwnRain, height: int, width: int, generator: Generator) -> Tensor:
     """Draw one layer.
 
     Args:
-        rain: a training range or thin rain.
+        rain: a training range, thin rain, or rain of one's own.
         height, width: size in px.
         generator: a CPU generator; the same state gives the same rain.
 

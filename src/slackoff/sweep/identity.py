@@ -16,6 +16,7 @@ from typing import Any, get_args, get_origin, is_typeddict
 from omegaconf import OmegaConf
 
 from slackoff.config import schema
+from slackoff.config.packages import targets_in
 from slackoff.config.schema import Builds, Uncounted, types_of, without_marks
 from slackoff.errors import SlackoffError
 from slackoff.record.config import read_config
@@ -42,13 +43,15 @@ def identity_of(config: Config, data: Mapping[str, str]) -> dict[str, Any]:
 
     Returns:
         ``version``; ``config``: the keys that count; ``data``; ``code``: a digest for each class, function and constant
-        that the network, loss and task classes are made of, by dotted name.
+        that the network, loss and task classes are made of, and whatever class of another package, by dotted name.
     """
+    ours = {target for part in _PARTS_WITH_CODE for target in targets_in(config.get(part))}
+    theirs = {target for target in targets_in(config) if target.partition(".")[0] not in ("slackoff", "torch")}
     return {
         "version": CELL_VERSION,
         "config": _counted_keys(config, schema.Config),
         "data": dict(data),
-        "code": code_digests(target for part in _PARTS_WITH_CODE for target in _targets(config.get(part))),
+        "code": code_digests(sorted(ours | theirs)),
     }
 
 
@@ -183,14 +186,6 @@ def _without_labels(value: Any, uncounted: list[list[str]]) -> Any:
         for key, item in value.items()
         if key not in left_out
     }
-
-
-def _targets(node: Any) -> Iterator[str]:
-    """Every ``_target_`` in a node."""
-    if isinstance(node, dict) and "_target_" in node:
-        yield str(node["_target_"])
-    for item in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
-        yield from _targets(item)
 
 
 class Fingerprints:

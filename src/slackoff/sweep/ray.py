@@ -19,6 +19,7 @@ import ray
 from ray.exceptions import RayError
 
 from slackoff.cell.launch import CellExit, LaunchOptions, start_cell_process
+from slackoff.config import packages
 from slackoff.errors import SlackoffError, one_line
 from slackoff.record.ledger import Attempt, Owner, latest
 from slackoff.sweep.backend import Backend, RunningCell, Slot, read_exit_code
@@ -166,7 +167,7 @@ class RayCells(Backend):
             token=secrets.token_hex(4),
             folder=cell.folder.absolute(),
             directory=Path.cwd(),
-            environment={**inherited, **slot.environment},
+            environment={**inherited, **packages.environment(), **slot.environment},
             ranks=slot.ranks,
             after=after,
         )

@@ -20,6 +20,7 @@ from submitit.core.utils import JobPaths
 from submitit.helpers import Checkpointable, DelayedSubmission
 
 from slackoff.cell.launch import CellExit, LaunchOptions, start_cell_process
+from slackoff.config import packages
 from slackoff.errors import SlackoffError, did_you_mean
 from slackoff.record.ledger import ClaimedError, HeartbeatMonitor, Owner, claim, end_attempt, latest
 from slackoff.sweep.plan import Cell
@@ -54,10 +55,14 @@ class CellJob(Checkpointable):
         ranks: processes that are to train the cell together.
         after: number of the attempt on the cell that was over when the job was submitted.
         idle: turns in a row that ended before a checkpoint could be written.
+        environment: set for the cell's process; None: what it needs to know the packages that are named here.
     """
 
-    def __init__(self, folder: Path, ranks: int, after: int, idle: int = 0) -> None:
+    def __init__(
+        self, folder: Path, ranks: int, after: int, idle: int = 0, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.folder, self.ranks, self.after, self.idle = folder, ranks, after, idle
+        self.environment = packages.environment() if environment is None else environment
         self.process: subprocess.Popen[bytes] | None = None
         self.stopping = False
         self.found = 0.0
@@ -76,7 +81,7 @@ class CellJob(Checkpointable):
         self.found = self._checkpoint_time()
         this = Owner.this()
         options = LaunchOptions(after, self.ranks, self.slot, time.monotonic(), (this.pid, this.started))
-        self.process = start_cell_process(self.folder, options, {})  # Slurm's warning is passed on to it
+        self.process = start_cell_process(self.folder, options, self.environment)  # Slurm's warning is passed on to it
         if self.stopping:
             self.process.terminate()
         code = self.process.wait()
@@ -94,7 +99,7 @@ class CellJob(Checkpointable):
                 os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
             self._end_attempt()
         idle = self.idle + 1 if self._checkpoint_time() == self.found else 0
-        return DelayedSubmission(CellJob(self.folder, self.ranks, self.after, idle))
+        return DelayedSubmission(CellJob(self.folder, self.ranks, self.after, idle, self.environment))
 
     def _over(self) -> int:
         """Number of the attempt that is over; one that an earlier turn of this job made is, once its process is."""
