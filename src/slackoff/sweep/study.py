@@ -83,7 +83,7 @@ def run_jobs(
     if costs := _network_costs_asked(cells):
         planner(_network_costs, *costs)
     with suppress(OSError):  # for whoever looks at the study, or packs it, meanwhile
-        _write_study(cells)
+        _write_study(cells, _study_folder(cells), skipped)
     trained_before = agent_run() is not None and cells[0].status().state == "done"
     statuses = run_cells(cells, resources, console, planner)
     if trained_before:

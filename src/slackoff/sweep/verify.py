@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 
 from slackoff.analysis.study import CellFiles, find_study, read_cell
+from slackoff.config.packages import is_named, targets_in
 from slackoff.config.validate import ALLOWED_TARGETS
 from slackoff.errors import SlackoffError
 from slackoff.metrics.columns import for_averaging
@@ -27,8 +28,7 @@ from slackoff.record.config import read_config
 from slackoff.record.files import Patience
 from slackoff.record.ledger import HeartbeatMonitor
 from slackoff.record.measurement import kind_of
-from slackoff.sweep.code_digests import code_digests
-from slackoff.sweep.identity import Fingerprints, leaves
+from slackoff.sweep.identity import Fingerprints, code_of, leaves
 from slackoff.sweep.packing import check_cell, check_study, draw_texts, other_rows
 from slackoff.sweep.plan import label_of
 
@@ -305,12 +305,16 @@ def _check_code(folder: Path, cells: Mapping[str, CellFiles], found: Verified) -
     for identity in cells:
         place = folder / "cells" / identity
         config, recorded = read_config(place), json.loads((place / "identity.json").read_text(encoding="utf-8"))["code"]
-        refused = {target for target in _targets(config) if target.rpartition(".")[0] not in ALLOWED_TARGETS}
+        refused = {
+            target
+            for target in targets_in(config)
+            if target.rpartition(".")[0] not in ALLOWED_TARGETS and not is_named(target)
+        }
         for target in refused:
             foreign.setdefault(target, set()).add(identity)
         if refused:
             continue
-        here = code_digests(target for part in ("network", "task") for target in _targets(config.get(part)))
+        here = code_of(config)
         for name in dict.fromkeys([*recorded, *here]):
             if here.get(name) != recorded.get(name):
                 other.setdefault(name, set()).add(identity)
@@ -326,14 +330,6 @@ def _check_code(folder: Path, cells: Mapping[str, CellFiles], found: Verified) -
         )
     elif not foreign:
         found.held.append("The code that the cells were trained with is that of this slackoff")
-
-
-def _targets(node: Any) -> Iterator[str]:
-    """Every ``_target_`` in a config."""
-    if isinstance(node, dict) and "_target_" in node:
-        yield str(node["_target_"])
-    for item in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
-        yield from _targets(item)
 
 
 def _check_data(folder: Path, cells: Mapping[str, CellFiles], data_root: Path | None, found: Verified) -> None:
