@@ -242,7 +242,7 @@ def _node_digest(key: str, node: dict[str, Any]) -> str:
 
 def _weights_digest(path: str) -> str:
     try:
-        with Path(path).open("rb") as file:
+        with Path(path).expanduser().open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise SlackoffError(f"start_from={path} cannot be read ({error.strerror}): give a weight file") from error
