@@ -81,6 +81,7 @@ def test_a_dry_run_is_an_override_of_the_launcher():
 def test_ctrl_c_while_the_program_is_still_being_imported_is_one_sentence():
     code = (
         "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
         "class Late:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
         "        if name == 'slackoff.cli.app':\n"

@@ -105,6 +105,15 @@ def test_a_manifest_says_neither_where_to_write_nor_what_to_run(key: str, tmp_pa
         assert f"sets {key}, which only the command line can" in refused(read_manifest, str(tmp_path / "m.yaml"))
 
 
+@pytest.mark.parametrize("value", ["${oc.env:SECRET}", "${${study.name}:SECRET}", ["a", {"b": "${ oc.env : SECRET}"}]])
+def test_a_manifest_learns_nothing_of_this_machine(value: Any, tmp_path: Path):
+    """The record, the report and W&B would show it."""
+    (tmp_path / "m.yaml").write_text(json.dumps({"rows": [{"seed": 1, "study.title": value}]}))
+    assert "study.title asks this machine for its value" in refused(read_manifest, str(tmp_path / "m.yaml"))
+    (tmp_path / "m.yaml").write_text(json.dumps({"rows": [{"+start_from": "${roots.weights}/a.npz", "seed": 1}]}))
+    assert len(read_manifest(str(tmp_path / "m.yaml"))) == 1
+
+
 def test_a_manifest_is_not_larger_than_it_looks(tmp_path: Path):
     parts = "".join(f"  {line}\n" for line in f"a0: &a0 [x]\n{ALIASES}".splitlines())
     (tmp_path / "m.yaml").write_text(f"common:\n{parts}rows: [{{seed: 1}}]\n")

@@ -9,6 +9,7 @@ import json
 import os
 import pickle
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -45,24 +46,42 @@ from slackoff.sweep.expand import Expander
 from slackoff.sweep.manifest import read_manifest
 from slackoff.user_study.votes import read_scores, read_votes
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3600)]
+pytestmark = [
+    pytest.mark.chaos,
+    pytest.mark.timeout(3600),
+    pytest.mark.filterwarnings("ignore:(Corrupt EXIF data|Truncated File Read):UserWarning"),
+]
 
 TRIED = {"configs": 2000, "targets": 1000, "overrides": 500, "manifests": 1000, "images": 2000, "weights": 1500}
 TRIED |= {"votes": 1000, "ledgers": 500, "statuses": 500, "studies": 200}
 
 
-def tries(kind: str) -> Callable[[Any], Any]:
-    return settings(
-        max_examples=TRIED[kind],
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-        phases=[Phase.explicit, Phase.generate, Phase.shrink],
-        print_blob=True,
-    )
+DONE: Counter[str] = Counter()
+FOUND: Counter[str] = Counter()
 
 
-def test_ten_thousand_are_tried():
-    assert sum(TRIED.values()) >= 10_000
+def tried(kind: str, *inputs: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], None]:
+    """Runs a check on as many inputs as are asked for and counts them: a search of hypothesis may end earlier."""
+
+    def run(check: Callable[..., None]) -> None:
+        @settings(
+            max_examples=TRIED[kind],
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            phases=[Phase.generate, Phase.shrink],
+            print_blob=True,
+        )
+        @given(st.tuples(*inputs))
+        def counted(values: tuple[Any, ...]) -> None:
+            check(*values)
+            DONE[kind] += 1
+
+        while DONE[kind] < TRIED[kind]:
+            before = DONE[kind]
+            counted()
+            assert DONE[kind] > before
+
+    return run
 
 
 TEXTS = st.sampled_from(
@@ -107,9 +126,10 @@ class Canary:
 
 
 @pytest.fixture
-def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the inputs lie; whatever appears beside it was written where it should not be."""
-    return tmp_path_factory.mktemp("fuzz")
+def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the test is, its inputs in a folder of it; whatever appears beside that was written where it should not."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @contextmanager
@@ -120,8 +140,14 @@ def only_sentences(room: Path) -> Iterator[None]:
         yield
     except SlackoffError as refusal:
         said = str(refusal).strip().splitlines()
+    except Exception:
+        FOUND["tracebacks"] += 1
+        raise
+    appeared = {path.name for path in room.iterdir()} - {"input"}
+    FOUND["code run"] += "sentinel" in appeared
+    FOUND["files outside"] += bool(appeared - {"sentinel"})
     assert len(said) == 1, said
-    assert {path.name for path in room.iterdir()} <= {"input"}
+    assert not appeared
 
 
 def changed(content: Any, chance: random.Random, value: Any) -> None:
@@ -179,16 +205,13 @@ def contents(conf: Path) -> list[dict[str, Any]]:
 
 
 def test_configs(contents: list[dict[str, Any]], room: Path):
-    @tries("configs")
-    @given(RANDOM, st.lists(VALUES, min_size=1, max_size=2))
+    @tried("configs", RANDOM, st.lists(VALUES, min_size=1, max_size=2))
     def check(chance: random.Random, values: list[Any]) -> None:
         content = json.loads(json.dumps(chance.choice(contents)))
         for value in values:
             changed(content, chance, value)
         with only_sentences(room):
             check_config(content)
-
-    check()
 
 
 TARGETS = st.sampled_from(
@@ -218,8 +241,8 @@ TARGETS = st.sampled_from(
 def test_targets(room: Path):
     sentinel = room / "sentinel"
 
-    @tries("targets")
-    @given(
+    @tried(
+        "targets",
         TARGETS | TEXTS,
         st.dictionaries(st.sampled_from(["_args_", "_partial_", "cmd", "args", "source"]), VALUES, max_size=2),
     )
@@ -229,8 +252,6 @@ def test_targets(room: Path):
             checked_node(node, "network")
         with only_sentences(room), np.errstate(all="ignore"):
             build(OmegaConf.create(node), "network")
-
-    check()
 
 
 def test_overrides(conf: Path, room: Path):
@@ -242,8 +263,7 @@ def test_overrides(conf: Path, room: Path):
         with initialize_config_dir(str(conf), version_base="1.3"):
             return compose("config", overrides)
 
-    @tries("overrides")
-    @given(st.lists(st.tuples(st.sampled_from(keys) | TEXTS, TEXTS), min_size=1, max_size=2))
+    @tried("overrides", st.lists(st.tuples(st.sampled_from(keys) | TEXTS, TEXTS), min_size=1, max_size=2))
     def check(pairs: list[tuple[str, str]]) -> None:
         overrides = with_quoted_paths(["size=smoke", *(f"{key}={value}" for key, value in pairs)])
         with only_sentences(room):
@@ -254,23 +274,18 @@ def test_overrides(conf: Path, room: Path):
                     raise
                 raise SlackoffError(explain(error, overrides)) from error
 
-    check()
-
 
 def test_manifests(room: Path):
     lawful = (
         b"common:\n  network: unet\nrows:\n  - {background.patch_count: 8, seed: 0}\n  - {seed: 1, task: [a, 'b']}\n"
     )
 
-    @tries("manifests")
-    @given(RANDOM, st.none() | VALUES)
+    @tried("manifests", RANDOM, st.none() | VALUES)
     def check(chance: random.Random, value: Any) -> None:
         content = damaged(lawful, chance) if value is None else json.dumps({"rows": value}).encode()
         (room / "input").write_bytes(content)
         with only_sentences(room):
             read_manifest(str(room / "input"))
-
-    check()
 
 
 def test_images(room: Path):
@@ -287,16 +302,13 @@ def test_images(room: Path):
                 continue
             files.append(buffer.getvalue())
 
-    @tries("images")
-    @given(RANDOM)
+    @tried("images", RANDOM)
     def check(chance: random.Random) -> None:
         path = room / "input"
         path.write_bytes(damaged(chance.choice(files), chance))
         with only_sentences(room):
             size = image_size(path)
             assert read_rgb(path).shape == (*size, 3)
-
-    check()
 
 
 def test_weight_files(room: Path):
@@ -318,8 +330,7 @@ def test_weight_files(room: Path):
     torch.save({"a": Canary(sentinel)}, buffer)
     files += [(".pth", buffer.getvalue()), (".pt", pickle.dumps(Canary(sentinel)))]
 
-    @tries("weights")
-    @given(RANDOM)
+    @tried("weights", RANDOM)
     def check(chance: random.Random) -> None:
         suffix, content = chance.choice(files)
         path = room / "input" / f"weights{suffix}"
@@ -328,23 +339,18 @@ def test_weight_files(room: Path):
         with only_sentences(room):
             read_tensors(path)
 
-    check()
-
 
 def test_votes(room: Path):
     lawful = b"rater,image,method,shown,voted_at\na,1,x,x|y,2024\nb,1,y,x|y,2024\n"
     scores = b"image,method,score\n1,x,0.5\n1,y,0.25\n"
 
-    @tries("votes")
-    @given(RANDOM, st.none() | st.text(alphabet='ab,|"\n\r\x00é ', max_size=40))
+    @tried("votes", RANDOM, st.none() | st.text(alphabet='ab,|"\n\r\x00é ', max_size=40))
     def check(chance: random.Random, text: str | None) -> None:
         path = room / "input"
         for read, content in ((read_votes, lawful), (read_scores, scores)):
             path.write_bytes(damaged(content, chance) if text is None else content + text.encode())
             with only_sentences(room):
                 read(path)
-
-    check()
 
 
 @contextmanager
@@ -382,8 +388,7 @@ def test_ledgers(room: Path):
         "error": None,
     }
 
-    @tries("ledgers")
-    @given(RANDOM, st.none() | VALUES)
+    @tried("ledgers", RANDOM, st.none() | VALUES)
     def check(chance: random.Random, value: Any) -> None:
         content = json.loads(json.dumps(lawful))
         changed(content, chance, value)
@@ -398,15 +403,12 @@ def test_ledgers(room: Path):
             with only_sentences(room):
                 shown_as_a_user_would(cell)
 
-    check()
-
 
 def test_statuses(room: Path):
     label = {"network": "unet", "patch_count": 4}
     lawful = asdict(Status("0123456789ab", label, 4, "failed", last_error="x", notes=["a"]))
 
-    @tries("statuses")
-    @given(RANDOM, st.none() | VALUES)
+    @tried("statuses", RANDOM, st.none() | VALUES)
     def check(chance: random.Random, value: Any) -> None:
         content = json.loads(json.dumps(lawful))
         changed(content, chance, value)
@@ -416,8 +418,6 @@ def test_statuses(room: Path):
             only_sentences(room),
         ):
             shown_as_a_user_would(cell)
-
-    check()
 
 
 def test_studies(room: Path):
@@ -437,8 +437,7 @@ def test_studies(room: Path):
         "cells": [{"id": "0123456789ab", "axes": {"patch_count": 4}}],
     }
 
-    @tries("studies")
-    @given(RANDOM, st.none() | VALUES)
+    @tried("studies", RANDOM, st.none() | VALUES)
     def check(chance: random.Random, value: Any) -> None:
         content = json.loads(json.dumps(lawful))
         changed(content, chance, value)
@@ -449,4 +448,14 @@ def test_studies(room: Path):
             (study / "study.json").write_bytes(damaged(text, chance) if value is None else text)
             load(study)
 
-    check()
+
+def test_ten_thousand_are_tried(capsys: pytest.CaptureFixture[str]):
+    """Comes last: what all tests above have done."""
+    if missing := sorted(TRIED.keys() - DONE.keys()):
+        pytest.skip(f"not tried in this run: {', '.join(missing)}")
+    kinds = ", ".join(f"{kind} {DONE[kind]}" for kind in TRIED)
+    found = ", ".join(f"{FOUND[what]} {what}" for what in ("tracebacks", "code run", "files outside"))
+    with capsys.disabled():
+        print(f"\nfuzz: {DONE.total():,} tries ({kinds}): {found}")
+    assert DONE.total() >= 10_000
+    assert FOUND.total() == 0

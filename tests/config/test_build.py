@@ -6,12 +6,14 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
+from safetensors.torch import load_file, save_file
 
 from slackoff.config import build, config_folder
 from slackoff.config.validate import check_config, parameters
 from slackoff.losses import L1
 from slackoff.rain import RainRange
 from slackoff.sweep.expand import NotGivenError, resolved
+from slackoff.sweep.plan import plan
 from slackoff.tasks import SupervisedTask
 
 CONF = config_folder()
@@ -116,6 +118,16 @@ def test_the_weights_depend_on_the_seed_alone(composed):
     again, other = (build.build_network(composed(f"seed={seed}")).state_dict() for seed in (3, 4))
     assert all(torch.equal(again[name], value) for name, value in first.items())
     assert all(not torch.equal(other[name], value) for name, value in first.items())
+
+
+def test_weights_to_start_from_may_lie_at_home(composed, tmp_path, monkeypatch):
+    """A manifest writes ~ as people do; on the command line it is written out before."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = composed("seed=3", "+start_from='~/w.safetensors'")
+    save_file(build.build_network(composed("seed=4")).state_dict(), tmp_path / "w.safetensors")
+    started = build.build_started_network(config).state_dict()
+    assert all(torch.equal(started[name], value) for name, value in load_file(tmp_path / "w.safetensors").items())
+    assert len(plan([config], [[]])) == 1
 
 
 def test_the_pieces_hold_what_the_config_says(composed):

@@ -1,6 +1,7 @@
 """Trained networks from records and files: the right weights, or one sentence."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -161,3 +162,13 @@ def test_published_weights_take_the_names_of_their_authors(tmp_path):
 def test_what_is_no_weight_file_is_refused(name, tmp_path):
     with pytest.raises(SlackoffError, match="give "):
         from_file(tmp_path / name)
+
+
+def test_a_weight_file_whose_name_is_no_text_is_used_or_its_name_is_the_mistake(tmp_path):
+    """What it is called stands in the pages and in derained photos."""
+    place = Path(os.fsdecode(os.fsencode(tmp_path) + b"/n\xff.pth"))
+    torch.save(UNet(width=4, levels=2).state_dict(), place)
+    model = from_file(place, "unet_tiny")
+    assert (model.name, provenance(model)) == (r"n\xff", r"slackoff, weights n\xff.pth")
+    with pytest.raises(SlackoffError, match=r"n\\xff.safetensors is not UTF-8.*rename"):
+        from_file(place.rename(place.with_suffix(".safetensors")), "unet_tiny")

@@ -50,9 +50,10 @@ def png_chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def png_bytes(width: int, height: int, bits: int, colour_type: int, rows: bytes) -> bytes:
+def png_bytes(width: int, height: int, bits: int, colour_type: int, rows: bytes, key: bytes = b"") -> bytes:
     header = struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0)
-    chunks = [png_chunk(b"IHDR", header), png_chunk(b"IDAT", zlib.compress(rows)), png_chunk(b"IEND", b"")]
+    chunks = [png_chunk(b"IHDR", header), png_chunk(b"tRNS", key)] if key else [png_chunk(b"IHDR", header)]
+    chunks += [png_chunk(b"IDAT", zlib.compress(rows)), png_chunk(b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
@@ -193,6 +194,8 @@ BOMBS = [(40_000, 40_000), (10_000, 10_000), (8_001, 8_000)]  # an error and a w
         *((name, pillow("RGBA", (10, 20, 30, 255), (10, 20, 30, 254), lossless=True), GLASS, False)
           for name in ("glass.png", "glass.webp", "glass.tif")),
         ("key.png", pillow("RGB", (1, 2, 3), transparency=(1, 2, 3)), GLASS[:1], False),
+        *(("key.png", written(png_bytes(2, 1, bits, 0, row, key)), [f"transparent colour of {bits} bits"], True)
+          for bits, row, key in ((2, b"\0\xc0", b"\0\3"), (4, b"\0\xf0", b"\0\x0f"), (16, b"\0\1\1\0\0", b"\1\1"))),
         ("palette.png", pillow("P", 1, palette=[0, 0, 0, 10, 20, 30], transparency=1), GLASS[:1], False),
         *((name, pillow("CMYK"), ["CMYK", "8-bit RGB"], True) for name in ("print.jpg", "print.tif")),
         ("lab.tif", pillow("LAB"), ["LAB"], True),

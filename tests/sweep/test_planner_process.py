@@ -77,7 +77,7 @@ def test_planning_and_checking_leave_the_driver_without_torch(tmp_path: Path) ->
     code = (
         "import sys, psutil, slackoff.sweep.study as study\n"
         "from slackoff.__main__ import main\n"
-        "study._write_study = lambda cells: None\n"
+        "study._write_study = lambda *rest: None\n"
         "study._report = lambda *rest: None\n"
         "import slackoff.sweep.driver as driver\n"
         "driver.Driver.run = lambda self: print('torch' in sys.modules, psutil.Process().memory_info().rss / 1e6)\n"

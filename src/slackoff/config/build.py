@@ -198,7 +198,7 @@ def build_started_network(config: DictConfig) -> nn.Module:
     """
     network = build_network(config)
     if config.get("start_from"):
-        start_from(network, Path(config.start_from))
+        start_from(network, Path(config.start_from).expanduser())
     return network
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from slackoff.config.build import build
 from slackoff.config.presets import check_presets, compose_preset
 from slackoff.config.validate import ForeignTargetError
-from slackoff.errors import SlackoffError
+from slackoff.errors import SlackoffError, printable
 from slackoff.networks.interfaces import PerImageMethod
 from slackoff.networks.weights import fitted, named_as_ours, read_tensors
 from slackoff.record.config import FILE, read_config
@@ -58,7 +58,7 @@ def provenance(model: Model) -> str:
     metadata = _metadata(model.weights)
     teacher = ", teacher" if model.teaches else ""
     cell = model.cell.name if model.cell is not None else metadata.get(CELL)
-    return f"slackoff, cell {cell}{teacher}" if cell else f"slackoff, weights {model.weights.name}"
+    return f"slackoff, cell {cell}{teacher}" if cell else f"slackoff, weights {printable(model.weights.name)}"
 
 
 def from_cell(identity: str, runs: Path, teacher: bool = False) -> Model:
@@ -122,7 +122,7 @@ def from_file(path: Path, preset: str | None = None) -> Model:
             raise SlackoffError(
                 f"{path}: {NETWORK} in its metadata is damaged: name its preset with --network"
             ) from None
-    return Model(_filled(node, path, path), node, path.stem, path)
+    return Model(_filled(node, path, path), node, printable(path.stem), path)
 
 
 def from_preset(preset: str) -> Model:

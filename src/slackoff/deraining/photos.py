@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms, ImageDraw, ImageFont
+from PIL import ExifTags, Image, ImageCms, ImageDraw, ImageFont, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -86,7 +86,8 @@ def read_photo(path: Path) -> Photo:
             other than grey, RGB, YCbCr and CMYK.
     """
     with opened_image(path) as image:
-        notes = ["16 bits per channel became 8"] if bits_per_sample(image, path) == 16 else []
+        bits = 8 if image.mode == "F" else bits_per_sample(image, path)
+        notes = [f"{bits} bits per channel became 8"] if bits > 8 else []
         exif = _exif(image, notes)
         orientation = 1 if image.format == "TIFF" else exif_orientation(image, path)  # Pillow turns TIFF while loading
         image.load()
@@ -94,7 +95,7 @@ def read_photo(path: Path) -> Photo:
         if image.mode == "CMYK":
             image, icc = _from_cmyk(image, icc), None
             notes.append("CMYK became sRGB")
-        plain = _plain(image, path)
+        plain = _plain(image, path, bits)
         if orientation != 1:
             plain = plain.transpose(UPRIGHT[orientation])
         alpha = np.array(plain.getchannel("A")) if "A" in plain.getbands() else None
@@ -180,10 +181,13 @@ def _from_cmyk(image: Image.Image, icc: bytes | None) -> Image.Image:
     return image.convert("RGB")
 
 
-def _plain(image: Image.Image, path: Path) -> Image.Image:
+def _plain(image: Image.Image, path: Path, bits: int) -> Image.Image:
     """The picture as L, LA, RGB or RGBA."""
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
-        return Image.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8))
+        tags = image.tag_v2 if image.format == "TIFF" else {}  # type: ignore[attr-defined]
+        white = 2**bits - 1 if tags else 65535  # Pillow scales the levels of a PPM to 16 bits, not those of a TIFF
+        grey = np.round(np.asarray(image) * (255 / white)).astype(np.uint8)
+        return Image.fromarray(255 - grey if tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0 else grey)
     if image.mode not in (*_GREY_MODES, *_COLOUR_MODES):
         raise SlackoffError(f"{path} is stored as {image.mode}, not as RGB or grey: convert it to 8-bit RGB.")
     kind = "L" if image.mode in _GREY_MODES else "RGB"

@@ -144,7 +144,7 @@ def walk_images(
 
 def natural(name: str) -> list[tuple[int, str]]:
     """A sort key by which frame 10 follows frame 9."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", name)]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]+)", name)]
 
 
 def require_folder(root: str | os.PathLike[str] | None, key: str) -> Path:
@@ -265,6 +265,10 @@ def opened_image(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Ima
                 raise SlackoffError(
                     f"{path} holds several frames or pages: save the one you want as an image of its own."
                 )
+            # Pillow compares a transparent colour with pixels that it has brought to 8 bits.
+            colour_key = image.format == "PNG" and image.mode != "P" and "transparency" in image.info
+            if colour_key and (bits := bits_per_sample(image, path)) not in (1, 8):
+                raise SlackoffError(f"{path} has a transparent colour of {bits} bits: save it with an alpha channel.")
             yield image
     except (SlackoffError, MemoryError):
         raise

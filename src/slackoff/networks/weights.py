@@ -3,6 +3,7 @@
 A new family is a function from a name of the authors to ours, and its line in ``AUTHORS``.
 """
 
+import os
 import re
 import warnings
 import zipfile
@@ -68,6 +69,8 @@ def _read_numpy(path: Path) -> Any:
 
 
 def _read_safetensors(path: Path) -> Any:
+    if not str(path).isascii() and os.fsencode(path) != str(path).encode(errors="replace"):
+        raise SlackoffError(f"{path} is not UTF-8, as safetensors wants the names of files: rename that file or folder")
     try:
         return load_file(path)
     except SafetensorError as error:

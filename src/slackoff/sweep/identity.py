@@ -274,9 +274,10 @@ def _node_digest(key: str, node: dict[str, Any]) -> str:
 
 def _weights_digest(path: str) -> str:
     try:
-        if Path(path).exists() and not Path(path).is_file():  # a device can go on for ever
+        file_path = Path(path).expanduser()
+        if file_path.exists() and not file_path.is_file():  # a device can go on for ever
             raise SlackoffError(f"start_from={path} is no file: give a weight file")
-        with Path(path).open("rb") as file:
+        with file_path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise SlackoffError(f"start_from={path} cannot be read ({error.strerror}): give a weight file") from error

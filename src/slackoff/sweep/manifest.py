@@ -24,6 +24,7 @@ from slackoff.record.config import Loader
 REMARKS = ("serves", "basis", "skip")
 MOST_VALUES = 1_000_000
 _OF_THE_COMMAND_LINE = ("runs", "hydra")
+_ASKS = re.compile(r"\$\{[^'\"]*:")
 _WORD = re.compile(r"(?!(?:true|false|null|nan|inf)$)[A-Za-z_][\w-]*$", re.ASCII | re.IGNORECASE)
 
 
@@ -143,6 +144,8 @@ def row_of(values: dict[str, Any], row: Row) -> Row:
     for key in values:  # a manifest can come from anybody: where is written and what is run is for the command line
         if re.split(r"[./@:]", key.lstrip("+~"))[0] in _OF_THE_COMMAND_LINE:
             raise SlackoffError(f"{row.place} sets {key}, which only the command line can: leave it out there")
+        if _ASKS.search(str(values[key])):  # the environment, for one, whose secrets would stand in the record
+            raise SlackoffError(f"{row.place}: {key} asks this machine for its value by a resolver: write the value")
     if not values:
         raise SlackoffError(f"{row.place} sets nothing: give it config keys such as network and background.patch_count")
     assignments = {key: f"{key}={_written(value)}" for key, value in values.items()}

@@ -83,7 +83,7 @@ def run_jobs(
     if costs := _network_costs_asked(cells):
         planner(_network_costs, *costs)
     with suppress(OSError):  # for whoever looks at the study, or packs it, meanwhile
-        _write_study(cells, _study_folder(cells), skipped)
+        _write_study(cells, None, skipped)
     trained_before = agent_run() is not None and cells[0].status().state == "done"
     statuses = run_cells(cells, resources, console, planner)
     if trained_before:
@@ -129,8 +129,7 @@ def draw_study(
         What kept it from being drawn.
     """
     try:
-        folder = folder or _study_folder(cells)
-        _write_study(cells, folder, skipped)
+        folder = _write_study(cells, folder, skipped)
         if any(status.state == "done" for status in statuses):
             keep_network_costs(cells, folder, console)
             _report(folder, console, cells[0].config.logger)
@@ -152,9 +151,10 @@ def _study_folder(cells: Sequence[Cell]) -> Path:
     return Path(config.runs) / "studies" / folder_name(config.study.name, config.size, *common, digest=digest)
 
 
-def _write_study(cells: Sequence[Cell], folder: Path, skipped: Sequence[Skipped]) -> None:
+def _write_study(cells: Sequence[Cell], folder: Path | None = None, skipped: Sequence[Skipped] = ()) -> Path:
     config = cells[0].config
     study = config.study
+    folder = folder or _study_folder(cells)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(
         folder / "study.json",
@@ -175,6 +175,7 @@ def _write_study(cells: Sequence[Cell], folder: Path, skipped: Sequence[Skipped]
             **({"skipped": [each.told() for each in skipped]} if skipped else {}),
         },
     )
+    return folder
 
 
 def _drawn_test_sets(study: DictConfig, cells: Sequence[Cell]) -> list[str]:
