@@ -360,7 +360,7 @@ def test_other_data_and_other_code_are_told_apart_from_the_same(packed: Path, mo
     from slackoff.images import BuiltinSource
 
     monkeypatch.setattr(BuiltinSource, "fingerprint", lambda self: "others")
-    monkeypatch.setattr("slackoff.sweep.verify.code_digests", lambda targets: {"slackoff.networks.unet.UNet": "other"})
+    monkeypatch.setattr("slackoff.sweep.verify.code_of", lambda config: {"slackoff.networks.unet.UNet": "other"})
     found = verify(packed)
     assert found.wrong == []
     assert "background: the data of this machine have other bytes (2 cells)" in found.notes
