@@ -1,6 +1,7 @@
 """Break-downs at levels that are common to all curves, against means whose order is known, and against bare loops."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -104,6 +105,20 @@ def test_the_means_of_the_studies_have_a_band_in_which_the_order_holds(
     assert (0 < claim.numbers["band_of_intervals"] <= claim.numbers["band_of_means"]) == (verdict == "supported")
     assert effect(claim).unit == "doublings of N"
     assert found["removal_share_breaks_later"].verdict == "not enough data"
+
+
+@pytest.mark.parametrize(("against", "sure"), [(0.01, True), (0.02, False)])
+def test_the_share_of_resamples_against_an_order_is_divided_among_the_levels_of_a_curve(against: float, sure: bool):
+    """Three counts have two levels between them: 1.25 % a side in the place of 2.5 %."""
+    draws = np.full((1000, 1, 2), [8.0, 32.0])
+    draws[: round(1000 * against)] = [32.0, 8.0]
+    found = CommonLevels(
+        "removal_share", "patch_count", ["small", "large"], [8, 16, 32], np.ones((2, 3)), np.array([0.9]),
+        draws[-1], draws, joint=SimpleNamespace(units=50),
+    )  # fmt: skip
+    holds, surely, _ = found.verdicts(lambda places: places[..., 1:] - places[..., :1])
+    assert holds.tolist() == [True]
+    assert surely.tolist() == [sure]
 
 
 def test_intervals_that_leave_the_order_open_decide_nothing(runs: Path) -> None:
