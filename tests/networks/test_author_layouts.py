@@ -1,6 +1,7 @@
 """The published files of MOSS and MENET: every name has its place, and the network computes what the authors' does."""
 
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ def moss_release() -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {"head.weight": (16, 3, 3, 3), "memory.units.weight": (512, 96)}
     shapes |= {"tail.weight": (3, 16, 3, 3), "tail.bias": (3,)}
     for kind, widths in (("enc", [16, 32, 48, 64, 80, 96]), ("dec", [96, 80, 64, 48, 32, 16])):
-        for stage, (first, last) in enumerate(zip(widths, widths[1:], strict=False)):
+        for stage, (first, last) in enumerate(pairwise(widths)):
             for block in range(4):
                 name, c = f"{kind}.{kind}{stage}.{block}", last if block else first
                 middle = max(c, last)
@@ -56,7 +57,7 @@ def test_the_published_file_of_moss_is_taken_whole(tmp_path):
 
 
 class Graph:
-    """MENET as its authors describe it, on (N, height, width, channels) with TensorFlow's folding, and its variables."""
+    """MENET as its authors describe it, on (N, height, width, channels) with TensorFlow's folding; its variables."""
 
     def __init__(self, blocks: int, attention: bool) -> None:
         self.blocks, self.attention = blocks, attention
@@ -69,14 +70,17 @@ class Graph:
         return self.variables[name]
 
     def conv(self, x: Tensor, name: str, to: int, side: int = 3, scope: str = "derain") -> Tensor:
-        kernel = self.variable(f"{scope}/{name}/{name}_conv/kernel", side, side, x.shape[-1], to)
+        kernel = self.variable(f"{scope}/{name}/{name}_conv/kernel", side, side, x.shape[-1], to, spread=0.02)
         return F.conv2d(x.permute(0, 3, 1, 2), kernel.permute(3, 2, 0, 1), padding=side // 2).permute(0, 2, 3, 1)
 
     def norm(self, x: Tensor, scope: str = "derain") -> Tensor:
         number = self.norms[scope] = self.norms.get(scope, -1) + 1
         name, c = f"{scope}/batch_normalization{f'_{number}' if number else ''}", x.shape[-1]
         gamma, beta = self.variable(f"{name}/gamma", c, at=1), self.variable(f"{name}/beta", c)
-        mean, variance = self.variable(f"{name}/moving_mean", c), self.variable(f"{name}/moving_variance", c).abs()
+        mean, variance = (
+            self.variable(f"{name}/moving_mean", c),
+            self.variable(f"{name}/moving_variance", c, at=1).abs(),
+        )
         self.variables[f"{name}/moving_variance"] = variance
         return gamma * (x - mean) / (variance + 1e-3).sqrt() + beta
 
