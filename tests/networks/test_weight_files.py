@@ -1,6 +1,7 @@
 """Weight files as people have them: checkpoints of training scripts, wrappers' names, old files, any suffix."""
 
 import argparse
+import pickle
 import sys
 from pathlib import Path
 
@@ -52,6 +53,23 @@ def same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> b
 )
 def test_the_one_set_of_tensors_in_a_checkpoint_is_taken(content, tmp_path):
     assert same(read_tensors(saved(content, tmp_path / "net.pth")), WEIGHTS)
+
+
+def test_what_is_passed_over_is_neither_made_nor_called(tmp_path, monkeypatch):
+    class Namespace(argparse.Namespace):
+        def __reduce__(self):
+            return argparse.Namespace, (), {"lr": 0.1}
+
+    path = saved({"state_dict": WEIGHTS, "args": Namespace(), "best": np.float64(30.5)}, tmp_path / "net.pth")
+    made = []
+    monkeypatch.setattr(argparse.Namespace, "__init__", lambda *_, **__: made.append("options"))
+    assert same(read_tensors(path), WEIGHTS)
+    assert made == []
+    with pytest.raises(pickle.UnpicklingError):  # elsewhere these are refused as before
+        torch.load(path, weights_only=True)
+    torch.save({"state_dict": WEIGHTS, "args": [Path.touch]}, path)
+    with pytest.raises(SlackoffError, match="something else than tensors by name"):
+        read_tensors(path)
 
 
 @pytest.mark.parametrize(
@@ -160,6 +178,7 @@ def run(monkeypatch, *arguments: object) -> int:
 
 def test_the_closest_preset_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("slackoff.config.presets.preset_names", lambda: ["prenet_small", "resnet", "unet_tiny"])
     tensors = build(compose_preset("unet_tiny"), "network").state_dict()
     saved({"params": {name: tensor + 1 for name, tensor in tensors.items()}, "params_ema": tensors}, Path("net.pth"))
     assert run(monkeypatch, "resnet", "net.pth", "--key", "params_ema") == 2

@@ -190,6 +190,7 @@ def test_half_precision_and_our_own_files_are_taken_too(published, monkeypatch):
 
 
 def test_what_does_not_fit_is_named_and_nothing_is_written(published, monkeypatch, capsys):
+    monkeypatch.setattr("slackoff.config.presets.preset_names", lambda: ["prenet_small", "resnet", "unet_tiny"])
     weights = torch.load(published)
     del weights["conv_i.0.bias"], weights["conv.0.weight"]
     weights["res_conv3.0.weight"] = weights["extra"] = torch.ones(1)
@@ -206,6 +207,7 @@ def test_what_does_not_fit_is_named_and_nothing_is_written(published, monkeypatc
 
 
 def test_a_long_list_is_cut(published, monkeypatch, capsys):
+    monkeypatch.setattr("slackoff.config.presets.preset_names", lambda: ["prenet_small", "resnet", "unet_tiny"])
     assert run(monkeypatch, "resnet", published) == 2  # which has no table of names
     assert "20 unexpected: conv0.0.weight, conv.0.weight, conv_i.0.weight, 17 more" in capsys.readouterr().err
 
