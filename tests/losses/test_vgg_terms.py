@@ -111,7 +111,7 @@ def test_files_of_something_else_are_refused(weights, tmp_path):
     path = tmp_path / "vgg19-dcbb9e9d.pth"
     for content in (b"", b"<html>not found</html>"):
         path.write_bytes(content)
-        with pytest.raises(SlackoffError, match=rf"{path} (cannot be read|holds something else than tensors)"):
+        with pytest.raises(SlackoffError, match=rf"{path} is no weight file .*, it is (empty|a page of the internet)"):
             Perceptual(str(tmp_path))
     for without in ("features.0.weight", "features.16.bias"):
         torch.save({name: tensor for name, tensor in weights.items() if name != without}, path)

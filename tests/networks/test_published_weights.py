@@ -17,7 +17,7 @@ from network_tester import figures, formula_input
 from PIL import Image
 from safetensors.torch import load_file
 
-from slackoff.cli.derain import import_weights
+from slackoff.cli.import_weights import import_weights
 from slackoff.images.files import read_rgb
 from slackoff.metrics.functional import psnr
 from slackoff.networks import DDN, JORDERE, PReNet

@@ -15,7 +15,8 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from slackoff.cli import RUNS, Port, Runs, Verbs, stopped
-from slackoff.cli.derain import demo, derain, export, import_weights
+from slackoff.cli.derain import demo, derain, export
+from slackoff.cli.import_weights import import_weights
 from slackoff.cli.own_code import check, new
 from slackoff.cli.packing import pack, unpack, verify
 from slackoff.errors import SlackoffError, explain_unusable, failure_exit_code

@@ -1,4 +1,4 @@
-"""The verbs that use a trained network: ``derain``, ``demo``, ``export``, ``import-weights``."""
+"""The verbs that use a trained network: ``derain``, ``demo``, ``export``."""
 
 import os
 from pathlib import Path
@@ -183,38 +183,3 @@ def export(
     if refusal:
         console.print(refusal, style="yellow", soft_wrap=True, markup=False)
         raise typer.Exit(EXIT_WITHOUT_ONNX)
-
-
-def import_weights(
-    network: Annotated[str, typer.Argument(help="The network's preset: python -m slackoff networks lists them.")],
-    file: Annotated[Path, typer.Argument(help="Published weights: .pth, .pt, .npz or .safetensors.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="What to write; FILE's name, in this folder, if left out.")
-    ] = None,
-) -> None:
-    """Write the published weights of a network as safetensors under our names, for +start_from=...
-
-    Nothing in FILE is run. Where anything does not fit, nothing is written and the exit code is 2.
-    """
-    import torch
-    from safetensors.torch import save
-
-    from slackoff.config.build import build
-    from slackoff.config.presets import check_presets, compose_preset
-    from slackoff.networks.weights import fitted, named_as_ours, read_tensors
-    from slackoff.record.files import write_bytes
-
-    check_presets([network], "import-weights")
-    target = out or Path(file.name).with_suffix(".safetensors")
-    if target.suffix != ".safetensors":
-        raise SlackoffError(f"-o {target} must end in .safetensors")
-    if not target.parent.is_dir():
-        raise SlackoffError(f"{target.parent} is no folder: make it, or give another place with -o")
-    if target.exists():
-        raise SlackoffError(f"{target} is there already: give another name with -o, or remove it")
-    with torch.device("meta"):
-        built = build(compose_preset(network), f"network={network}").to("meta")
-    tensors = named_as_ours(type(built).__name__, read_tensors(file), built.state_dict())
-    write_bytes(target, save(fitted(built, tensors, str(file))))
-    parameters = sum(parameter.numel() for parameter in built.parameters())
-    Console(markup=False).print(f"{target}: {parameters:,} parameters of network={network}", soft_wrap=True)

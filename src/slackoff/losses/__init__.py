@@ -5,6 +5,9 @@ one task of multi-task training, called as ``term(output, background)``; the wei
 theirs. Each gives a scalar.
 
 Plain torch; knows nothing of Lightning, Hydra or W&B.
+
+    loss = NegativeSSIM()(network, rainy, background)
+    term = EdgeAware()(network(rainy), background)
 """
 
 from slackoff.losses.losses import L1, MSE, DRDNetLoss, JORDERELoss, NegativeSSIM, RCDNetLoss, RESCANLoss, SPDNetLoss

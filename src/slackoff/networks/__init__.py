@@ -1,6 +1,10 @@
 """Restoration networks, one file each: rainy image in [0, 1] in, background in about [0, 1] out, any size.
 
-Plain torch; knows nothing of Lightning, Hydra or W&B.
+Plain torch; knows nothing of Lightning, Hydra or W&B. ``weights`` reads files, its authors' or ours:
+
+    network = PReNet()
+    start_from(network, Path("net_latest.pth"))
+    output = network.eval()(rainy)                   # (N, 3, H, W), in [0, 1]
 """
 
 from slackoff.networks.ddn import DDN

@@ -1,13 +1,10 @@
-"""Published weights: tensors read without running anything in the file, renamed from the authors' names to ours.
-
-A new family is a function from a name of the authors to ours, and its line in ``AUTHORS``.
-"""
+"""Weights from files: tensors read without running anything in the file, unwrapped, and fitted to a network."""
 
 import os
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from pickle import UnpicklingError
@@ -19,42 +16,115 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from slackoff.errors import SlackoffError, one_line
+from slackoff.errors import SlackoffError, did_you_mean, one_line
+from slackoff.networks.author_names import AUTHORS
 
 
-def read_tensors(path: Path, only: Collection[str] | None = None) -> dict[str, Tensor]:
+def read_tensors(path: Path, only: Collection[str] | None = None, key: str | None = None) -> dict[str, Tensor]:
     """The tensors of a weight file by the names that they have there, on the CPU.
 
+    Example:
+        >>> import torch
+        >>> torch.save({"epoch": 3, "state_dict": {"module.head.weight": torch.ones(2, 2)}}, "net.pth.tar")
+        >>> list(read_tensors(Path("net.pth.tar")))
+        ['head.weight']
+
     Args:
-        path: a state dict by ``torch.save`` (.pth, .pt), arrays by ``numpy.savez`` (.npz), or .safetensors. Where every
-            name starts with "module.", as DataParallel has it, that is left out. A checkpoint of BasicSR's holds them
-            under "params" or "params_ema".
+        path: what ``torch.save`` (also of before version 1.6), ``numpy.savez`` or safetensors wrote, whatever it is
+            called. A checkpoint may hold much else: the one mapping of names to tensors in it is taken, however deep it
+            is. What DataParallel and ``torch.compile`` put before every name ("module.", "_orig_mod.") is left out.
         only: names to which the result is confined; None takes all.
+        key: where the file holds several such mappings: the keys that lead to one, with dots between, such as "params";
+            or the beginning of names in one, such as "net_g".
 
     Raises:
-        SlackoffError: there is no such file, it is of another kind, it is damaged, or it holds anything but tensors of
-            numbers, such as a pickled network; no object in it is made.
+        SlackoffError: there is no such file, it is of another kind, it is damaged, it holds anything but tensors of
+            numbers, such as a pickled network (no object in it is made), or it holds several sets of them and ``key``
+            names none.
     """
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise SlackoffError(f"{path} is no weight file: give one that ends in {', '.join(_READERS)}")
     if not path.is_file():
+        if path.with_name(f"{path.name}.index").is_file():
+            raise _tensorflow(path)
         raise SlackoffError(f"{path} is not there: give a weight file")
     refuse_bomb(path)
-    tensors = _checked(path, reader(path), only)
-    if all(name.startswith("module.") for name in tensors):
-        return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+    tensors = _checked(path, _chosen(path, _content(path), key), only)
+    while tensors and any(all(name.startswith(before) for name in tensors) for before in ("module.", "_orig_mod.")):
+        tensors = {name.partition(".")[2]: tensor for name, tensor in tensors.items()}
     return tensors
 
 
+def _content(path: Path) -> Any:
+    """What is in a file, by its first bytes: .pt, .pth, .ckpt, .tar and .bin may all be torch's."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    if start.startswith(b"PK"):
+        return _read_numpy(path) if path.suffix.lower() == ".npz" or _only_arrays(path) else _read_torch(path)
+    if path.suffix.lower() == ".safetensors" or (start[8:] == b"{" and int.from_bytes(start[:8], "little") < 1e8):
+        return _read_safetensors(path)
+    if start.startswith(b"\x80"):  # a pickle, as torch wrote before 1.6
+        return _read_torch(path)
+    if re.search(r"\.(index|meta|data-\d+-of-\d+)$", path.name):
+        raise _tensorflow(path)
+    kind = next((kind for begins, kind in _OTHERS.items() if start.lower().startswith(begins)), "of another kind")
+    raise SlackoffError(
+        f"{path} is no weight file that torch, NumPy (.npz) or safetensors wrote, it is {kind if start else 'empty'}: "
+        "give one of these"
+    )
+
+
+_OTHERS = {
+    b"<": "a page of the internet in place of a download",
+    b"version h": "a pointer of Git LFS (git lfs pull gets the file)",
+    b"\x89hdf": "HDF5, as Keras and MATLAB write",
+    b"matlab": "of MATLAB",
+}
+
+
+def _only_arrays(path: Path) -> bool:
+    with suppress(zipfile.BadZipFile, OSError, ValueError, NotImplementedError), zipfile.ZipFile(path) as archive:
+        return all(name.endswith(".npy") for name in archive.namelist())
+    return False
+
+
+_PLACEHOLDERS = [
+    "argparse.Namespace",
+    "easydict.EasyDict",
+    *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
+    *(f"numpy.{name}" for name in ("dtype", "ndarray")),
+    *(f"numpy.dtypes.{name}DType" for name in ("Float64", "Float32", "Int64", "Int32", "Bool")),
+    *(f"pathlib.{name}" for name in ("Path", "PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath")),
+]
+"""What training scripts save beside weights: options and scores."""
+
+
+class _Unread:
+    """Stands where a checkpoint has one of ``_PLACEHOLDERS``, none of which is made or called; keeps nothing."""
+
+    def __init__(self, *args: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+_STANDING = [type("_Unread", (_Unread,), {}) for _ in _PLACEHOLDERS]  # torch knows them apart by class
+
+
 def _read_torch(path: Path) -> Any:
-    load: Callable[..., Any] = torch.load
     try:
-        with warnings.catch_warnings(action="ignore"):  # of pickles that torch did not write: they are read or refused
-            return load(path, map_location="cpu", weights_only=True)
+        with (
+            warnings.catch_warnings(action="ignore"),  # of pickles that torch did not write: they are read or refused
+            torch.serialization.safe_globals(list(zip(_STANDING, _PLACEHOLDERS, strict=True))),
+        ):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
-        raise _objects(path) from error
+        raise _objects(path, str(error)) from error
     except Exception as error:  # a damaged pickle is a program that ends in any error
+        if "TorchScript" in str(error):
+            raise SlackoffError(
+                f"{path} is a TorchScript archive, which is a program: where you trust it, save the state_dict() of "
+                "what torch.jit.load gives, and give that"
+            ) from error
         raise _damaged(path, error) from error
 
 
@@ -81,22 +151,67 @@ _NUMBERS = {torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.c
 _NUMBERS |= {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8}
 _MOST_SHRUNK = 20
 _HARMLESS_BYTES = 256 * 1024**2
-
-_READERS: dict[str, Callable[[Path], Any]] = {
-    ".pth": _read_torch,
-    ".pt": _read_torch,
-    ".npz": _read_numpy,
-    ".safetensors": _read_safetensors,
-}
+_DEEPEST = 5
 
 
-def _checked(path: Path, content: Any, only: Collection[str] | None) -> dict[str, Tensor]:
-    if isinstance(content, Mapping):
-        content = content.get("params", content.get("params_ema", content))
-    if not isinstance(content, Mapping) or not all(
-        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in content.items()
-    ):
-        raise _objects(path)
+def _chosen(path: Path, content: Any, key: str | None) -> Mapping[str, Tensor]:
+    """The mapping of names to tensors in what a file holds."""
+    places = dict(_mappings(content, "", set()))
+    if key is not None:
+        return places[key] if key in places else _beginning(path, places, key)
+    if len(places) > 1:
+        listed = ", ".join(f"{place or 'the file itself'} ({len(found)})" for place, found in places.items())
+        raise SlackoffError(
+            f"{path} holds {len(places)} sets of tensors: {listed}: say which, as python -m slackoff import-weights "
+            f"NETWORK {path} --key {[*places][-1]}"
+        )
+    if not places:
+        if isinstance(content, Mapping) and not content:
+            raise SlackoffError(f"{path} holds no tensors: give a file with the weights of a network")
+        raise SlackoffError(
+            f"{path} holds no mapping of names to tensors but {_described(content)}: save the network's state_dict() "
+            "by torch.save, and give that"
+        )
+    return next(iter(places.values()))
+
+
+def _mappings(content: Any, place: str, seen: set[int]) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
+    """All mappings of names to nothing but tensors; what optimisers and callbacks keep is not among them."""
+    if not isinstance(content, Mapping) or not content or id(content) in seen or place.count(".") >= _DEEPEST:
+        return
+    seen.add(id(content))
+    if not all(isinstance(name, str) for name in content):  # an optimiser's state has numbers
+        return
+    if all(isinstance(value, Tensor) for value in content.values()):
+        if not place or any(value.dim() for value in content.values()):
+            yield place, content
+        return
+    for name, value in content.items():
+        if not name.lower().startswith(("optim", "scheduler")):
+            yield from _mappings(value, f"{place}.{name}".lstrip("."), seen)
+
+
+def _beginning(path: Path, places: Mapping[str, Mapping[str, Tensor]], key: str) -> dict[str, Tensor]:
+    for tensors in places.values():
+        if found := {name[len(key) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(f"{key}.")}:
+            return found
+    there = sorted(filter(None, {*places, *(name.partition(".")[0] for all_ in places.values() for name in all_)}))
+    raise SlackoffError(
+        f"{path} holds no tensors under '{key}' (--key): {did_you_mean(key, there, f'there are {_some(there)}.')}"
+    )
+
+
+def _described(content: Any) -> str:
+    if not isinstance(content, Mapping):
+        return f"one {type(content).__name__}"
+    tensors = sum(isinstance(value, Tensor) for value in content.values())
+    others = [f"{name} ({type(value).__name__})" for name, value in content.items() if not isinstance(value, Tensor)]
+    if not others:
+        return f"{tensors} tensors whose names are no texts"
+    return f"{f'{tensors} tensors beside ' if tensors else ''}{_some(others)}"
+
+
+def _checked(path: Path, content: Mapping[str, Tensor], only: Collection[str] | None) -> dict[str, Tensor]:
     content = {name: tensor for name, tensor in content.items() if only is None or name in only}
     if not content:
         raise SlackoffError(f"{path} holds no tensors: give a file with the weights of a network")
@@ -125,10 +240,12 @@ def refuse_bomb(path: Path) -> None:
             )
 
 
-def _objects(path: Path) -> SlackoffError:
+def _objects(path: Path, error: str = "") -> SlackoffError:
+    found = re.search(r"GLOBAL ([\w.]+)", error)
+    what = f" ({found[1]})" if found else ""
     return SlackoffError(
-        f"{path} holds something else than tensors by name, which was not read, since reading it can run code: where "
-        "you trust it, save the network's state_dict() by torch.save, and give that"
+        f"{path} holds something else than tensors by name{what}, which was not read, since reading it can run code: "
+        "where you trust it, save the network's state_dict() by torch.save, and give that"
     )
 
 
@@ -137,8 +254,20 @@ def _damaged(path: Path, error: Exception) -> SlackoffError:
     return SlackoffError(f"{path} cannot be read ({why}): give an undamaged file")
 
 
+def _tensorflow(path: Path) -> SlackoffError:
+    return SlackoffError(
+        f"{path} is of a TensorFlow checkpoint: save its variables as .npz where TensorFlow is installed, as "
+        "docs/weights.md shows, and give that"
+    )
+
+
+_COUNTER = "num_batches_tracked"
+
+
 def fitted(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
     """The tensors in the order and types of the network's own, ready for ``load_state_dict``; nothing is changed.
+
+    How many batches norms have seen is zero where no norm in the file has that (torch before 0.4.1, TensorFlow).
 
     Args:
         network: what they are for; one on the meta device will do.
@@ -149,6 +278,10 @@ def fitted(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> di
         SlackoffError: tensors are missing, are too many, or have other shapes; all kinds in one sentence.
     """
     wanted = network.state_dict()
+    if not any(name.endswith(_COUNTER) for name in tensors):
+        norms = [name.removesuffix(_COUNTER) for name in wanted if name.endswith(_COUNTER)]
+        counters = {norm + _COUNTER: torch.tensor(0) for norm in norms if f"{norm}running_mean" in tensors}
+        tensors = {**tensors, **counters}
     misfits = {
         "missing": [name for name in wanted if name not in tensors],
         "unexpected": [name for name in tensors if name not in wanted],
@@ -161,8 +294,8 @@ def fitted(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> di
     if any(misfits.values()):
         found = "; ".join(f"{len(names)} {kind}: {_some(names)}" for kind, names in misfits.items() if names)
         raise SlackoffError(
-            f"{source} does not fit this {type(network).__name__} ({found}): choose the network that it was trained "
-            "as; python -m slackoff networks lists them"
+            f"{source} does not fit this {type(network).__name__} of {len(wanted)} tensors ({found}): choose the "
+            "network that it was trained as; python -m slackoff networks lists them"
         )
     return {name: tensors[name].to(tensor.dtype).contiguous() for name, tensor in wanted.items()}
 
@@ -176,143 +309,33 @@ def _sides(tensor: Tensor) -> str:
     return "x".join(map(str, tensor.shape)) or "a single number"
 
 
-_SIRR_NAME = re.compile(r"conv_(\d+)(_1)?__(weights|biases|scale|beta)_\d+")
-"""A variable of SIRR's TensorFlow graph, slashes written as two underscores; ``_1``: of the pass over real photos."""
-
-_SIRR_LAYERS = {1: "first", 26: "last"}
-_SIRR_KINDS = {"weights": "0.weight", "biases": "0.bias", "scale": "1.weight", "beta": "1.bias"}
-
-
-def _ddn_name(name: str) -> str | None:
-    """Of SIRR, or of the PyTorch reproduction (H. Yan, Deep_Detailed_Network-PyTorch), which is ``DDN(skip="long")``.
-
-    Of SIRR's two sets of biases and norms the one for labelled images is taken, with which its authors test. In the
-    reproduction a chain b1, b2, b3 holds the first, the inner and the last layers; in b2 each layer is a convolution, a
-    norm and a ReLU, counted one by one.
-    """
-    if found := _SIRR_NAME.fullmatch(name):
-        layer = _SIRR_LAYERS.get(int(found[1]), f"layers.{int(found[1]) - 2}")
-        return None if found[2] else f"{layer}.{_SIRR_KINDS[found[3]]}"
-    if found := re.fullmatch(r"(?:module\.)?(?:b([13])\.([01])|b2\.(\d+))\.(\w+)", name):
-        if found[1]:
-            return f"{'first' if found[1] == '1' else 'last'}.{found[2]}.{found[4]}"
-        number, within = divmod(int(found[3]), 3)
-        return f"layers.{number}.{within}.{found[4]}" if within < 2 else name
-    return name
-
-
-_JORDER_E = re.compile(r"jorder([12])\.(.+)\.(weight|bias)")
-_JORDER_E_PATHS = ("near", "wide", "wider")
-
-
-def _jorder_e_name(name: str) -> str:
-    found = _JORDER_E.fullmatch(name)
-    own = _jorder_e_module(found[2]) if found else None
-    return f"stage{found[1]}.{own}.{found[3]}" if found and own else name
-
-
-def _jorder_e_module(module: str) -> str | None:
-    if module in ("encoder", "decoder.0", "decoder.1"):
-        return module
-    if found := re.fullmatch(r"(mask|level)_estimator([12])", module):
-        return f"{found[1]}.{int(found[2]) - 1}"
-    if found := re.fullmatch(r"(mask|level)_F_([wb])_encoder([12])", module):
-        return f"{found[1]}_{'scale' if found[2] == 'w' else 'shift'}.{2 * int(found[3]) - 2}"
-    if found := re.fullmatch(r"updater\.res([1-9]\d*)\.conv([1-6])", module):  # numbered from 1, two to a path
-        path, place = divmod(int(found[2]) - 1, 2)
-        return f"blocks.{int(found[1]) - 1}.{_JORDER_E_PATHS[path]}.{2 * place}"
-    return None
-
-
-_PRENET_PARTS = {
-    "conv0.0": "head.0",
-    "conv_i.0": "unit.input_gate",
-    "conv_f.0": "unit.forget_gate",
-    "conv_g.0": "unit.candidate",
-    "conv_o.0": "unit.output_gate",
-    "conv_z.0": "unit.update_gate",
-    "conv_b.0": "unit.reset_gate",
-    "conv.0": "output",
-}
-_PRENET_BLOCK = re.compile(r"res_conv([1-9]\d*)\.([02])")
-
-
-def _prenet_name(name: str) -> str:
-    layer, _, kind = name.rpartition(".")
-    if block := _PRENET_BLOCK.fullmatch(layer):
-        return f"blocks.{int(block[1]) - 1}.0.{block[2]}.{kind}"
-    return f"{_PRENET_PARTS[layer]}.{kind}" if layer in _PRENET_PARTS else name
-
-
-def _swinir_name(name: str) -> str | None:
-    """Ours are the official ones; masks and position indices are left out, as they depend on nothing but sizes."""
-    return None if name.endswith(("attn_mask", "relative_position_index")) else name
-
-
-_PLAIN = {
-    "conv_input": "head",
-    "zout": "to_latent",
-    "conv_refin": "rain",
-    "refine3": "image",
-    "refineclean1": "clean.0",
-    "refineclean2": "clean.2",
-}
-_BLOCK_PARTS = {"bn1": "norm", "conv1": "widen", "bns": "split_norms", "convs": "filters"}
-_BLOCK_PARTS |= {"bn3": "joined_norm", "conv3": "narrow"}
-_TRANSITION_PARTS = {"bn1": "norm", "conv1": "change"}
-_BLOCK = re.compile(r"dense_block([1-9])\.(bn1|bn3|conv1|conv3|bns(?=\.[0-4]\.)|convs(?=\.[0-4]\.))((?:\.\d)?\.\w+)")
-_TRANSITION = re.compile(r"trans_block(?![56]\.)([2-9])(_o)?\.(bn1|conv1)(\.\w+)")  # scales 5 and 6 have none before
-_UNUSED = re.compile(r"dense_block[1-9]\.SE\..+")
-
-
-def _syn2real_name(name: str) -> str | None:
-    """Squeeze-excitations, which the release declares and never calls, are left out."""
-    if _UNUSED.fullmatch(name):
-        return None
-    if found := _BLOCK.fullmatch(name):
-        return f"{_syn2real_place(int(found[1]), 1)}.{_BLOCK_PARTS[found[2]]}{found[3]}"
-    if found := _TRANSITION.fullmatch(name):
-        place = _syn2real_place(int(found[1]), 2 if found[2] else 0)
-        return f"{place}.{_TRANSITION_PARTS[found[3]]}{found[4]}"
-    layer, _, kind = name.rpartition(".")
-    return f"{_PLAIN[layer]}.{kind}" if layer in _PLAIN else name
-
-
-def _syn2real_place(number: int, part: int) -> str:
-    """Of a scale: 0 is the change of channels before its block, 1 the block, 2 the change after it."""
-    if number == 1:
-        return "encoder1"
-    if number in (2, 3, 4):
-        return f"encoder{number}.{part}"
-    return f"{'encoder' if number <= 6 else 'decoder'}{number}.{part - 1}" if part else f"up{number}"
-
-
-AUTHORS: dict[str, Callable[[str], str | None]] = {
-    "DDN": _ddn_name,
-    "JORDERE": _jorder_e_name,
-    "PReNet": _prenet_name,
-    "SwinIR": _swinir_name,
-    "Syn2Real": _syn2real_name,
-}
-"""By class of network: our name for a tensor of the authors'; a name that is not theirs stays, None leaves it out."""
+_WRAPPERS = {"module", "_orig_mod", "model", "net", "network", "net_g", "netG", "generator"}
+_PROFILED = ("total_ops", "total_params")
 
 
 def named_as_ours(network: str, tensors: Mapping[str, Tensor], ours: Collection[str]) -> dict[str, Tensor]:
     """The tensors under our names and in our layout, as far as they are known.
+
+    What wrappers put before every name ("net_g.", "model.module.") and what profilers count is left out. Where the
+    network is one of another package in ``ForeignNetwork``, names of that package's own file will do.
 
     Args:
         network: its class.
         tensors: as they came from a file, under the authors' names or ours.
         ours: the names of the network's own tensors.
     """
-    if network not in AUTHORS or set(tensors) == set(ours):
-        return dict(tensors)
-    named = {}
-    for name, tensor in tensors.items():
-        if (own := AUTHORS[network](name)) is not None:
-            kernel = _SIRR_NAME.fullmatch(name) and tensor.dim() == 4  # TensorFlow's are (height, width, in, out)
-            named[own] = tensor.permute(3, 2, 0, 1) if kernel else tensor
-    return named
+    ours = set(ours)
+    found = {
+        name: tensor for name, tensor in tensors.items() if name in ours or name.rpartition(".")[2] not in _PROFILED
+    }
+    while found and not ours.intersection(found):
+        if ours.intersection(inside := {f"network.{name}": tensor for name, tensor in found.items()}):
+            return inside
+        first = {name.partition(".")[0] for name in found}
+        if len(first) > 1 or not first <= _WRAPPERS or any("." not in name for name in found):
+            break
+        found = {name.partition(".")[2]: tensor for name, tensor in found.items()}
+    return AUTHORS[network](found) if network in AUTHORS and set(found) != ours else found
 
 
 def start_from(network: nn.Module, path: Path) -> None:

@@ -114,6 +114,14 @@ class RainRange:
         return RainParameters(quantity, width, between(self.length), between(self.angle_deg))
 
 
+TABLE_1 = {
+    "small": RainRange((200, 300), (5,), (30, 31), (-5, 5)),
+    "medium": RainRange((200, 300), (5, 7, 9), (20, 40), (-30, 30)),
+    "large": RainRange((200, 300), (1, 3, 5, 7, 9), (5, 60), (-70, 70)),
+}
+"""The paper's three ranges by name, for use without a config; those of ``conf/rain`` are the same."""
+
+
 @dataclass(frozen=True)
 class ThinRain:
     """Parameters of the R100-like rain; pairs are [low, high] of a uniform draw an image (or a streak, where said).
