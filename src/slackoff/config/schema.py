@@ -136,7 +136,7 @@ class Evaluation(TypedDict):
     picture_count: Annotated[int, AtLeast(0)]
     test_set: TestSet
     also: NotRequired[dict[str, TestSet]]
-    validation: NotRequired[TestSet | None]
+    validation: NotRequired[TestSet]
     protocol: Protocol
     measures: NotRequired[dict[str, OwnMeasure]]
 
