@@ -14,7 +14,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from slackoff.cell import callbacks
-from slackoff.cell.launch import CellExit
+from slackoff.cell.launch import CellExit, LaunchOptions
+from slackoff.cell.process import main
 from slackoff.config import build
 from slackoff.config.checks import Checks
 from slackoff.deraining.model import from_cell
@@ -230,3 +231,15 @@ def test_what_cannot_be_is_said_before_training(cheap, composed, validation, ove
         given = [each.replace(word, f"'{identity}'") for each in given]
     with pytest.raises(SlackoffError, match=sentence):
         Checks().check(composed(*given))
+
+
+def test_two_ranks_clip_average_and_choose_as_one_process_does(cheap, validation):
+    """On a CPU of one machine; sums over ranks only round otherwise."""
+    given = ("schedule.steps=4", "schedule.evaluate_every=2", "schedule.keep_best=psnr_rgb", *OPTIONS, *validation)
+    one = done(cheap(*given))
+    two = cheap(*given, f"runs={one.parents[2] / 'two'}", "trainer.accelerator=cpu")
+    assert main(two.folder, LaunchOptions(ranks=2)) == CellExit.DONE, written(two.folder).last_error
+    for name in ("network", "ema", "best"):
+        alone, shared = (load_file(folder / f"{name}.safetensors") for folder in (one, two.folder))
+        for key, value in alone.items():
+            torch.testing.assert_close(shared[key], value, rtol=1e-3, atol=1e-5)
