@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from slackoff.cell import callbacks
+from slackoff.cell.best import BestWeights
 from slackoff.cell.launch import CellExit, LaunchOptions
 from slackoff.cell.process import main
 from slackoff.config import build
@@ -243,3 +245,18 @@ def test_two_ranks_clip_average_and_choose_as_one_process_does(cheap, validation
         alone, shared = (load_file(folder / f"{name}.safetensors") for folder in (one, two.folder))
         for key, value in alone.items():
             torch.testing.assert_close(shared[key], value, rtol=1e-3, atol=1e-5)
+
+
+def test_what_was_best_before_a_stop_is_best_after_it():
+    """The trained cells above are best at their last evaluation; here the first one is."""
+    validation = SimpleNamespace(better=lambda measure, key: "lower")
+    network = torch.nn.Linear(2, 1)
+    before, after = BestWeights(validation, "e_b"), BestWeights(validation, "e_b")
+    before.look(2, network, {"e_b": 1.0})
+    first = {name: value.clone() for name, value in network.state_dict().items()}
+    after.load_state_dict(before.state_dict())
+    torch.nn.init.zeros_(network.weight)
+    for step, value in ((4, 1.5), (6, float("nan")), (8, 1.0)):
+        after.look(step, network, {"e_b": value})
+    assert (after.step, after.value) == (2, 1.0)
+    assert torch.equal(after.network(network).weight, first["weight"])
