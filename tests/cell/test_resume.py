@@ -226,7 +226,7 @@ def test_the_pictures_of_student_and_teacher_are_their_own(cheap):
     cell = cheap(*REGIMES["switch"])
     assert train_here(cell.folder) == CellExit.DONE
     runs = cell.folder.parents[1]
-    networks = {"output": from_cell(cell.id, runs), "output_teacher": from_cell(cell.id, runs, teacher=True)}
+    networks = {"output": from_cell(cell.id, runs), "output_teacher": from_cell(cell.id, runs, "teacher")}
     places = list(kept_pictures(cell.folder).values())
     assert places
     for place in places:

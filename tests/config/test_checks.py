@@ -57,7 +57,7 @@ def test_a_word_is_no_switch(composed, key):
         (["+schedule.stepz=5"], r"schedule\.stepz=5 is not known: did you mean 'schedule\.steps'\?$"),
         (
             ["+trainer.gradient_clip_val=0.5"],
-            r"trainer\.gradient_clip_val=0\.5 is not known: trainer has precision",
+            r"trainer\.gradient_clip_val=0\.5 is not known: did you mean 'trainer\.gradient_clip_norm'",
         ),
         (["+network.widht=8"], r"network\.widht=8 is not known: did you mean 'network\.width'\?$"),
         (["+task.loss.weight=1"], r"task\.loss\.weight=1 is not known: task\.loss has no keys$"),

@@ -25,7 +25,7 @@ gradio = pytest.importorskip("gradio", reason="needs the extra demo")
 @pytest.fixture
 def models(runs: Path) -> list[Model]:
     """A cell's network and its teacher."""
-    return [from_cell(IDENTITY, runs, teacher) for teacher in (False, True)]
+    return [from_cell(IDENTITY, runs, which) for which in ("last", "teacher")]
 
 
 @pytest.fixture

@@ -196,7 +196,7 @@ def test_small_tiles_give_the_picture_of_one_tile(derain, tmp_path):
         ([], "one of the two"),
         (["--cell", "abc", "--model", "x.pth"], "one of the two"),
         (["--cell", "abc", "--network", "unet"], "--network is for --model"),
-        (["--model", "x.pth", "--teacher"], "--teacher is for --cell"),
+        (["--model", "x.pth", "--weights", "ema"], "--weights ema is for --cell"),
         (["--model", "x.pth", "--network", "unet"], "x.pth is not there"),
         (["--cell", "fff"], "There is no cell 'fff'"),
         (["--cell", "abc", "--tile", "100"], "--tile=100 must be a multiple of 16"),
@@ -206,7 +206,7 @@ def test_small_tiles_give_the_picture_of_one_tile(derain, tmp_path):
         (["--cell", "abc", "--device", "cuda:99"], "--device=cuda:99 cannot be used here"),
         (["--network", "dcs"], "did you mean 'dsc'?"),
         (["--network", "dsc", "--tile", "64"], "--tile is not for dsc"),
-        (["--network", "dsc", "--teacher"], "one of the two"),
+        (["--network", "dsc", "--weights", "teacher"], "one of the two"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_nothing_is_written(arguments, sentence, photos, runs, tmp_path):

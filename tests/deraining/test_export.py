@@ -116,7 +116,7 @@ def test_the_lines_of_plain_pytorch_give_the_trained_network(exported: Path, tra
 
 def test_a_teacher_has_its_own_weights_and_results(trained: nn.Module, runs: Path, tmp_path: Path):
     folder = tmp_path / "taught"
-    exporting.export(from_cell(IDENTITY, runs, teacher=True), folder, with_onnx=False, license_id="mit")
+    exporting.export(from_cell(IDENTITY, runs, "teacher"), folder, with_onnx=False, license_id="mit")
     front, text = front_and_text(folder)
     assert (front["license"], "No licence" in text) == ("mit", False)
     assert front["model-index"][0]["results"][0]["metrics"][3]["value"] == pytest.approx(29)

@@ -40,7 +40,7 @@ def test_a_cell_is_found_by_its_id_or_its_beginning(identity, runs, trained):
 
 
 def test_the_teacher_is_another_network(runs):
-    model = from_cell("abc", runs, teacher=True)
+    model = from_cell("abc", runs, "teacher")
     assert torch.equal(model.network(IMAGE), reference(runs / "cells" / IDENTITY / "teacher.safetensors"))
     assert not torch.equal(model.network(IMAGE), from_cell("abc", runs).network(IMAGE))
     assert provenance(model) == "slackoff, cell abcdef012345, teacher"
@@ -101,8 +101,8 @@ def test_an_unknown_cell_is_one_sentence(identity, runs):
 
 def test_a_cell_without_a_teacher_says_so(runs):
     (runs / "cells" / IDENTITY / "teacher.safetensors").unlink()
-    with pytest.raises(SlackoffError, match="has no teacher: leave out --teacher"):
-        from_cell("abc", runs, teacher=True)
+    with pytest.raises(SlackoffError, match="has no --weights teacher: it has last"):
+        from_cell("abc", runs, "teacher")
 
 
 def exported(path: Path, **metadata: str) -> Path:

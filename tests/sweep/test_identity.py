@@ -38,6 +38,9 @@ TINY = (
     "evaluation.test_set.size_px=64",
 )
 OTHER = {
+    "schedule.warmup_steps": 2,
+    "trainer.gradient_clip_norm": 1e-3,
+    "trainer.ema_decay": 0.5,
     "task.betas.1": 0.9,
     "evaluation.test_set.rain.angle_deg.1": 45.0,
     "rain.width.0": 7,
@@ -69,8 +72,8 @@ NOT_ALONE = {
     ),
 }
 """Keys that cannot be changed alone."""
-UNSEEN_HERE = {"trainer.tf32": True, "logger.wandb": False}
-"""Whether keys count whose effect does not show here: one is for GPUs, one would start W&B."""
+UNSEEN_HERE = {"trainer.tf32": True, "logger.wandb": False, "schedule.keep_best": True}
+"""Whether keys count whose effect does not show here: one is for GPUs, one would start W&B, one needs pairs."""
 
 
 def plain_config(composed) -> dict[str, Any]:

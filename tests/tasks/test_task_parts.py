@@ -16,9 +16,10 @@ from torch.distributions import Normal, kl_divergence
 from slackoff.data.streams import derive_seed
 from slackoff.errors import SlackoffError
 from slackoff.tasks import SGD, Cosine, Steps, StepSeed
-from slackoff.tasks.semi_supervised import count_steps, follow_student, mix_residues
+from slackoff.tasks.semi_supervised import count_steps, mix_residues
 from slackoff.tasks.sirr import VARIANCE_FLOOR, Mixture, least_divergence, maximised, mixture_loss, responsibilities
 from slackoff.tasks.syn2real import KERNELS, latent_loss, linear, nearest, posterior
+from slackoff.tasks.task import follow
 
 
 def images(count: int, seed: int) -> torch.Tensor:
@@ -81,7 +82,7 @@ BUFFERS = ("1.running_mean", "1.running_var")
 def test_a_teacher_is_the_moving_average_of_its_student(decay, buffers):
     teacher, student = teacher_and_student()
     before, new = state(teacher), state(student)
-    follow_student(teacher, student, decay, buffers)
+    follow(teacher, student, decay, buffers)
     assert all(np.array_equal(value, new[name]) for name, value in state(student).items())
     for name, value in state(teacher).items():
         averaged = decay * before[name] + (1 - decay) * new[name]

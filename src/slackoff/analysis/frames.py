@@ -52,8 +52,12 @@ _TRAIN = {
 _MEASURED = {
     "test": "on a part of the test set while training goes on",
     "teacher": "of the teacher, on a part of the test set while training goes on",
+    "ema": "of the moving average of the weights, on a part of the test set while training goes on",
+    "validation": "on the validation pairs while training goes on",
     "final": "on the whole first test set, when training had ended",
     "final/teacher": "of the teacher, on the whole first test set, when training had ended",
+    "final/ema": "of the moving average of the weights, on the whole first test set, when training had ended",
+    "final/best": "of the best checkpoint, on the whole first test set, when training had ended",
 }
 
 
@@ -68,7 +72,8 @@ class Frames:
       logged.
     - `images`: `cell`, the axes, `test_set`, `image`, `height`, `width` and the measures per test image. Only
       cells that are done have rows here: the images of an unfinished cell may be half a test set.
-    - `teachers`: as `images`, of the teachers that cells were trained by; without rows where none was.
+    - `teachers`, `averages`, `best`: as `images`, of the teachers that cells were trained by, of the moving averages of
+      their weights, and of their best checkpoints on the validation pairs; without rows where there is none.
 
     Whole numbers that may be unknown are Int64, measures float64, times datetime64[ns, UTC], names categories: cells
     and axes in the order of the study (small, medium, large in that one), test sets in its order or as they come,
@@ -81,6 +86,8 @@ class Frames:
     steps: pd.DataFrame
     images: pd.DataFrame
     teachers: pd.DataFrame = field(default_factory=pd.DataFrame)
+    averages: pd.DataFrame = field(default_factory=pd.DataFrame)
+    best: pd.DataFrame = field(default_factory=pd.DataFrame)
     renamed: "Mapping[Named, Named]" = field(default_factory=dict)
 
     def recorded(self, image: "Named") -> "Named":
@@ -98,7 +105,7 @@ class Frames:
 
     def describe(self) -> pd.DataFrame:
         """Every column of every frame: (frame, column) -> `dtype`, `unit` (empty for none), `meaning` in one line."""
-        names = ("cells", "steps", "images", "teachers")
+        names = ("cells", "steps", "images", "teachers", "averages", "best")
         return pd.concat({name: describe(getattr(self, name), self.study.axes) for name in names}, names=["frame"])
 
 
@@ -130,8 +137,8 @@ def load(study_or_folder: str | Path, runs: str | Path = "runs") -> Frames:
         found = [read_cell(study.runs / "cells" / identity, monitor, patience) for identity, _ in study.cells]
     cells = _cells(study, found)
     own, renamed = _images(study, cells, found, FILES[0])
-    teachers, _ = _images(study, cells, found, FILES[1], renamed)
-    return Frames(study, cells, _steps(study, found), own, teachers, renamed)
+    teachers, averages, best = (_images(study, cells, found, file, renamed)[0] for file in FILES[1:])
+    return Frames(study, cells, _steps(study, found), own, teachers, averages, best, renamed)
 
 
 def _unpacked(path: Path) -> Path | None:

@@ -19,6 +19,7 @@ from slackoff.analysis.tables import DO_NOTHING, label_columns, latex_text
 from slackoff.analysis.text import MINUS, WARNING, decimals, is_smoke, number, symbol
 from slackoff.errors import printable
 from slackoff.metrics.columns import COLUMNS
+from slackoff.record.archive import FURTHER
 
 _DIGITS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 _SPELLED = {str(digit): word for digit, word in enumerate(_DIGITS)} | {".": "Point", "-": "Minus"}
@@ -87,8 +88,8 @@ def _parts(found: Findings, tables: Mapping[str, pd.DataFrame], axis: str) -> It
     yield "The study", list(counts.items())
     yield "tables/study.csv", list(_rows(table, [*labels, axis], axis))
     yield "tables/thresholds.csv", list(_rows(tables["thresholds"], [*labels, axis, "threshold"], axis))
-    if "teacher" in tables:
-        yield "tables/teacher.csv", list(_rows(tables["teacher"], [*labels, axis], axis, "Teacher"))
+    for name in (name for name in FURTHER if name in tables):
+        yield f"tables/{name}.csv", list(_rows(tables[name], [*labels, axis], axis, name.capitalize()))
     if "quality_cost" in tables:
         yield "tables/quality_cost.csv", list(_rows(tables["quality_cost"], [TEST_SET, "network"], axis, "Cost"))
     yield "claims.json", [named for claim in found.claims for named in _claim(claim)]

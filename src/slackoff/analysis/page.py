@@ -282,6 +282,8 @@ class Findings:
     balances: list[Balance]
     distributions: list[Distributions]
     teachers: pd.DataFrame
+    averages: pd.DataFrame
+    best: pd.DataFrame
     quality_cost: pd.DataFrame
     published: Beside | None
     together: list[Together]
@@ -291,9 +293,13 @@ class Findings:
         """All of it, each reckoned once."""
         axis, any_results = frames.study.axis, len(frames.images) > 0
         table = study_table(frames)
-        made = table, check(frames), balances(frames), distributions(frames), teacher_table(frames)
+        teachers, averages, best = (
+            teacher_table(frames, images) for images in (frames.teachers, frames.averages, frames.best)
+        )
+        made = table, check(frames), balances(frames), distributions(frames)
         together = curves_together(table, axis, groups(frames)) if axis == COUNT and any_results else []
-        return cls(frames, *made, quality_cost_table(frames), published_beside(frames), together)
+        beside = teachers, averages, best
+        return cls(frames, *made, *beside, quality_cost_table(frames), published_beside(frames), together)
 
 
 def render(found: Findings, drawn: list[Drawn]) -> str:
@@ -319,6 +325,11 @@ def render(found: Findings, drawn: list[Drawn]) -> str:
             published=found.published,
             scopes=list(dict.fromkeys(claim.scope for claim in main_claims)),
             taught=readable_teachers(found.teachers, axis) if len(found.teachers) else None,
+            others=[
+                (name, readable_teachers(made, axis))
+                for name, made in (("ema", found.averages), ("best", found.best))
+                if len(made)
+            ],
             ranked=_ranked(found.quality_cost),
             drawn=drawn,
             letters=letters_without_font("".join([text.to_csv(), *(figure.part for figure in drawn)])),

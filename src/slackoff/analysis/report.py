@@ -103,14 +103,16 @@ def draw(findings: Findings) -> list[Drawn]:
 def tables_of(found: Findings) -> dict[str, pd.DataFrame]:
     """The tables of a study: study, thresholds, and cells with every cell's state, seconds and label.
 
-    Where there is something to show: published (the paper's numbers beside the measured ones), teacher, quality_cost,
-    balance, common_levels, distributions.
+    Where there is something to show: published (the paper's numbers beside the measured ones), teacher, ema (moving
+    averages of the weights), best (checkpoints), quality_cost, balance, common_levels, distributions.
     """
     frames, table = found.frames, found.table
     always = {"study": table, "thresholds": threshold_table(frames), "cells": frames.cells}
     others = {
         "published": pd.DataFrame() if found.published is None else found.published.table,
         "teacher": found.teachers,
+        "ema": found.averages,
+        "best": found.best,
         "quality_cost": found.quality_cost,
         "balance": balance_table(found.balances),
         "common_levels": common_level_table(found.together),

@@ -18,6 +18,7 @@ from typing_extensions import TypedDict
 
 from slackoff.errors import SlackoffError, did_you_mean, explain_unusable
 from slackoff.metrics.columns import COLUMNS, add_own
+from slackoff.record.archive import OF_ROWS
 from slackoff.record.files import DamagedFileError, Patience, read_json, read_lines
 from slackoff.record.ledger import HeartbeatMonitor
 from slackoff.record.measurement import StudyTexts
@@ -89,8 +90,8 @@ IMAGES: dict[str, Known] = {
     **{name: Known(NUMBER, column.unit, column.explanation) for name, column in COLUMNS.items()},
 }
 
-FILES = ("images.parquet", "images_teacher.parquet")
-"""Results per image: the cell's own, which every cell that is done has, and those of its teacher."""
+FILES = OF_ROWS
+"""Results per image: the cell's own, which every cell that is done has, and those of what else it left."""
 
 _MOST_SHRUNK = 100
 _HARMLESS_BYTES = 256 * 1024**2

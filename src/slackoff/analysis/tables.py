@@ -271,16 +271,21 @@ _LATEX = str.maketrans(
 )
 
 
-def teacher_table(frames: Frames) -> pd.DataFrame:
+def teacher_table(frames: Frames, images: pd.DataFrame | None = None) -> pd.DataFrame:
     """One row per group and value of the main axis that has a teacher; empty where no cell has one.
+
+    Args:
+        frames: of the study.
+        images: of the frames, what stands in the place of the teachers: `averages` or `best`.
 
     Columns: the main axis; the labels of the group, where there are several; then for each measure m the mean of the
     teacher, m, with m_low and m_high (95 % interval), and m_gap, the teacher less the student, paired over the test
     images, with m_gap_low and m_gap_high.
     """
-    if frames.teachers.empty:
+    images = frames.teachers if images is None else images
+    if images.empty:
         return pd.DataFrame()
-    taught = groups(replace(frames, images=frames.teachers))
+    taught = groups(replace(frames, images=images))
     students = {group.name: group for group in groups(frames)}
     shown = shown_measures(frames.images)
     rows = []

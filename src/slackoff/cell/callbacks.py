@@ -9,6 +9,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from slackoff.cell.best import BestWeights
 from slackoff.cell.launch import Pruned, Stopped, on_stop_signal
 from slackoff.errors import SlackoffError
 from slackoff.evaluation import Evaluation, Evaluator
@@ -165,13 +166,16 @@ class StopRequest(Callback):
 class EvaluationCallback(Callback):
     """Measures the network on part of the test set every so many steps and logs the means as ``test/...``.
 
-    The task's teachers, as soon as it has any, are measured too: ``teacher/...``.
+    The task's teachers, as soon as it has any, are measured too: ``teacher/...``; and the network on all validation
+    pairs: ``validation/...``.
 
     Args:
         evaluator: measures.
         every: steps between two evaluations.
         show: told the step and what was found of the task's own network, with one picture, at a few evaluations.
         judge: told the step and the means that were found of it, at each evaluation before the last step.
+        validation: measures on the validation pairs.
+        best: keeps the weights that are best on them.
     """
 
     def __init__(
@@ -180,7 +184,10 @@ class EvaluationCallback(Callback):
         every: int,
         show: Callable[[int, Evaluation], None] | None = None,
         judge: Callable[[int, dict[str, float]], None] | None = None,
+        validation: Evaluator | None = None,
+        best: BestWeights | None = None,
     ) -> None:
+        self.validation, self.best = validation, best
         self.evaluator, self.every, self.show, self.judge = evaluator, every, show, judge
         self.seconds = 0.0
 
@@ -192,6 +199,10 @@ class EvaluationCallback(Callback):
         shown = self.show is not None and trainer.global_step in picture_steps(trainer.max_steps, self.every)
         found = {"test": self.evaluator.quick_look(module.network, int(shown))}
         found |= {name: self.evaluator.quick_look(each, 0) for name, each in module.teachers.items()}
+        if self.validation is not None:
+            found["validation"] = self.validation.evaluate(module.network)
+            if self.best is not None:
+                self.best.look(trainer.global_step, module.network, found["validation"].means)
         log_all(trainer, {f"{name}/{key}": value for name, each in found.items() for key, value in each.means.items()})
         if shown and self.show is not None:
             self.show(trainer.global_step, found["test"])

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from slackoff.cell.best import BestWeights
 from slackoff.cell.callbacks import (
     CheckpointCallback,
     EvaluationCallback,
@@ -26,6 +27,7 @@ from slackoff.cell.callbacks import (
     TrainingLogger,
     log_all,
 )
+from slackoff.cell.continuation import point_to_continue, under_own_schedule
 from slackoff.cell.launch import Pruned, Stopped, ignore_stop_signals, launcher_variables
 from slackoff.cell.pruning import Pruning, PruningRule
 from slackoff.config import build, packages
@@ -101,6 +103,9 @@ def run_cell(config: DictConfig, folder: Path, status: Status, process_start: fl
     torch.backends.cudnn.allow_tf32 = config.trainer.tf32
     backgrounds = build.build_backgrounds(config)
     evaluator = build.build_evaluator(config, backgrounds)
+    validation = build.build_validation(config, evaluator)
+    measure = config.schedule.get("keep_best")
+    best = BestWeights(validation, measure) if validation and measure else None
     data = build.build_training_data(config, backgrounds)
     network = build.build_started_network(config)
     if config.trainer.channels_last:
@@ -112,6 +117,8 @@ def run_cell(config: DictConfig, folder: Path, status: Status, process_start: fl
         for place in (folder, checkpoints, *folder.glob("pictures/*/*")):
             remove_partials(place, kept=("config.yaml", "status.json"))  # other drivers may be writing these
     resume = find_resume_point(checkpoints, status.id)
+    if resume.path is None and config.get("continue_from"):
+        resume = point_to_continue(config)
     status.notes += data.notes + resume.notes
     if is_emulated(config.trainer.precision, kind):
         status.notes.append(f"trained in {config.trainer.precision}, which is emulated here: 32-true is faster")
@@ -127,7 +134,7 @@ def run_cell(config: DictConfig, folder: Path, status: Status, process_start: fl
     rule = PruningRule.read()
     pruning = Pruning(rule, record.kept, status.notes) if rule and record else None
     evaluation = EvaluationCallback(
-        evaluator, config.schedule.evaluate_every, view.show_progress if view else None, judge
+        evaluator, config.schedule.evaluate_every, view.show_progress if view else None, judge, validation, best
     )
     trains = any(parameter.requires_grad for parameter in network.parameters())
     if config.schedule.steps and not trains:
@@ -139,6 +146,7 @@ def run_cell(config: DictConfig, folder: Path, status: Status, process_start: fl
         sync_batchnorm=ranks.count > 1,
         precision=config.trainer.precision,
         max_steps=config.schedule.steps if trains else 0,
+        gradient_clip_val=config.trainer.get("gradient_clip_norm"),
         logger=[record, *([view.logger] if view else [])] if record else False,
         callbacks=[
             guard,
@@ -148,9 +156,10 @@ def run_cell(config: DictConfig, folder: Path, status: Status, process_start: fl
             StatusCallback(status, folder, process_start),
             stop,
             StepSeed(config.seed),
+            *([best] if best else []),
         ],
         plugins=[
-            WholeFileCheckpointIO(status.id),
+            WholeFileCheckpointIO(status.id, lambda content: under_own_schedule(task, content)),
             # Named, so that Lightning does not find Slurm around it and start more processes.
             TorchElasticEnvironment() if ranks.count > 1 else LightningEnvironment(),
         ],
@@ -169,6 +178,9 @@ def run_cell(config: DictConfig, folder: Path, status: Status, process_start: fl
 
         started = time.monotonic()
         measured = {"": network, **task.teachers}
+        if best and (chosen := best.network(network)) is not None:
+            measured["best"] = chosen
+            status.notes.append(best.note)
         found = {name: evaluator.evaluate(each.to(trainer.strategy.root_device)) for name, each in measured.items()}
         status.evaluate_seconds = round(evaluation.seconds + time.monotonic() - started, 2)
         for name, evaluated in found.items():

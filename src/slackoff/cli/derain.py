@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from slackoff.deraining.model import Model
 
+_Which = Literal["last", "teacher", "ema", "best"]
+_Weights = Annotated[_Which, typer.Option(help="Of the cell: after its last step, or its teacher, average or best.")]
 _Preset = Annotated[str | None, typer.Option(help="The preset of --model; not for what export wrote.")]
 
 
@@ -26,7 +28,7 @@ def derain(
     network: Annotated[
         str | None, typer.Option(help="Preset of the network of --model; alone, a method without training: dsc.")
     ] = None,
-    teacher: Annotated[bool, typer.Option("--teacher", help="Take the cell's teacher.")] = False,
+    weights: _Weights = "last",
     runs: Runs = RUNS,
     tile: Annotated[
         int | None, typer.Option(help="Side of the tiles, px; by the network's memory if left out.")
@@ -51,10 +53,10 @@ def derain(
         from slackoff.networks.interfaces import PerImageMethod
 
         plan = plan_jobs(inputs, out, format, [sheet] if sheet else [])
-        if network is not None and cell is None and model is None and not teacher:
+        if network is not None and cell is None and model is None and weights == "last":
             chosen = from_preset(network)
         else:
-            chosen = _named_model(cell, model, network, teacher, runs)
+            chosen = _named_model(cell, model, network, weights, runs)
         chosen.network.to(_device(device))
         whole = isinstance(chosen.network, PerImageMethod)
         if whole and tile is not None:
@@ -84,7 +86,7 @@ def _bound_kernel_caches() -> None:
         os.environ.setdefault(cache, "8")
 
 
-def _named_model(cell: str | None, file: Path | None, network: str | None, teacher: bool, runs: Path) -> "Model":
+def _named_model(cell: str | None, file: Path | None, network: str | None, weights: _Which, runs: Path) -> "Model":
     """The network that the options of a verb name.
 
     Raises:
@@ -97,10 +99,10 @@ def _named_model(cell: str | None, file: Path | None, network: str | None, teach
     if cell is not None:
         if network is not None:
             raise SlackoffError("--network is for --model: a cell's record says which network it has")
-        return from_cell(cell, runs, teacher)
+        return from_cell(cell, runs, weights)
     assert file is not None
-    if teacher:
-        raise SlackoffError("--teacher is for --cell: give the teacher's own file as --model")
+    if weights != "last":
+        raise SlackoffError(f"--weights {weights} is for --cell: give that file itself as --model")
     return from_file(file, network)
 
 
@@ -128,7 +130,7 @@ def demo(
     cell: Annotated[list[str] | None, typer.Option(help="Id of a done cell; give it for each.")] = None,
     model: Annotated[list[Path] | None, typer.Option(help="A weight file; give it for each.")] = None,
     network: _Preset = None,
-    teacher: Annotated[bool, typer.Option("--teacher", help="The moving averages that taught the cells.")] = False,
+    weights: _Weights = "last",
     port: Port = 7861,
     runs: Runs = RUNS,
 ) -> None:
@@ -140,7 +142,7 @@ def demo(
     require_gradio()
     if not cell and not model:
         raise SlackoffError("Give --cell ID or --model FILE: python -m slackoff status lists the cells")
-    models = [from_cell(identity, runs, teacher) for identity in cell or ()]
+    models = [from_cell(identity, runs, weights) for identity in cell or ()]
     models += [from_file(path, network) for path in model or ()]
     serve(models, port)
 
@@ -150,7 +152,7 @@ def export(
     cell: Annotated[str | None, typer.Option(help="Id of a done cell, or how it begins.")] = None,
     model: Annotated[Path | None, typer.Option(help="A weight file in the place of a cell.")] = None,
     network: _Preset = None,
-    teacher: Annotated[bool, typer.Option("--teacher", help="The moving average that taught the cell.")] = False,
+    weights: _Weights = "last",
     onnx: Annotated[bool, typer.Option(help="Write model.onnx, if it computes the same.")] = True,
     size: Annotated[
         tuple[int, int] | None, typer.Option(metavar="HEIGHT WIDTH", help="The only size of model.onnx, in pixels.")
@@ -170,7 +172,7 @@ def export(
     console = Console(highlight=False)
     if size is not None and min(size) < 1:
         raise SlackoffError(f"--size {size[0]} {size[1]} must be at least 1 pixel a side")
-    found = _named_model(cell, model, network, teacher, runs)
+    found = _named_model(cell, model, network, weights, runs)
     written, refusal = write(found, out, onnx, size, overwrite, license_id)
     console.print(f"{out}: {found.name}", soft_wrap=True, markup=False)
     if written:

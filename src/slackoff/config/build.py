@@ -27,6 +27,9 @@ from slackoff.images import ImageSource, LabelledPairs, Split, cached_bank, spli
 from slackoff.metrics.own_measures import OwnMeasure
 from slackoff.metrics.protocol import Protocol
 from slackoff.networks.weights import start_from
+from slackoff.record.checkpoint import LAST
+from slackoff.record.config import read_config
+from slackoff.record.origin import done_cell, starting_weights
 from slackoff.tasks import Task
 
 T = TypeVar("T")
@@ -120,6 +123,31 @@ def build_evaluator(config: DictConfig, backgrounds: Backgrounds) -> Evaluator:
     )
 
 
+def build_validation(config: DictConfig, evaluator: Evaluator) -> Evaluator | None:
+    """Measures, by the protocol of the evaluation, on the pairs of ``evaluation.validation``; None without any.
+
+    Raises:
+        SlackoffError: the pairs cannot be read, or are among those of a test set.
+    """
+    if not config.evaluation.get("validation"):
+        return None
+    pairs = build(config.evaluation.validation, "evaluation.validation")
+    if not isinstance(pairs, PairFolder):
+        raise SlackoffError(
+            "evaluation.validation must be pairs of their own, since other test sets are made of the photos that are "
+            "tested on: give +validation=pairs evaluation.validation.root=PATH"
+        )
+    images = pairs.load(None, [])  # type: ignore[arg-type]
+    tested = {image.origin["digest"]: image.name for image in evaluator.images}
+    for image in images:
+        if (name := tested.get(image.origin["digest"])) is not None:
+            raise SlackoffError(
+                f"evaluation.validation: {image.name} is the same image as {name} of the test set {evaluator.name}: a "
+                "checkpoint is not chosen by what it is tested on, so take it away from one of them"
+            )
+    return Evaluator("validation", images, evaluator.protocol, len(images), 0, measures=evaluator.measures)
+
+
 def _own_measures(config: DictConfig, protocol: Protocol) -> list[OwnMeasure]:
     """The figures of ``evaluation.measures``: objects of a class, or functions that are called later."""
     found: list[OwnMeasure] = []
@@ -191,15 +219,49 @@ def without_values(nodes: Any, look: Callable[[torch.device], T]) -> T:
 
 
 def build_started_network(config: DictConfig) -> nn.Module:
-    """The network as training begins with it: as ``build_network``, or with the weights of the file ``start_from``.
+    """The network as training begins with it: as ``build_network``, or with the weights that ``start_from`` names.
 
     Raises:
         SlackoffError: as for ``build`` and ``slackoff.networks.weights.start_from``.
     """
     network = build_network(config)
     if config.get("start_from"):
-        start_from(network, Path(config.start_from).expanduser())
+        start_from(network, starting_weights(config.start_from, Path(config.runs)))
     return network
+
+
+def cell_to_continue(config: DictConfig) -> Path:
+    """The folder of the done cell ``continue_from``, whose last checkpoint fits the network and regime of this config.
+
+    Raises:
+        SlackoffError: there is no such cell, it is not done, it was not trained for fewer steps, it has another
+            network, regime or kind of average, or its checkpoint is gone.
+    """
+    key = f"continue_from={config.continue_from}"
+    origin = done_cell(str(config.continue_from), Path(config.runs), "continue_from")
+    before, now = read_config(origin), plain(config)
+    if (steps := before["schedule"]["steps"]) >= config.schedule.steps:
+        raise SlackoffError(
+            f"{key}: the cell {origin.name} has {steps} steps already: give schedule.steps more than that, or start "
+            "anew from its weights with start_from"
+        )
+    averages = [each["trainer"].get("ema_decay") is not None for each in (before, now)]
+    targets = [each["task"]["_target_"] for each in (before, now)]
+    for what, differ in (
+        ("network", before["network"] != now["network"]),
+        ("task", targets[0] != targets[1]),
+        ("trainer.ema_decay", averages[0] != averages[1]),
+    ):
+        if differ:
+            raise SlackoffError(
+                f"{key}: the cell {origin.name} has another {what}, which its optimiser's state is for: give the same, "
+                "or start anew from its weights with start_from"
+            )
+    if not (origin / "checkpoints" / LAST).is_file():
+        raise SlackoffError(
+            f"{key}: the last checkpoint of the cell {origin.name} is gone: start anew from its weights with start_from"
+        )
+    return origin
 
 
 def build_task(config: DictConfig, network: nn.Module) -> Task:
@@ -209,6 +271,10 @@ def build_task(config: DictConfig, network: nn.Module) -> Task:
         SlackoffError: as for ``build``; or unlabelled images for a regime that does not use them.
     """
     task: Task = build(config.task, "task", network=network, steps=config.schedule.steps)
+    task.warmup_steps = config.schedule.get("warmup_steps") or 0
+    task.clips = config.trainer.get("gradient_clip_norm") is not None
+    if config.trainer.get("ema_decay") is not None:
+        task.keep_average(config.trainer.ema_decay)
     if config.get("unlabelled") and not task.uses_unlabelled:
         raise SlackoffError(
             f"task={config.task.name} does not use unlabelled images: leave out unlabelled=... or choose "

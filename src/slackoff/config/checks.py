@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from slackoff.config import build
 from slackoff.config.counting import count_step
+from slackoff.config.schema import KEEP_BEST
 from slackoff.config.validate import check_config
 from slackoff.data.datasets import check_dataset
 from slackoff.errors import SlackoffError
@@ -54,9 +55,13 @@ class Checks:
                 ),
                 **parts,
             )
-        self._once(lambda: bool(build.build_evaluator(config, backgrounds)), **photos, evaluation=config.evaluation)
+        parts = {"evaluation": config.evaluation, "keep_best": config.schedule.get("keep_best")}
+        self._once(lambda: _check_evaluation(config, backgrounds), **photos, **parts)
         if start := config.get("start_from"):
-            self._once(lambda: bool(build.build_started_network(config)), network=config.network, start_from=start)
+            parts = {"network": config.network, "start_from": start, "runs": config.runs}
+            self._once(lambda: bool(build.build_started_network(config)), **parts)
+        if config.get("continue_from"):
+            build.cell_to_continue(config)
         sizes = {"side": side, "size": config.schedule.batch_size, "steps": config.schedule.steps}
         parts = {"network": config.network, "task": config.task, "unlabelled": config.get("unlabelled")}
         return self._once(lambda: count_step(config), **parts, **sizes)
@@ -85,7 +90,10 @@ def _check_labelled(config: DictConfig) -> None:
     labelled.check(config.background.patch_size_px)
     digests = file_digests(pair.rainy_path for pair in labelled.all_pairs)
     trained_on = {digest: path for path, digest in digests.items()}
-    for name, test_set in build.build_test_sets(config).items():
+    tests = build.build_test_sets(config)
+    if config.evaluation.get("validation"):
+        tests["validation"] = build.build(config.evaluation.validation, "evaluation.validation")
+    for name, test_set in tests.items():
         if isinstance(test_set, PairFolder):
             tested = file_digests(pair.rainy_path for pair in test_set.pairs())
             for path in (path for path, digest in tested.items() if digest in trained_on):
@@ -96,9 +104,29 @@ def _check_labelled(config: DictConfig) -> None:
                 )
 
 
+def _check_evaluation(config: DictConfig, backgrounds: build.Backgrounds) -> bool:
+    validation = build.build_validation(config, build.build_evaluator(config, backgrounds))
+    if validation and (measure := config.schedule.get("keep_best")):
+        validation.better(measure, KEEP_BEST)
+    return True
+
+
 def _check_combinations(config: DictConfig, measured_only: bool) -> None:
     if config.schedule.steps == 0 and not (config.get("start_from") or measured_only):
         raise SlackoffError("schedule.steps=0 trains nothing: give a whole number from 1 up, or start_from=FILE")
+    if config.get("start_from") and config.get("continue_from"):
+        raise SlackoffError("start_from and continue_from both say what the network begins with: give one of them")
+    if measure := config.schedule.get("keep_best"):
+        if not config.evaluation.get("validation"):
+            raise SlackoffError(
+                f"{KEEP_BEST}={measure} needs pairs to choose by, other than those of the test: add +validation=pairs "
+                "evaluation.validation.root=PATH"
+            )
+        if config.schedule.evaluate_every > config.schedule.steps:
+            raise SlackoffError(
+                f"{KEEP_BEST}={measure} chooses among the evaluations during training, and schedule.evaluate_every="
+                f"{config.schedule.evaluate_every} is more than schedule.steps={config.schedule.steps}: lower it"
+            )
     if config.get("labelled") and config.fixed_rain_per_patch is True:
         raise SlackoffError(
             "fixed_rain_per_patch=true does not go with labelled pairs, whose rain is fixed: leave it out"

@@ -65,9 +65,12 @@ class Builds:
 _SOURCE = ("root", "key")
 _RAIN = ("slackoff.rain.RainRange", "slackoff.rain.ThinRain", "slackoff.rain.OwnRain")
 
+KEEP_BEST = "schedule.keep_best"
+
 Node = dict[str, Any]
 Count = Annotated[int, AtLeast(1)]
 Positive = Annotated[float, Limit(lambda value: value > 0, "above 0")]
+Decay = Annotated[float, Limit(lambda value: 0 <= value < 1, "from 0 to below 1")]
 ImageSource = Annotated[Node, Builds(("slackoff.images.ImageSource",), uncounted=_SOURCE)]
 Network = Annotated[Node, Builds(("torch.nn.Module",))]
 Rain = Annotated[Node, Builds(_RAIN, uncounted=("key",))]
@@ -133,16 +136,23 @@ class Evaluation(TypedDict):
     picture_count: Annotated[int, AtLeast(0)]
     test_set: TestSet
     also: NotRequired[dict[str, TestSet]]
+    validation: NotRequired[TestSet]
     protocol: Protocol
     measures: NotRequired[dict[str, OwnMeasure]]
 
 
 class Schedule(TypedDict):
     """How long a cell is trained. ``evaluate_every`` counts: the record has a value for each evaluation, and a network
-    may learn from what it is shown (MOSS's ``memory_update_in_eval``)."""
+    may learn from what it is shown (MOSS's ``memory_update_in_eval``).
+
+    ``warmup_steps``: over so many steps the rate rises in a line to what it is without a warm-up. ``keep_best``: the
+    measure on ``evaluation.validation`` by which the best checkpoint is chosen.
+    """
 
     steps: Annotated[int, AtLeast(0)]
     learning_rate: Annotated[float, REFERENCE]
+    warmup_steps: NotRequired[Annotated[int, AtLeast(0)] | None]
+    keep_best: NotRequired[str | None]
     batch_size: Count
     evaluate_every: Count
     checkpoint_every: Annotated[Count, EXECUTION]
@@ -150,11 +160,18 @@ class Schedule(TypedDict):
 
 
 class Trainer(TypedDict):
-    """The arithmetic. ``ranks`` is set by the launcher where several processes train a cell (``gpus_per_cell``)."""
+    """The arithmetic of a step. ``ranks`` is set by the launcher where several processes train a cell
+    (``gpus_per_cell``).
+
+    ``gradient_clip_norm``: the largest 2-norm of the gradient of all that is trained. ``ema_decay``: of a moving
+    average of the weights, which is measured beside the network.
+    """
 
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
     tf32: bool
     channels_last: bool
+    gradient_clip_norm: NotRequired[Positive | None]
+    ema_decay: NotRequired[Decay | None]
     accelerator: Annotated[Literal["auto", "cpu", "gpu"], EXECUTION]
     ranks: NotRequired[Count]
 
@@ -223,6 +240,7 @@ class Config(TypedDict):
     labelled: NotRequired[Labelled]
     unlabelled: NotRequired[Unlabelled]
     start_from: NotRequired[Annotated[str | None, PLACE]]
+    continue_from: NotRequired[Annotated[str | None, PLACE]]
     runs: Annotated[str, PLACE]
     data_root: Annotated[str, PLACE]
     roots: Annotated[dict[str, str | None], PLACE]

@@ -279,8 +279,7 @@ def _short_names(models: Sequence[Model]) -> list[str]:
     found: list[str] = []
     for model in models:
         name = f"{model.node.get('name', 'network')} {model.cell.name}" if model.cell else model.name
-        if model.teaches:
-            name += " teacher"
+        name += model.suffix.replace(", ", " ")
         again = sum(known == name or known.startswith(f"{name} #") for known in found)
         found.append(f"{name} #{again + 1}" if again else name)
     return found

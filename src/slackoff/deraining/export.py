@@ -27,7 +27,7 @@ from slackoff.analysis.statistics import difference_interval
 from slackoff.analysis.tables import INPUTS, ORACLES, heading, shown_measures
 from slackoff.analysis.text import NO_NUMBER, amount, decimals, number
 from slackoff.config.build import build
-from slackoff.deraining.model import CELL, NETWORK, Model
+from slackoff.deraining.model import CELL, NETWORK, Model, Weights
 from slackoff.deraining.onnx import OnnxError, OnnxFile, require_onnx, write_onnx
 from slackoff.errors import SlackoffError, one_line
 from slackoff.metrics.columns import COLUMNS, add_own
@@ -59,12 +59,12 @@ class CellRecord:
     test_sets: dict[str, Group]
 
 
-def read_record(folder: Path, teacher: bool = False) -> CellRecord:
+def read_record(folder: Path, which: Weights = "last") -> CellRecord:
     """The record of a cell that is done; nothing of it is changed.
 
     Args:
         folder: of the cell.
-        teacher: the results of the moving average that taught it, in the place of its own.
+        which: of its weights the results are.
 
     Raises:
         SlackoffError: a file of it is missing or damaged.
@@ -77,7 +77,7 @@ def read_record(folder: Path, teacher: bool = False) -> CellRecord:
         config = OmegaConf.create(read_config(folder))
         protocol = build(config.evaluation.protocol, "evaluation.protocol")
         assert isinstance(protocol, Protocol)
-        path = folder / ("images_teacher.parquet" if teacher else "images.parquet")
+        path = folder / ("images.parquet" if which == "last" else f"images_{which}.parquet")
         images = pd.read_parquet(path).assign(cell=0)
         add_own(images.attrs.get("own_measures"))
         measures = shown_measures(images)
@@ -136,7 +136,7 @@ def model_card(model: Model, record: CellRecord | None, onnx: OnnxFile | None, l
         onnx: the ONNX file beside the card, if there is one.
         license_id: of the weights, as Hugging Face writes it ('mit', 'cc-by-nc-4.0'); None says that none was chosen.
     """
-    teacher = " (teacher)" if model.teaches else ""
+    teacher = f" ({model.suffix.removeprefix(', ')})" if model.suffix else ""
     title = f"{model.node.get('name', 'network')}{teacher}, cell {model.cell.name}" if model.cell else model.name
     front: dict[str, Any] = {
         **({"license": license_id} if license_id else {"license": "other", "license_name": "none-chosen"}),
@@ -270,7 +270,7 @@ def export(
         raise SlackoffError(f"{folder} holds an export already: give another folder with -o, or --overwrite")
     if with_onnx:
         require_onnx()
-    record = read_record(model.cell, model.teaches) if model.cell else None
+    record = read_record(model.cell, model.which) if model.cell else None
     with _in_place_of(folder) as partial:
         tensors = {key: value.detach().cpu().contiguous() for key, value in model.network.state_dict().items()}
         metadata = {"format": "pt", NETWORK: json.dumps(OmegaConf.to_container(model.node, resolve=True))}

@@ -1,8 +1,9 @@
 """A network or method, ready for photos: from the record of a cell, from a file, or without training."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal, cast
 
 from omegaconf import DictConfig, OmegaConf
 from safetensors import SafetensorError, safe_open
@@ -14,7 +15,9 @@ from slackoff.config.validate import ForeignTargetError
 from slackoff.errors import SlackoffError, printable
 from slackoff.networks.interfaces import PerImageMethod
 from slackoff.networks.weights import fitted, named_as_ours, read_tensors
+from slackoff.record.archive import FURTHER
 from slackoff.record.config import FILE, read_config
+from slackoff.record.origin import find_cell
 from slackoff.record.status import read_status
 
 NETWORK = "slackoff.network"
@@ -23,8 +26,10 @@ NETWORK = "slackoff.network"
 CELL = "slackoff.cell"
 """The key in the metadata of an exported file under which the id of its cell stands."""
 
-TEACHER = "teacher.safetensors"
-"""The file of a cell's teacher in its record."""
+Weights = Literal["last", "teacher", "ema", "best"]
+"""Which of a cell's weights: those after its last step, or one of ``slackoff.record.archive.FURTHER``."""
+
+_CALLED = {"teacher": "teacher", "ema": "moving average of the weights", "best": "best checkpoint"}
 
 
 @dataclass(frozen=True)
@@ -46,9 +51,15 @@ class Model:
     cell: Path | None = None
 
     @property
-    def teaches(self) -> bool:
-        """Whether it is the moving average that taught its cell's network."""
-        return self.cell is not None and self.weights is not None and self.weights.name == TEACHER
+    def which(self) -> Weights:
+        """Which of its cell's weights it has."""
+        found = self.weights.stem if self.cell is not None and self.weights is not None else "last"
+        return cast(Weights, found) if found in FURTHER else "last"
+
+    @property
+    def suffix(self) -> str:
+        """What is said behind its cell: ", teacher", or nothing for the weights after the last step."""
+        return f", {_CALLED[self.which]}" if self.which in _CALLED else ""
 
 
 def provenance(model: Model) -> str:
@@ -56,24 +67,23 @@ def provenance(model: Model) -> str:
     if model.weights is None:
         return f"slackoff, {model.name}"
     metadata = _metadata(model.weights)
-    teacher = ", teacher" if model.teaches else ""
     cell = model.cell.name if model.cell is not None else metadata.get(CELL)
-    return f"slackoff, cell {cell}{teacher}" if cell else f"slackoff, weights {printable(model.weights.name)}"
+    return f"slackoff, cell {cell}{model.suffix}" if cell else f"slackoff, weights {printable(model.weights.name)}"
 
 
-def from_cell(identity: str, runs: Path, teacher: bool = False) -> Model:
+def from_cell(identity: str, runs: Path, which: Weights = "last") -> Model:
     """The network of a cell that is done.
 
     Args:
         identity: the cell's id, or as much of its beginning as no other cell shares.
         runs: where the records are.
-        teacher: take the moving average that taught it instead.
+        which: of the weights that it left.
 
     Raises:
-        SlackoffError: there is no such cell or several, it is not done, it has no teacher, or a file of it is missing,
-            damaged or of a version whose network is no longer built like that.
+        SlackoffError: there is no such cell or several, it is not done, it left no such weights, or a file of it is
+            missing, damaged or of a version whose network is no longer built like that.
     """
-    folder = _folder(identity, runs)
+    folder = find_cell(identity, runs)
     status = read_status(folder)
     if status is None or status.state != "done":
         state = "has no status" if status is None else f"is {status.state}"
@@ -81,16 +91,17 @@ def from_cell(identity: str, runs: Path, teacher: bool = False) -> Model:
             f"The cell {folder.name} under {runs} {state}: only the network of a done cell can be used; run the "
             f"command of its study again, or python -m slackoff retry {folder.name} --runs {runs}"
         )
-    weights = folder / (TEACHER if teacher else "network.safetensors")
-    if teacher and not weights.exists():
-        raise SlackoffError(f"The cell {folder.name} under {runs} has no teacher: leave out --teacher")
+    weights = folder / f"{'network' if which == 'last' else which}.safetensors"
+    if which != "last" and not weights.exists():
+        there = ", ".join(["last", *(name for name in FURTHER if (folder / f"{name}.safetensors").exists())])
+        raise SlackoffError(f"The cell {folder.name} under {runs} has no --weights {which}: it has {there}")
     path = folder / FILE
     node = OmegaConf.create(read_config(folder)).get("network")
     if not isinstance(node, DictConfig):
         raise SlackoffError(f"{path} names no network: run the command of its study again, which writes it anew")
     label = ", ".join(f"{key} {value}" for key, value in status.label.items() if value not in ("", None))
-    name = f"cell {folder.name}{', teacher' if teacher else ''}{f' ({label})' if label else ''}"
-    return Model(_filled(node, weights, path), node, name, weights, folder)
+    found = Model(_filled(node, weights, path), node, "", weights, folder)
+    return replace(found, name=f"cell {folder.name}{found.suffix}{f' ({label})' if label else ''}")
 
 
 def from_file(path: Path, preset: str | None = None) -> Model:
@@ -142,20 +153,6 @@ def from_preset(preset: str) -> Model:
             f"--network {preset} needs its weights: give them as --model FILE, or a cell as --cell HASH"
         )
     return Model(method.eval(), node, preset, None)
-
-
-def _folder(identity: str, runs: Path) -> Path:
-    """The folder of the one cell whose id begins like that."""
-    cells = [path.parent for path in (runs / "cells").glob("*/status.json")]
-    found = sorted(folder for folder in cells if identity and folder.name.startswith(identity))
-    if found and (len(found) == 1 or found[0].name == identity):  # what is all of an id comes before longer ones
-        return found[0]
-    if found:
-        some = ", ".join(path.name for path in found[:3]) + (", ..." if len(found) > 3 else "")
-        raise SlackoffError(f"{len(found)} cells under {runs} begin with '{identity}' ({some}): give more of the id")
-    raise SlackoffError(
-        f"There is no cell '{identity}' under {runs}: python -m slackoff status --runs {runs} lists them"
-    )
 
 
 def _metadata(path: Path) -> dict[str, str]:

@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from slackoff.errors import SlackoffError
 from slackoff.evaluation.test_sets import EvaluationImage
 from slackoff.metrics import BackgroundError, RainRemovalError
-from slackoff.metrics.columns import INPUT, for_averaging
+from slackoff.metrics.columns import INPUT, Better, for_averaging
 from slackoff.metrics.functional import quantise
 from slackoff.metrics.own_measures import OwnMeasure
 from slackoff.metrics.protocol import Protocol
@@ -82,6 +83,23 @@ class Evaluator:
         if self.measures:  # kept in the file's metadata, for tables and figures
             frame.attrs[OWN_MEASURES] = {measure.name: measure.column._asdict() for measure in self.measures}
         return Evaluation(frame, first.means, pictures)
+
+    def better(self, measure: str, key: str) -> Better:
+        """Which direction of a mean is better.
+
+        Args:
+            measure: its name.
+            key: the config key that names it, for the message.
+
+        Raises:
+            SlackoffError: there is no such mean, or neither direction is better.
+        """
+        columns = self.protocol.columns() | {own.name: own.column for own in self.measures}
+        columns |= {f"{name}_pooled": columns[name] for name in ("e_r", "e_b")}
+        if measure not in columns or (found := columns[measure].better) is None:
+            useful = ", ".join(name for name, column in columns.items() if column.better and "_t" not in name)
+            raise SlackoffError(f"{key}={measure} is no measure that can be better or worse: choose one of {useful}")
+        return found
 
     @torch.no_grad()
     def _measure(

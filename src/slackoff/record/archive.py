@@ -30,9 +30,12 @@ VERSION = 1
 """Of the file. It rises when a reader of the version before would misread it."""
 
 MANIFEST, ROWS = "manifest.json", "rows.json"
-WEIGHTS = ("network.safetensors", "teacher.safetensors")
+FURTHER = ("teacher", "ema", "best")
+"""What a cell may leave beside its network: the moving average that taught it, a moving average of its weights, its
+best checkpoint on the validation pairs. Each has NAME.safetensors, images_NAME.parquet, measures final/NAME/..."""
+WEIGHTS = ("network.safetensors", *(f"{name}.safetensors" for name in FURTHER))
 CHECKPOINT = "checkpoints/last.ckpt"
-OF_ROWS = ("images.parquet", "images_teacher.parquet")
+OF_ROWS = ("images.parquet", *(f"images_{name}.parquet" for name in FURTHER))
 OF_DONE = ("steps.parquet", *OF_ROWS)
 OF_ANY = ("config.yaml", "identity.json", "environment.json")
 DRAWN = (".csv", "claims.json", "numbers.tex")
@@ -41,11 +44,12 @@ MEASURED = ("complexity.parquet", "runtime.parquet")
 
 _CELL_FILES = (*OF_ANY, "status.json", "steps.jsonl", *OF_DONE, *WEIGHTS, CHECKPOINT)
 _NAME = r"[^\W_][^/\\\x00-\x1f]{0,199}"
+_PICTURES = f"rainy|background|output(_({'|'.join(FURTHER)}))?"
 _STUDY_FILES = rf"study\.json|(network_costs/)?({'|'.join(MEASURED)})|network_costs/study\.json"
 _PATHS = re.compile(
     rf"{re.escape(ROWS)}"
     rf"|cells/\w[\w-]{{0,99}}/({'|'.join(map(re.escape, _CELL_FILES))})"
-    rf"|cells/\w[\w-]{{0,99}}/pictures(/[a-z0-9-][a-z0-9 _.-]{{0,99}}){{2}}/(rainy|background|output(_teacher)?)\.png"
+    rf"|cells/\w[\w-]{{0,99}}/pictures(/[a-z0-9-][a-z0-9 _.-]{{0,99}}){{2}}/({_PICTURES})\.png"
     rf"|studies/{_NAME}/({_STUDY_FILES}|tables/[a-z_]+\.csv|claims\.json|numbers\.tex)"
 )
 """All names that a member can have: none of them leads out of a folder, is hidden, or is run by anything."""

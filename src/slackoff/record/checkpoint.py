@@ -17,11 +17,20 @@ _MARK = "slackoff_cell"
 
 
 class WholeFileCheckpointIO(TorchCheckpointIO):
-    """Saves a checkpoint in one step, marked with its cell, after moving the one before to ``previous.ckpt``."""
+    """Saves a checkpoint in one step, marked with its cell, after moving the one before to ``previous.ckpt``.
 
-    def __init__(self, cell_id: str) -> None:
+    Args:
+        cell_id: of the cell.
+        adopt: makes a checkpoint of another cell, from which this one goes on, its own; it is given its content.
+    """
+
+    def __init__(self, cell_id: str, adopt: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> None:
         super().__init__()
-        self.cell_id = cell_id
+        self.cell_id, self.adopt = cell_id, adopt
+
+    def load_checkpoint(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        content = super().load_checkpoint(*args, **kwargs)
+        return self.adopt(content) if self.adopt and content[_MARK] != self.cell_id else content
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         target = Path(path)

@@ -21,6 +21,7 @@ from slackoff.config.schema import Builds, Uncounted, types_of, without_marks
 from slackoff.errors import SlackoffError
 from slackoff.record.config import read_config
 from slackoff.record.files import DamagedFileError, Patience, read_json
+from slackoff.record.origin import WEIGHTS, done_cell, starting_weights
 from slackoff.sweep.code_digests import code_digests
 from slackoff.sweep.expand import Config, required
 from slackoff.sweep.planner_process import PlannerProcess
@@ -173,6 +174,7 @@ def _counted_keys(value: Any, hint: Any) -> Any:
     if is_typeddict(plain) and isinstance(value, dict):
         hints = types_of(plain)
         uncounted = {key for key in value if any(isinstance(mark, Uncounted) for mark in without_marks(hints[key])[1])}
+        uncounted |= {key for key in value if value[key] is None and key in plain.__optional_keys__}  # as if left out
         return {key: _counted_keys(item, hints[key]) for key, item in value.items() if key not in uncounted}
     if get_origin(plain) is dict and isinstance(value, dict):
         return {key: _counted_keys(item, get_args(plain)[1]) for key, item in value.items()}
@@ -220,7 +222,11 @@ class Fingerprints:
         for key, node in _nodes_with_data(config):
             digests[key] = self._digest((node,), _node_digest, key, node)
         if start := config.get("start_from"):
-            digests["start_from"] = self._digest((start,), _weights_digest, start)
+            digests["start_from"] = self._digest((start, config["runs"]), _weights_digest, start, config["runs"])
+        if origin := config.get("continue_from"):
+            digests["continue_from"] = self._digest(
+                ("continue", origin, config["runs"]), _cell_digest, origin, config["runs"]
+            )
         return digests
 
     def provisional(self, digests: dict[str, str]) -> bool:
@@ -250,6 +256,8 @@ def _nodes_with_data(config: Config) -> Iterator[tuple[str, Any]]:
     yield "evaluation.test_set", required(config, "evaluation.test_set")
     for name, node in (config["evaluation"].get("also") or {}).items():
         yield f"evaluation.also.{name}", node
+    if validation := config["evaluation"].get("validation"):
+        yield "evaluation.validation", validation
     for key in ("labelled", "unlabelled"):
         if config.get(key):
             yield key, config[key]
@@ -272,12 +280,16 @@ def _node_digest(key: str, node: dict[str, Any]) -> str:
     return str(built.fingerprint()) if hasattr(built, "fingerprint") else json.dumps(node, sort_keys=True)
 
 
-def _weights_digest(path: str) -> str:
+def _cell_digest(identity: str, runs: str) -> str:
+    return _weights_digest(str(done_cell(identity, Path(runs), "continue_from") / WEIGHTS), runs)
+
+
+def _weights_digest(start_from: str, runs: str) -> str:
+    path = starting_weights(start_from, Path(runs))
     try:
-        file_path = Path(path).expanduser()
-        if file_path.exists() and not file_path.is_file():  # a device can go on for ever
+        if path.exists() and not path.is_file():  # a device can go on for ever
             raise SlackoffError(f"start_from={path} is no file: give a weight file")
-        with file_path.open("rb") as file:
+        with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise SlackoffError(f"start_from={path} cannot be read ({error.strerror}): give a weight file") from error

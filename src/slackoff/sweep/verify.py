@@ -23,7 +23,7 @@ from slackoff.config.packages import is_named, targets_in
 from slackoff.config.validate import ALLOWED_TARGETS
 from slackoff.errors import SlackoffError
 from slackoff.metrics.columns import for_averaging
-from slackoff.record.archive import MANIFEST, OF_ROWS, ROWS, Archive, Rows, parse_rows, row_digests
+from slackoff.record.archive import FURTHER, MANIFEST, OF_ROWS, ROWS, Archive, Rows, parse_rows, row_digests
 from slackoff.record.config import read_config
 from slackoff.record.files import Patience
 from slackoff.record.ledger import HeartbeatMonitor
@@ -137,7 +137,7 @@ def _check_means(cells: Mapping[str, CellFiles], found: Verified) -> None:
     for identity, cell in cells.items():
         if cell.steps is None or OF_ROWS[0] not in cell.images:
             continue
-        for file, start in zip(OF_ROWS, ("final/", "final/teacher/"), strict=True):
+        for file, start in zip(OF_ROWS, ("final/", *(f"final/{name}/" for name in FURTHER)), strict=True):
             rows = cell.images.get(file)
             for measure, logged in _logged_means(cell.steps, start).items() if rows is not None else ():
                 frame = _first_set(rows)

@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 from slackoff.data import RainyBatch
 from slackoff.errors import SlackoffError, check_choices
 from slackoff.losses.terms import check_weights, total_variation
-from slackoff.tasks.task import Cosine, Steps, Task, with_parts
+from slackoff.tasks.task import Buffers, Cosine, Steps, Task, follow, with_parts
 
 
 class Mixed(NamedTuple):
@@ -56,31 +56,6 @@ def mix_residues(
     low, high = strength
     scale = low + (high - low) * torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device)
     return Mixed((images + scale * residues[order]).clamp(0.0, 1.0), target)
-
-
-Buffers = Literal["copy", "average", "keep"]
-
-
-@torch.no_grad()
-def follow_student(teacher: nn.Module, student: nn.Module, decay: float, buffers: Buffers = "copy") -> None:
-    """Move the teacher towards the student: teacher = decay * teacher + (1 - decay) * student.
-
-    Args:
-        teacher, student: two networks of the same kind.
-        decay: of the moving average over all parameters, in [0, 1]: 0 copies the student, 1 leaves the teacher as it
-            is. Parameters that no gradient reaches, such as a memory, count too.
-        buffers: what becomes of the teacher's buffers (running statistics of norms): 'copy' takes the student's,
-            'average' treats floating-point ones as parameters and copies the rest, 'keep' leaves them as they are, as
-            the code of MOSS does, whose teacher then normalises by statistics of before.
-    """
-    torch._foreach_lerp_(list(teacher.parameters()), list(student.parameters()), 1.0 - decay)
-    if buffers == "keep":
-        return
-    for own, other in zip(teacher.buffers(), student.buffers(), strict=True):
-        if buffers == "average" and own.is_floating_point():
-            own.lerp_(other, 1.0 - decay)
-        else:
-            own.copy_(other)
 
 
 def count_steps(length: str, key: str, run_steps: int, epoch_steps: float) -> int:
@@ -124,7 +99,7 @@ class SemiSupervisedTask(Task):
             (10, 1, 0.001), which has images in [-1, 1]: there absolute errors are twice as large, the quadratic total
             variation four times, so 0.001 is 0.002 here.
         teacher_decay: nu of Eq. 7: 0 makes the network its own teacher, 1 keeps the teacher of the switch.
-        teacher_buffers: see ``follow_student``.
+        teacher_buffers: see ``slackoff.tasks.task.follow``.
         labelled_residue: rain that labelled images give to the mixing: 'background' is rainy less true background,
             as in the supplement; 'prediction' is rainy less what the network made of it, as in the authors' code.
         mixing_strength: what the rain is multiplied by, uniform between the two.
@@ -176,8 +151,10 @@ class SemiSupervisedTask(Task):
 
     @property
     def teachers(self) -> dict[str, nn.Module]:
-        """The teacher, once it teaches."""
-        return {"teacher": self.teacher} if self.teacher is not None and self.global_step > self.switch else {}
+        """The teacher, once it teaches, beside those of every regime."""
+        if self.teacher is None or self.global_step <= self.switch:
+            return super().teachers
+        return {"teacher": self.teacher, **super().teachers}
 
     def losses(self, batch: RainyBatch, step: int) -> dict[str, Tensor]:
         """``loss``, ``labelled`` and, in the second stage, ``unlabelled`` and ``total_variation``.
@@ -220,7 +197,7 @@ class SemiSupervisedTask(Task):
         step = self.global_step
         super().optimizer_step(*args, **kwargs)
         if self.teacher is not None and step >= self.switch:
-            follow_student(self.teacher, self.network, self.teacher_decay, self.teacher_buffers)
+            follow(self.teacher, self.network, self.teacher_decay, self.teacher_buffers)
 
     def _set_switch(self, epoch_steps: float = 0.0) -> None:
         """At which step the second stage begins; before the data are known, epochs count as none."""

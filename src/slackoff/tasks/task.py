@@ -3,11 +3,12 @@
 Randomness inside a network (dropped paths, gates) comes from the step, so that a resumed run draws the same.
 """
 
+import copy
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -89,8 +90,68 @@ class SGD:
         return torch.optim.SGD(parameters, learning_rate, self.momentum)
 
 
+class WarmUp:
+    """A schedule whose rates rise in a line over the first steps: step k of w has (k + 1) / w of what it would have.
+
+    Args:
+        schedule: of the rates without it.
+        steps: w, from 1 up.
+    """
+
+    def __init__(self, schedule: LRScheduler, steps: int) -> None:
+        self.schedule, self.steps, self.optimizer = schedule, steps, schedule.optimizer
+        self._raise()
+
+    def step(self, epoch: int | None = None) -> None:
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate  # schedules reckon from the rate before
+        self.schedule.step()
+        self._raise()
+
+    def _raise(self) -> None:
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        part = min(1.0, (self.schedule.last_epoch + 1) / self.steps)
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * part
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"schedule": self.schedule.state_dict(), "rates": self.rates}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.schedule.load_state_dict(state["schedule"])
+        self.rates = state["rates"]
+
+
+Buffers = Literal["copy", "average", "keep"]
+
+
+@torch.no_grad()
+def follow(average: nn.Module, network: nn.Module, decay: float, buffers: Buffers = "copy") -> None:
+    """Move an average of a network's weights: average = decay * average + (1 - decay) * network.
+
+    Args:
+        average, network: two networks of the same kind.
+        decay: of the moving average over all parameters, in [0, 1]: 0 copies the network, 1 leaves the average as it
+            is. Parameters that no gradient reaches, such as a memory, count too.
+        buffers: what becomes of the average's buffers (running statistics of norms): 'copy' takes the network's,
+            'average' treats floating-point ones as parameters and copies the rest, 'keep' leaves them as they are, as
+            the code of MOSS does, whose teacher then normalises by statistics of before.
+    """
+    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1.0 - decay)
+    if buffers == "keep":
+        return
+    for own, other in zip(average.buffers(), network.buffers(), strict=True):
+        if buffers == "average" and own.is_floating_point():
+            own.lerp_(other, 1.0 - decay)
+        else:
+            own.copy_(other)
+
+
 class Task(LightningModule):
     """A network and how it is trained.
+
+    What is the same for every regime is set from outside, before training: ``warmup_steps`` of the learning rate,
+    ``clips`` (whether gradients are clipped) and, by ``keep_average``, a moving average of the network's weights.
 
     Args:
         network: rainy image to background, both (N, 3, H, W) in [0, 1].
@@ -124,6 +185,18 @@ class Task(LightningModule):
         self.betas = betas
         self.decay = decay or Cosine()
         self.optimizer = optimizer
+        self.warmup_steps = 0
+        self.clips = False
+        self.average: nn.Module | None = None
+        self.ema_decay = 0.0
+
+    def keep_average(self, decay: float) -> None:
+        """Let a copy of the network follow it from step to step, see ``follow``: its buffers are the network's.
+
+        Args:
+            decay: of the moving average, from 0 to below 1.
+        """
+        self.average, self.ema_decay = copy.deepcopy(self.network).requires_grad_(False), decay
 
     @abstractmethod
     def losses(self, batch: RainyBatch, step: int) -> dict[str, Tensor]:
@@ -149,7 +222,7 @@ class Task(LightningModule):
     @property
     def teachers(self) -> dict[str, nn.Module]:
         """Further networks to measure at the present step, by name."""
-        return {}
+        return {} if self.average is None else {"ema": self.average}
 
     def forward(self, rainy: Tensor) -> Tensor:
         """Restore rainy images: float, (N, 3, H, W), in [0, 1], to the same."""
@@ -166,9 +239,27 @@ class Task(LightningModule):
             optimizer = self.optimizer.optimizer(self.trained_parameters(), self.learning_rate)
         else:
             betas = (self.betas[0], self.betas[1])
-            optimizer = torch.optim.Adam(self.trained_parameters(), self.learning_rate, betas=betas, fused=True)
-        schedule = self.decay.schedule(optimizer, self.steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+            # A fused Adam takes the scale of float16's gradients out itself: too late for clipping.
+            optimizer = torch.optim.Adam(
+                self.trained_parameters(), self.learning_rate, betas=betas, fused=not self.clips
+            )
+        schedule: LRScheduler | WarmUp = self.decay.schedule(optimizer, self.steps)
+        if self.warmup_steps:
+            schedule = WarmUp(schedule, self.warmup_steps)  # type: ignore[arg-type]
+        return {  # type: ignore[return-value]
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """One step of the schedule; here, because Lightning asks for it where that is none of PyTorch's classes."""
+        scheduler.step()
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """The optimiser's step, and at once that of the average, so that a checkpoint never lies between the two."""
+        super().optimizer_step(*args, **kwargs)
+        if self.average is not None:
+            follow(self.average, self.network, self.ema_decay)
 
 
 def with_parts(loss: Tensor, parts: dict[str, Tensor]) -> dict[str, Tensor]:
