@@ -189,9 +189,9 @@ def test_the_pairs_at_hand_are_split_by_scene(composed, shared_data):
     config = composed("labelled=rain100h_first", "evaluation=rain100h_last", root)
     labelled = build.build_labelled(config)
     (tested,) = build.build_test_sets(config).values()
-    first, last = ({read_clean(pair).tobytes() for pair in pairs} for pairs in (labelled.all_pairs, tested.pairs()))
+    first, last = ({read_clean(pair).tobytes() for pair in pairs} for pairs in (labelled.all_pairs, tested.chosen()))
     assert (len(labelled.all_pairs), len(first)) == (14, 12)
-    assert (len(tested.pairs()), len(last)) == (6, 6)
+    assert (len(tested.chosen()), len(last)) == (6, 6)
     assert not first & last
 
 

@@ -87,7 +87,7 @@ def _check_labelled(config: DictConfig) -> None:
     trained_on = {digest: path for path, digest in digests.items()}
     for name, test_set in build.build_test_sets(config).items():
         if isinstance(test_set, PairFolder):
-            tested = file_digests(pair.rainy_path for pair in test_set.pairs())
+            tested = file_digests(pair.rainy_path for pair in test_set.chosen())
             for path in (path for path, digest in tested.items() if digest in trained_on):
                 raise SlackoffError(
                     f"{path} of the test set {name} is the same file as {trained_on[tested[path]]} of "
