@@ -272,3 +272,16 @@ def test_without_held_out_photos_it_is_refused(pairs, photos):
 def test_a_missing_folder_of_pairs_names_the_key(tmp_path):
     with pytest.raises(SlackoffError, match=r"roots\.rain100l=.*nowhere"):
         StreaksOnHeldOut(str(tmp_path / "nowhere"), key="roots.rain100l").fingerprint()
+
+
+@pytest.mark.parametrize("crops", [{}, {"crops": "five", "crop_px": 32}])
+def test_pairs_are_read_when_they_are_asked_for_and_none_is_kept(shared_data, crops):
+    images = PairFolder(str(shared_data("rain100l")), count=3, **crops).load(None, [])
+    again = [images[number] for number in range(len(images))]
+    assert len(again) == (30 if crops else 3)
+    for number, (first, second) in enumerate(zip(images, again, strict=True)):
+        assert (first.name, first.origin["digest"]) == images.heads[number]
+        assert first.origin == second.origin
+        assert all(torch.equal(*both) for both in zip(first[1:4], second[1:4], strict=True))
+    assert images[-1].name == again[-1].name
+    assert images[0] is not again[0]

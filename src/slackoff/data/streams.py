@@ -199,8 +199,8 @@ def _write_pixels(file: Path, images: Iterable[NDArray[np.uint8]], size: int) ->
             if (free := shutil.disk_usage(file.parent).free) < size:
                 raise SlackoffError(
                     f"The training images do not fit into memory, and {file.parent} has {free / 1e9:.1f} GB free of "
-                    f"the {size / 1e9:.1f} GB that they take: free some, set runs to a folder on another disk, or raise "
-                    "labelled.memory_gb."
+                    f"the {size / 1e9:.1f} GB that they take: free some, set runs to a folder on another disk, or "
+                    "raise labelled.memory_gb."
                 )
             partial = file.with_suffix(".partial")  # one name: the lock is held, and a crashed one is overwritten
             with partial.open("wb") as target:
