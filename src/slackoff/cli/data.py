@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from slackoff.errors import SlackoffError
+
 
 def data(
     root: Annotated[Path | None, typer.Argument(help="Folder of the pairs, or a list of them.")] = None,
@@ -28,7 +30,12 @@ def data(
     from slackoff.record.files import write_whole
 
     listed = None if pairs is None else str(pairs)
-    found = find_pairs(root, "data.root", layout, darker_rain=True, rainy=rainy, clean=clean, pairs=listed)
+    try:
+        found = find_pairs(root, "--.root", layout, darker_rain=True, rainy=rainy, clean=clean, pairs=listed)
+    except SlackoffError as error:  # which names config keys: here they are options
+        raise SlackoffError(
+            str(error).replace("--.root=", "").replace("--.root", "DIR").replace("--.", "--")
+        ) from error
     others = {str(folder): find_pairs(folder, "--other", darker_rain=True) for folder in other or ()}
     console = Console(markup=False, highlight=False)
     console.print(*survey(found, others).lines(), sep="\n", soft_wrap=True)

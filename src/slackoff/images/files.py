@@ -261,7 +261,7 @@ def opened_image(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Ima
         SlackoffError: the file is missing, truncated, damaged or of another format, too large, or holds several
             pictures.
     """
-    formats = _FORMATS
+    formats: tuple[str, ...] = _FORMATS
     if path.suffix.lower() in HEIF_SUFFIXES:
         _register_heif(path)
         formats += ("HEIF",)

@@ -72,18 +72,17 @@ def survey(pairs: Sequence[Pair], others: Mapping[str, Sequence[Pair]] | None = 
     Raises:
         SlackoffError: a file cannot be read.
     """
-    rainy, clean = ({pair[place] for pair in pairs} for place in (1, 2))
-    sides = ("Pairs side by side", rainy), ("Clean images", clean)
-    sides = sides[:1] if rainy == clean else (("Rainy images", rainy), sides[1])
+    rainy, clean = {pair.rainy_path for pair in pairs}, {pair.clean_path for pair in pairs}
+    sides = {"Rainy images": rainy, "Clean images": clean} if rainy != clean else {"Pairs side by side": rainy}
     places = []
-    for what, files in sides:
+    for what, files in sides.items():
         folders = Counter(path.parent for path in files).most_common()
         more = f" and {len(folders) - 3} other folders" if len(folders) > 3 else ""
         places.append(f"{what}: " + ", ".join(f"{count} in {folder}" for folder, count in folders[:3]) + more)
     sample = Random(0).sample(list(pairs), min(_SAMPLE, len(pairs)))
     darker = sum(float(o.mean()) < float(b.mean()) - 1 for o, b in map(read_pair, sample))
     repeated = []
-    for _, files in sides:
+    for files in sides.values():
         groups: dict[str, list[Path]] = {}
         for path, digest in file_digests(sorted(files)).items():
             groups.setdefault(digest, []).append(path)
