@@ -144,7 +144,10 @@ PAIRS, PHOTOS = "labelled=pairs", "unlabelled=folder"
         ([PAIRS, "labelled.root={pairs}", "background.patch_size_px=96"], r"rainy/0\.png \(80 x 80 px\) is smaller"),
         ([PAIRS, "labelled.root={pairs}", "labelled.share=0"], r"^labelled\.share=0 is no share"),
         ([PAIRS, "labelled.root={pairs}", "labelled.layout=guess"], r"^labelled\.layout=guess is not known"),
-        ([PAIRS, "labelled.root={photos}"], r"^labelled\.root=\S+ holds no rainy/clean pairs: .*layout=side_by_side"),
+        (
+            [PAIRS, "labelled.root={photos}"],
+            r"^labelled\.root=\S+ holds no rainy/clean pairs, but .*layout=side_by_side",
+        ),
         ([PAIRS, "labelled.root={pairs}", "fixed_rain_per_patch=true"], r"^fixed_rain_per_patch=true does not go with"),
         ([PHOTOS, "unlabelled.root={photos}", "background.patch_size_px=96"], r"photos/0\.png .* is smaller"),
         ([PHOTOS, "unlabelled.root={photos}", "unlabelled.batch_size=0"], r"^unlabelled\.batch_size=0 is no count"),

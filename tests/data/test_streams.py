@@ -328,3 +328,34 @@ def test_a_seed_is_the_first_63_bits_of_a_digest():
     for seed, step in product((0, 1, 12345), (0, 1, 250_000)):
         bits = bin(int(hashlib.sha256(f"{seed}/batch/{step}".encode()).hexdigest(), 16))[2:].zfill(256)
         assert derive_seed(seed, "batch", step) == int(bits[:63], 2)
+
+
+@pytest.mark.parametrize("options", [{}, {"crops": "five"}, {"mirror": False}])
+def test_pairs_in_a_file_give_the_batches_of_pairs_in_memory(pairs, tmp_path, options):
+    side = FIXED_SIDE if "crops" in options else SIDE
+    size = 3 * 4 * sum(height * width for height, width in SIZES)
+    kept, stored = (PairImages(pairs, tmp_path, memory) for memory in (size, size - 1))
+    assert (kept.file, len(stored._pixels)) == (None, 0)
+    assert stored.file.read_bytes() == kept.pixels.numpy().tobytes()
+    here, there = (PairStream(images, side, BATCH, 3, **options) for images in (kept, stored))
+    for step in (0, 1, 7):
+        assert all(same(here.batch(step, rank, 2), there.batch(step, rank, 2)) for rank in (0, 1))
+
+
+def test_the_file_of_a_set_is_written_once_and_a_shortened_one_anew(pairs, tmp_path):
+    file = PairImages(pairs, tmp_path, 0).file
+    whole, written = file.read_bytes(), file.stat().st_mtime_ns
+    assert PairImages(pairs, tmp_path, 0).file == file
+    assert file.stat().st_mtime_ns == written
+    file.write_bytes(whole[:-3])
+    PairImages(pairs, tmp_path, 0)
+    assert file.read_bytes() == whole
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".lock", ".rgb"]
+
+
+def test_no_room_for_the_file_is_said(pairs, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=5))
+    with pytest.raises(
+        SlackoffError, match=r"do not fit into memory, and .* 0\.0 GB free of the .* labelled\.memory_gb"
+    ):
+        PairImages(pairs, tmp_path, 0)

@@ -69,7 +69,7 @@ def test_every_format_is_written(ending, tmp_path):
     Image.fromarray(cv2.GaussianBlur(pixels(40, 60), (9, 9), 3)).save(source)
     image = rewritten(source, tmp_path / f"derained{ending}")
     assert image.format == FORMATS[ending]
-    lossy = ending in (".jpg", ".jpeg", ".webp")
+    lossy = ending in (".jpg", ".jpeg", ".jfif", ".webp")
     difference = np.abs(np.asarray(image.convert("RGB")).astype(int) - read_photo(source).pixels)
     assert difference.max() <= (12 if lossy else 0)
     if image.format == "PNG":
@@ -318,3 +318,32 @@ def test_mistakes_are_refused_before_anything_starts(inputs, out, options, sente
     with pytest.raises(SlackoffError, match=sentence):
         plan_jobs([Path(name) for name in inputs], Path(out), **options)
     assert planned([photos], Path())["photos/a.png"] == "a.png"  # an input inside the output is fine
+
+
+def test_files_that_are_left_out_are_named(tmp_path):
+    for name in ("a.png", "sub/b.raw", "notes.txt", ".hidden"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).touch()
+    plan = plan_jobs([tmp_path / "in"], tmp_path / "out")
+    assert [job.source.name for job in plan.jobs] == ["a.png"]
+    (sentence,) = plan.sentences()
+    assert sentence.startswith("2 files are left out, by the ending no photo: ")
+    assert "notes.txt" in sentence
+    assert "sub/b.raw" in sentence
+
+
+def test_a_heic_photo_is_read_and_its_result_is_a_png(tmp_path):
+    heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+    heif.register_heif_opener()
+    pixels = np.full((40, 60, 3), (200, 90, 30), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.HEIC", quality=95)
+    assert np.abs(read_photo(tmp_path / "a.HEIC").pixels.astype(int) - pixels).max() <= 3
+    (job,) = plan_jobs([tmp_path / "a.HEIC"], tmp_path / "out").jobs
+    assert job.target == tmp_path / "out" / "a.HEIC.png"
+
+
+def test_a_heic_photo_without_the_package_names_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("slackoff.images.files._HEIF", False)
+    (tmp_path / "a.heic").touch()
+    with pytest.raises(SlackoffError, match=r"a\.heic is a HEIC photo, which needs a package: pip install pillow-heif"):
+        read_photo(tmp_path / "a.heic")

@@ -189,9 +189,9 @@ def test_the_pairs_at_hand_are_split_by_scene(composed, shared_data):
     config = composed("labelled=rain100h_first", "evaluation=rain100h_last", root)
     labelled = build.build_labelled(config)
     (tested,) = build.build_test_sets(config).values()
-    first, last = ({read_clean(pair).tobytes() for pair in pairs} for pairs in (labelled.all_pairs, tested.pairs()))
+    first, last = ({read_clean(pair).tobytes() for pair in pairs} for pairs in (labelled.all_pairs, tested.chosen()))
     assert (len(labelled.all_pairs), len(first)) == (14, 12)
-    assert (len(tested.pairs()), len(last)) == (6, 6)
+    assert (len(tested.chosen()), len(last)) == (6, 6)
     assert not first & last
 
 
@@ -272,3 +272,16 @@ def test_without_held_out_photos_it_is_refused(pairs, photos):
 def test_a_missing_folder_of_pairs_names_the_key(tmp_path):
     with pytest.raises(SlackoffError, match=r"roots\.rain100l=.*nowhere"):
         StreaksOnHeldOut(str(tmp_path / "nowhere"), key="roots.rain100l").fingerprint()
+
+
+@pytest.mark.parametrize("crops", [{}, {"crops": "five", "crop_px": 32}])
+def test_pairs_are_read_when_they_are_asked_for_and_none_is_kept(shared_data, crops):
+    images = PairFolder(str(shared_data("rain100l")), count=3, **crops).load(None, [])
+    again = [images[number] for number in range(len(images))]
+    assert len(again) == (30 if crops else 3)
+    for number, (first, second) in enumerate(zip(images, again, strict=True)):
+        assert (first.name, first.origin["digest"]) == images.heads[number]
+        assert first.origin == second.origin
+        assert all(torch.equal(*both) for both in zip(first[1:4], second[1:4], strict=True))
+    assert images[-1].name == again[-1].name
+    assert images[0] is not again[0]

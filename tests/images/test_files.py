@@ -298,7 +298,7 @@ def test_home_is_expanded(tmp_path, monkeypatch):
     [
         ("missing", "={root} does not exist: give it the path"),
         ("a.txt", "={root} is a file: give it the folder"),
-        ("empty", "={root} holds no image: put files ending in .bmp, .jpeg"),
+        ("empty", "={root} holds no image: put files ending in .bmp, "),
         (None, " is not set: give it the path"),
         ("", " is not set: give it the path"),
     ],

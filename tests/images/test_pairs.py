@@ -93,10 +93,10 @@ VERSIONS_1 = ["rainy_image/1_1.png", "rainy_image/1_2.png", "ground_truth/1.png"
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        (["a.png"], "holds no rainy/clean pairs: give it a rainy/ and a norain/ folder"),
+        (["a.png"], "holds no rainy/clean pairs, but a.png. Accepted are a rainy folder (rainy, rain, "),
         (["rainy/a.png"], "holds no rainy/clean pairs"),
         (["rainy/sub/a.png", "norain/a.png"], "holds no image: put the images directly into it"),
-        (["rainy/a.png", "input/a.png", "gt/a.png"], "holds both input/ and rainy/"),
+        (["rainy/a.png", "input/a.png", "gt/a.png"], "holds input/ and rainy/, which play the same part"),
         *((["rainy/a.png", "norain/a.png", orphan], f"{orphan} in {KEY} has no partner: add its partner or remove it")
           for orphan in ("rainy/c.png", "norain/c.png")),
         (["rainy/a.png", "norain/a.png", "rainy/b.png", "rainy/c.png", "norain/d.png"],

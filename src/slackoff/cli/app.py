@@ -15,6 +15,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from slackoff.cli import RUNS, Port, Runs, Verbs, stopped
+from slackoff.cli.data import data
 from slackoff.cli.derain import demo, derain, export
 from slackoff.cli.import_weights import import_weights
 from slackoff.cli.own_code import check, new
@@ -27,7 +28,7 @@ from slackoff.record.status import State, Status
 app = typer.Typer(cls=Verbs, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 user_study = typer.Typer(no_args_is_help=True, help="Ask people which method's results they like best, and report it.")
 app.add_typer(user_study, name="user-study")
-for _verb in (export, demo, derain, pack, unpack, verify, new, check):
+for _verb in (export, demo, derain, data, pack, unpack, verify, new, check):
     app.command()(_verb)
 
 

@@ -64,6 +64,7 @@ def derain(
         tiling = Tiling(tile, overlap) if tile is not None else choose_tiling(chosen.network, overlap)
         cut = "each as a whole" if whole else f"tiles of {tiling.side} px"
         console.print(f"{chosen.name}: {len(plan.jobs)} photos, {cut}", soft_wrap=True)
+        console.print(*plan.sentences(), sep="\n", end="\n" if plan.left_out else "", soft_wrap=True)
         outcome = derain_jobs(chosen, plan, tiling, overwrite, console)
         console.print(outcome.summary() + f": {out}", soft_wrap=True)
         if sheet is not None and sheet.exists() and not overwrite:

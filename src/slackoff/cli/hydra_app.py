@@ -20,7 +20,7 @@ from slackoff.config import config_folder
 from slackoff.errors import SlackoffError, failure_exit_code, printable
 
 _FLAGS_WITH_VALUE = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn", "--package", "-p")
-_PATH_KEYS = ("runs", "data_root", "root", "start_from", "continue_from", "manifest")
+_PATH_KEYS = ("runs", "data_root", "root", "rainy", "clean", "pairs", "start_from", "continue_from", "manifest")
 """Last parts of the config keys that name a file or folder; so do all under ``roots``."""
 _PLAIN_PATH = re.compile(r"(?!(?:true|false|null|nan|inf|\.\d.*)$)[a-z_./][\w./+$%*@?|:-]*$", re.ASCII | re.IGNORECASE)
 _WRITTEN_FOR_HYDRA = re.compile(r"$|null$|\?\?\?$|['\"\[{]|\$\{|(choice|glob|range|interval|sort|shuffle|str)\(")

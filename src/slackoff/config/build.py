@@ -312,6 +312,8 @@ def build_training_data(config: DictConfig, backgrounds: Backgrounds) -> RainyDa
         unlabelled,
         labelled.crops,
         labelled.notes,
+        Path(config.runs) / "banks",
+        labelled.memory_gb,
     )
 
 

@@ -95,7 +95,7 @@ def _check_labelled(config: DictConfig) -> None:
         tests["validation"] = build.build(config.evaluation.validation, "evaluation.validation")
     for name, test_set in tests.items():
         if isinstance(test_set, PairFolder):
-            tested = file_digests(pair.rainy_path for pair in test_set.pairs())
+            tested = file_digests(pair.rainy_path for pair in test_set.chosen())
             for path in (path for path, digest in tested.items() if digest in trained_on):
                 raise SlackoffError(
                     f"{path} of the test set {name} is the same file as {trained_on[tested[path]]} of "

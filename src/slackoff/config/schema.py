@@ -63,6 +63,7 @@ class Builds:
 
 
 _SOURCE = ("root", "key")
+_PAIRS = (*_SOURCE, "rainy", "clean", "pairs", "memory_gb")
 _RAIN = ("slackoff.rain.RainRange", "slackoff.rain.ThinRain", "slackoff.rain.OwnRain")
 
 KEEP_BEST = "schedule.keep_best"
@@ -79,7 +80,7 @@ TestSet = Annotated[
     Node,
     Builds(
         ("slackoff.evaluation.test_sets.ImageSet",),
-        uncounted=(*_SOURCE, "rain.key", "backgrounds.root", "backgrounds.key"),
+        uncounted=(*_PAIRS, "rain.key", "backgrounds.root", "backgrounds.key"),
         name_counts=True,
     ),
 ]
@@ -88,7 +89,7 @@ Labelled = Annotated[
     Node,
     Builds(
         ("slackoff.images.LabelledPairs", "torch.utils.data.Dataset"),
-        uncounted=(*_SOURCE, "leave_out.root", "leave_out.key"),
+        uncounted=(*_PAIRS, "leave_out.root", "leave_out.key"),
     ),
 ]
 Unlabelled = Annotated[Node, Builds(("slackoff.data.unlabelled.UnlabelledPhotos",), uncounted=(*_SOURCE, "rain.key"))]
@@ -126,6 +127,9 @@ class Evaluation(TypedDict):
 
     name: str
     root: NotRequired[Annotated[str | None, PLACE]]
+    rainy: NotRequired[Annotated[str | None, PLACE]]
+    clean: NotRequired[Annotated[str | None, PLACE]]
+    pairs: NotRequired[Annotated[str | None, PLACE]]
     count: NotRequired[Annotated[Count | None, REFERENCE]]
     crop_px: NotRequired[Annotated[Count | None, REFERENCE]]
     held_out: NotRequired[Annotated[float | int | None, REFERENCE]]

@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from lightning import LightningDataModule
 from numpy.typing import NDArray
 
-from slackoff.data.streams import BatchStream, PairImages, PairStream, RainyBatch, UnlabelledStream
+from slackoff.data.streams import BatchStream, PairImages, PairStream, RainyBatch, UnlabelledStream, free_memory
 from slackoff.errors import SlackoffError, check_choices
 from slackoff.images import Pair, TrainingCrops, crops_per_image
 from slackoff.rain import RainRange
@@ -135,6 +136,8 @@ class PairData(_StreamData):
         patch_size_px, batch_size, seed, mirror, channels_last, crops: as in ``PairStream``.
         unlabelled: opens the stream of unlabelled images on a device; None where there are none.
         notes: sentences on the choice of pairs, for the cell's status.
+        cache: a folder for the file of a set that does not fit into memory; None keeps all pairs in memory.
+        memory_gb: what the pairs may take of it; None is half of what is free.
     """
 
     def __init__(
@@ -148,8 +151,11 @@ class PairData(_StreamData):
         unlabelled: OpenUnlabelled | None = None,
         crops: TrainingCrops = "random",
         notes: Sequence[str] = (),
+        cache: Path | None = None,
+        memory_gb: float | None = None,
     ) -> None:
         super().__init__(unlabelled)
+        self.cache, self.memory_gb = cache, memory_gb
         check_choices(PairData, crops=crops)
         self.notes = list(notes)
         self.pairs = pairs
@@ -167,7 +173,8 @@ class PairData(_StreamData):
         return len(self.pairs) * crops_per_image(self.options["crops"], self.options["mirror"])
 
     def open_stream(self, device: torch.device) -> PairStream:
-        return PairStream(PairImages(self.pairs).to(device), **self.options)
+        memory = free_memory(device) / 2 if self.memory_gb is None else self.memory_gb * 1e9
+        return PairStream(PairImages(self.pairs, self.cache, memory).to(device), **self.options)
 
 
 class StepNumbers:

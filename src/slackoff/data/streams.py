@@ -5,17 +5,23 @@ without truth. Crops are random, or fixed once and for all.
 """
 
 import hashlib
+import math
+import os
+import shutil
 from collections.abc import Iterable, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import NamedTuple, Self
 
 import numpy as np
+import PIL
 import torch
+from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from slackoff.errors import check_choices
-from slackoff.images import Pair, TrainingCrops, five_crops, pair_sizes, read_clean, read_rainy
+from slackoff.errors import SlackoffError, check_choices
+from slackoff.images import Pair, TrainingCrops, fingerprint, five_crops, pair_sizes, read_clean, read_rainy
 from slackoff.images.sources import map_in_threads
 from slackoff.metrics.functional import rain_from_pair
 from slackoff.rain import RainRange, add_rain, render_streaks
@@ -66,28 +72,53 @@ class Crops(NamedTuple):
 
 
 class ImageBank:
-    """Images as uint8, 3 bytes a pixel.
+    """Images as uint8, 3 bytes a pixel, in memory or in a file.
 
     Args:
         images: uint8, (H, W, 3), RGB.
         sizes: (H, W) of each, in the same order.
+        file: where to keep the pixels; None keeps them in memory. A file of that name is taken as it is, so the name
+            must say what is in it.
+
+    Raises:
+        SlackoffError: the file cannot be written.
     """
 
-    def __init__(self, images: Iterable[NDArray[np.uint8]], sizes: Sequence[tuple[int, int]]) -> None:
+    def __init__(
+        self, images: Iterable[NDArray[np.uint8]], sizes: Sequence[tuple[int, int]], file: Path | None = None
+    ) -> None:
         self.height, self.width = torch.tensor(sizes, dtype=torch.int64).reshape(-1, 2).unbind(1)
         ends = (self.height * self.width).cumsum(0)
         self.start = ends - self.height * self.width
-        self.pixels = torch.empty((int(ends[-1]) if len(ends) else 0, 3), dtype=torch.uint8)
+        self.device, self.file = torch.device("cpu"), file
+        count = int(ends[-1]) if len(ends) else 0
+        if file is not None:
+            self._pixels = torch.empty((0, 3), dtype=torch.uint8)
+            _write_pixels(file, images, 3 * count)
+            return
+        self._pixels = torch.empty((count, 3), dtype=torch.uint8)
         for image, start, (height, width) in zip(images, self.start.tolist(), sizes, strict=True):
             flat = np.ascontiguousarray(image).reshape(height * width, 3)
-            self.pixels[start : start + height * width] = torch.from_numpy(flat)
+            self._pixels[start : start + height * width] = torch.from_numpy(flat)
 
     def __len__(self) -> int:
         return len(self.start)
 
+    @property
+    def pixels(self) -> Tensor:
+        """All pixels, image after image: uint8, (pixels, 3).
+
+        A file is mapped anew each time: what was read of it does not stay in the memory of this process.
+        """
+        if self.file is None:
+            return self._pixels
+        count = int(self.start[-1] + self.height[-1] * self.width[-1])
+        return torch.from_file(str(self.file), shared=False, size=3 * count, dtype=torch.uint8).view(count, 3)
+
     def to(self, device: torch.device) -> Self:
-        """Move the pixels; where to crop is worked out on the CPU."""
-        self.pixels = self.pixels.to(device)
+        """Give crops on a device, and move the pixels there if they are in memory; where to crop is worked out on the
+        CPU."""
+        self._pixels, self.device = self._pixels.to(device), device
         return self
 
     def draw(self, images: Tensor, side: int, mirror: bool, generator: Generator) -> Crops:
@@ -110,13 +141,14 @@ class ImageBank:
         return torch.tensor([[crop[1:] for crop in five_crops(*size, side, mirror)] for size in sizes])
 
     def cut(self, crops: Crops, side: int, memory_format: torch.memory_format) -> Tensor:
-        """Cut crops out: float32, (N, 3, side, side), in [0, 1], on the device of the pixels."""
+        """Cut crops out: float32, (N, 3, side, side), in [0, 1], on the device."""
         image, top, left, mirrored = crops
         line = torch.arange(side)
         starts = (self.start[image] + top * self.width[image] + left)[:, None] + line * self.width[image, None]
         # Row i of this view is the stretch of ``side`` pixels from pixel i on, so that whole lines are copied.
-        stretches = self.pixels.as_strided((len(self.pixels) - side + 1, 3 * side), (3, 1))
-        pixels = stretches[to_device(starts, self.pixels.device)].view(len(image), side, side, 3)
+        stored = self.pixels
+        stretches = stored.as_strided((len(stored) - side + 1, 3 * side), (3, 1))
+        pixels = stretches[to_device(starts, stored.device)].view(len(image), side, side, 3).to(self.device)
         if mirrored.any():
             turned = to_device(mirrored.bool(), pixels.device)[:, None, None, None]
             pixels = torch.where(turned, pixels.flip(2), pixels)
@@ -135,18 +167,64 @@ class PairImages(ImageBank):
 
     Args:
         pairs: at least one.
+        cache: a folder for the file of a set that does not fit; None keeps all pairs in memory.
+        memory: bytes that the pixels may take.
 
     Raises:
-        SlackoffError: an image cannot be read.
+        SlackoffError: an image cannot be read, or the file cannot be written.
     """
 
-    def __init__(self, pairs: list[Pair]) -> None:
+    def __init__(self, pairs: list[Pair], cache: Path | None = None, memory: float = math.inf) -> None:
         sizes = dict(zip(pairs, pair_sizes(pairs), strict=True))
         first = {pair.clean_path: pair for pair in reversed(pairs)}
         images = chain(map_in_threads(read_rainy, pairs), map_in_threads(read_clean, list(first.values())))
-        super().__init__(images, [sizes[pair] for pair in (*pairs, *first.values())])
+        stored = [sizes[pair] for pair in (*pairs, *first.values())]
+        file = None
+        if cache is not None and 3 * sum(height * width for height, width in stored) > memory:
+            # JPEG decoders of two Pillow versions may differ a little.
+            name = hashlib.sha256(f"{PIL.__version__} {fingerprint(pairs)}".encode()).hexdigest()[:24]
+            file = cache / f"{name}.rgb"
+        super().__init__(images, stored, file)
         place = {path: len(pairs) + number for number, path in enumerate(first)}
         self.clean = torch.tensor([place[pair.clean_path] for pair in pairs])
+
+
+def _write_pixels(file: Path, images: Iterable[NDArray[np.uint8]], size: int) -> None:
+    """Write images one behind the other, unless it was done; several processes may ask at once."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{file}.lock"):
+            if file.exists() and file.stat().st_size == size:
+                return
+            if (free := shutil.disk_usage(file.parent).free) < size:
+                raise SlackoffError(
+                    f"The training images do not fit into memory, and {file.parent} has {free / 1e9:.1f} GB free of "
+                    f"the {size / 1e9:.1f} GB that they take: free some, set runs to a folder on another disk, or "
+                    "raise labelled.memory_gb."
+                )
+            partial = file.with_suffix(".partial")  # one name: the lock is held, and a crashed one is overwritten
+            with partial.open("wb") as target:
+                for image in images:
+                    target.write(np.ascontiguousarray(image).data)
+                target.flush()
+                os.fsync(target.fileno())
+            partial.replace(file)
+    except OSError as error:
+        raise SlackoffError(
+            f"The training images cannot be written to {file.parent} ({error.strerror or error}): make room there, or "
+            "set runs to another folder."
+        ) from error
+
+
+def free_memory(device: torch.device) -> float:
+    """Bytes that are free on a device; for the CPU those that can be had without swapping. inf where none can tell."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return math.inf
+    return next((1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")), math.inf)
 
 
 class _CropStream:

@@ -24,7 +24,15 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from slackoff.deraining.model import Model, provenance
 from slackoff.deraining.tiles import Tiling, derain_array
 from slackoff.errors import SlackoffError, one_line
-from slackoff.images.files import UPRIGHT, bits_per_sample, exif_orientation, natural, opened_image, walk_images
+from slackoff.images.files import (
+    HEIF_SUFFIXES,
+    UPRIGHT,
+    bits_per_sample,
+    exif_orientation,
+    natural,
+    opened_image,
+    walk_images,
+)
 from slackoff.networks.interfaces import PerImageMethod
 from slackoff.record.files import write_whole
 
@@ -32,11 +40,13 @@ FORMATS = {
     ".png": "PNG",
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
+    ".jfif": "JPEG",
     ".webp": "WEBP",
     ".tif": "TIFF",
     ".tiff": "TIFF",
     ".bmp": "BMP",
     ".ppm": "PPM",
+    ".pgm": "PPM",
 }
 """What is written under which ending."""
 
@@ -204,10 +214,22 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """The jobs, in order, and a sentence for each folder that cannot be listed."""
+    """The jobs, in order, a sentence for each folder that cannot be listed, and the files that are no photos."""
 
     jobs: list[Job]
     failures: list[str] = field(default_factory=list)
+    left_out: list[Path] = field(default_factory=list)
+
+    def sentences(self) -> list[str]:
+        """What a person should know before it starts."""
+        if not self.left_out:
+            return []
+        names = [str(path) for path in self.left_out]
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        heif = any(path.suffix.lower() in HEIF_SUFFIXES for path in self.left_out)
+        cure = "; pip install pillow-heif for HEIC" if heif else ""
+        count = f"{len(names)} file{'s are' if len(names) > 1 else ' is'}"
+        return [f"{count} left out, by the ending no photo: {', '.join(names[:5])}{more}{cure}"]
 
 
 def plan_jobs(inputs: Sequence[Path], out: Path, ending: str = "keep", left_out: Sequence[Path] = ()) -> Plan:
@@ -231,6 +253,7 @@ def plan_jobs(inputs: Sequence[Path], out: Path, ending: str = "keep", left_out:
         if not path.exists() and not path.is_symlink():
             raise SlackoffError(f"{path} is not there: give photos or folders of photos")
     failures: list[str] = []
+    others: list[Path] = []
     if len(inputs) == 1 and not inputs[0].is_dir() and out.suffix.lower() in FORMATS and not out.is_dir():
         if ending != "keep" and FORMATS[out.suffix.lower()] != FORMATS[f".{ending}"]:
             raise SlackoffError(f"-o {out} and --format {ending} contradict each other: leave out --format")
@@ -243,7 +266,11 @@ def plan_jobs(inputs: Sequence[Path], out: Path, ending: str = "keep", left_out:
         for path in inputs:
             if path.is_dir() and path.resolve() == out.resolve():
                 raise SlackoffError(f"-o {out} is the input itself: name another folder, photos are never overwritten")
-            names = sorted(walk_images(path, "INPUT", hidden, failures), key=natural) if path.is_dir() else [path.name]
+            names = (
+                sorted(walk_images(path, "INPUT", hidden, failures, others), key=natural)
+                if path.is_dir()
+                else [path.name]
+            )
             root = path if path.is_dir() else path.parent
             jobs += [Job(root / name, _renamed(out / name, ending)) for name in names]
     if not jobs and not failures:
@@ -261,7 +288,7 @@ def plan_jobs(inputs: Sequence[Path], out: Path, ending: str = "keep", left_out:
                 f"{taken[target]} and {job.source} would both be written to {job.target}: give them an -o each"
             )
         taken[target] = job.source
-    return Plan(jobs, failures)
+    return Plan(jobs, failures, others)
 
 
 def _renamed(target: Path, ending: str) -> Path:

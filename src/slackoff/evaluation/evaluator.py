@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from slackoff.errors import SlackoffError
-from slackoff.evaluation.test_sets import EvaluationImage
+from slackoff.evaluation.test_sets import EvaluationImage, StreamedImages
 from slackoff.metrics import BackgroundError, RainRemovalError
 from slackoff.metrics.columns import INPUT, Better, for_averaging
 from slackoff.metrics.functional import quantise
@@ -60,16 +60,16 @@ class Evaluator:
         measures: Sequence[OwnMeasure] = (),
     ) -> None:
         self.name = name
-        self.images = _told_apart(images)
+        self.images = images
         self.protocol = protocol
-        self.quick = [self.images[number] for number in _spread(len(self.images), quick_count)]
+        self.quick = _spread(len(images), quick_count)
         self.picture_count = picture_count
         self.measures = list(measures)
-        self.also = {further: _told_apart(its) for further, its in (also or {}).items()}
+        self.also = dict(also or {})
 
     def quick_look(self, network: nn.Module, picture_count: int) -> Evaluation:
         """Measure the quick part of the test set and keep pictures of so many of its images."""
-        return self._measure(network, self.name, self.quick, picture_count)
+        return self._measure(network, self.name, self.images, picture_count, self.quick)
 
     def evaluate(self, network: nn.Module) -> Evaluation:
         """Measure every image of every test set and keep pictures; the means are those of the first set."""
@@ -103,8 +103,16 @@ class Evaluator:
 
     @torch.no_grad()
     def _measure(
-        self, network: nn.Module, name: str, images: Sequence[EvaluationImage], picture_count: int
+        self,
+        network: nn.Module,
+        name: str,
+        images: Sequence[EvaluationImage],
+        picture_count: int,
+        chosen: Sequence[int] | None = None,
     ) -> Evaluation:
+        """Measure the images of the chosen numbers; all of them if None."""
+        if chosen is None:
+            chosen = range(len(images))
         device = device_of(network)
         # Over the pixels of all images at once. Every rank that measures measures all images: nothing is synced.
         pooled = {
@@ -114,8 +122,10 @@ class Evaluator:
         was_training = network.training
         network.eval()
         rows, pictures = [], {}
-        pictured = _spread(len(images), picture_count)
-        for number, image in enumerate(images):
+        pictured = _spread(len(chosen), picture_count)
+        names = _told_apart(images)
+        for place, number in enumerate(chosen):
+            image = images[number]._replace(name=names[number])
             background, rain, rainy = (x[None].to(device) for x in (image.background, image.rain, image.rainy))
             with true_float32(device):
                 output = network(rainy).float()
@@ -127,7 +137,7 @@ class Evaluator:
             figures = self.protocol.figures(sums)
             row |= dict(zip(figures, torch.cat([*figures.values()]).tolist(), strict=True))
             rows.append(row | self._own(output, background, rainy))
-            if number in pictured:
+            if place in pictured:
                 shown = {"rainy": rainy, "output": output, "background": background}
                 pictures[name, image.name] = {key: _to_pixels(value[0]) for key, value in shown.items()}
         network.train(was_training)
@@ -146,13 +156,14 @@ class Evaluator:
         return found | {f"{own.name}{INPUT}": own.of_image(rainy, clean, rainy) for own in self.measures}
 
 
-def _told_apart(images: Sequence[EvaluationImage]) -> list[EvaluationImage]:
-    """The images, with their digest behind the names that several of them have."""
-    times = Counter(image.name for image in images)
-    return [
-        image._replace(name=f"{image.name} [{image.origin['digest']}]") if times[image.name] > 1 else image
-        for image in images
-    ]
+def _told_apart(images: Sequence[EvaluationImage]) -> list[str]:
+    """The names of the images, with the digest behind those that several of them have."""
+    if isinstance(images, StreamedImages):
+        heads = images.heads
+    else:
+        heads = [(image.name, image.origin.get("digest", "")) for image in images]
+    times = Counter(name for name, _ in heads)
+    return [f"{name} [{digest}]" if times[name] > 1 else name for name, digest in heads]
 
 
 def _mean(frame: pd.DataFrame, key: str) -> float:

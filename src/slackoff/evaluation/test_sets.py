@@ -2,9 +2,10 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from functools import lru_cache
+from typing import Literal, NamedTuple, Protocol, overload
 
 import numpy as np
 import torch
@@ -47,14 +48,43 @@ class EvaluationImage(NamedTuple):
     origin: dict[str, str]
 
 
+class StreamedImages(Sequence[EvaluationImage]):
+    """Test images that are made anew at each use, so that one of them at a time is in memory.
+
+    Each is made once at the start: a file that cannot be used is refused before any training.
+
+    ``heads``: (name, digest) of each.
+
+    Args:
+        count: of images.
+        make: the image of a number, the same whenever it is asked.
+    """
+
+    def __init__(self, count: int, make: Callable[[int], EvaluationImage]) -> None:
+        self._make = make
+        self.heads = [(image.name, image.origin["digest"]) for image in map(make, range(count))]
+
+    def __len__(self) -> int:
+        return len(self.heads)
+
+    @overload
+    def __getitem__(self, number: int) -> EvaluationImage: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[EvaluationImage]: ...
+    def __getitem__(self, number: int | slice) -> EvaluationImage | list[EvaluationImage]:
+        if isinstance(number, slice):
+            return [self._make(each) for each in range(len(self))[number]]
+        return self._make(range(len(self))[number])
+
+
 class ImageSet(Protocol):
     """What a config node ``evaluation.test_set`` builds."""
 
     def fingerprint(self) -> str:
         """Hexadecimal digest of the files the set is made from, beside the held-out backgrounds; part of identity."""
 
-    def load(self, source: ImageSource, held_out: Sequence[int]) -> list[EvaluationImage]:
-        """Make the images, in a fixed order."""
+    def load(self, source: ImageSource, held_out: Sequence[int]) -> Sequence[EvaluationImage]:
+        """Make the images, in a fixed order; as ``StreamedImages`` where they may be many."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +138,7 @@ class PairFolder:
     """A folder of (rainy, clean) pairs, such as Rain100L.
 
     Args:
-        root: the folder; see docs/datasets.md for the layouts.
+        root: the folder, or a list of pairs; see docs/datasets.md for the layouts.
         count: take only the first so many pairs; None takes all.
         crop_px: side of what is measured; None measures whole images.
         key: the config key that names ``root``, for messages.
@@ -118,12 +148,13 @@ class PairFolder:
         crops: "centre": the centre square of ``crop_px``; "five": ten squares of each pair, its corners, its centre and
             those of the mirrored pair, see ``slackoff.images.five_crops``. Each is a test image of its own, named by
             the pair and the crop.
+        rainy, clean, pairs: in the place of ``root``, see ``slackoff.images.find_pairs``.
 
     Raises:
         SlackoffError: five crops have no side.
     """
 
-    root: str
+    root: str | None = None
     count: int | None = None
     crop_px: int | None = None
     key: str = "evaluation.root"
@@ -131,6 +162,9 @@ class PairFolder:
     numbers: tuple[int, int] | None = None
     crops: TestCrops = "centre"
     darker_rain: bool = False
+    rainy: str | None = None
+    clean: str | None = None
+    pairs: str | None = None
 
     def __post_init__(self) -> None:
         check_choices(PairFolder, layout=self.layout, crops=self.crops)
@@ -139,29 +173,38 @@ class PairFolder:
 
     def fingerprint(self) -> str:
         """Of all pairs of the folder: which of them are taken stands in the config, which counts as well."""
-        return fingerprint(find_pairs(self.root, self.key, self.layout, self.darker_rain))
+        return fingerprint(self._found())
 
-    def pairs(self) -> list[Pair]:
+    def chosen(self) -> list[Pair]:
         """The pairs that the test set is made of, before ``count``; raises as ``load``."""
-        found = find_pairs(self.root, self.key, self.layout, self.darker_rain)
+        found = self._found()
         return found if self.numbers is None else chosen_by_place(found, self.numbers, self.key)
 
-    def load(self, source: ImageSource, held_out: Sequence[int]) -> list[EvaluationImage]:
+    def _found(self) -> list[Pair]:
+        places = {"rainy": self.rainy, "clean": self.clean, "pairs": self.pairs}
+        return find_pairs(self.root, self.key, self.layout, self.darker_rain, **places)
+
+    def load(self, source: ImageSource, held_out: Sequence[int]) -> StreamedImages:
         """See ``ImageSet``; the backgrounds are not used.
 
         Raises:
             SlackoffError: see ``find_pairs``, ``chosen_by_place`` and ``read_pair``; or a pair is smaller than
                 ``crop_px``.
         """
-        images: list[EvaluationImage] = []
-        for pair in self.pairs()[: self.count]:
+        pairs = self.chosen()[: self.count]
+
+        @lru_cache(maxsize=1)  # the crops of a pair follow each other
+        def images_of(number: int) -> list[EvaluationImage]:
+            pair = pairs[number]
             rainy, clean = (self._cropped(pixels, pair.name) for pixels in read_pair(pair))
             o, b = _to_tensor(rainy), _to_tensor(clean)
             rain = rain_from_pair(o[None], b[None])[0]
             origin = {"digest": _digest(rainy, clean), "source": _digest(clean)}
             image = EvaluationImage(pair.name, b, rain, o, origin)
-            images += _five(image, self.crop_px) if self.crops == "five" and self.crop_px else [image]
-        return images
+            return _five(image, self.crop_px) if self.crops == "five" and self.crop_px else [image]
+
+        each = 10 if self.crops == "five" else 1
+        return StreamedImages(len(pairs) * each, lambda number: images_of(number // each)[number % each])
 
     def _cropped(self, pixels: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
         """What is read of an image: the centre square or, for five crops as well, the whole."""
@@ -223,7 +266,7 @@ class StreaksOnHeldOut:
             digest.update(f"{self.backgrounds.fingerprint()} {self.held_out}".encode())
         return digest.hexdigest()
 
-    def load(self, source: ImageSource, held_out: Sequence[int]) -> list[EvaluationImage]:
+    def load(self, source: ImageSource, held_out: Sequence[int]) -> StreamedImages:
         """See ``ImageSet``.
 
         Raises:
@@ -240,9 +283,9 @@ class StreaksOnHeldOut:
         rains = PairFolder(self.root, self.count, key=self.key, darker_rain=self.darker_rain).load(source, [])
         total = self.count or max(len(rains), len(held_out))
         turns = math.lcm(len(rains), len(held_out))
-        return [
-            self._compose(rains[i % len(rains)], source, held_out[i % len(held_out)], i // turns) for i in range(total)
-        ]
+        return StreamedImages(
+            total, lambda i: self._compose(rains[i % len(rains)], source, held_out[i % len(held_out)], i // turns)
+        )
 
     def _compose(self, rain: EvaluationImage, source: ImageSource, number: int, turn: int) -> EvaluationImage:
         photo = source.read(number)

@@ -10,6 +10,7 @@ import threading
 import warnings
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,12 @@ from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
 from slackoff.errors import SlackoffError
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm"})
+HEIF_SUFFIXES = frozenset({".heic", ".heif"})
+"""Photos of phones; read where pillow-heif is installed."""
+_HEIF = find_spec("pillow_heif") is not None
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}) | (
+    HEIF_SUFFIXES if _HEIF else frozenset()
+)
 MAX_PIXELS = 64_000_000
 """Images larger than this are refused: about 8000 x 8000, 192 MB once decoded, 23 times a DIV2K photo."""
 
@@ -108,7 +114,11 @@ def list_images(root: str | os.PathLike[str] | None, key: str) -> list[Path]:
 
 
 def walk_images(
-    folder: Path, key: str, left_out: Collection[Path] = (), failures: list[str] | None = None
+    folder: Path,
+    key: str,
+    left_out: Collection[Path] = (),
+    failures: list[str] | None = None,
+    others: list[Path] | None = None,
 ) -> Iterator[str]:
     """Paths of the images below a folder, relative to it, in no order of use; as `list_images` finds them.
 
@@ -117,6 +127,7 @@ def walk_images(
         key: for the error message.
         left_out: files and folders that are passed over, as resolved paths.
         failures: is given a sentence for each folder that cannot be listed; None raises the first one.
+        others: is given each visible file that is no image, by its ending.
     """
     visited = set()
 
@@ -138,6 +149,8 @@ def walk_images(
                 yield from walk(inside / entry.name, f"{prefix}{entry.name}/")
             elif is_image(entry):
                 yield prefix + entry.name
+            elif others is not None:
+                others.append(folder / prefix / entry.name)
 
     return walk(folder, "")
 
@@ -248,13 +261,17 @@ def opened_image(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Ima
         SlackoffError: the file is missing, truncated, damaged or of another format, too large, or holds several
             pictures.
     """
+    formats: tuple[str, ...] = _FORMATS
+    if path.suffix.lower() in HEIF_SUFFIXES:
+        _register_heif(path)
+        formats += ("HEIF",)
     try:
         # From a file that is open: by its path Pillow maps an uncompressed TIFF in the size of the turned picture.
         with path.open("rb") as file, ExitStack() as stack:
             with _OPEN_LOCK, warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # of EXIF that is damaged
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
-                image = stack.enter_context(Image.open(file, formats=_FORMATS))
+                image = stack.enter_context(Image.open(file, formats=formats))
             width, height = image.size
             if width < 1 or height < 1:
                 raise SlackoffError(f"{path} is an image of {width} x {height} pixels: replace or remove that file.")
@@ -286,6 +303,17 @@ def opened_image(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Ima
             raise SlackoffError(f"{path} cannot be read ({error.strerror}): restore that file or remove it.") from error
         reason = str(error).strip().rstrip(".") or type(error).__name__
         raise SlackoffError(f"{path} is truncated or damaged ({reason}): replace or remove that file.") from error
+
+
+def _register_heif(path: Path) -> None:
+    if not _HEIF:
+        raise SlackoffError(
+            f"{path} is a HEIC photo, which needs a package: pip install pillow-heif, or save it as JPEG."
+        )
+    import pillow_heif  # loads a codec of some megabytes
+
+    with _OPEN_LOCK:
+        pillow_heif.register_heif_opener()
 
 
 def _check_depth(image: Image.Image, path: Path) -> None:

@@ -154,7 +154,7 @@ class LabelledPairs:
     """Training pairs from a folder, instead of rain that is laid over backgrounds.
 
     Args:
-        root: the folder; see docs/datasets.md for the layouts.
+        root: the folder, or a list of pairs; see docs/datasets.md for the layouts.
         share: of the clean images whose pairs are labelled, see `limited`; None takes all.
         seed: of that choice; not the training seed.
         layout, darker_rain: see `find_pairs`.
@@ -164,13 +164,16 @@ class LabelledPairs:
             `chosen_by_place`; None takes all. For folders of which the rest is tested on.
         crops: "random" places, or "five": only the corners and the centre of each image and, with `mirror`, those of
             the mirrored image, see `five_crops`.
+        rainy, clean, pairs: in the place of `root`, see `find_pairs`.
+        memory_gb: what the pairs may take while training, 3 bytes a pixel, in GB; more is drawn from a file. None is
+            half of what is free.
         leave_out: pairs with one of these clean images are not trained on; None leaves out none.
 
     Raises:
         SlackoffError: a value is out of range.
     """
 
-    root: str
+    root: str | None = None
     share: float | None = None
     seed: int = 0
     layout: Layout = "auto"
@@ -180,6 +183,10 @@ class LabelledPairs:
     crops: TrainingCrops = "random"
     leave_out: Scenes | None = None
     darker_rain: bool = False
+    rainy: str | None = None
+    clean: str | None = None
+    pairs: str | None = None
+    memory_gb: float | None = None
 
     def __post_init__(self) -> None:
         _check_share(self.share, "labelled.share")
@@ -210,7 +217,15 @@ class LabelledPairs:
 
     @cached_property
     def _found(self) -> list[Pair]:
-        found = find_pairs(self.root, self.key, self.layout, self.darker_rain)
+        found = find_pairs(
+            self.root,
+            self.key,
+            self.layout,
+            self.darker_rain,
+            rainy=self.rainy,
+            clean=self.clean,
+            pairs=self.pairs,
+        )
         return found if self.numbers is None else chosen_by_place(found, self.numbers, self.key)
 
     @cached_property

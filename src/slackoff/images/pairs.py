@@ -2,9 +2,7 @@
 
 import hashlib
 import os
-import re
-import unicodedata
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from random import Random
@@ -14,25 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slackoff.errors import SlackoffError, check_choice, printable
-from slackoff.images.files import (
-    image_size,
-    images_directly_in,
-    is_folder,
-    natural,
-    read_rgb,
-    require_folder,
-    visible_entries,
-)
+from slackoff.images.files import image_size, images_directly_in, natural, read_rgb, require_folder
+from slackoff.images.layouts import Found, in_folder, in_list, in_two_places
 from slackoff.images.sources import file_digest, map_in_threads
 
 Layout = Literal["auto", "side_by_side", "side_by_side_clean_left"]
 TrainingCrops = Literal["random", "five"]
-RAINY_FOLDERS = ("rainy", "rain", "input", "rainy_image", "input_val")
-CLEAN_FOLDERS = ("norain", "clean", "gt", "groundtruth", "target", "ground_truth", "label", "label_val")
-
 _SAMPLE = 15  # pairs that are looked at
-_NOT_AN_INPUT = re.compile(r"(rainstreak|rainregion|screenrainy)-", re.IGNORECASE)
-_VERSION = re.compile(r"(.+)_\d+")
 
 
 class Pair(NamedTuple):
@@ -54,52 +40,75 @@ class Pair(NamedTuple):
 
 
 def find_pairs(
-    root: str | os.PathLike[str] | None, key: str, layout: Layout = "auto", darker_rain: bool = False
+    root: str | os.PathLike[str] | None,
+    key: str,
+    layout: Layout = "auto",
+    darker_rain: bool = False,
+    *,
+    rainy: str | None = None,
+    clean: str | None = None,
+    pairs: str | None = None,
 ) -> list[Pair]:
-    """Find all pairs under `root`, sorted by name.
+    """Find all pairs of a set, sorted by name; they are given in one of three ways.
 
-    With the layout "auto" two are known (names in any case):
-
-    * two folders, one of `RAINY_FOLDERS` and one of `CLEAN_FOLDERS`; partners have the same file name, or the same up
-      to the suffix, or up to case and the form of accents too, or the same numbers in their names (rain-001.png and
-      norain-001.png), or several rainy images have the name of one clean image and a number of their own (1_1.jpg and
-      1_2.jpg of 1.jpg, as in Rain1400);
-    * the original Rain100L/H release: norain-001.png in `root`, rain-001.png beside it or in `root`/rainy. Where no
-      file has such a name, further ones that begin with norain and rain are partners (norain12.png, norain-1x2.png).
-
-    The streak layers, masks and screen blends of some releases (rainstreak-*, rainregion-*, screenrainy-*)
-    are ignored. With the layout "side_by_side" each image directly in `root` holds a pair: its left half is rainy, its
-    right half clean; with "side_by_side_clean_left" the other way round. That is never guessed.
+    * `root` is a folder in a layout that `slackoff.images.layouts.in_folder` knows, or the file of a list of pairs, see
+      `slackoff.images.layouts.in_list`. With the layout "side_by_side" each image directly in the folder holds a pair:
+      its left half is rainy, its right half clean; with "side_by_side_clean_left" the other way round. That is never
+      guessed.
+    * `rainy` and `clean` are two folders, or two patterns with placeholders such as "rain/{scene}_{version}.png", see
+      `slackoff.images.layouts.in_two_places`.
+    * `pairs` is the file of a list.
 
     Rain adds light: a sample of the pairs is looked at, so that none is trained on or measured the wrong way round.
 
     Args:
-        root: the folder.
-        key: the config key that names it, for error messages, such as "evaluation.root".
+        root: the folder or the list; None where the pairs are given otherwise.
+        key: the config key that names `root`, for error messages, such as "evaluation.root".
         layout: "auto", "side_by_side" or "side_by_side_clean_left".
         darker_rain: the rainy images may be the darker ones, as of a camera that chose its exposure anew.
+        rainy, clean, pairs: see above.
 
     Returns:
         The pairs; never empty. Sizes within a pair are equal.
 
     Raises:
         SlackoffError: missing or empty folder, a file without partner, partners of different size, an odd width
-            side by side, or most rainy images are darker than the clean ones.
+            side by side, most rainy images are darker than the clean ones, or the pairs are given in two ways or none.
     """
     check_choice(layout, f"The layout of {key}: layout", get_args(Layout))
-    folder = require_folder(root, key)
-    if layout != "auto":
+    place = f"{key}={root}"
+    if rainy is not None or clean is not None or pairs is not None:
+        group = key.rpartition(".")[0] or key
+        given = {"root": root, "rainy and clean": rainy or clean, "pairs": pairs}
+        ways = [name for name, value in given.items() if value is not None]
+        if len(ways) > 1:
+            raise SlackoffError(f"{group} is given its pairs in two ways, by {' and by '.join(ways)}: leave one out.")
+        if pairs is None and (rainy is None or clean is None):
+            there, missing = ("clean", "rainy") if rainy is None else ("rainy", "clean")
+            raise SlackoffError(f"{group}.{there} is given without {group}.{missing}: give both.")
+        place = f"{group}.pairs={pairs}" if pairs is not None else f"{group}.rainy={rainy}"
+        listed = in_list(Path(pairs), f"{group}.pairs") if pairs is not None else in_two_places(rainy, clean, group)
+        found = _as_pairs(listed)
+    elif layout != "auto":
+        folder = require_folder(root, key)
         images = images_directly_in(folder, key)
         if not images:
             raise SlackoffError(f"{key}={folder} holds no image: put the images with both halves directly into it.")
-        pairs = [Pair(printable(path.stem), path, path, layout != "side_by_side") for path in images]
+        found = [Pair(printable(path.stem), path, path, layout != "side_by_side") for path in images]
+    elif root is not None and Path(root).expanduser().is_file():
+        found = _as_pairs(in_list(Path(root), key))
     else:
-        rainy, clean = _two_folders(folder, key) or _rain100_release(folder, key)
-        pairs = sorted(_match(rainy, clean, key))
-    pair_sizes(pairs)
+        folder = require_folder(root, key)
+        place = f"{key}={folder}"
+        found = _as_pairs(in_folder(folder, key))
+    pair_sizes(found)
     if not darker_rain:
-        _refuse_darker_rain(pairs, f"{key}={folder}")
-    return pairs
+        _refuse_darker_rain(found, place)
+    return found
+
+
+def _as_pairs(found: Found) -> list[Pair]:
+    return sorted(Pair(printable(rainy.stem), rainy, clean) for rainy, clean in found)
 
 
 def _refuse_darker_rain(pairs: Sequence[Pair], folder: str) -> None:
@@ -150,99 +159,6 @@ def chosen_by_place(pairs: Sequence[Pair], places: tuple[int, int], key: str) ->
             f"numbers={[*places]} of {key}: there are only {len(pairs)} pairs; give it the whole data set."
         )
     return sorted(pairs, key=lambda pair: natural(pair.name))[first - 1 : last]
-
-
-def _two_folders(root: Path, key: str) -> tuple[list[Path], list[Path]] | None:
-    """List the images of the rainy and of the clean folder; None where `root` does not have both."""
-    rainy, clean = _subfolder(root, RAINY_FOLDERS, key), _subfolder(root, CLEAN_FOLDERS, key)
-    if rainy is None or clean is None:
-        return None
-
-    def images(folder: Path) -> list[Path]:
-        found = [path for path in images_directly_in(folder, key) if not _NOT_AN_INPUT.match(path.name)]
-        if not found:
-            raise SlackoffError(f"{folder}, part of {key}={root}, holds no image: put the images directly into it.")
-        return found
-
-    return images(rainy), images(clean)
-
-
-def _subfolder(root: Path, names: tuple[str, ...], key: str) -> Path | None:
-    found = [
-        root / entry.name for entry in visible_entries(root, key) if is_folder(entry) and entry.name.lower() in names
-    ]
-    if len(found) > 1:
-        raise SlackoffError(
-            f"{key}={root} holds both {found[0].name}/ and {found[1].name}/, which play the same part: "
-            "move one of them away."
-        )
-    return found[0] if found else None
-
-
-def _rain100_release(root: Path, key: str) -> tuple[list[Path], list[Path]]:
-    here = images_directly_in(root, key)
-    rainy_folder = _subfolder(root, RAINY_FOLDERS, key)
-    candidates = here + (images_directly_in(rainy_folder, key) if rainy_folder else [])
-    clean: list[Path] = []
-    rainy: list[Path] = []
-    for number in (r"-\d+", r"[-_]?\d\w*"):
-        if not clean and not rainy:
-            clean = [path for path in here if re.fullmatch(f"norain{number}", path.stem, re.IGNORECASE)]
-            rainy = [path for path in candidates if re.fullmatch(f"rain{number}", path.stem, re.IGNORECASE)]
-    if not clean or not rainy:
-        both = "; if each image holds both, rainy left and clean right, set its layout=side_by_side" if here else ""
-        raise SlackoffError(
-            f"{key}={root} holds no rainy/clean pairs: give it a rainy/ and a norain/ folder with the same "
-            f"file names, or the rain-001.png and norain-001.png files of Rain100{both}."
-        )
-    return rainy, clean
-
-
-def _match(rainy: list[Path], clean: list[Path], key: str) -> list[Pair]:
-    """Pair by the rule that pairs most, the first of equals; refuse a file left over."""
-    # What partners have in common: rainy, clean.
-    rules = ((_name, _name), (_stem, _stem), (_folded, _folded), (_numbers, _numbers), (_scene, _folded))
-    of_rainy, of_clean = max(rules, key=lambda rule: len(set(map(rule[0], rainy)) & set(map(rule[1], clean))))
-    clean_of = _by_rule(of_clean, clean, key)
-    _by_rule(_stem if of_rainy is _scene else of_rainy, rainy, key)  # several may show one scene
-    wanted = set(map(of_rainy, rainy))
-    single = [path for path in rainy if of_rainy(path) not in clean_of]
-    single += [path for mark, path in clean_of.items() if mark not in wanted]
-    if single:
-        others = f" ({len(single) - 1} other files have none either)" if len(single) > 1 else ""
-        raise SlackoffError(f"{min(single)} in {key} has no partner{others}: add its partner or remove it.")
-    return [Pair(printable(path.stem), path, clean_of[of_rainy(path)]) for path in rainy]
-
-
-def _by_rule(rule: Callable[[Path], Hashable], paths: list[Path], key: str) -> dict[Hashable, Path]:
-    found: dict[Hashable, Path] = {}
-    for path in paths:
-        if (first := found.setdefault(rule(path), path)) is not path:
-            raise SlackoffError(f"{first} and {path} in {key} claim the same partner: remove or rename one of them.")
-    return found
-
-
-def _name(path: Path) -> Hashable:
-    return path.name
-
-
-def _stem(path: Path) -> Hashable:
-    return path.stem
-
-
-def _folded(path: Path) -> Hashable:
-    """The name whatever its case and the form of its accents, which depend on the machine that wrote the file."""
-    return unicodedata.normalize("NFC", path.stem).casefold()
-
-
-def _numbers(path: Path) -> Hashable:
-    return tuple(int(digits) for digits in re.findall(r"\d+", path.stem))
-
-
-def _scene(path: Path) -> Hashable:
-    """The name without the number of the rainy version; a name without one has no partner by this rule."""
-    version = _VERSION.fullmatch(path.stem)
-    return _folded(Path(version[1])) if version else None
 
 
 def read_pair(pair: Pair) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
