@@ -28,7 +28,7 @@ from slackoff.cli.hydra_app import overrides_last, without_dry_run
         (["background=folder"], ["background.root is not given"]),
         (["background=folder", "background.root=nowhere"], ["nowhere", "background.root"]),
         (["evaluation=rain100l", "evaluation.root=nowhere"], ["nowhere", "evaluation.root"]),
-        (["labelled=pairs"], ["labelled.root is not given"]),
+        (["labelled=pairs"], ["labelled.root is not set"]),
         (["labelled.root=PAIRS"], ["no config key 'labelled.root'", "choose labelled=pairs or "]),
         (["labelled=pairs", "labelled.rot=PAIRS"], ["did you mean 'labelled.root'"]),
         (["labelled=pears"], ["no labelled 'pears'", "did you mean 'pairs'"]),

@@ -65,7 +65,7 @@ def test_extras_of_ours_name_our_own_distribution(project):
     assert project["name"] == "slackoff-derain"
     assert "slackoff" not in {canonicalize_name(requirement.name) for requirement in required}
     named = set().union(*(found.extras for found in required if canonicalize_name(found.name) == project["name"]))
-    assert named == {"slurm", "dashboards", "demo", "export", "optuna", "test"}
+    assert named == {"slurm", "dashboards", "demo", "export", "heic", "optuna", "test"}
     assert named <= set(project["optional-dependencies"])
 
 

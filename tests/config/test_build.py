@@ -53,7 +53,7 @@ def checked(config: DictConfig) -> dict[str, Any]:
 
 def test_every_group_of_the_config_tree_is_looked_at():
     folders = {path.name for path in CONF.iterdir() if path.is_dir()}
-    assert folders == {*GROUPS, *PLACED, "experiment", "hydra"}
+    assert folders == {*GROUPS, *PLACED, "experiment", "hydra", "validation"}
 
 
 @pytest.mark.parametrize("choice", [*CHOICES, *PLACED_CHOICES])

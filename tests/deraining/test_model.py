@@ -170,5 +170,7 @@ def test_a_weight_file_whose_name_is_no_text_is_used_or_its_name_is_the_mistake(
     torch.save(UNet(width=4, levels=2).state_dict(), place)
     model = from_file(place, "unet_tiny")
     assert (model.name, provenance(model)) == (r"n\xff", r"slackoff, weights n\xff.pth")
+    assert from_file(place.rename(place.with_suffix(".safetensors")), "unet_tiny").name == r"n\xff"
+    save_file(UNet(width=4, levels=2).state_dict(), tmp_path / "other")
     with pytest.raises(SlackoffError, match=r"n\\xff.safetensors is not UTF-8.*rename"):
-        from_file(place.rename(place.with_suffix(".safetensors")), "unet_tiny")
+        from_file((tmp_path / "other").rename(place.with_suffix(".safetensors")), "unet_tiny")

@@ -20,7 +20,7 @@ from slackoff.errors import SlackoffError
 from slackoff.record.status import Status
 from slackoff.sweep import identity
 from slackoff.sweep.expand import resolved
-from slackoff.sweep.identity import Fingerprints, cell_id, differences, identity_of
+from slackoff.sweep.identity import Fingerprints, _counted_keys, cell_id, differences, identity_of
 from slackoff.sweep.plan import with_ranks
 from slackoff.tasks import Task
 
@@ -258,3 +258,12 @@ def test_a_mistake_in_a_row_names_the_row(mistake, tmp_path):
     sentence = mistake("-m", "+experiment=manifest", "study.manifest=mine.yaml", "size=smoke")
     assert sentence.startswith("error: mine.yaml, row 1 (line 2): network.global_residual=no is text, and any text")
     assert not list(tmp_path.glob("runs/*"))
+
+
+def test_what_is_a_place_to_a_class_of_ours_counts_for_a_class_of_others():
+    """``pairs`` may be anything to another class; where its files lie (``root``) is told by their digest."""
+    node = {"_target_": "mylab.data.Pairs", "root": "here", "pairs": "all", "memory_gb": 1}
+    hint = schema.types_of(schema.Config)["labelled"]
+    assert _counted_keys(node, hint) == {"_target_": "mylab.data.Pairs", "pairs": "all", "memory_gb": 1}
+    ours = node | {"_target_": "slackoff.images.LabelledPairs"}
+    assert _counted_keys(ours, hint) == {"_target_": "slackoff.images.LabelledPairs"}

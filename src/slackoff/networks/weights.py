@@ -115,8 +115,9 @@ def _read_torch(path: Path) -> Any:
         with (
             warnings.catch_warnings(action="ignore"),  # of pickles that torch did not write: they are read or refused
             torch.serialization.safe_globals(list(zip(_STANDING, _PLACEHOLDERS, strict=True))),
+            path.open("rb") as file,  # of a path torch believes the suffix
         ):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         raise _objects(path, str(error)) from error
     except Exception as error:  # a damaged pickle is a program that ends in any error

@@ -33,6 +33,7 @@ FILE = "identity.json"
 """What an identity is the hash of, in the cell's folder."""
 
 _PARTS_WITH_CODE = ("network", "task")
+_PLACES_OF_OTHERS = ("root", "key")
 
 
 def identity_of(config: Config, data: Mapping[str, str]) -> dict[str, Any]:
@@ -169,7 +170,9 @@ def _counted_keys(value: Any, hint: Any) -> Any:
     """What counts of a value that the schema describes by a type."""
     plain, marks = without_marks(hint)
     if built := next((mark for mark in marks if isinstance(mark, Builds)), None):
-        counted = _without_labels(value, [pattern.split(".") for pattern in built.uncounted])
+        ours = isinstance(value, dict) and str(value.get("_target_")).startswith("slackoff.")
+        places = built.uncounted if ours else _PLACES_OF_OTHERS  # what other arguments of other classes mean
+        counted = _without_labels(value, [pattern.split(".") for pattern in places])
         return {**counted, "name": value["name"]} if built.name_counts and "name" in value else counted
     if is_typeddict(plain) and isinstance(value, dict):
         hints = types_of(plain)
